@@ -1,0 +1,1 @@
+"""FedPruneShare in JAX: pruning and secret sharing for federated learning."""

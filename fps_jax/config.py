@@ -1,0 +1,160 @@
+"""Every setting, with its default and its reason, and what configs build on.
+
+A config file under `experiments/` calls `default()`, changes what it studies
+and returns the result. The defaults are FedPruneShare itself; baselines switch
+parts of it off, so that an override on the command line reaches every variant
+that has the part.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fps_jax.federated.parallel import Performance
+
+# The four methods that are compared, as overrides of the config.
+FOUR_METHODS: dict[str, dict[str, dict[str, str]]] = {
+  'fedavg': {'pruning': {'schedule': 'none'}, 'sharing': {'scheme': 'none'}},
+  'pruning': {'sharing': {'scheme': 'none'}},
+  'sharing': {'pruning': {'schedule': 'none'}},
+  'fedpruneshare': {},
+}
+
+
+def default() -> ConfigDict:
+  """Returns the default config: FedPruneShare on the bundled MNIST sample."""
+  config = ConfigDict()
+  config.name = 'study'  # names the default work directory
+  config.seeds = (0,)  # one run of every variant for each
+  config.num_rounds = 40
+  # Named overrides of this config; each is a method in the report. Empty: the
+  # config itself is the one method.
+  config.variants = ConfigDict(sort_keys=False)
+  config.baseline = ''  # variant that savings are measured against; '' = none
+
+  config.data = ConfigDict()
+  config.data.source = 'mnist_sample'  # or 'fake', or any TFDS name: 'mnist'
+  config.data.num_clients = 100
+  config.data.partition = 'dirichlet'  # iid, dirichlet, shards, quantity_skew
+  config.data.partition_args = ConfigDict(  # of each partitioner
+    {
+      'dirichlet': {'alpha': 0.5, 'min_examples': 1},
+      'shards': {'shards_per_client': 2},
+      'quantity_skew': {'alpha': 0.5, 'min_examples': 1},
+    }
+  )
+  config.data.pixel_mean = 0.0  # subtracted after scaling pixels to [0, 1]
+  config.data.pixel_std = 1.0  # and divided by
+
+  config.model = ConfigDict()
+  config.model.name = 'mlp'  # a key of fps_jax.models.MODELS
+  config.model.args = ConfigDict(  # fields of each model
+    {
+      'mlp': {'widths': (200, 200)},
+      'cifar_cnn': {'channels': (32, 64, 64)},
+      'resnet8': {'width': 16},
+      'resnet20': {'width': 16},
+    }
+  )
+
+  config.client = ConfigDict()
+  config.client.learning_rate = 0.1
+  config.client.momentum = 0.0
+  config.client.weight_decay = 0.0
+  config.client.proximal = 0.0  # FedProx's mu; 0 = FedAvg's local training
+  config.client.batch_size = 10
+  config.client.epochs = 1
+  config.client.steps = 0  # above 0: this many steps a round, not epochs
+
+  config.cohort = ConfigDict()
+  config.cohort.size = 100  # clients drawn a round
+  config.cohort.dropout_probability = 0.0  # a drawn client never reports
+
+  config.server = ConfigDict()
+  config.server.optimizer = 'sgd'  # sgd, momentum, adam, yogi
+  config.server.learning_rate = 1.0  # 1 with sgd is FedAvg
+  config.server.momentum = 0.9  # not used by sgd
+
+  config.pruning = ConfigDict()
+  config.pruning.schedule = 'cubic'  # none, constant, cubic
+  config.pruning.sparsity = 0.9  # final fraction of ALL parameters removed
+  config.pruning.begin_round = 0
+  config.pruning.end_round = 20  # first round at the final sparsity
+  # Parameters whose path matches are never pruned (but are shared).
+  config.pruning.exempt = ('bias$', 'scale$', '^output/')
+
+  config.sharing = ConfigDict()
+  config.sharing.scheme = 'shamir'  # none, ideal, shamir
+  config.sharing.reveal = 'sum'  # or 'updates': central sees every update
+  config.sharing.num_servers = 5  # N
+  config.sharing.threshold = 3  # k: any k reconstruct, k - 1 learn nothing
+  config.sharing.prime = 2**31 - 1  # 2**22 - 3 = 4194301 makes shorter words
+  config.sharing.value_bits = 8  # of a value, sign included
+  config.sharing.clip = 0.25  # largest magnitude of a weighted update's entry
+  config.sharing.missing_servers = ()  # numbers in 1 .. N that never answer
+
+  config.eval = ConfigDict()
+  config.eval.every_rounds = 1  # the last round is always evaluated
+  config.eval.batch_size = 1000
+
+  # How fast, never what: changing these changes no result.
+  config.perf = ConfigDict()
+  config.perf.chunk_size = Performance.chunk_size
+  config.perf.execution = Performance.execution  # auto, vmap, sequential
+  return config
+
+
+def tiny(config: ConfigDict) -> None:
+  """Shrinks a config, in place, to seconds: for tests and first tries."""
+  config.data.source = 'fake'
+  config.num_rounds = 3
+  config.data.num_clients = min(8, config.data.num_clients)
+  config.cohort.size = min(8, config.cohort.size)
+  config.pruning.begin_round = 0
+  config.pruning.end_round = 2
+
+
+def parse_arguments(text: str | None, **defaults: Any) -> ConfigDict:
+  """Parses what follows the colon in `--config=FILE.py:seeds=3,tiny`.
+
+  A name alone means True. A value takes the type of its default.
+
+  Args:
+    text: the arguments, separated by commas, or None.
+    **defaults: every argument that the config knows.
+
+  Returns:
+    A `ConfigDict` of the arguments.
+
+  Raises:
+    ValueError: if an argument is unknown or its value has another type.
+
+  Example:
+    >>> parse_arguments('seeds=3,tiny', seeds=1, tiny=False).to_dict()
+    {'seeds': 3, 'tiny': True}
+  """
+  arguments = ConfigDict(defaults)
+  for item in filter(None, (text or '').split(',')):
+    name, separator, value = item.partition('=')
+    if name not in defaults:
+      raise ValueError(
+        f'config argument {name!r} is not one of {sorted(defaults)}'
+      )
+    arguments[name] = _convert(name, value if separator else 'true', defaults)
+  return arguments
+
+
+def _convert(name: str, value: str, defaults: dict[str, Any]) -> Any:
+  kind = type(defaults[name])
+  if kind is bool:
+    if value.lower() not in ('true', 'false'):
+      raise ValueError(
+        f'config argument {name}={value!r} must be true or false'
+      )
+    return value.lower() == 'true'
+  try:
+    return kind(value)
+  except ValueError as error:
+    raise ValueError(
+      f'config argument {name}={value!r} must be a {kind.__name__}'
+    ) from error

@@ -1,0 +1,129 @@
+"""Who takes part in a round, and on which examples: made on the host.
+
+The training set sits once on the device; a client is a list of its rows.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from fps_jax.rng import Stream, host_generator
+from fps_jax.types import CohortPlan
+
+
+class CohortPlanner:
+  """Draws cohorts and cuts clients' examples into batches.
+
+  Guarantees:
+    - the plan depends on (seed, round) alone, and a client's batches on
+      (seed, round, client): not on who else takes part;
+    - a client's epoch holds each of its examples exactly once;
+    - every round's plan has the same shapes, so nothing is compiled again.
+
+  Attributes:
+    cohort_size: C, rows of a plan.
+    max_count: largest sample count of a client.
+  """
+
+  def __init__(
+    self,
+    partition: Sequence[np.ndarray],
+    *,
+    seed: int,
+    cohort_size: int,
+    batch_size: int,
+    epochs: int,
+    steps: int = 0,
+    dropout_probability: float = 0.0,
+  ):
+    """Prepares plans.
+
+    Args:
+      partition: rows of the training set that each client owns; none empty.
+      seed: the run's seed.
+      cohort_size: clients drawn a round, in [1, number of clients].
+      batch_size: B, at least 1.
+      epochs: passes over a client's examples a round, at least 1; a pass
+        ends with a smaller batch where B does not divide the count.
+      steps: if above 0, each client takes this many steps instead, going
+        round its examples as often as that needs, in full batches or, if it
+        owns fewer than B examples, in batches of all it owns.
+      dropout_probability: chance in [0, 1) that a drawn client never reports,
+        independently of the others.
+
+    Raises:
+      ValueError: if an argument is out of range.
+    """
+    if not 1 <= cohort_size <= len(partition):
+      raise ValueError(
+        f'cohort_size={cohort_size} must be in [1, num_clients='
+        f'{len(partition)}]'
+      )
+    if batch_size < 1 or epochs < 1 or steps < 0:
+      raise ValueError(
+        f'batch_size={batch_size} and epochs={epochs} must be at least 1, '
+        f'steps={steps} at least 0 (0 means: by epochs)'
+      )
+    if not 0 <= dropout_probability < 1:
+      raise ValueError(
+        f'dropout_probability={dropout_probability} must be in [0, 1)'
+      )
+    self.cohort_size = cohort_size
+    self.max_count = max(len(rows) for rows in partition)
+    self._partition = partition
+    self._seed = seed
+    self._batch_size = batch_size
+    self._epochs = epochs
+    self._steps = steps
+    self._dropout_probability = dropout_probability
+    self._max_steps = steps or epochs * -(-self.max_count // batch_size)
+
+  def plan(self, round_number: int) -> CohortPlan:
+    """Returns the plan of a round, counted from 0."""
+    generator = host_generator(self._seed, Stream.COHORT, round_number)
+    drawn = generator.permutation(len(self._partition))[: self.cohort_size]
+    drops = host_generator(self._seed, Stream.DROPOUT, round_number).random(
+      self.cohort_size
+    )
+    reporting = drawn[drops >= self._dropout_probability]
+    batches = {c: self._batches(round_number, int(c)) for c in reporting}
+    ordered = sorted(reporting, key=lambda c: (-len(batches[c]), c))
+
+    shape = (self.cohort_size, self._max_steps, self._batch_size)
+    indices = np.full(shape, -1, np.int32)
+    client_ids = np.full(self.cohort_size, -1, np.int32)
+    num_steps = np.zeros(self.cohort_size, np.int32)
+    num_examples = np.zeros(self.cohort_size, np.int32)
+    for row, client in enumerate(ordered):
+      client_ids[row] = client
+      num_steps[row] = len(batches[client])
+      num_examples[row] = len(self._partition[client])
+      indices[row, : len(batches[client])] = batches[client]
+    return CohortPlan(
+      client_ids=jnp.asarray(client_ids),
+      indices=jnp.asarray(indices),
+      num_steps=jnp.asarray(num_steps),
+      num_examples=jnp.asarray(num_examples),
+    )
+
+  def _batches(self, round_number: int, client: int) -> np.ndarray:
+    """Returns a client's batches of a round: int32 [steps, B]."""
+    generator = host_generator(self._seed, Stream.BATCHES, round_number, client)
+    owned, size = self._partition[client], self._batch_size
+    if self._steps:
+      filled = min(size, len(owned))
+      num_epochs = -(-self._steps * filled // len(owned))
+      order = np.concatenate(
+        [generator.permutation(owned) for _ in range(num_epochs)]
+      )
+      batches = order[: self._steps * filled].reshape(self._steps, filled)
+      padding = ((0, 0), (0, size - filled))
+      return np.pad(batches, padding, constant_values=-1)
+    per_epoch = -(-len(owned) // size)
+    missing = per_epoch * size - len(owned)
+    epochs = [
+      np.pad(generator.permutation(owned), (0, missing), constant_values=-1)
+      for _ in range(self._epochs)
+    ]
+    return np.concatenate(epochs).reshape(-1, size)

@@ -1,0 +1,203 @@
+"""Image classification sets of TensorFlow Datasets (TFDS), read offline.
+
+Reads sets that are already prepared in the array_record format through
+`tfds.data_source`, which needs no TensorFlow. Decoding tens of thousands of
+PNG files takes about half a minute, so the decoded arrays are kept in a cache
+folder.
+
+The name of a cache file holds a hash of all prepared files. Hence the
+prepared set must be there even when the cache holds its arrays, and a data
+directory never yields the arrays of another with different content.
+"""
+
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fps_jax.data.dataset import Dataset
+from fps_jax.data.npz_file import read_npz, write_npz
+
+# Sources that need no TFDS, named here to tell users of a mistyped name.
+BUNDLED_SOURCES = ('mnist_sample', 'fake')
+
+_HASH_DIGITS = 16
+
+
+def load_tfds(
+  name: str, data_dir: str | os.PathLike[str] | None = None
+) -> Dataset:
+  """Loads the splits 'train' and 'test' of a prepared TFDS set.
+
+  Args:
+    name: TFDS name, such as 'mnist', 'fashion_mnist', 'cifar10', 'cifar100'
+      (fine labels) or 'emnist/letters', or any other set prepared in the
+      folder; 'mnist:3.0.1' pins a version.
+    data_dir: folder that holds the prepared set as name/version/. None means
+      the environment variable TFDS_DATA_DIR, or else TFDS's default,
+      ~/tensorflow_datasets.
+
+  Returns:
+    A data set called `name`, in the order in which it is stored: uint8 images
+    and int32 labels, from the features 'image' and 'label'.
+
+  Raises:
+    FileNotFoundError: if the set is not prepared in the folder.
+    ValueError: if TFDS knows no such name, if the set is not one of uint8
+      images of one shape with class labels and both splits, if it is prepared
+      in a format that needs TensorFlow, or if its prepared files or its cache
+      file are damaged.
+    OSError: if the cache folder cannot be written to.
+  """
+  directory = _data_directory(data_dir)
+  builder = _find_builder(name, directory)
+  cache_file = cache_directory() / _cache_name(builder)
+  if cache_file.exists():
+    return read_npz(cache_file, name, cure='delete it, and load again')
+  dataset = _decode(name, builder)
+  _write_cache(cache_file, dataset)
+  return dataset
+
+
+def cache_directory() -> pathlib.Path:
+  """Returns the folder of decoded arrays, which may not exist yet.
+
+  It is FPS_JAX_CACHE_DIR, or else XDG_CACHE_HOME/fps_jax, or else
+  ~/.cache/fps_jax.
+  """
+  own = os.environ.get('FPS_JAX_CACHE_DIR')
+  if own:
+    return pathlib.Path(own).expanduser()
+  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  return pathlib.Path(home).expanduser() / 'fps_jax'
+
+
+def _data_directory(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
+  """Returns the folder in which to look for prepared sets."""
+  if data_dir is None:
+    data_dir = os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
+  return pathlib.Path(data_dir).expanduser().absolute()
+
+
+def _find_builder(name: str, directory: pathlib.Path) -> Any:
+  """Returns the TFDS builder of a prepared set."""
+  # Importing TFDS takes about a second, which other sources need not pay.
+  import tensorflow_datasets as tfds
+
+  try:
+    builder = tfds.builder(name, data_dir=directory)
+  # TFDS answers an unknown version with an AssertionError.
+  except (AssertionError, ValueError) as error:
+    reason = str(error).strip().partition('\n')[0]
+    raise ValueError(
+      f'data source {name!r} is unknown to TFDS ({reason}): use a name of '
+      'tfds.list_builders() or a bundled source, '
+      + ' or '.join(BUNDLED_SOURCES)
+    ) from error
+  if not (pathlib.Path(builder.data_dir) / 'dataset_info.json').is_file():
+    raise FileNotFoundError(
+      f'TFDS data set {builder.info.full_name!r} is not prepared in '
+      f'{directory}: point TFDS_DATA_DIR or --tfds_data_dir to a folder that '
+      'holds it (see BUILD.md, "Data"), or use the source mnist_sample, '
+      'which needs no files'
+    )
+  return builder
+
+
+def _cache_name(builder: Any) -> str:
+  """Names a cache file by set, version and content of the prepared files."""
+  digest = hashlib.sha256()
+  folder = pathlib.Path(builder.data_dir)
+  for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    with path.open('rb') as file:
+      digest.update(hashlib.file_digest(file, 'sha256').digest())
+    digest.update(path.name.encode())
+  name = builder.info.full_name.replace('/', '-')
+  return f'{name}-{digest.hexdigest()[:_HASH_DIGITS]}.npz'
+
+
+def _write_cache(path: pathlib.Path, dataset: Dataset) -> None:
+  """Writes a cache file, or raises OSError with a cure."""
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_npz(path, dataset)
+  except OSError as error:
+    raise OSError(
+      f'cannot write the cache file {path} ({error}): set '
+      'FPS_JAX_CACHE_DIR to a folder that can be written to'
+    ) from error
+
+
+def _decode(name: str, builder: Any) -> Dataset:
+  """Decodes both splits of a prepared set, after checking its features."""
+  _check_features(name, builder)
+  train_images, train_labels = _decode_split(name, builder, 'train')
+  test_images, test_labels = _decode_split(name, builder, 'test')
+  return Dataset(
+    name=name,
+    train_images=train_images,
+    train_labels=train_labels,
+    test_images=test_images,
+    test_labels=test_labels,
+    num_classes=builder.info.features['label'].num_classes,
+  )
+
+
+def _check_features(name: str, builder: Any) -> None:
+  """Raises ValueError unless the set is an image classification set."""
+  import tensorflow_datasets as tfds
+
+  features = builder.info.features
+  kinds = {
+    'image': tfds.features.Image,
+    'label': tfds.features.ClassLabel,
+  }
+  for feature, kind in kinds.items():
+    if feature not in features or not isinstance(features[feature], kind):
+      raise ValueError(
+        f'TFDS data set {name!r} has features {sorted(features)} without '
+        f'a feature {feature!r} of kind {kind.__name__}: use an image '
+        'classification set'
+      )
+  if features['image'].np_dtype != np.uint8:
+    raise ValueError(
+      f'TFDS data set {name!r} has {features["image"].np_dtype} images, not '
+      'uint8: use a set of 8-bit images'
+    )
+  missing = {'train', 'test'} - set(builder.info.splits)
+  if missing:
+    raise ValueError(
+      f'TFDS data set {name!r} has splits {sorted(builder.info.splits)} '
+      f'without {sorted(missing)}: use a set with train and test'
+    )
+
+
+def _decode_split(
+  name: str, builder: Any, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns uint8 [n, height, width, channels] images and int32 [n] labels."""
+  try:
+    source = builder.as_data_source(split=split)
+    examples = [(example['image'], example['label']) for example in source]
+  except NotImplementedError as error:
+    raise ValueError(
+      f'TFDS data set {name!r} in {builder.data_dir} is in a format that '
+      'needs TensorFlow: prepare it with --file_format=array_record'
+    ) from error
+  # What TFDS raises where a shard is missing or cut, or a record is damaged.
+  except (OSError, RuntimeError) as error:
+    raise ValueError(
+      f'TFDS data set {name!r} in {builder.data_dir} has a {split} split '
+      f'that cannot be read ({error}): delete that folder and prepare the '
+      'set again'
+    ) from error
+  images, labels = zip(*examples, strict=True)
+  shapes = sorted({image.shape for image in images})
+  if len(shapes) > 1:
+    raise ValueError(
+      f'TFDS data set {name!r} has {split} images of unequal shapes, from '
+      f'{shapes[0]} to {shapes[-1]}: use a set of one image shape'
+    )
+  return np.stack(images), np.array(labels, np.int32)

@@ -1,0 +1,1 @@
+"""Federated rounds: one client, many clients, the round, the server."""

@@ -1,0 +1,149 @@
+"""One round of FedPruneShare and, with parts switched off, of its baselines.
+
+Prune the global model, train every client of the cohort on it, sum the updates
+through the sum protocol, average, take the server's step. One compiled program
+whatever the sparsity and whoever takes part.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from fps_jax.federated import parallel, server
+from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.pruning import masks
+from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.types import (
+  Array,
+  CohortPlan,
+  Key,
+  Params,
+  RoundMetrics,
+  RoundState,
+)
+
+
+class Method(NamedTuple):
+  """What makes up a round; all of it fixed while a run lasts.
+
+  Attributes:
+    local_update: local training of one client.
+    protocol: how the sum over clients is formed.
+    server_optimizer: the central server's optimiser.
+    unravel: float32 [D] -> pytree of parameters.
+    exempt_D: bool [D], parameters never pruned, or None for no pruning at all.
+    max_count: largest sample count of a client.
+  """
+
+  local_update: LocalUpdate
+  protocol: SumProtocol
+  server_optimizer: optax.GradientTransformation
+  unravel: Callable[[Array], Params]
+  exempt_D: Array | None
+  max_count: int
+
+
+# (state, plan, keep_count, key, images, labels) -> (state, metrics)
+RoundFn = Callable[
+  [RoundState, CohortPlan, Array, Key, Array, Array],
+  tuple[RoundState, RoundMetrics],
+]
+
+
+def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
+  """Returns the compiled round.
+
+  The returned function takes the state (donated: it must not be used again),
+  the cohort's plan, the number of parameters to keep (int32 [], ignored
+  without pruning), the run's root key, into which each round folds its number,
+  and the training set, which stays on the device.
+
+  Guarantee: if no client reports a finite update, the model and the
+  optimiser's state stay as they are, but for pruning.
+
+  Args:
+    method: the parts of a round.
+    performance: chunk size and execution; they change no result.
+  """
+
+  def run_round(
+    state: RoundState,
+    plan: CohortPlan,
+    keep_count: Array,
+    key: Key,
+    images: Array,
+    labels: Array,
+  ) -> tuple[RoundState, RoundMetrics]:
+    params_D, mask_D, kept, mask = state.params, None, None, None
+    num_params = params_D.shape[0]
+    if method.exempt_D is None:
+      keep_count = jnp.int32(num_params)
+    else:
+      mask_D = masks.keep_largest(params_D, keep_count, method.exempt_D)
+      params_D = jnp.where(mask_D, params_D, 0.0)
+      mask = method.unravel(mask_D.astype(jnp.float32))
+      padded_size = parallel.num_tiles(num_params) * parallel.TILE
+      kept = masks.kept_indices(mask_D, padded_size)
+    received = method.unravel(params_D)
+
+    def train(indices_SxB: Array, num_steps: Array) -> ClientResult:
+      result = method.local_update(
+        received, mask, images, labels, indices_SxB, num_steps
+      )
+      delta_D = ravel_pytree(result.delta)[0]
+      return result._replace(delta=delta_D)
+
+    sums = parallel.sum_clients(
+      train=train,
+      protocol=method.protocol,
+      plan=plan,
+      kept=kept,
+      keep_count=keep_count,
+      num_params=num_params,
+      max_count=method.max_count,
+      round_key=jax.random.fold_in(key, state.round),
+      performance=performance,
+    )
+    total_weight = (
+      method.protocol.open_count(sums.num_examples)[0] / method.max_count
+    )
+    has_clients = total_weight > 0
+    update_M = method.protocol.open(sums.values)
+    update_M = update_M / jnp.where(has_clients, total_weight, 1.0)
+    if kept is None:
+      update_D = update_M[:num_params]
+    else:
+      update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
+    stepped = server.apply_update(
+      method.server_optimizer,
+      params_D,
+      state.optimizer_state,
+      update_D,
+      mask_D,
+    )
+    params_D, optimizer_state = jax.tree.map(
+      lambda new, old: jnp.where(has_clients, new, old),
+      stepped,
+      (params_D, state.optimizer_state),
+    )
+    metrics = RoundMetrics(
+      train_loss=_sum_finite(sums.loss_sum, sums.is_finite)
+      / _sum_finite(sums.num_trained, sums.is_finite),
+      clipped_values=_sum_finite(sums.clipped, sums.is_finite),
+      is_finite=sums.is_finite,
+    )
+    state = RoundState(
+      round=state.round + 1, params=params_D, optimizer_state=optimizer_state
+    )
+    return state, metrics
+
+  return jax.jit(run_round, donate_argnums=0)
+
+
+def _sum_finite(values_C: Array, is_finite_C: Array) -> Array:
+  """Returns the sum over the clients whose update counted."""
+  return jnp.sum(jnp.where(is_finite_C, values_C, 0.0))

@@ -1,0 +1,77 @@
+"""The central server's step: the averaged update as a gradient.
+
+Reference: S. Reddi et al., Adaptive federated optimization, ICLR 2021,
+algorithm 2. Plain SGD with learning rate 1 is FedAvg.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+
+from fps_jax.types import Array
+
+OPTIMIZERS: dict[
+  str, Callable[[float, float], optax.GradientTransformation]
+] = {
+  'sgd': lambda learning_rate, momentum: optax.sgd(learning_rate),
+  'momentum': lambda learning_rate, momentum: optax.sgd(
+    learning_rate, momentum=momentum
+  ),
+  # The paper's adaptivity: eps is large because updates are small.
+  'adam': lambda learning_rate, momentum: optax.adam(
+    learning_rate, b1=momentum, b2=0.99, eps=1e-3
+  ),
+  'yogi': lambda learning_rate, momentum: optax.yogi(
+    learning_rate, b1=momentum, b2=0.99, eps=1e-3
+  ),
+}
+
+
+def make_optimizer(
+  name: str, learning_rate: float, momentum: float
+) -> optax.GradientTransformation:
+  """Returns a server optimiser by name.
+
+  Args:
+    name: a key of `OPTIMIZERS`.
+    learning_rate: above 0; 1 with `'sgd'` is FedAvg.
+    momentum: in [0, 1); not used by `'sgd'`.
+
+  Raises:
+    ValueError: if the name is unknown.
+  """
+  if name not in OPTIMIZERS:
+    raise ValueError(
+      f'server optimizer {name!r} is not one of {sorted(OPTIMIZERS)}'
+    )
+  return OPTIMIZERS[name](learning_rate, momentum)
+
+
+def apply_update(
+  optimizer: optax.GradientTransformation,
+  params_D: Array,
+  optimizer_state: optax.OptState,
+  update_D: Array,
+  mask_D: Array | None,
+) -> tuple[Array, optax.OptState]:
+  """Takes one server step along the averaged update.
+
+  Args:
+    optimizer: the server's optimiser.
+    params_D: float32 [D], the global model that the clients received.
+    optimizer_state: its state.
+    update_D: float32 [D], the weighted mean of the clients' updates.
+    mask_D: bool [D] or None; entries outside stay exactly 0, also where
+      momentum from before they were pruned would move them.
+
+  Returns:
+    The new parameters and optimiser state.
+  """
+  updates, optimizer_state = optimizer.update(
+    -update_D, optimizer_state, params_D
+  )
+  params_D = optax.apply_updates(params_D, updates)
+  if mask_D is not None:
+    params_D = jnp.where(mask_D, params_D, 0.0)
+  return params_D, optimizer_state

@@ -1,0 +1,203 @@
+"""Figures of a study for a paper column: accuracy over rounds and uplink."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib import axes as mpl_axes
+from matplotlib import figure as mpl_figure
+from matplotlib import ticker
+
+from fps_jax.metrics import MetricsRow
+
+# Okabe and Ito (2008), without yellow: told apart by colour-blind readers. The
+# palest comes first, because the first line is the widest and lies below.
+_COLORS = (
+  '#56B4E9',
+  '#D55E00',
+  '#000000',
+  '#009E73',
+  '#CC79A7',
+  '#0072B2',
+  '#E69F00',
+)
+_MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+_LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_SIZE_INCHES = (3.4, 2.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+  """Test accuracy of one variant over its evaluated rounds.
+
+  Attributes:
+    title: name of the variant in the legend.
+    rounds: [E] rounds in which every seed was evaluated.
+    uplink_megabytes: [E] sent by a client from round 1 on, mean over seeds.
+    mean_percent: [E] test accuracy, mean over seeds.
+    low_percent: [E] its minimum over seeds.
+    high_percent: [E] its maximum over seeds.
+  """
+
+  title: str
+  rounds: np.ndarray
+  uplink_megabytes: np.ndarray
+  mean_percent: np.ndarray
+  low_percent: np.ndarray
+  high_percent: np.ndarray
+
+
+def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
+  """Reduces the runs of one variant to a curve.
+
+  Args:
+    title: name of the variant in the legend.
+    seeds: the rows of each run, equally many for each.
+
+  Returns:
+    The curve over the rounds in which every run was evaluated.
+  """
+  accuracy_SxR = np.array(
+    [[row['test_accuracy'] for row in rows] for rows in seeds], dtype=float
+  )
+  uplink_SxR = np.cumsum(
+    [[row['uplink_bytes_per_client'] for row in rows] for rows in seeds], axis=1
+  )
+  evaluated = np.isfinite(accuracy_SxR).all(axis=0)
+  percent_SxE = 100 * accuracy_SxR[:, evaluated]
+  return Curve(
+    title=title,
+    rounds=1 + np.flatnonzero(evaluated),
+    uplink_megabytes=uplink_SxR[:, evaluated].mean(axis=0) / 1e6,
+    mean_percent=percent_SxE.mean(axis=0),
+    low_percent=percent_SxE.min(axis=0),
+    high_percent=percent_SxE.max(axis=0),
+  )
+
+
+def accuracy_limits(curves: Sequence[Curve]) -> tuple[float, float]:
+  """Limits in per cent that show every curve after its first fifth.
+
+  The first rounds climb tens of points; with them in view, the differences
+  between variants of less than a point would be invisible.
+  """
+  low, high = 100.0, 0.0
+  for curve in curves:
+    late = curve.rounds > 0.2 * curve.rounds[-1]
+    low = min(low, curve.low_percent[late].min())
+    high = max(high, curve.high_percent[late].max())
+  margin = 0.05 * max(high - low, 1.0)
+  return max(low - margin, 0.0), min(high + margin, 100.0)
+
+
+def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
+  color = _COLORS[index % len(_COLORS)]
+  axes.fill_between(
+    x,
+    curve.low_percent,
+    curve.high_percent,
+    color=color,
+    alpha=0.15,
+    linewidth=0,
+    zorder=1,
+  )
+  # The first line is wide and the markers are staggered, so that of two equal
+  # curves both stay visible.
+  every = max(1, math.ceil(len(x) / 8))
+  axes.plot(
+    x,
+    curve.mean_percent,
+    color=color,
+    label=curve.title,
+    zorder=2,
+    linestyle=_LINE_STYLES[index % len(_LINE_STYLES)],
+    linewidth=3.0 if index == 0 else 1.3,
+    marker=_MARKERS[index % len(_MARKERS)],
+    markersize=3.8,
+    markerfacecolor='white',
+    markeredgewidth=0.9,
+    markevery=((index * every) // 4, every),
+  )
+
+
+def _set_log_axis(axes: mpl_axes.Axes, visible: Sequence[np.ndarray]) -> None:
+  left = 0.85 * min(x.min() for x in visible)
+  right = 1.15 * max(x.max() for x in visible)
+  # Within two and a half decades there is room for labels between the powers.
+  labelled = (1, 2, 5) if right / left < 300 else (1,)
+  axes.set_xscale('log')
+  axes.set_xlim(left, right)
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=labelled))
+  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _make_figure(
+  curves: Sequence[Curve], over_uplink: bool
+) -> mpl_figure.Figure:
+  figure = mpl_figure.Figure(figsize=_SIZE_INCHES, layout='constrained')
+  axes = figure.add_subplot()
+  for index, curve in enumerate(curves):
+    x = curve.uplink_megabytes if over_uplink else curve.rounds
+    _draw(axes, curve, x, index)
+  low, high = accuracy_limits(curves)
+  axes.set_ylim(low, high)
+  axes.set_ylabel('Test accuracy (%)')
+  axes.grid(axis='y', linewidth=0.4, color='0.88')
+  axes.set_axisbelow(True)
+  if over_uplink:
+    _set_log_axis(
+      axes,
+      [curve.uplink_megabytes[curve.high_percent >= low] for curve in curves],
+    )
+    axes.set_xlabel('Cumulative uplink per client (MB)')
+  else:
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    axes.set_xlabel('Round')
+  figure.legend(
+    loc='outside upper center',
+    ncols=2,
+    frameon=False,
+    handlelength=3.2,
+    borderaxespad=0.2,
+  )
+  return figure
+
+
+def write_figures(
+  folder: pathlib.Path, curves: Sequence[Curve]
+) -> list[pathlib.Path]:
+  """Writes both figures as PNG (200 dpi) and PDF.
+
+  Equal curves give equal bytes. Matplotlib's global state, backend included,
+  is left as it was.
+
+  Args:
+    folder: an existing folder.
+    curves: one a variant, each with at least one evaluated round.
+
+  Returns:
+    The files: `accuracy_rounds` and `accuracy_uplink`, `.png` and `.pdf`.
+  """
+  paths = []
+  with matplotlib.rc_context(
+    {
+      'font.family': 'DejaVu Sans',
+      'font.size': 7.5,
+      'axes.linewidth': 0.6,
+      'axes.spines.right': False,
+      'axes.spines.top': False,
+      # Publishers refuse the default, Type 3 fonts.
+      'pdf.fonttype': 42,
+    }
+  ):
+    for stem in ('accuracy_rounds', 'accuracy_uplink'):
+      figure = _make_figure(curves, over_uplink=stem == 'accuracy_uplink')
+      png, pdf = folder / f'{stem}.png', folder / f'{stem}.pdf'
+      figure.savefig(png, dpi=200)
+      figure.savefig(pdf, metadata={'CreationDate': None})
+      paths += [png, pdf]
+  return paths

@@ -1,0 +1,53 @@
+"""Models by name: one flax.linen module a file.
+
+To add one: write `fps_jax/models/NAME.py` and a line in `MODELS`. A model maps
+float32 images [B, height, width, channels] to logits [B, num_classes], keeps no
+state but its parameters (GroupNorm, no BatchNorm), names its last layer
+`output` so that pruning can exempt it, and uses `layers.Conv`, which stays a
+matrix product when clients are vmapped.
+"""
+
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+
+from fps_jax.models.cifar_cnn import CifarCnn
+from fps_jax.models.mcmahan_cnn import McMahanCnn
+from fps_jax.models.mlp import Mlp
+from fps_jax.models.resnet import ResNet8, ResNet20
+
+MODELS: dict[str, type[nn.Module]] = {
+  'cifar_cnn': CifarCnn,
+  'mcmahan_cnn': McMahanCnn,
+  'mlp': Mlp,
+  'resnet8': ResNet8,
+  'resnet20': ResNet20,
+}
+
+
+def make(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
+  """Returns a model by name.
+
+  Args:
+    name: a key of `MODELS`.
+    num_classes: length of the logits.
+    **kwargs: fields of that model.
+
+  Raises:
+    ValueError: if the name or a field is unknown.
+  """
+  if name not in MODELS:
+    raise ValueError(f'model {name!r} is not one of {sorted(MODELS)}')
+  try:
+    return MODELS[name](num_classes=num_classes, **kwargs)
+  except TypeError as error:
+    hidden = ('num_classes', 'parent', 'name')
+    fields = [
+      field.name
+      for field in dataclasses.fields(MODELS[name])
+      if field.name not in hidden
+    ]
+    raise ValueError(
+      f'model {name!r} takes the fields {fields}: {error}'
+    ) from error

@@ -1,0 +1,95 @@
+"""Layers that stay fast when every client has weights of its own.
+
+`lax.conv` under `vmap` over kernels becomes a grouped convolution, which is
+slow everywhere, and inside a loop on a CPU it takes a path that is an order of
+magnitude slower than outside. A convolution written as patches times a matrix
+becomes a batched matrix product instead. The gradient of `reduce_window`
+max-pooling scatters; that of a reshape and a maximum does not.
+"""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from fps_jax.types import Array
+
+he_normal = nn.initializers.he_normal()
+
+
+class Conv(nn.Module):
+  """A convolution with 'SAME' padding, as patches times a matrix.
+
+  Attributes:
+    features: output channels.
+    kernel_size: side of the square kernel, in pixels.
+    stride: pixels between output positions.
+    use_bias: whether to add a bias.
+  """
+
+  features: int
+  kernel_size: int
+  stride: int = 1
+  use_bias: bool = True
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps [B, height, width, c] to [B, ceil(h / s), ceil(w / s), features]."""
+    size, channels = self.kernel_size, x.shape[-1]
+    kernel = self.param(
+      'kernel', he_normal, (size, size, channels, self.features)
+    )
+    patches = extract_patches(x, size, self.stride)
+    y = patches @ kernel.reshape(-1, self.features)
+    if self.use_bias:
+      y = y + self.param('bias', nn.initializers.zeros, (self.features,))
+    return y
+
+
+def extract_patches(x: Array, size: int, stride: int) -> Array:
+  """Returns the square patch around each output position, 'SAME' padding.
+
+  Args:
+    x: [B, height, width, channels].
+    size: side of a patch, in pixels.
+    stride: pixels between output positions.
+
+  Returns:
+    [B, ceil(height / stride), ceil(width / stride), size * size * channels],
+    with the row within the patch slowest and the channel fastest.
+  """
+  rows, row_padding = _same_padding(x.shape[1], size, stride)
+  columns, column_padding = _same_padding(x.shape[2], size, stride)
+  padded = jnp.pad(x, ((0, 0), row_padding, column_padding, (0, 0)))
+  shifted = [
+    padded[
+      :,
+      i : i + (rows - 1) * stride + 1 : stride,
+      j : j + (columns - 1) * stride + 1 : stride,
+    ]
+    for i in range(size)
+    for j in range(size)
+  ]
+  return jnp.concatenate(shifted, axis=-1)
+
+
+def max_pool(x: Array) -> Array:
+  """Returns the maximum of each 2 x 2 window; an odd last row is dropped.
+
+  Args:
+    x: [B, height, width, channels].
+
+  Returns:
+    [B, height // 2, width // 2, channels].
+  """
+  batch, height, width, channels = x.shape
+  x = x[:, : height // 2 * 2, : width // 2 * 2]
+  windows = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+  return windows.max(axis=(2, 4))
+
+
+def _same_padding(
+  length: int, size: int, stride: int
+) -> tuple[int, tuple[int, int]]:
+  """Returns the output length and the (before, after) padding of an axis."""
+  output = -(-length // stride)
+  total = max(0, (output - 1) * stride + size - length)
+  return output, (total // 2, total - total // 2)

@@ -1,0 +1,144 @@
+"""Progress of a study: a live bar on a terminal, sparse lines in a log."""
+
+import datetime
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rich import console as rich_console
+from rich import progress as rich_progress
+from rich import table as rich_table
+
+
+def _clock(seconds: float) -> str:
+  return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def _whole() -> rich_table.Column:
+  # On a narrow terminal the bar and the run's name give way, not the numbers.
+  return rich_table.Column(no_wrap=True)
+
+
+class Progress:
+  """Shows the run in progress, and leaves one line for each finished run.
+
+  On a terminal a bar follows every round. Elsewhere a line appears whenever
+  another tenth of the run's rounds is complete, so that logs stay readable.
+  """
+
+  def __init__(self, console: rich_console.Console):
+    """Shows on `console`, which also says whether it is a terminal."""
+    self._console = console
+    self._bar = rich_progress.Progress(
+      rich_progress.TextColumn('{task.description}', markup=False),
+      rich_progress.BarColumn(bar_width=None),
+      rich_progress.TextColumn(
+        '{task.fields[status]}', markup=False, table_column=_whole()
+      ),
+      rich_progress.TimeElapsedColumn(table_column=_whole()),
+      rich_progress.TextColumn('left', table_column=_whole()),
+      rich_progress.TimeRemainingColumn(table_column=_whole()),
+      console=console,
+      expand=True,
+      disable=not console.is_terminal,
+      refresh_per_second=2,
+      # A round may take minutes; the default window of 30 s would then hold
+      # no two rounds to estimate the time left from.
+      speed_estimate_period=24 * 3600,
+      # The finished run's own line replaces the bar.
+      transient=True,
+    )
+    self._task: rich_progress.TaskID | None = None
+    self._label = ''
+
+  def __enter__(self) -> Self:
+    """Starts the display."""
+    self._bar.start()
+    return self
+
+  def __exit__(self, *exc_info: object) -> None:
+    """Gives the terminal back, also after an error."""
+    self._bar.stop()
+
+  def start_run(self, name: str, seed: int, num_rounds: int) -> None:
+    """Starts a run.
+
+    Args:
+      name: the variant, as it should read.
+      seed: the run's seed.
+      num_rounds: rounds the run will take.
+
+    Raises:
+      RuntimeError: the run before is not finished.
+    """
+    if self._task is not None:
+      raise RuntimeError(
+        f'start_run({name!r}) during {self._label!r}: call finish_run() first'
+      )
+    self._label = f'{name}, seed {seed}'
+    self._num_rounds = num_rounds
+    self._round = 0
+    self._uplink_bytes = 0
+    self._test_accuracy: float | None = None
+    self._start = time.monotonic()
+    self._task = self._bar.add_task(
+      self._label, total=num_rounds, status=self._status()
+    )
+
+  def update(self, row: Mapping[str, Any]) -> None:
+    """Shows a completed round.
+
+    Args:
+      row: a metrics row; reads `round`, `test_accuracy` (None keeps the last
+        one on show) and `uplink_bytes_per_client`.
+
+    Raises:
+      RuntimeError: no run is started.
+    """
+    task = self._running('update')
+    tenths_before = 10 * self._round // self._num_rounds
+    self._round = row['round']
+    self._uplink_bytes += row['uplink_bytes_per_client']
+    if row['test_accuracy'] is not None:
+      self._test_accuracy = row['test_accuracy']
+    self._bar.update(task, completed=self._round, status=self._status())
+    tenths = 10 * self._round // self._num_rounds
+    # The last round's line is finish_run's.
+    if not self._console.is_terminal and tenths_before < tenths < 10:
+      elapsed = time.monotonic() - self._start
+      left = elapsed / self._round * (self._num_rounds - self._round)
+      self._print(f'{_clock(elapsed)}  left {_clock(left)}')
+
+  def finish_run(self) -> None:
+    """Ends the run and prints its last line.
+
+    Raises:
+      RuntimeError: no run is started.
+    """
+    self._bar.remove_task(self._running('finish_run'))
+    # Without it the removed bar would be drawn once more below the line.
+    self._bar.refresh()
+    self._print(_clock(time.monotonic() - self._start))
+    self._task = None
+
+  def _running(self, caller: str) -> rich_progress.TaskID:
+    if self._task is None:
+      raise RuntimeError(f'{caller}() outside a run: call start_run() first')
+    return self._task
+
+  def _status(self) -> str:
+    accuracy = self._test_accuracy
+    shown = '    -' if accuracy is None else f'{100 * accuracy:5.2f}'
+    digits = len(str(self._num_rounds))
+    return (
+      f'{self._round:{digits}}/{self._num_rounds}  test {shown} %  '
+      f'up {self._uplink_bytes / 1e6:.2f} MB'
+    )
+
+  def _print(self, clocks: str) -> None:
+    self._console.print(
+      f'{self._label}  {self._status()}  {clocks}',
+      highlight=False,
+      markup=False,
+      soft_wrap=True,
+    )

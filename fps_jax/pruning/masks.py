@@ -1,0 +1,127 @@
+"""Masks by global magnitude: exactly k weights, ties broken the same always.
+
+The k-th largest magnitude is found without sorting: the bits of a non-negative
+float32, read as an integer, are ordered as the floats are, so a binary search
+over the 31 bits needs 31 counts. `k` may be traced, so a sparsity schedule
+never recompiles, and everything works under `vmap`.
+
+Example:
+  >>> import jax.numpy as jnp
+  >>> weights = jnp.float32([0.1, -3.0, 2.0, 0.0, -2.0])
+  >>> keep_largest(weights, 2).tolist()  # the tie goes to the lower index
+  [False, True, True, False, False]
+"""
+
+import re
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from fps_jax.types import Array, Params
+
+_EXEMPT_SCORE = np.uint32(0x7F800000)  # The bits of +infinity.
+
+
+def keep_largest(
+  weights_D: Array, keep_count: Array | int, exempt_D: Array | None = None
+) -> Array:
+  """Returns the mask of the `keep_count` largest magnitudes, one threshold.
+
+  Guarantees:
+    - exactly `keep_count` entries are True (all D if it exceeds D);
+    - of equal magnitudes the lower index is kept first;
+    - masks of one vector are nested: a smaller count keeps a subset.
+
+  Args:
+    weights_D: float32 [D], finite.
+    keep_count: int32 [], may be traced; at least the number of exempt ones.
+    exempt_D: bool [D], entries that are kept before any other.
+
+  Returns:
+    bool [D].
+  """
+  scores = jax.lax.bitcast_convert_type(jnp.abs(weights_D), jnp.uint32)
+  if exempt_D is not None:
+    scores = jnp.where(exempt_D, _EXEMPT_SCORE, scores)
+  keep_count = jnp.minimum(keep_count, weights_D.shape[0])
+
+  def refine(i, threshold):
+    candidate = threshold | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
+    enough = jnp.sum(scores >= candidate, dtype=jnp.int32) >= keep_count
+    return jnp.where(enough, candidate, threshold)
+
+  # The largest threshold that at least keep_count scores reach.
+  threshold = jax.lax.fori_loop(0, 31, refine, jnp.uint32(0))
+  above, tied = scores > threshold, scores == threshold
+  wanted_ties = keep_count - jnp.sum(above, dtype=jnp.int32)
+  return above | (tied & (jnp.cumsum(tied, dtype=jnp.int32) <= wanted_ties))
+
+
+def kept_indices(mask_D: Array, size: int) -> Array:
+  """Returns the positions of True, in order, padded with D.
+
+  Args:
+    mask_D: bool [D].
+    size: static length of the result, at least the number of True.
+
+  Returns:
+    int32 [size].
+  """
+  fill = mask_D.shape[0]
+  return jnp.nonzero(mask_D, size=size, fill_value=fill)[0].astype(jnp.int32)
+
+
+def exempt_mask(params: Params, patterns: Sequence[str]) -> np.ndarray:
+  """Returns which parameters are never pruned.
+
+  Args:
+    params: the model's parameters; shapes are enough.
+    patterns: regular expressions, searched for in paths such as
+      `'hidden_0/kernel'` or `'output/bias'`.
+
+  Returns:
+    bool [D], in the order of `jax.flatten_util.ravel_pytree`.
+  """
+  flat = traverse_util.flatten_dict(params, sep='/')
+  flags = traverse_util.unflatten_dict(
+    {
+      path: np.full(
+        leaf.shape, any(re.search(pattern, path) for pattern in patterns)
+      )
+      for path, leaf in flat.items()
+    },
+    sep='/',
+  )
+  leaves = jax.tree_util.tree_leaves(flags)
+  return np.concatenate([leaf.ravel() for leaf in leaves])
+
+
+def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:
+  """Returns how many parameters a sparsity keeps: D - round(sparsity * D).
+
+  Args:
+    num_params: D.
+    sparsity: fraction of all D parameters that is removed, in [0, 1).
+    num_exempt: parameters that are never pruned.
+
+  Raises:
+    ValueError: if the sparsity is out of range, or keeps fewer parameters
+      than are exempt.
+  """
+  if not 0 <= sparsity < 1:
+    raise ValueError(
+      f'sparsity={sparsity} must be in [0, 1): it is the fraction of the '
+      "model's parameters that is removed"
+    )
+  kept = num_params - round(sparsity * num_params)
+  if kept < max(1, num_exempt):
+    largest = 1 - max(1, num_exempt) / num_params
+    raise ValueError(
+      f'sparsity={sparsity} keeps {kept} of {num_params} parameters, fewer '
+      f'than the {num_exempt} exempt from pruning: lower it to {largest:.4f} '
+      'or exempt fewer (pruning.exempt)'
+    )
+  return kept

@@ -1,0 +1,163 @@
+"""Report of a study: a table and two figures, from the metrics files alone."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich import table as rich_table
+from rich import text as rich_text
+
+from fps_jax import figures
+from fps_jax.metrics import format_bytes
+from fps_jax.summary import TITLES, Summary, collect, summarise
+
+_COLUMNS = (
+  'Method',
+  'Test accuracy (%)',
+  'Uplink',
+  'Downlink',
+  'To central',
+  'Saving',
+  'Sparsity (%)',
+  'Round (s)',
+)
+_WRAPS_ON_NARROW_TERMINALS = ('Method', 'Test accuracy (%)')
+_NOTES = (
+  'Test accuracy: last evaluated round; mean [min, max] over seeds.',
+  'Uplink, Downlink: per client and round. To central: servers to the centre, '
+  'per round. Means over rounds and seeds; 1 kB = 1000 B.',
+  'Saving: uplink of {baseline} / uplink; below 1 the method sends more.',
+  'Sparsity: parameters removed after the last round, mean over seeds.',
+  'Round: median wall time, without round 1, which compiles.',
+)
+
+
+def _cells(summary: Summary) -> list[str]:
+  accuracy = f'{100 * summary.final_test_accuracy_fraction_mean:.2f}'
+  if len(summary.seeds) > 1:
+    accuracy += (
+      f' [{100 * summary.final_test_accuracy_fraction_min:.2f}, '
+      f'{100 * summary.final_test_accuracy_fraction_max:.2f}]'
+    )
+  return [
+    summary.title,
+    accuracy,
+    format_bytes(summary.uplink_bytes_per_client_and_round),
+    format_bytes(summary.downlink_bytes_per_client_and_round),
+    format_bytes(summary.server_to_central_bytes_per_round),
+    f'{summary.uplink_saving_factor:.2f}x',
+    f'{100 * summary.final_sparsity_fraction:.1f}',
+    f'{summary.median_round_seconds:.3g}',
+  ]
+
+
+def _caption(summaries: Sequence[Summary]) -> str:
+  first = summaries[0]
+  seeds = ', '.join(map(str, first.seeds))
+  return (
+    f'{first.rounds} round{"s" * (first.rounds != 1)}, '
+    f'seed{"s" * (len(first.seeds) != 1)} {seeds}'
+  )
+
+
+def make_table(
+  summaries: Sequence[Summary], baseline_title: str
+) -> rich_table.Table:
+  """Lays out the summaries for a terminal; one row each.
+
+  Every row takes one line on 100 columns, and all numbers show on 80.
+  """
+  table = rich_table.Table(
+    title=_caption(summaries),
+    # As rich Text, because a title in brackets would be taken for markup.
+    caption=rich_text.Text(
+      'Uplink, downlink: per client and round. Saving: against '
+      f'{baseline_title}.\nRound: median without round 1, which compiles.'
+    ),
+    box=box.SIMPLE_HEAD,
+    padding=0,
+  )
+  for name in _COLUMNS:
+    wraps = name in _WRAPS_ON_NARROW_TERMINALS
+    table.add_column(
+      # Headings of two lines leave the width to the numbers.
+      name if wraps else name.replace(' ', '\n'),
+      justify='left' if name == 'Method' else 'right',
+      no_wrap=not wraps,
+      vertical='bottom',
+    )
+  for summary in summaries:
+    table.add_row(*map(rich_text.Text, _cells(summary)))
+  return table
+
+
+def make_markdown(summaries: Sequence[Summary], baseline_title: str) -> str:
+  """Writes the summaries as a page of Markdown that shows both figures."""
+  rows = [
+    _COLUMNS,
+    ('---', *['---:'] * (len(_COLUMNS) - 1)),
+    *map(_cells, summaries),
+  ]
+  table = [f'| {" | ".join(row)} |' for row in rows]
+  notes = [f'- {note.format(baseline=baseline_title)}' for note in _NOTES]
+  return '\n'.join(
+    [
+      f'# Results: {_caption(summaries)}',
+      '',
+      *table,
+      '',
+      *notes,
+      '',
+      '![Test accuracy over rounds](accuracy_rounds.png)',
+      '![Test accuracy over uplink](accuracy_uplink.png)',
+      '',
+    ]
+  )
+
+
+def write_report(
+  workdir: pathlib.Path,
+  variants: Sequence[str],
+  baseline: str,
+  titles: Mapping[str, str] = TITLES,
+) -> rich_table.Table:
+  """Writes `report.md`, `report.json` and the figures into `workdir`.
+
+  Everything comes from the metrics files, so that a report can be made again
+  without the study.
+
+  Args:
+    workdir: holds `<variant>/seed_<seed>/metrics.jsonl`.
+    variants: the variants to report on, in order.
+    baseline: the variant that uplink savings are measured against.
+    titles: names for the reader; a variant not in it keeps its own.
+
+  Returns:
+    The table, for a rich console to print.
+
+  Raises:
+    ValueError: see `collect` and `summarise`; nothing is written then.
+  """
+  runs = collect(workdir, variants)
+  summaries = summarise(runs, baseline, titles)
+  baseline_title = titles.get(baseline, baseline)
+  report = {
+    'baseline': baseline,
+    'variants': [dataclasses.asdict(summary) for summary in summaries],
+  }
+  (workdir / 'report.json').write_text(
+    json.dumps(report, indent=2, allow_nan=False) + '\n', encoding='utf-8'
+  )
+  (workdir / 'report.md').write_text(
+    make_markdown(summaries, baseline_title), encoding='utf-8'
+  )
+  figures.write_figures(
+    workdir,
+    [
+      figures.make_curve(summary.title, [run.rows for run in runs[name]])
+      for name, summary in zip(runs, summaries, strict=True)
+    ],
+  )
+  return make_table(summaries, baseline_title)

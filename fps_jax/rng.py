@@ -1,0 +1,52 @@
+"""Randomness: every stream is named and derived from (seed, stream, ids).
+
+A key never depends on a client's place in a chunk, on the chunk size or on the
+number of devices, so that changing those changes no draw.
+
+These generators make *simulations* reproducible. Neither NumPy's PCG64 nor
+JAX's threefry is a cryptographic generator.
+"""
+
+import enum
+
+import jax
+import numpy as np
+
+from fps_jax.types import Array, Key
+
+
+class Stream(enum.IntEnum):
+  """What a random draw is for. Two streams never share a draw."""
+
+  PARTITION = 0
+  MODEL = 1
+  COHORT = 2
+  BATCHES = 3
+  DROPOUT = 4
+  ROUNDING = 5
+  SHARES = 6
+
+
+def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:
+  """Returns the NumPy generator of a stream, for draws made on the host.
+
+  Args:
+    seed: the run's seed, >= 0.
+    stream: what the draws are for.
+    *ids: what tells this draw from others of the stream, such as the round
+      and the client.
+  """
+  return np.random.default_rng([seed, int(stream), *ids])
+
+
+def device_key(key: Key, stream: Stream, *ids: Array | int) -> Key:
+  """Returns the JAX key of a stream, for draws made on the device.
+
+  Args:
+    key: the run's root key, `jax.random.key(seed)`; may be used again.
+    stream: what the draws are for.
+    *ids: int32 scalars that tell this draw from others of the stream.
+  """
+  for number in (int(stream), *ids):
+    key = jax.random.fold_in(key, number)
+  return key

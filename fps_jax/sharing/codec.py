@@ -1,0 +1,116 @@
+"""Floats to field words and back: clip, round stochastically, wrap signs.
+
+A value x becomes q = x / step rounded down or up at random so that its mean is
+exact: q = floor(x / step) + 1 with probability x / step - floor(x / step). The
+words of up to `max_clients` clients can be added in the field without wrapping,
+which is checked when a codec is built, not when a sum is already wrong.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.sharing.field import PrimeField
+from fps_jax.types import Array, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+  """Fixed-point coding of client values for summation in a field.
+
+  Guarantees:
+    - the sum of up to `max_clients` encoded vectors decodes to the sum of the
+      rounded values, exactly;
+    - each value is rounded to one of its two neighbouring multiples of
+      `step`, without bias (to the 2^-23 resolution of a float32 draw), so a
+      sum over C clients is off by less than C * step.
+
+  Attributes:
+    field: the field that sums are formed in.
+    clip: largest magnitude that is represented, > 0; larger values are
+      clipped to it, which `count_clipped` reports.
+    value_bits: bits of a value, sign included, in [2, 16].
+    max_clients: most clients that are ever summed, >= 1.
+    max_count: largest sample count of one client, >= 1.
+
+  Raises:
+    ValueError: if an attribute is out of range, or a sum could wrap.
+  """
+
+  field: PrimeField
+  clip: float
+  value_bits: int
+  max_clients: int
+  max_count: int
+
+  def __post_init__(self):
+    if not (math.isfinite(self.clip) and self.clip > 0):
+      raise ValueError(f'clip={self.clip} must be finite and above 0')
+    if not 2 <= self.value_bits <= 16:
+      raise ValueError(f'value_bits={self.value_bits} must be in [2, 16]')
+    if self.max_clients < 1 or self.max_count < 1:
+      raise ValueError(
+        f'max_clients={self.max_clients} and max_count={self.max_count} must '
+        'be at least 1'
+      )
+    p = self.field.modulus
+    largest = self.max_clients * self.levels
+    if 2 * largest >= p:
+      raise ValueError(
+        f'a sum of {self.max_clients} clients x {self.levels} levels '
+        f'(value_bits={self.value_bits}) reaches {largest}, beyond (p - 1) / 2 '
+        f'= {p // 2}, and would wrap: lower value_bits, sum fewer clients or '
+        'use a larger prime'
+      )
+    if self.max_clients * self.max_count >= p:
+      raise ValueError(
+        f'a sum of {self.max_clients} sample counts of up to {self.max_count} '
+        f'can reach {self.max_clients * self.max_count}, beyond p - 1 = '
+        f'{p - 1}, and would wrap: use a larger prime or fewer clients'
+      )
+
+  @property
+  def levels(self) -> int:
+    """Largest magnitude of a rounded value: 2^(value_bits - 1) - 1."""
+    return 2 ** (self.value_bits - 1) - 1
+
+  @property
+  def step(self) -> float:
+    """Distance between neighbouring representable values."""
+    return self.clip / self.levels
+
+  def encode(self, values: Array, key: Key) -> Array:
+    """Encodes float32 values; shape is kept.
+
+    Args:
+      values: float32; clipped to +-clip. A value that is not finite is encoded
+        as 0: the caller must look for them first.
+      key: the key is consumed.
+
+    Returns:
+      uint32 field elements, each standing for an integer in +-levels.
+    """
+    finite = jnp.where(jnp.isfinite(values), values, 0.0)
+    scaled = jnp.clip(finite / self.step, -self.levels, self.levels)
+    floor = jnp.floor(scaled)
+    # The fraction is exact in float32; floor(scaled + draw) would not be.
+    round_up = jax.random.uniform(key, values.shape) < scaled - floor
+    return self.field.from_signed((floor + round_up).astype(jnp.int32))
+
+  def decode(self, words: Array) -> Array:
+    """Decodes a sum of encoded values; uint32 elements to float32."""
+    return self.field.to_signed(words).astype(jnp.float32) * self.step
+
+  def encode_count(self, count: Array) -> Array:
+    """Encodes sample counts, int32 in [0, max_count], as field elements."""
+    return count.astype(jnp.uint32)
+
+  def decode_count(self, words: Array) -> Array:
+    """Decodes a sum of sample counts; uint32 elements to float32."""
+    return words.astype(jnp.float32)
+
+  def count_clipped(self, values: Array) -> Array:
+    """Returns how many values lie outside +-clip, as float32 []."""
+    return jnp.sum(jnp.abs(values) > self.clip, dtype=jnp.float32)

@@ -1,0 +1,157 @@
+"""How the sum over clients is formed: in the clear, ideally, or from shares.
+
+A protocol is a NamedTuple of pure functions (as in optax), written for one
+client and one tile of M values; who calls them for thousands of clients is
+`fps_jax.federated.parallel`. Everything after `lift` is exact in the schemes
+that use a codec, so neither the order of clients nor their grouping matters.
+
+| scheme   | what is added up                      | who learns what         |
+|----------|---------------------------------------|-------------------------|
+| `none`   | float32 values                        | central: every update   |
+| `ideal`  | field words, without any sharing      | (a trusted third party) |
+| `shamir` | shares of field words, at each server | central: only the sum,  |
+|          |                                       | or every update with    |
+|          |                                       | `reveal='updates'`      |
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.shamir import Shamir
+from fps_jax.types import Array, Key
+
+SCHEMES = ('none', 'ideal', 'shamir')
+REVEALS = ('sum', 'updates')
+
+
+class SumProtocol(NamedTuple):
+  """The steps of a sum over clients. `R` is the rows that are held (servers).
+
+  Guarantees:
+    - `open(add(zeros, [lift(v) for v in values]))` is the sum of the values,
+      to the codec's rounding where there is a codec;
+    - a client whose `alive` is False does not influence the sum.
+
+  Attributes:
+    zeros: int M -> [R, M], an empty sum.
+    lift: (values float32 [M], rounding key, sharing key) -> contribution of
+      one client; the keys are consumed.
+    lift_count: (count int32 [1], sharing key) -> contribution of its count.
+    add: (sums [R, M], contributions [C, ...], alive bool [C]) -> [R, M].
+    open: sums [R, M] -> float32 [M], the sum of the values.
+    open_count: sums [R, 1] -> float32 [1], the sum of the counts.
+    count_clipped: values float32 -> float32 [], values beyond the clip.
+  """
+
+  zeros: Callable[[int], Array]
+  lift: Callable[[Array, Key, Key], Array]
+  lift_count: Callable[[Array, Key], Array]
+  add: Callable[[Array, Array, Array], Array]
+  open: Callable[[Array], Array]
+  open_count: Callable[[Array], Array]
+  count_clipped: Callable[[Array], Array]
+
+
+def plain_sum() -> SumProtocol:
+  """Returns the scheme `none`: float32 values added as they are.
+
+  Unlike sums in the field, this one depends on the order of its terms, in the
+  last bits.
+  """
+
+  def add(sums, contributions, alive):
+    live = jnp.where(alive[:, None, None], contributions, 0.0)
+    return sums + jnp.sum(live, axis=0)
+
+  return SumProtocol(
+    zeros=lambda size: jnp.zeros((1, size), jnp.float32),
+    lift=lambda values, rounding_key, sharing_key: values[None],
+    lift_count=lambda count, sharing_key: count[None].astype(jnp.float32),
+    add=add,
+    open=lambda sums: sums[0],
+    open_count=lambda sums: sums[0],
+    count_clipped=lambda values: jnp.zeros((), jnp.float32),
+  )
+
+
+def ideal_sum(codec: Codec) -> SumProtocol:
+  """Returns the scheme `ideal`: the same words as `shamir`, never shared.
+
+  It is the functionality that the protocol realises, for fast studies: the
+  opened sums equal those of `shamir` bit for bit.
+  """
+
+  def add(sums, contributions, alive):
+    words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
+    return codec.field.add(sums, codec.field.sum(words))
+
+  return SumProtocol(
+    zeros=lambda size: jnp.zeros((1, size), jnp.uint32),
+    lift=lambda values, rounding_key, sharing_key: codec.encode(
+      values, rounding_key
+    )[None],
+    lift_count=lambda count, sharing_key: codec.encode_count(count)[None],
+    add=add,
+    open=lambda sums: codec.decode(sums[0]),
+    open_count=lambda sums: codec.decode_count(sums[0]),
+    count_clipped=codec.count_clipped,
+  )
+
+
+def shamir_sum(
+  codec: Codec, scheme: Shamir, present: Sequence[int], reveal: str = 'sum'
+) -> SumProtocol:
+  """Returns the scheme `shamir`: servers add shares, the central one opens.
+
+  Args:
+    codec: floats to field words.
+    scheme: k-of-N sharing over the codec's field.
+    present: numbers of the servers that answer when the sum is opened.
+    reveal: `'sum'`: each server adds the shares it holds and the central
+      server opens only the sum. `'updates'`: the central server opens every
+      client's words and adds them itself, as the published text has it.
+
+  Raises:
+    ValueError: if fewer than k servers are present, the fields differ or
+      `reveal` is unknown.
+  """
+  if reveal not in REVEALS:
+    raise ValueError(f'reveal={reveal!r} is not one of {REVEALS}')
+  if codec.field != scheme.field:
+    raise ValueError(
+      f'the codec uses the prime {codec.field.modulus}, the sharing scheme '
+      f'{scheme.field.modulus}: build both with one field'
+    )
+  scheme.choose_servers(present)
+  ideal = ideal_sum(codec)
+  opens_updates = reveal == 'updates'
+
+  def add(sums, shares_CxNxM, alive):
+    if opens_updates:
+      words_CxM = jax.vmap(scheme.reconstruct, (0, None))(
+        shares_CxNxM, tuple(present)
+      )
+      return ideal.add(sums, words_CxM[:, None], alive)
+    return ideal.add(sums, shares_CxNxM, alive)
+
+  def opened(sums):
+    return sums if opens_updates else scheme.reconstruct(sums, present)[None]
+
+  num_rows = 1 if opens_updates else scheme.num_servers
+  return SumProtocol(
+    zeros=lambda size: jnp.zeros((num_rows, size), jnp.uint32),
+    lift=lambda values, rounding_key, sharing_key: scheme.share(
+      codec.encode(values, rounding_key), sharing_key
+    ),
+    lift_count=lambda count, sharing_key: scheme.share(
+      codec.encode_count(count), sharing_key
+    ),
+    add=add,
+    open=lambda sums: ideal.open(opened(sums)),
+    open_count=lambda sums: ideal.open_count(opened(sums)),
+    count_clipped=codec.count_clipped,
+  )

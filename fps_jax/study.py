@@ -1,0 +1,182 @@
+"""A study: every variant of a config under every seed, then the report."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from fps_jax import data, report
+from fps_jax.build import Simulation, build, put_on_device
+from fps_jax.environment import describe_environment
+from fps_jax.metrics import MetricsRow, MetricsWriter
+from fps_jax.progress import Progress
+from fps_jax.summary import TITLES
+from fps_jax.train import train
+from fps_jax.validate import validate
+
+# More than this share of clipped values is worth a word.
+_MUCH_CLIPPED = 0.01
+
+
+class StudyError(Exception):
+  """A study cannot run or go on; the message says why and what to do."""
+
+
+def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
+  """Returns the full config of every variant, in the order of the config.
+
+  Args:
+    config: with `variants`, whose entries override fields of the rest.
+
+  Returns:
+    Name to config, without `variants`. A config without variants is one
+    variant that bears its name.
+
+  Raises:
+    ValueError: if a variant overrides a field that does not exist or gives it
+      a value of another type, or the baseline is not a variant.
+  """
+  base = ConfigDict(config.to_dict())
+  variants = base.variants.to_dict()
+  del base.variants
+  base.lock()
+  if config.baseline and config.baseline not in variants:
+    raise ValueError(
+      f'baseline={config.baseline!r} is not one of the variants '
+      f'{list(variants)}'
+    )
+  resolved = {}
+  for name, overrides in (variants or {config.name: {}}).items():
+    resolved[name] = ConfigDict(base.to_dict()).lock()
+    try:
+      resolved[name].update(overrides)
+    except (KeyError, TypeError) as error:
+      raise ValueError(f'variants.{name}: {error}') from error
+  return resolved
+
+
+def run_study(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  argv: Sequence[str],
+  tfds_data_dir: str | None = None,
+  console: Console | None = None,
+) -> None:
+  """Runs a study and writes everything about it to the work directory.
+
+  Everything is checked, and every run is built, before the first one starts.
+  The files are those that `fps_jax.report` reads, with `config.json` (the
+  whole config; each variant's folder has its own, resolved) and
+  `environment.json` (versions, device, commit, command line).
+
+  Args:
+    config: see `fps_jax.config.default`.
+    workdir: created; must not exist, or be empty.
+    argv: the command line, for the record.
+    tfds_data_dir: where TFDS data sets are prepared; see
+      `fps_jax.data.load_tfds`.
+    console: where progress and the table go; by default standard output.
+
+  Raises:
+    StudyError: if the config is invalid, the data is missing, the work
+      directory is in use or cannot be written, or training diverges.
+  """
+  console = console or Console()
+  workdir = pathlib.Path(workdir)
+  try:
+    variants = resolve_variants(config)
+    for name, variant in variants.items():
+      _validate(name, variant, alone=len(variants) == 1)
+    _create(workdir)
+    simulations = _build_all(variants, tfds_data_dir)
+    _write_json(workdir / 'config.json', json.loads(config.to_json()))
+    _write_json(workdir / 'environment.json', describe_environment(argv))
+    for name, variant in variants.items():
+      _write_json(workdir / name / 'config.json', json.loads(variant.to_json()))
+    with Progress(console) as progress:
+      for (name, seed), simulation in simulations.items():
+        _run(simulation, variants[name], workdir, name, seed, progress)
+    table = report.write_report(
+      workdir, list(variants), config.baseline or next(iter(variants))
+    )
+  except (ValueError, OSError, FloatingPointError) as error:
+    raise StudyError(str(error)) from error
+  console.print(table)
+  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+
+
+def _validate(name: str, variant: ConfigDict, alone: bool) -> None:
+  try:
+    validate(variant)
+  except ValueError as error:
+    if alone:
+      raise
+    lines = str(error).splitlines()
+    raise ValueError(
+      '\n'.join(f'variant {name}: {line}' for line in lines)
+    ) from error
+
+
+def _create(workdir: pathlib.Path) -> None:
+  workdir.mkdir(parents=True, exist_ok=True)
+  if any(workdir.iterdir()):
+    raise ValueError(
+      f'work directory {workdir} is not empty: give another --workdir, or '
+      'remove it first'
+    )
+
+
+def _build_all(
+  variants: dict[str, ConfigDict], tfds_data_dir: str | None
+) -> dict[tuple[str, int], Simulation]:
+  """Builds every run; variants of one data set share it."""
+  loaded: dict[str, Any] = {}
+  simulations = {}
+  for name, variant in variants.items():
+    source = variant.data.source
+    if source not in loaded:
+      dataset = data.load(source, tfds_data_dir)
+      loaded[source] = (dataset, put_on_device(dataset))
+    for seed in variant.seeds:
+      simulations[name, seed] = build(variant, seed, *loaded[source])
+  return simulations
+
+
+def _run(
+  simulation: Simulation,
+  variant: ConfigDict,
+  workdir: pathlib.Path,
+  name: str,
+  seed: int,
+  progress: Progress,
+) -> None:
+  path = workdir / name / f'seed_{seed}' / 'metrics.jsonl'
+  clipped = []
+  progress.start_run(TITLES.get(name, name), seed, variant.num_rounds)
+  with MetricsWriter(path) as writer:
+
+    def on_row(row: MetricsRow) -> None:
+      writer.write(row)
+      progress.update(row)
+      clipped.append(row['clipped_fraction'] or 0.0)
+
+    train(simulation, variant.num_rounds, variant.eval.every_rounds, on_row)
+  progress.finish_run()
+  if max(clipped) > _MUCH_CLIPPED:
+    logging.warning(
+      '%s, seed %d: up to %.1f %% of the values of a round were clipped at '
+      'sharing.clip=%g: raise it',
+      name,
+      seed,
+      100 * max(clipped),
+      variant.sharing.clip,
+    )
+
+
+def _write_json(path: pathlib.Path, content: Any) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(content, indent=2) + '\n')

@@ -1,0 +1,211 @@
+"""What a study found: its runs read from disk and summarised per variant."""
+
+import dataclasses
+import pathlib
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from fps_jax.metrics import MetricsRow, read_metrics
+
+TITLES: Mapping[str, str] = {
+  'fedavg': 'FedAvg',
+  'pruning': 'Pruning only',
+  'sharing': 'Secret sharing only',
+  'fedpruneshare': 'FedPruneShare',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One variant under one seed; `rows` holds one row a round, round 1 first."""
+
+  variant: str
+  seed: int
+  rows: list[MetricsRow]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """One variant over its seeds.
+
+  Attributes:
+    variant: name of the variant's folder.
+    title: name for the reader.
+    seeds: the seeds, ascending.
+    rounds: rounds of each run.
+    final_test_accuracy_fraction_mean: of the last evaluated round, over seeds.
+    final_test_accuracy_fraction_min: the worst seed's.
+    final_test_accuracy_fraction_max: the best seed's.
+    uplink_bytes_per_client_and_round: mean over rounds and seeds.
+    downlink_bytes_per_client_and_round: mean over rounds and seeds.
+    server_to_central_bytes_per_round: mean over rounds and seeds.
+    uplink_saving_factor: the baseline's mean uplink divided by this one's; 0.2
+      means that this variant sends five times the baseline.
+    final_sparsity_fraction: parameters removed after the last round, mean over
+      seeds.
+    median_round_seconds: over rounds and seeds; without round 1, which
+      compiles, when there are more.
+  """
+
+  variant: str
+  title: str
+  seeds: list[int]
+  rounds: int
+  final_test_accuracy_fraction_mean: float
+  final_test_accuracy_fraction_min: float
+  final_test_accuracy_fraction_max: float
+  uplink_bytes_per_client_and_round: float
+  downlink_bytes_per_client_and_round: float
+  server_to_central_bytes_per_round: float
+  uplink_saving_factor: float
+  final_sparsity_fraction: float
+  median_round_seconds: float
+
+
+def collect(
+  workdir: pathlib.Path, variants: Sequence[str]
+) -> dict[str, list[Run]]:
+  """Reads the runs of a study.
+
+  Args:
+    workdir: holds `<variant>/seed_<seed>/metrics.jsonl`.
+    variants: which variants to read, in the order of the report.
+
+  Returns:
+    The runs of each variant, by ascending seed.
+
+  Raises:
+    ValueError: a variant has no run, a run was never evaluated, or the runs
+      differ in seeds, rounds or last evaluated round, which would make their
+      means incomparable; or a file is damaged (see `read_metrics`).
+  """
+  runs = {variant: _read_runs(workdir / variant) for variant in variants}
+  seeds = {
+    variant: [run.seed for run in of_variant]
+    for variant, of_variant in runs.items()
+  }
+  rounds = {
+    f'{variant}/seed_{run.seed}': (len(run.rows), _last_evaluated(run))
+    for variant, of_variant in runs.items()
+    for run in of_variant
+  }
+  for name, values in (
+    ('seeds', seeds),
+    ('(rounds, last evaluated round)', rounds),
+  ):
+    if len(set(map(str, values.values()))) > 1:
+      raise ValueError(
+        f'runs differ in {name}: {values}: finish the study, or report on the '
+        'variants that are complete'
+      )
+  return runs
+
+
+def _last_evaluated(run: Run) -> int:
+  return max(
+    row['round'] for row in run.rows if row['test_accuracy'] is not None
+  )
+
+
+def _read_runs(folder: pathlib.Path) -> list[Run]:
+  runs = []
+  for path in folder.glob('seed_*/metrics.jsonl'):
+    if match := re.fullmatch(r'seed_(\d+)', path.parent.name):
+      rows = read_metrics(path)
+      if all(row['test_accuracy'] is None for row in rows):
+        raise ValueError(
+          f'{path}: none of its {len(rows)} rounds was evaluated: finish the '
+          'run, or evaluate its last round'
+        )
+      runs.append(Run(folder.name, int(match[1]), rows))
+  if not runs:
+    raise ValueError(
+      f'no {folder}/seed_<seed>/metrics.jsonl: run variant {folder.name!r}, '
+      'or leave it out of the report'
+    )
+  return sorted(runs, key=lambda run: run.seed)
+
+
+def _mean(runs: Sequence[Run], read: Callable[[MetricsRow], int]) -> float:
+  return statistics.fmean(read(row) for run in runs for row in run.rows)
+
+
+def _mean_uplink(runs: Sequence[Run]) -> float:
+  return _mean(runs, lambda row: row['uplink_bytes_per_client'])
+
+
+def _summarise_variant(
+  title: str, runs: Sequence[Run], baseline_uplink_bytes: float
+) -> Summary:
+  final_accuracies = [
+    [
+      row['test_accuracy']
+      for row in run.rows
+      if row['test_accuracy'] is not None
+    ][-1]
+    for run in runs
+  ]
+  uplink_bytes = _mean_uplink(runs)
+  if not uplink_bytes:
+    raise ValueError(
+      f'variant {runs[0].variant!r} sent 0 uplink bytes in all its rounds: '
+      'its metrics cannot be right, run it again'
+    )
+  num_rounds = len(runs[0].rows)
+  timed = slice(1 if num_rounds > 1 else 0, None)
+  return Summary(
+    variant=runs[0].variant,
+    title=title,
+    seeds=[run.seed for run in runs],
+    rounds=num_rounds,
+    final_test_accuracy_fraction_mean=statistics.fmean(final_accuracies),
+    final_test_accuracy_fraction_min=min(final_accuracies),
+    final_test_accuracy_fraction_max=max(final_accuracies),
+    uplink_bytes_per_client_and_round=uplink_bytes,
+    downlink_bytes_per_client_and_round=_mean(
+      runs, lambda row: row['downlink_bytes_per_client']
+    ),
+    server_to_central_bytes_per_round=_mean(
+      runs, lambda row: row['server_to_central_bytes']
+    ),
+    uplink_saving_factor=baseline_uplink_bytes / uplink_bytes,
+    final_sparsity_fraction=statistics.fmean(
+      run.rows[-1]['sparsity'] for run in runs
+    ),
+    median_round_seconds=statistics.median(
+      row['round_seconds'] for run in runs for row in run.rows[timed]
+    ),
+  )
+
+
+def summarise(
+  runs: Mapping[str, Sequence[Run]],
+  baseline: str,
+  titles: Mapping[str, str] = TITLES,
+) -> list[Summary]:
+  """Summarises the variants, in the order of `runs`.
+
+  Args:
+    runs: what `collect` returned.
+    baseline: the variant that uplink savings are measured against.
+    titles: names for the reader; a variant not in it keeps its own.
+
+  Returns:
+    One summary a variant.
+
+  Raises:
+    ValueError: the baseline is not in `runs`, or a variant sent nothing.
+  """
+  if baseline not in runs:
+    raise ValueError(
+      f'baseline {baseline!r} is not among the variants {list(runs)}: '
+      'name one of them'
+    )
+  baseline_uplink_bytes = _mean_uplink(runs[baseline])
+  return [
+    _summarise_variant(
+      titles.get(variant, variant), of_variant, baseline_uplink_bytes
+    )
+    for variant, of_variant in runs.items()
+  ]

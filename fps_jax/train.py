@@ -1,0 +1,119 @@
+"""The training loop of one run: rounds, evaluation, one row of metrics each."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fps_jax.build import Simulation
+from fps_jax.metrics import MetricsRow
+from fps_jax.types import Array, RoundMetrics, RoundState
+
+
+class _Dispatched(NamedTuple):
+  """A round whose results may still be being computed."""
+
+  round_number: int
+  client_ids: Array
+  metrics: RoundMetrics
+  test: tuple[Array, Array] | None
+
+
+def train(
+  simulation: Simulation,
+  num_rounds: int,
+  eval_every_rounds: int,
+  on_row: Callable[[MetricsRow], None],
+) -> RoundState:
+  """Runs a simulation from its first round to its last.
+
+  The metrics of a round are fetched after the next one is dispatched, so that
+  the device never waits for the host.
+
+  Args:
+    simulation: what to run.
+    num_rounds: rounds to run, at least 1.
+    eval_every_rounds: rounds between evaluations; the last one is always
+      evaluated.
+    on_row: called with each round's metrics, in order.
+
+  Returns:
+    The state after the last round.
+
+  Raises:
+    FloatingPointError: if a client's update is not finite. The rows of the
+      rounds before have been handed to `on_row` by then.
+  """
+  state = simulation.init_state()
+  waiting: _Dispatched | None = None
+  clock = _clock()
+  next(clock)
+  for r in range(num_rounds):
+    plan = simulation.planner.plan(r)
+    state, metrics = simulation.run_round(
+      state,
+      plan,
+      jnp.int32(simulation.keep_counts[r]),
+      simulation.key,
+      simulation.data.images,
+      simulation.data.labels,
+    )
+    is_due = (r + 1) % eval_every_rounds == 0 or r + 1 == num_rounds
+    test = simulation.evaluate(state.params) if is_due else None
+    if waiting:
+      on_row(_fetch_row(simulation, waiting, clock))
+    waiting = _Dispatched(r, plan.client_ids, metrics, test)
+  if waiting:
+    on_row(_fetch_row(simulation, waiting, clock))
+  return state
+
+
+def _clock() -> Iterator[float]:
+  """Yields the seconds since it was last asked."""
+  last = time.perf_counter()
+  while True:
+    now = time.perf_counter()
+    yield now - last
+    last = now
+
+
+def _fetch_row(
+  simulation: Simulation, dispatched: _Dispatched, clock: Iterator[float]
+) -> MetricsRow:
+  r, client_ids, metrics, test = jax.device_get(dispatched)
+  _check_finite(r, client_ids, metrics.is_finite)
+  reporting = int(np.sum(client_ids >= 0))
+  kept = simulation.keep_counts[r]
+  sent = simulation.count_bytes(kept, reporting)
+  clipped = None
+  if simulation.has_codec and reporting:
+    clipped = float(metrics.clipped_values) / (kept * reporting)
+  return {
+    'round': r + 1,
+    'test_accuracy': int(test[0]) / simulation.num_test if test else None,
+    'test_loss_nats': float(test[1]) if test else None,
+    'train_loss_nats': float(metrics.train_loss) if reporting else None,
+    'sparsity': 1 - kept / simulation.num_params,
+    'kept_parameters': kept,
+    'clients_reporting': reporting,
+    'clipped_fraction': clipped,
+    'uplink_bytes_per_client': sent.uplink_per_client,
+    'downlink_bytes_per_client': sent.downlink_per_client,
+    'server_to_central_bytes': sent.server_to_central,
+    'round_seconds': next(clock),
+  }
+
+
+def _check_finite(
+  round_number: int, client_ids: np.ndarray, is_finite: np.ndarray
+) -> None:
+  bad = client_ids[(client_ids >= 0) & ~is_finite]
+  if len(bad):
+    raise FloatingPointError(
+      f'round {round_number + 1}: the updates of clients '
+      f'{sorted(bad.tolist())} are not finite, their training diverged: lower '
+      'client.learning_rate or client.momentum'
+    )

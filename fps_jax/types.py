@@ -1,0 +1,83 @@
+"""The names that the whole package shares. Read this file first.
+
+Axes, as they appear in array names (`shares_NxM`, `deltas_CxD`):
+
+| letter | meaning                                                        |
+|--------|----------------------------------------------------------------|
+| `C`    | clients of a round's cohort (or of one chunk of it)            |
+| `N`    | aggregation servers                                            |
+| `K`    | servers used to reconstruct, the threshold `k`                 |
+| `D`    | parameters of the model, as one flat vector                    |
+| `M`    | field words that a client shares (its kept parameters)         |
+| `S`    | local training steps                                           |
+| `B`    | examples in a local batch                                      |
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+Array = jax.Array
+Params = Any  # A pytree of float32 arrays, as flax.linen makes it.
+Key = jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundState:
+  """What passes from one round to the next. Everything a run must remember.
+
+  Random keys are not part of it: they are derived from the seed and `round`.
+
+  Attributes:
+    round: int32 [], rounds completed so far.
+    params: float32 [D], the global model; exactly 0 where it is pruned.
+    optimizer_state: the server optimiser's state.
+  """
+
+  round: Array
+  params: Array
+  optimizer_state: optax.OptState
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CohortPlan:
+  """Who trains on what in one round. Made on the host, before the round.
+
+  Rows are ordered by number of steps, largest first, so that clients that
+  share a chunk do about the same work. Rows of padding, whose client id is -1,
+  come last.
+
+  Attributes:
+    client_ids: int32 [C], -1 for a row of padding.
+    indices: int32 [C, S, B], rows of the training set, -1 for padding.
+    num_steps: int32 [C], steps that hold at least one example.
+    num_examples: int32 [C], training examples that the client owns: its
+      weight in FedAvg.
+  """
+
+  client_ids: Array
+  indices: Array
+  num_steps: Array
+  num_examples: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundMetrics:
+  """What a round measures on the device.
+
+  Attributes:
+    train_loss: float32 [], mean loss (nats) over the examples trained on; nan
+      if no client reported.
+    clipped_values: float32 [], values that the codec clipped, all clients.
+    is_finite: bool [C], whether each client's update was finite; one that is
+      not was left out.
+  """
+
+  train_loss: Array
+  clipped_values: Array
+  is_finite: Array

@@ -1,0 +1,137 @@
+"""Every range and cross-field rule of a config, checked before data is loaded.
+
+What depends on the data (client sizes, hence whether a sum could wrap; whether
+the exempt parameters fit the sparsity) is checked when the run is built, which
+is for all runs of a study before the first of them starts.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fps_jax import models
+from fps_jax.data import PARTITIONERS
+from fps_jax.federated import server
+from fps_jax.federated.parallel import Performance
+from fps_jax.pruning import schedules
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.protocol import REVEALS, SCHEMES
+from fps_jax.sharing.shamir import Shamir
+
+# (field, smallest allowed value, whether that value itself is allowed)
+_LOWER_BOUNDS = (
+  ('num_rounds', 1, True),
+  ('data.num_clients', 1, True),
+  ('data.pixel_std', 0, False),
+  ('client.learning_rate', 0, False),
+  ('client.momentum', 0, True),
+  ('client.weight_decay', 0, True),
+  ('client.proximal', 0, True),
+  ('client.batch_size', 1, True),
+  ('client.epochs', 1, True),
+  ('client.steps', 0, True),
+  ('cohort.size', 1, True),
+  ('cohort.dropout_probability', 0, True),
+  ('server.learning_rate', 0, False),
+  ('server.momentum', 0, True),
+  ('sharing.clip', 0, False),
+  ('eval.every_rounds', 1, True),
+  ('eval.batch_size', 1, True),
+)
+_BELOW_ONE = (
+  'client.momentum',
+  'server.momentum',
+  'cohort.dropout_probability',
+)
+
+
+def validate(config: ConfigDict) -> None:
+  """Checks the resolved config of one variant.
+
+  Raises:
+    ValueError: naming every problem found, one a line: the field, its value,
+      the bound and the cure.
+  """
+  problems = list(_problems(config))
+  if problems:
+    raise ValueError('\n'.join(problems))
+
+
+def _problems(config: ConfigDict) -> Iterator[str]:
+  yield from _range_problems(config)
+  yield from _choice_problems(config)
+  if config.cohort.size > config.data.num_clients:
+    yield (
+      f'cohort.size={config.cohort.size} must be at most data.num_clients='
+      f'{config.data.num_clients}'
+    )
+  if len(set(config.seeds)) != len(config.seeds) or not config.seeds:
+    yield f'seeds={config.seeds} must be distinct and at least one'
+  if any(seed < 0 for seed in config.seeds):
+    yield f'seeds={config.seeds} must be at least 0'
+  yield from _collect('perf', lambda: Performance(**config.perf))
+  yield from _collect(
+    'pruning',
+    lambda: schedules.make(
+      config.pruning.schedule,
+      config.pruning.sparsity,
+      config.pruning.begin_round,
+      config.pruning.end_round,
+    ),
+  )
+  yield from _collect('sharing', lambda: check_sharing(config.sharing))
+
+
+def check_sharing(sharing: ConfigDict) -> None:
+  """Checks servers, threshold, prime and missing servers together.
+
+  Raises:
+    ValueError: if they do not fit.
+  """
+  if not 2 <= sharing.value_bits <= 16:
+    raise ValueError(f'value_bits={sharing.value_bits} must be in [2, 16]')
+  scheme = Shamir(
+    PrimeField(sharing.prime), sharing.num_servers, sharing.threshold
+  )
+  scheme.present_without(sharing.missing_servers)
+
+
+def _range_problems(config: ConfigDict) -> Iterator[str]:
+  for name, bound, inclusive in _LOWER_BOUNDS:
+    value = _get(config, name)
+    if not math.isfinite(value):
+      yield f'{name}={value} must be finite'
+    elif value < bound or (value == bound and not inclusive):
+      relation = 'at least' if inclusive else 'above'
+      yield f'{name}={value} must be {relation} {bound}'
+  for name in _BELOW_ONE:
+    if _get(config, name) >= 1:
+      yield f'{name}={_get(config, name)} must be below 1'
+
+
+def _choice_problems(config: ConfigDict) -> Iterator[str]:
+  choices: dict[str, Collection[str]] = {
+    'data.partition': PARTITIONERS,
+    'model.name': models.MODELS,
+    'server.optimizer': server.OPTIMIZERS,
+    'sharing.scheme': SCHEMES,
+    'sharing.reveal': REVEALS,
+  }
+  for name, known in choices.items():
+    if _get(config, name) not in known:
+      yield f'{name}={_get(config, name)!r} is not one of {sorted(known)}'
+
+
+def _collect(section: str, check: Callable[[], object]) -> Iterator[str]:
+  try:
+    check()
+  except ValueError as error:
+    yield f'{section}: {error}'
+
+
+def _get(config: ConfigDict, name: str) -> Any:
+  for part in name.split('.'):
+    config = config[part]
+  return config

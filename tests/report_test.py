@@ -1,0 +1,305 @@
+"""Tests of the report, on studies whose numbers are worked out by hand."""
+
+import io
+import json
+import pathlib
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import image as mpl_image
+from rich import console as rich_console
+from rich import table as rich_table
+
+from fps_jax import figures, metrics, report
+from fps_jax import summary as summaries
+
+_FIGURES = (
+  'accuracy_rounds.png',
+  'accuracy_rounds.pdf',
+  'accuracy_uplink.png',
+  'accuracy_uplink.pdf',
+)
+
+
+def _write_run(
+  workdir: pathlib.Path,
+  variant: str,
+  seed: int,
+  accuracies: Sequence[float | None],
+  uplinks: Sequence[int],
+) -> None:
+  path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
+  with metrics.MetricsWriter(path) as writer:
+    for index, (accuracy, uplink) in enumerate(
+      zip(accuracies, uplinks, strict=True)
+    ):
+      writer.write(
+        metrics.MetricsRow(
+          round=index + 1,
+          test_accuracy=accuracy,
+          test_loss_nats=None,
+          train_loss_nats=0.5,
+          sparsity=0.25 * index,
+          kept_parameters=100,
+          clients_reporting=4,
+          clipped_fraction=None,
+          uplink_bytes_per_client=uplink,
+          downlink_bytes_per_client=1000 * seed,
+          server_to_central_bytes=500,
+          # Round 1 takes long, as compilation does.
+          round_seconds=60.0 if index == 0 else 0.25 * (index + seed),
+        )
+      )
+
+
+@pytest.fixture(name='workdir')
+def _workdir(tmp_path: pathlib.Path) -> pathlib.Path:
+  """Three rounds of two variants under seeds 1, 2 and 10."""
+  for seed, final in ((1, 0.96), (2, 0.97), (10, 0.9875)):
+    _write_run(tmp_path, 'fedavg', seed, [0.5, final, None], [3000] * 3)
+    _write_run(tmp_path, 'sharing', seed, [0.5, final, None], [15000] * 3)
+  return tmp_path
+
+
+def _summarise(workdir: pathlib.Path) -> list[summaries.Summary]:
+  return summaries.summarise(
+    summaries.collect(workdir, ['sharing', 'fedavg']), baseline='fedavg'
+  )
+
+
+def _summarise_one(
+  workdir: pathlib.Path, accuracy: float, titles: dict[str, str]
+) -> list[summaries.Summary]:
+  """Writes and summarises a study of one run of one round."""
+  _write_run(workdir, 'mine', 0, [accuracy], [100])
+  return summaries.summarise(
+    summaries.collect(workdir, ['mine']), 'mine', titles
+  )
+
+
+def _print(table: rich_table.Table, width: int) -> str:
+  console = rich_console.Console(file=io.StringIO(), width=width)
+  with console.capture() as capture:
+    console.print(table)
+  return capture.get()
+
+
+def test_runs_keep_the_order_of_variants_and_sort_seeds(
+  workdir: pathlib.Path,
+) -> None:
+  (workdir / 'fedavg' / 'seed_old').mkdir()
+  runs = summaries.collect(workdir, ['sharing', 'fedavg'])
+  assert list(runs) == ['sharing', 'fedavg']
+  assert [run.seed for run in runs['fedavg']] == [1, 2, 10]
+  assert [len(run.rows) for run in runs['fedavg']] == [3, 3, 3]
+
+
+def test_summary_of_three_seeds(workdir: pathlib.Path) -> None:
+  sharing, fedavg = _summarise(workdir)
+  assert sharing.title == 'Secret sharing only'
+  assert (fedavg.seeds, fedavg.rounds) == ([1, 2, 10], 3)
+  # (0.96 + 0.97 + 0.9875) / 3
+  assert fedavg.final_test_accuracy_fraction_mean == pytest.approx(0.9725)
+  assert fedavg.final_test_accuracy_fraction_min == 0.96
+  assert fedavg.final_test_accuracy_fraction_max == 0.9875
+  assert fedavg.uplink_bytes_per_client_and_round == 3000
+  # 1000 * (1 + 2 + 10) / 3
+  assert fedavg.downlink_bytes_per_client_and_round == pytest.approx(13000 / 3)
+  assert fedavg.server_to_central_bytes_per_round == 500
+  assert fedavg.final_sparsity_fraction == 0.5
+
+
+def test_saving_below_one_means_more_uplink_than_the_baseline(
+  workdir: pathlib.Path,
+) -> None:
+  sharing, fedavg = _summarise(workdir)
+  assert sharing.uplink_saving_factor == pytest.approx(3000 / 15000)
+  assert fedavg.uplink_saving_factor == 1.0
+
+
+def test_uplink_is_a_mean_over_rounds_and_seeds(
+  tmp_path: pathlib.Path,
+) -> None:
+  _write_run(tmp_path, 'pruning', 0, [0.5, 0.9], [800, 200])
+  _write_run(tmp_path, 'pruning', 1, [0.5, 0.9], [800, 600])
+  runs = summaries.collect(tmp_path, ['pruning'])
+  (summary,) = summaries.summarise(runs, baseline='pruning')
+  assert summary.uplink_bytes_per_client_and_round == 600
+
+
+def test_median_round_excludes_round_one_when_there_are_more(
+  workdir: pathlib.Path,
+) -> None:
+  # Rounds 2 and 3 take 0.25 * (1 + seed) and 0.25 * (2 + seed):
+  # 0.5, 0.75, 0.75, 1, 2.75, 3.
+  assert _summarise(workdir)[0].median_round_seconds == 0.875
+
+
+def test_median_of_a_single_round_is_that_round(tmp_path: pathlib.Path) -> None:
+  (summary,) = _summarise_one(tmp_path, 0.9, titles={})
+  assert summary.median_round_seconds == 60.0
+
+
+def test_variant_without_runs_is_an_error(workdir: pathlib.Path) -> None:
+  with pytest.raises(ValueError, match="run variant 'pruning', or leave it"):
+    summaries.collect(workdir, ['fedavg', 'pruning'])
+
+
+def test_run_without_evaluation_is_an_error(tmp_path: pathlib.Path) -> None:
+  _write_run(tmp_path, 'fedavg', 0, [None, None], [1, 1])
+  with pytest.raises(ValueError, match='none of its 2 rounds was evaluated'):
+    summaries.collect(tmp_path, ['fedavg'])
+
+
+@pytest.mark.parametrize(
+  ('seed', 'accuracies', 'message'),
+  [
+    (2, [0.5, 0.5], r"differ in seeds: {'fedavg': \[1\], 'sharing': \[2\]}"),
+    (1, [0.5], r"'fedavg/seed_1': \(2, 2\), 'sharing/seed_1': \(1, 1\)"),
+    (1, [0.5, None], r"seed_1': \(2, 2\), 'sharing/seed_1': \(2, 1\)"),
+  ],
+  ids=['seeds', 'rounds', 'last_evaluated_round'],
+)
+def test_runs_whose_means_are_incomparable_are_an_error(
+  tmp_path: pathlib.Path,
+  seed: int,
+  accuracies: list[float | None],
+  message: str,
+) -> None:
+  _write_run(tmp_path, 'fedavg', 1, [0.5, 0.5], [1, 1])
+  _write_run(tmp_path, 'sharing', seed, accuracies, [1] * len(accuracies))
+  with pytest.raises(ValueError, match=message):
+    summaries.collect(tmp_path, ['fedavg', 'sharing'])
+
+
+def test_unknown_baseline_is_an_error(workdir: pathlib.Path) -> None:
+  runs = summaries.collect(workdir, ['sharing'])
+  with pytest.raises(ValueError, match="baseline 'fedavg' is not among"):
+    summaries.summarise(runs, baseline='fedavg')
+
+
+def test_variant_that_sent_nothing_is_an_error(tmp_path: pathlib.Path) -> None:
+  _write_run(tmp_path, 'fedavg', 0, [0.5], [0])
+  runs = summaries.collect(tmp_path, ['fedavg'])
+  with pytest.raises(ValueError, match="'fedavg' sent 0 uplink bytes"):
+    summaries.summarise(runs, baseline='fedavg')
+
+
+def test_error_writes_nothing(workdir: pathlib.Path) -> None:
+  with pytest.raises(ValueError, match='baseline'):
+    report.write_report(workdir, ['sharing'], baseline='fedavg')
+  assert {path.name for path in workdir.iterdir()} == {'fedavg', 'sharing'}
+
+
+def test_rows_take_one_line_on_100_columns(workdir: pathlib.Path) -> None:
+  table = report.make_table(_summarise(workdir), 'FedAvg')
+  lines = _print(table, width=100).splitlines()
+  assert '3 rounds, seeds 1, 2, 10' in lines[0]
+  (row,) = (line.split() for line in lines if 'Secret sharing only' in line)
+  assert row[3:] == [
+    '97.25',
+    '[96.00,',
+    '98.75]',
+    '15.0',
+    'kB',
+    '4.33',
+    'kB',
+    '500',
+    'B',
+    '0.20x',
+    '50.0',
+    '0.875',
+  ]
+
+
+def test_all_numbers_show_on_80_columns(workdir: pathlib.Path) -> None:
+  table = report.make_table(_summarise(workdir), 'FedAvg')
+  text = _print(table, width=80)
+  assert '…' not in text
+  for number in ('97.25', '[96.00,', '98.75]', '15.0 kB', '0.20x', '0.875'):
+    assert number in text
+
+
+def test_one_seed_shows_no_range(tmp_path: pathlib.Path) -> None:
+  summaries = _summarise_one(tmp_path, accuracy=0.9731, titles={})
+  text = _print(report.make_table(summaries, 'mine'), width=100)
+  assert '1 round, seed 0' in text
+  assert '97.31' in text and '[' not in text
+
+
+def test_titles_are_shown_verbatim(tmp_path: pathlib.Path) -> None:
+  summaries = _summarise_one(tmp_path, 0.9, titles={'mine': '[b] mine'})
+  table = report.make_table(summaries, '[b] mine')
+  assert _print(table, width=100).count('[b] mine') == 2
+  assert '| [b] mine |' in report.make_markdown(summaries, '[b] mine')
+
+
+def test_variant_without_a_title_keeps_its_name(tmp_path: pathlib.Path) -> None:
+  (summary,) = _summarise_one(tmp_path, 0.9, titles={})
+  assert summary.title == 'mine'
+
+
+def test_markdown_and_json_hold_the_summary(workdir: pathlib.Path) -> None:
+  report.write_report(workdir, ['sharing', 'fedavg'], 'fedavg')
+  page = (workdir / 'report.md').read_text()
+  assert (
+    '| FedAvg | 97.25 [96.00, 98.75] | 3.00 kB | 4.33 kB | 500 B | 1.00x '
+    '| 50.0 | 0.875 |\n'
+  ) in page
+  assert 'without round 1, which compiles' in page
+  written = json.loads((workdir / 'report.json').read_text())
+  assert written['baseline'] == 'fedavg'
+  names = [variant['variant'] for variant in written['variants']]
+  assert names == ['sharing', 'fedavg']
+  assert written['variants'][0]['uplink_saving_factor'] == pytest.approx(0.2)
+
+
+def test_figures_are_drawn_at_200_dots_per_inch(workdir: pathlib.Path) -> None:
+  report.write_report(workdir, ['fedavg', 'sharing'], 'fedavg')
+  for name in _FIGURES:
+    assert (workdir / name).stat().st_size > 5000
+  for name in _FIGURES[::2]:
+    pixels_HxWxC = mpl_image.imread(workdir / name)
+    assert pixels_HxWxC.shape[1] == 680  # 3.4 inches
+    assert len(np.unique(pixels_HxWxC.reshape(-1, 4), axis=0)) > 100
+
+
+def test_equal_curves_give_equal_bytes_and_leave_global_state(
+  tmp_path: pathlib.Path,
+) -> None:
+  percent = np.array([50.0, 90.0])
+  curve = figures.Curve(
+    'c', np.array([1, 2]), np.array([0.1, 300.0]), percent, percent, percent
+  )
+  state = matplotlib.rcParams.copy()
+  paths = figures.write_figures(tmp_path, [curve])
+  assert [path.name for path in paths] == list(_FIGURES)
+  first = [path.read_bytes() for path in paths]
+  figures.write_figures(tmp_path, [curve])
+  assert [path.read_bytes() for path in paths] == first
+  assert matplotlib.rcParams.copy() == state
+
+
+def test_curve_has_mean_range_and_cumulative_uplink(
+  tmp_path: pathlib.Path,
+) -> None:
+  _write_run(tmp_path, 'pruning', 0, [None, 0.5, 0.8], [4_000_000] * 3)
+  _write_run(tmp_path, 'pruning', 1, [0.1, 0.75, 0.9], [2_000_000] * 3)
+  runs = summaries.collect(tmp_path, ['pruning'])['pruning']
+  curve = figures.make_curve('Pruning', [run.rows for run in runs])
+  # Seed 0 was not evaluated in round 1.
+  np.testing.assert_array_equal(curve.rounds, [2, 3])
+  np.testing.assert_allclose(curve.uplink_megabytes, [6, 9])
+  np.testing.assert_allclose(curve.mean_percent, [62.5, 85])
+  np.testing.assert_allclose(curve.low_percent, [50, 80])
+  np.testing.assert_allclose(curve.high_percent, [75, 90])
+
+
+def test_limits_show_every_curve_after_its_first_fifth() -> None:
+  rounds = np.arange(1, 11)
+  percent = np.array([10, 20, 80, 90, 91, 92, 93, 94, 95, 100.0])
+  curve = figures.Curve('c', rounds, rounds, percent, percent - 1, percent)
+  # From 79 to 100, and 5 % of 21 below; accuracy ends at 100 %.
+  assert figures.accuracy_limits([curve]) == pytest.approx((77.95, 100))
