@@ -1,0 +1,1 @@
+"""Secret sharing: field, codec, Shamir's scheme, sum protocols, wire format."""
