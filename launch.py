@@ -1,6 +1,7 @@
 """Runs a study: python launch.py --config=experiments/NAME.py."""
 
 import datetime
+import re
 import sys
 
 from absl import app, flags, logging
@@ -29,6 +30,24 @@ _TFDS_DATA_DIR = flags.DEFINE_string(
 )
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the command line; a mistake in it ends the program in one line."""
+  try:
+    rest = flags.FLAGS(argv)
+    # A config file that could not be loaded says so at the first look.
+    _ = _CONFIG.value.name
+    return rest
+  except flags.Error as error:
+    # Of an error inside a config file, the last line says what is wrong.
+    sys.exit(f'error: {str(error).strip().splitlines()[-1].strip()}')
+  except (AttributeError, KeyError) as error:
+    # ml_collections quotes the name, and its hint, several times over.
+    hint = re.sub(r'[\\\'"]', '', str(error).replace('\\n', '; '))
+    sys.exit(f'error: the config has no field {hint} (see fps_jax/config.py)')
+  except OSError as error:
+    sys.exit(f'error: {" ".join(str(error).split())}')
+
+
 def main(argv: list[str]) -> None:
   """Runs the study that the flags describe."""
   if len(argv) > 1:
@@ -47,4 +66,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == '__main__':
   flags.mark_flag_as_required('config')
-  app.run(main)
+  app.run(main, flags_parser=parse_flags)

@@ -1,19 +1,32 @@
 """FedPruneShare against its three baselines on the bundled MNIST sample.
 
-python launch.py --config=experiments/mnist.py
+20 of 100 clients a round, non-IID (Dirichlet 0.5), 5 local epochs; 90 % of the
+parameters are gone by round 35. About two minutes on two CPU cores:
+
+  python launch.py --config=experiments/mnist.py
+
+Arguments: `seeds=N` runs seeds 0 .. N - 1; `tiny` is a test of seconds.
+Results are in experiments/README.md.
 """
+
+from ml_collections import ConfigDict
 
 from fps_jax import config as configs
 
 
-def get_config(arguments=None):
-  """Arguments: seeds=N, tiny."""
+def get_config(arguments: str | None = None) -> ConfigDict:
+  """Returns the config; see the module docstring for the arguments."""
   args = configs.parse_arguments(arguments, seeds=1, tiny=False)
   config = configs.default()
   config.name = 'mnist'
   config.seeds = tuple(range(args.seeds))
   config.variants.update(configs.FOUR_METHODS)
   config.baseline = 'fedavg'
+  config.num_rounds = 50
+  config.cohort.size = 20
+  config.client.epochs = 5
+  config.pruning.end_round = 35
+  config.sharing.prime = 2**22 - 3  # 22-bit words hold these sums of 8 bits
   if args.tiny:
     configs.tiny(config)
   return config

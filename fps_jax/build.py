@@ -22,8 +22,8 @@ from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import Array, RoundState
+from fps_jax.sharing.shamir import Opening, Shamir
+from fps_jax.types import Array, RoundMetrics, RoundPlan, RoundState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Simulation:
     evaluate: parameters -> (images right, mean loss), on the test set.
     init_state: makes the state before round 0 from the run's seed.
     keep_counts: parameters kept in each round.
+    opening: which servers the sums are opened from.
     count_bytes: (kept, reporting clients) -> bytes of a round.
     has_codec: whether updates pass through the codec.
     num_params: D.
@@ -62,12 +63,29 @@ class Simulation:
   evaluate: Callable[[Array], tuple[Array, Array]]
   init_state: Callable[[], RoundState]
   keep_counts: tuple[int, ...]
+  opening: Opening | None
   count_bytes: Callable[[int, int], RoundBytes]
   has_codec: bool
   num_params: int
   num_test: int
   key: Array
   data: DeviceData
+
+  def plan(self, round_number: int) -> RoundPlan:
+    """Returns the plan of a round, counted from 0."""
+    return RoundPlan(
+      cohort=self.planner.plan(round_number),
+      keep_count=jnp.int32(self.keep_counts[round_number]),
+      opening=self.opening,
+    )
+
+  def step(
+    self, state: RoundState, plan: RoundPlan
+  ) -> tuple[RoundState, RoundMetrics]:
+    """Runs one round; `state` is donated and must not be used again."""
+    return self.run_round(
+      state, plan, self.key, self.data.images, self.data.labels
+    )
 
 
 def put_on_device(dataset: Dataset) -> DeviceData:
@@ -121,6 +139,7 @@ def build(
     config.server.learning_rate,
     config.server.momentum,
   )
+  sum_protocol = _make_protocol(config, scheme, max_count)
   method = Method(
     local_update=client.make_local_update(
       apply,
@@ -132,7 +151,7 @@ def build(
       config.client.proximal,
       *pixels,
     ),
-    protocol=_make_protocol(config, scheme, max_count),
+    protocol=sum_protocol,
     server_optimizer=optimizer,
     unravel=unravel,
     exempt_D=jnp.asarray(exempt_D) if prunes else None,
@@ -157,6 +176,7 @@ def build(
     ),
     init_state=lambda: _init_state(init_params, optimizer),
     keep_counts=_keep_counts(config, num_params, int(exempt_D.sum())),
+    opening=sum_protocol.opening,
     count_bytes=count_bytes,
     has_codec=scheme is not None,
     num_params=num_params,

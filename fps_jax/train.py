@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.build import Simulation
@@ -52,20 +51,13 @@ def train(
   clock = _clock()
   next(clock)
   for r in range(num_rounds):
-    plan = simulation.planner.plan(r)
-    state, metrics = simulation.run_round(
-      state,
-      plan,
-      jnp.int32(simulation.keep_counts[r]),
-      simulation.key,
-      simulation.data.images,
-      simulation.data.labels,
-    )
+    plan = simulation.plan(r)
+    state, metrics = simulation.step(state, plan)
     is_due = (r + 1) % eval_every_rounds == 0 or r + 1 == num_rounds
     test = simulation.evaluate(state.params) if is_due else None
     if waiting:
       on_row(_fetch_row(simulation, waiting, clock))
-    waiting = _Dispatched(r, plan.client_ids, metrics, test)
+    waiting = _Dispatched(r, plan.cohort.client_ids, metrics, test)
   if waiting:
     on_row(_fetch_row(simulation, waiting, clock))
   return state

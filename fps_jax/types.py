@@ -67,6 +67,23 @@ class CohortPlan:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundPlan:
+  """Everything that is decided before a round: data, never a recompilation.
+
+  Attributes:
+    cohort: who trains on what.
+    keep_count: int32 [], parameters kept; not read without pruning.
+    opening: which servers the sum is opened from, as the sum protocol has it;
+      None where there are no servers.
+  """
+
+  cohort: CohortPlan
+  keep_count: Array
+  opening: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundMetrics:
   """What a round measures on the device.
 

@@ -65,7 +65,7 @@ def test_existing_file_is_continued(tmp_path: pathlib.Path) -> None:
     (_row(2), 'round 2 where round 1 is next'),
     (_row(1, train_loss_nats=float('nan')), 'train_loss_nats=nan in round 1'),
     (_row(1, round_seconds=float('inf')), 'round_seconds=inf in round 1'),
-    (_row(1, train_loss_nats=None), 'train_loss_nats=None is a NoneType'),
+    (_row(1, round_seconds=None), 'round_seconds=None is a NoneType'),
     (_row(1, kept_parameters=7.5), 'kept_parameters=7.5 is a float'),
     (_row(1, kept=7), r"unknown \['kept'\]"),
     ({'round': 1}, r"misses \['clients_reporting', "),

@@ -15,7 +15,7 @@ in float32), as any change of batch shape does.
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +94,7 @@ def sum_clients(
   train: TrainClient,
   protocol: SumProtocol,
   plan: CohortPlan,
+  opening: Any,
   kept: Array | None,
   keep_count: Array,
   num_params: int,
@@ -110,6 +111,7 @@ def sum_clients(
     train: local training of one client.
     protocol: how the sum is formed.
     plan: who trains on what; rows with client id -1 add nothing.
+    opening: which servers the protocol opens from.
     kept: int32 [tiles * TILE] positions that are shared, padded with D, or
       None to share all parameters in order.
     keep_count: int32 [], how many positions are shared; may be traced.
@@ -159,7 +161,7 @@ def sum_clients(
         part_CxM, *_fold_each(keys_C, tile)
       )
       held = jax.lax.dynamic_slice_in_dim(values, start, TILE, 1)
-      held = protocol.add(held, contributions, alive_C)
+      held = protocol.add(held, contributions, alive_C, opening)
       values = jax.lax.dynamic_update_slice_in_dim(values, held, start, 1)
       return values, clipped_C + jax.vmap(protocol.count_clipped)(part_CxM)
 
@@ -172,7 +174,7 @@ def sum_clients(
     counts = jax.vmap(protocol.lift_count)(
       chunk.num_examples[:, None], sharing_C
     )
-    count = protocol.add(count, counts, alive_C)
+    count = protocol.add(count, counts, alive_C, opening)
     measures = (result.loss_sum, result.num_trained, clipped_C, finite_C)
     return (values, count), measures
 

@@ -19,10 +19,10 @@ from fps_jax.pruning import masks
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import (
   Array,
-  CohortPlan,
   Key,
   Params,
   RoundMetrics,
+  RoundPlan,
   RoundState,
 )
 
@@ -47,9 +47,9 @@ class Method(NamedTuple):
   max_count: int
 
 
-# (state, plan, keep_count, key, images, labels) -> (state, metrics)
+# (state, plan, key, images, labels) -> (state, metrics)
 RoundFn = Callable[
-  [RoundState, CohortPlan, Array, Key, Array, Array],
+  [RoundState, RoundPlan, Key, Array, Array],
   tuple[RoundState, RoundMetrics],
 ]
 
@@ -58,9 +58,8 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
   """Returns the compiled round.
 
   The returned function takes the state (donated: it must not be used again),
-  the cohort's plan, the number of parameters to keep (int32 [], ignored
-  without pruning), the run's root key, into which each round folds its number,
-  and the training set, which stays on the device.
+  the plan of the round, the run's root key, into which each round folds its
+  number, and the training set, which stays on the device.
 
   Guarantee: if no client reports a finite update, the model and the
   optimiser's state stay as they are, but for pruning.
@@ -72,14 +71,13 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
 
   def run_round(
     state: RoundState,
-    plan: CohortPlan,
-    keep_count: Array,
+    plan: RoundPlan,
     key: Key,
     images: Array,
     labels: Array,
   ) -> tuple[RoundState, RoundMetrics]:
     params_D, mask_D, kept, mask = state.params, None, None, None
-    num_params = params_D.shape[0]
+    num_params, keep_count = params_D.shape[0], plan.keep_count
     if method.exempt_D is None:
       keep_count = jnp.int32(num_params)
     else:
@@ -100,7 +98,8 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
     sums = parallel.sum_clients(
       train=train,
       protocol=method.protocol,
-      plan=plan,
+      plan=plan.cohort,
+      opening=plan.opening,
       kept=kept,
       keep_count=keep_count,
       num_params=num_params,
@@ -108,11 +107,9 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
       round_key=jax.random.fold_in(key, state.round),
       performance=performance,
     )
-    total_weight = (
-      method.protocol.open_count(sums.num_examples)[0] / method.max_count
-    )
+    total_weight = _open_count(method, sums, plan)
     has_clients = total_weight > 0
-    update_M = method.protocol.open(sums.values)
+    update_M = method.protocol.open(sums.values, plan.opening)
     update_M = update_M / jnp.where(has_clients, total_weight, 1.0)
     if kept is None:
       update_D = update_M[:num_params]
@@ -142,6 +139,14 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
     return state, metrics
 
   return jax.jit(run_round, donate_argnums=0)
+
+
+def _open_count(
+  method: Method, sums: parallel.ClientSums, plan: RoundPlan
+) -> Array:
+  """Returns the clients' total weight, in units of the largest client's."""
+  count = method.protocol.open_count(sums.num_examples, plan.opening)[0]
+  return count / method.max_count
 
 
 def _sum_finite(values_C: Array, is_finite_C: Array) -> Array:

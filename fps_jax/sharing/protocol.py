@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.shamir import Shamir
+from fps_jax.sharing.shamir import Opening, Shamir
 from fps_jax.types import Array, Key
 
 SCHEMES = ('none', 'ideal', 'shamir')
@@ -32,8 +32,8 @@ class SumProtocol(NamedTuple):
   """The steps of a sum over clients. `R` is the rows that are held (servers).
 
   Guarantees:
-    - `open(add(zeros, [lift(v) for v in values]))` is the sum of the values,
-      to the codec's rounding where there is a codec;
+    - what `open` returns of `add`ed, `lift`ed values is their sum, to the
+      codec's rounding where there is a codec;
     - a client whose `alive` is False does not influence the sum.
 
   Attributes:
@@ -41,19 +41,23 @@ class SumProtocol(NamedTuple):
     lift: (values float32 [M], rounding key, sharing key) -> contribution of
       one client; the keys are consumed.
     lift_count: (count int32 [1], sharing key) -> contribution of its count.
-    add: (sums [R, M], contributions [C, ...], alive bool [C]) -> [R, M].
-    open: sums [R, M] -> float32 [M], the sum of the values.
-    open_count: sums [R, 1] -> float32 [1], the sum of the counts.
+    add: (sums [R, M], contributions [C, ...], alive bool [C], opening) ->
+      [R, M].
+    open: (sums [R, M], opening) -> float32 [M], the sum of the values.
+    open_count: (sums [R, 1], opening) -> float32 [1], the sum of the counts.
+    opening: from which servers the sums are opened, a pytree of arrays; None
+      where there are no servers.
     count_clipped: values float32 -> float32 [], values beyond the clip.
   """
 
   zeros: Callable[[int], Array]
   lift: Callable[[Array, Key, Key], Array]
   lift_count: Callable[[Array, Key], Array]
-  add: Callable[[Array, Array, Array], Array]
-  open: Callable[[Array], Array]
-  open_count: Callable[[Array], Array]
+  add: Callable[[Array, Array, Array, Opening | None], Array]
+  open: Callable[[Array, Opening | None], Array]
+  open_count: Callable[[Array, Opening | None], Array]
   count_clipped: Callable[[Array], Array]
+  opening: Opening | None = None
 
 
 def plain_sum() -> SumProtocol:
@@ -63,7 +67,7 @@ def plain_sum() -> SumProtocol:
   last bits.
   """
 
-  def add(sums, contributions, alive):
+  def add(sums, contributions, alive, opening):
     live = jnp.where(alive[:, None, None], contributions, 0.0)
     return sums + jnp.sum(live, axis=0)
 
@@ -72,8 +76,8 @@ def plain_sum() -> SumProtocol:
     lift=lambda values, rounding_key, sharing_key: values[None],
     lift_count=lambda count, sharing_key: count[None].astype(jnp.float32),
     add=add,
-    open=lambda sums: sums[0],
-    open_count=lambda sums: sums[0],
+    open=lambda sums, opening: sums[0],
+    open_count=lambda sums, opening: sums[0],
     count_clipped=lambda values: jnp.zeros((), jnp.float32),
   )
 
@@ -85,7 +89,7 @@ def ideal_sum(codec: Codec) -> SumProtocol:
   opened sums equal those of `shamir` bit for bit.
   """
 
-  def add(sums, contributions, alive):
+  def add(sums, contributions, alive, opening):
     words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
     return codec.field.add(sums, codec.field.sum(words))
 
@@ -96,8 +100,8 @@ def ideal_sum(codec: Codec) -> SumProtocol:
     )[None],
     lift_count=lambda count, sharing_key: codec.encode_count(count)[None],
     add=add,
-    open=lambda sums: codec.decode(sums[0]),
-    open_count=lambda sums: codec.decode_count(sums[0]),
+    open=lambda sums, opening: codec.decode(sums[0]),
+    open_count=lambda sums, opening: codec.decode_count(sums[0]),
     count_clipped=codec.count_clipped,
   )
 
@@ -126,20 +130,20 @@ def shamir_sum(
       f'the codec uses the prime {codec.field.modulus}, the sharing scheme '
       f'{scheme.field.modulus}: build both with one field'
     )
-  scheme.choose_servers(present)
   ideal = ideal_sum(codec)
   opens_updates = reveal == 'updates'
 
-  def add(sums, shares_CxNxM, alive):
+  def add(sums, shares_CxNxM, alive, opening):
     if opens_updates:
-      words_CxM = jax.vmap(scheme.reconstruct, (0, None))(
-        shares_CxNxM, tuple(present)
-      )
-      return ideal.add(sums, words_CxM[:, None], alive)
-    return ideal.add(sums, shares_CxNxM, alive)
+      open_one = jax.vmap(scheme.open_shares, (0, None))
+      words_CxM = open_one(shares_CxNxM, opening)
+      return ideal.add(sums, words_CxM[:, None], alive, opening)
+    return ideal.add(sums, shares_CxNxM, alive, opening)
 
-  def opened(sums):
-    return sums if opens_updates else scheme.reconstruct(sums, present)[None]
+  def opened(sums, opening):
+    if opens_updates:
+      return sums
+    return scheme.open_shares(sums, opening)[None]
 
   num_rows = 1 if opens_updates else scheme.num_servers
   return SumProtocol(
@@ -151,7 +155,10 @@ def shamir_sum(
       codec.encode_count(count), sharing_key
     ),
     add=add,
-    open=lambda sums: ideal.open(opened(sums)),
-    open_count=lambda sums: ideal.open_count(opened(sums)),
+    open=lambda sums, opening: ideal.open(opened(sums, opening), opening),
+    open_count=lambda sums, opening: ideal.open_count(
+      opened(sums, opening), opening
+    ),
     count_clipped=codec.count_clipped,
+    opening=scheme.opening(present),
   )

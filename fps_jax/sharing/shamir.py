@@ -24,6 +24,7 @@ Example:
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +34,18 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
 _SECRET_POINT = 0
+
+
+class Opening(NamedTuple):
+  """Which k servers' shares reconstruct, and how.
+
+  Attributes:
+    rows_K: int32 [K], rows of the shares: server numbers minus one.
+    matrix_1xK: uint32 [1, K], Lagrange(those servers -> the secret).
+  """
+
+  rows_K: Array | np.ndarray
+  matrix_1xK: Array | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +162,36 @@ class Shamir:
       )
     return tuple(sorted(present)[: self.threshold])
 
+  def opening(self, present: Sequence[int]) -> Opening:
+    """Returns what reconstructs from k of the servers that are present.
+
+    It is data, not code: a compiled reconstruction serves every choice.
+
+    Args:
+      present: numbers of the servers that answer; at least k of 1 .. N.
+
+    Raises:
+      ValueError: if fewer than k servers answer, or a number is unknown.
+    """
+    servers = self.choose_servers(present)
+    return Opening(
+      rows_K=np.array(servers, np.int32) - 1,
+      matrix_1xK=self.field.lagrange_matrix(servers, (_SECRET_POINT,)),
+    )
+
+  def open_shares(self, shares_NxM: Array, opening: Opening) -> Array:
+    """Recovers the secrets from the k rows that the opening names.
+
+    Args:
+      shares_NxM: uint32 [N, M]; other rows are not read.
+      opening: from `opening`; may be traced.
+
+    Returns:
+      uint32 [M] secrets.
+    """
+    chosen_KxM = shares_NxM[opening.rows_K]
+    return self.field.matmul(opening.matrix_1xK, chosen_KxM)[0]
+
   def reconstruct(self, shares_NxM: Array, present: Sequence[int]) -> Array:
     """Recovers the secrets from k of the servers that are present.
 
@@ -162,7 +205,4 @@ class Shamir:
     Raises:
       ValueError: if fewer than k servers answer, or a number is unknown.
     """
-    servers = self.choose_servers(present)
-    matrix_1xK = self.field.lagrange_matrix(servers, (_SECRET_POINT,))
-    rows = np.array(servers) - 1
-    return self.field.matmul(matrix_1xK, shares_NxM[rows])[0]
+    return self.open_shares(shares_NxM, self.opening(present))

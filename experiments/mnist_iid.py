@@ -1,0 +1,33 @@
+"""Full MNIST, IID, every client every round: the setting others report.
+
+The 784-200-200-10 perceptron, 100 clients of 600 images, one local epoch in
+batches of 10, learning rate 0.1. Needs MNIST prepared for TFDS (BUILD.md,
+"Data"). About ten minutes on two CPU cores:
+
+  python launch.py --config=experiments/mnist_iid.py --tfds_data_dir=DIR
+
+Arguments: `seeds=N` runs seeds 0 .. N - 1; `tiny` is a test of seconds.
+Results are in experiments/README.md.
+"""
+
+from ml_collections import ConfigDict
+
+from fps_jax import config as configs
+
+
+def get_config(arguments: str | None = None) -> ConfigDict:
+  """Returns the config; see the module docstring for the arguments."""
+  args = configs.parse_arguments(arguments, seeds=1, tiny=False)
+  config = configs.default()
+  config.name = 'mnist_iid'
+  config.seeds = tuple(range(args.seeds))
+  config.variants.update(configs.FOUR_METHODS)
+  config.baseline = 'fedavg'
+  config.num_rounds = 60
+  config.data.source = 'mnist'
+  config.data.partition = 'iid'
+  config.pruning.end_round = 30
+  config.eval.batch_size = 2000
+  if args.tiny:
+    configs.tiny(config)
+  return config

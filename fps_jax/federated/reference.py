@@ -1,0 +1,70 @@
+"""A round as a loop over clients and batches: what the tests compare to.
+
+Plain FedAvg with pruning, as the papers state it: no vmap, no chunks, no field,
+no tiles; sums in float64.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from fps_jax.federated.client import Apply, scale_pixels
+from fps_jax.pruning import reference as pruning
+from fps_jax.types import CohortPlan, Params
+
+
+def run_round(
+  apply: Apply,
+  params: Params,
+  plan: CohortPlan,
+  images: np.ndarray,
+  labels: np.ndarray,
+  learning_rate: float,
+  keep_count: int,
+  exempt_D: np.ndarray,
+) -> Params:
+  """Prunes, trains every client of the plan by SGD, averages by samples.
+
+  Args:
+    apply: (params, images) -> logits.
+    params: pytree of float32.
+    plan: who trains on what.
+    images: uint8 [n, height, width, channels].
+    labels: int32 [n].
+    learning_rate: of every client.
+    keep_count: parameters that are kept.
+    exempt_D: bool [D], parameters that are never pruned.
+
+  Returns:
+    The new global parameters.
+  """
+  flat_D, unravel = ravel_pytree(params)
+  weights_D = np.asarray(flat_D)
+  mask_D = pruning.keep_largest(weights_D, keep_count, exempt_D)
+  pruned_D = np.where(mask_D, weights_D, 0).astype(np.float32)
+
+  @jax.jit
+  def gradient(weights_D, images, labels):
+    def loss(weights_D):
+      logits = apply(unravel(weights_D), scale_pixels(images, 0.0, 1.0))
+      return jnp.mean(
+        optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+      )
+
+    return jax.grad(loss)(weights_D)
+
+  total = np.zeros(len(pruned_D))
+  for row, client in enumerate(plan.client_ids):
+    if client < 0:
+      continue
+    trained_D = pruned_D
+    for batch in np.asarray(plan.indices[row]):
+      rows = batch[batch >= 0]
+      if len(rows):
+        step = gradient(trained_D, images[rows], labels[rows])
+        trained_D = trained_D - learning_rate * np.where(mask_D, step, 0)
+    total += float(plan.num_examples[row]) * (trained_D - pruned_D)
+  mean_D = total / float(np.sum(plan.num_examples))
+  return unravel(jnp.asarray(pruned_D + mean_D, jnp.float32))

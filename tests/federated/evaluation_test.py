@@ -1,0 +1,88 @@
+"""Tests of `fps_jax.federated.evaluation` against NumPy on one batch."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fps_jax.federated.evaluation import make_evaluate
+
+COUNT, NUM_CLASSES = 10, 3
+MEAN, STD = 0.4, 0.7
+
+_rng = np.random.default_rng(0)
+IMAGES = _rng.integers(256, size=(COUNT, 2, 2, 1), dtype=np.uint8)
+LABELS = _rng.integers(NUM_CLASSES, size=COUNT, dtype=np.int32)
+PARAMS = _rng.normal(size=4 * NUM_CLASSES).astype(np.float32)
+
+batch_sizes = pytest.mark.parametrize(
+  'batch_size', [1, 3, 5, 7, COUNT, COUNT + 1, 1000]
+)
+
+
+def unravel(params_D):
+  return {'kernel': params_D.reshape(4, NUM_CLASSES)}
+
+
+def apply(params, images):
+  return images.reshape(images.shape[0], 4) @ params['kernel']
+
+
+def evaluate_reference(
+  images: np.ndarray, labels: np.ndarray
+) -> tuple[int, float]:
+  pixels = (images.reshape(len(images), 4) / 255 - MEAN) / STD
+  logits = pixels @ PARAMS.reshape(4, NUM_CLASSES)
+  log_chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+  correct = np.sum(logits.argmax(axis=1) == labels)
+  return int(correct), -log_chances[np.arange(len(labels)), labels].mean()
+
+
+@batch_sizes
+def test_evaluation_equals_a_direct_computation(batch_size: int):
+  evaluate = make_evaluate(
+    apply, unravel, IMAGES, LABELS, batch_size, MEAN, STD
+  )
+  correct, loss = evaluate(jnp.asarray(PARAMS))
+  expected_correct, expected_loss = evaluate_reference(IMAGES, LABELS)
+  assert correct.dtype == jnp.int32
+  assert 0 < correct == expected_correct < COUNT
+  np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+
+
+@batch_sizes
+def test_every_image_counts_exactly_once(batch_size: int):
+  # The loss of image i is about 2^i: the mean tells which were counted, and
+  # how often. A right answer is label 0, the label that padding has in the
+  # loss.
+  losses = 2.0 ** np.arange(2, COUNT + 2)
+  images = np.zeros((COUNT, 1, 1, 1), np.uint8)
+  images[:, 0, 0, 0] = np.arange(1, COUNT + 1)
+  labels = np.ones(COUNT, np.int32)
+  labels[::3] = 0
+
+  def apply_table(params, pixels):
+    number = jnp.round(pixels[:, 0, 0, 0] * 255)
+    logit = jnp.where(number > 0, params * 2.0 ** (number + 1), 100.0)
+    return jnp.stack([logit, jnp.zeros_like(logit)], axis=1)
+
+  evaluate = make_evaluate(
+    apply_table, lambda params_D: params_D[0], images, labels, batch_size
+  )
+  correct, loss = evaluate(jnp.ones(1))
+  assert correct == np.sum(labels == 0)
+  # log(1 + e^-4) and its like are at most 0.02 each.
+  np.testing.assert_allclose(loss * COUNT, losses[labels == 1].sum(), atol=0.1)
+
+
+def test_evaluation_uses_the_parameters_it_is_given():
+  evaluate = make_evaluate(apply, unravel, IMAGES, LABELS, 4, MEAN, STD)
+  losses = [float(evaluate(jnp.asarray(PARAMS * s))[1]) for s in (0, 1)]
+  np.testing.assert_allclose(losses[0], np.log(NUM_CLASSES), rtol=1e-6)
+  assert losses[0] != losses[1]
+
+
+def test_evaluation_does_not_change_the_data_set():
+  images, labels = IMAGES.copy(), LABELS.copy()
+  make_evaluate(apply, unravel, images, labels, 7)(jnp.asarray(PARAMS))
+  np.testing.assert_array_equal(images, IMAGES)
+  np.testing.assert_array_equal(labels, LABELS)

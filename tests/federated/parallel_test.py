@@ -1,0 +1,454 @@
+"""Tests of `fps_jax.federated.parallel` with training that is a table."""
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fps_jax.federated import parallel
+from fps_jax.federated.client import ClientResult
+from fps_jax.federated.parallel import ClientSums, Performance, sum_clients
+from fps_jax.rng import Stream, device_key
+from fps_jax.sharing import protocol
+from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.shamir import Shamir
+from fps_jax.types import CohortPlan
+
+FIELD = PrimeField(2**31 - 1)
+# The step is 1 / 1024: multiples of it are encoded without any rounding.
+CODEC = Codec(FIELD, clip=127 / 1024, value_bits=8, max_clients=20, max_count=8)
+PROTOCOLS = {
+  'none': protocol.plain_sum(),
+  'ideal': protocol.ideal_sum(CODEC),
+  'shamir': protocol.shamir_sum(CODEC, Shamir(FIELD, 3, 2), (1, 3)),
+  'updates': protocol.shamir_sum(CODEC, Shamir(FIELD, 3, 2), (3, 2), 'updates'),
+}
+SHARED = ['ideal', 'shamir', 'updates']
+PERFORMANCES = [
+  Performance(chunk_size, execution)
+  for chunk_size, execution in itertools.product(
+    (1, 2, 10, 100), ('vmap', 'sequential')
+  )
+]
+
+TILE = 16
+NUM_PARAMS = 40  # Two tiles and a half.
+SIZE = 3 * TILE
+MAX_COUNT = 8
+# Clients 7, 3, ... in the rows of the plan; the last two rows are padding.
+CLIENT_IDS = np.array([7, 3, 11, 0, 5, -1, -1], np.int32)
+NUM_EXAMPLES = np.array([8, 4, 2, 8, 1, 0, 0], np.int32)
+PRESENT = CLIENT_IDS >= 0
+KEY = jax.random.key(5)
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch):
+  monkeypatch.setattr(parallel, 'TILE', TILE)
+
+
+def make_plan(order: np.ndarray | None = None) -> CohortPlan:
+  """Returns a plan whose rows of training data are the client's number."""
+  order = np.arange(len(CLIENT_IDS)) if order is None else order
+  client_ids = CLIENT_IDS[order]
+  return CohortPlan(
+    client_ids=jnp.asarray(client_ids),
+    indices=jnp.broadcast_to(client_ids[:, None, None], (len(order), 2, 3)),
+    num_steps=jnp.asarray(np.where(client_ids >= 0, 2, 0)),
+    num_examples=jnp.asarray(NUM_EXAMPLES[order]),
+  )
+
+
+def make_deltas(multiple_of: float | None = None) -> np.ndarray:
+  """Returns float32 [12, D]: a client's delta, by its number.
+
+  The last row, which -1 reads, must never be seen: nobody has number 12.
+
+  Args:
+    multiple_of: if given, every delta is a multiple of it.
+  """
+  rng = np.random.default_rng(0)
+  deltas = rng.uniform(-0.12, 0.12, size=(13, NUM_PARAMS))
+  if multiple_of is not None:
+    deltas = np.round(deltas / multiple_of) * multiple_of
+  deltas[12] = 1e3
+  return deltas.astype(np.float32)
+
+
+@functools.cache
+def compile_sum(scheme: str, performance: Performance):
+  """Returns the sum over clients whose training looks up its result."""
+
+  @jax.jit
+  def compiled(table, plan, kept, keep_count, key):
+    def train(indices_SxB, num_steps):
+      client = indices_SxB[0, 0]
+      return ClientResult(
+        delta=table[client],
+        loss_sum=client.astype(jnp.float32) / 2,
+        num_trained=(num_steps * 3 + client).astype(jnp.float32),
+      )
+
+    return sum_clients(
+      train=train,
+      protocol=PROTOCOLS[scheme],
+      plan=plan,
+      opening=PROTOCOLS[scheme].opening,
+      kept=kept,
+      keep_count=keep_count,
+      num_params=NUM_PARAMS,
+      max_count=MAX_COUNT,
+      round_key=key,
+      performance=performance,
+    )
+
+  return compiled
+
+
+def run(
+  deltas: np.ndarray,
+  scheme: str = 'ideal',
+  performance: Performance = PERFORMANCES[3],
+  plan: CohortPlan | None = None,
+  kept: np.ndarray | None = None,
+  keep_count: int = NUM_PARAMS,
+  key: jax.Array = KEY,
+) -> ClientSums:
+  plan = make_plan() if plan is None else plan
+  compiled = compile_sum(scheme, performance)
+  return compiled(deltas, plan, kept, np.int32(keep_count), key)
+
+
+def opened(scheme: str, sums: ClientSums) -> tuple[np.ndarray, float]:
+  """Returns the sum of the values and the sum of the counts."""
+  values = PROTOCOLS[scheme].open(sums.values, PROTOCOLS[scheme].opening)
+  return np.asarray(values), float(
+    PROTOCOLS[scheme].open_count(sums.num_examples, PROTOCOLS[scheme].opening)[
+      0
+    ]
+  )
+
+
+def weighted_sum(deltas: np.ndarray, rows: np.ndarray = PRESENT) -> np.ndarray:
+  """Returns what the servers should open: a loop over clients, in float64."""
+  total = np.zeros(deltas.shape[1])
+  for client, count in zip(CLIENT_IDS[rows], NUM_EXAMPLES[rows], strict=True):
+    total += deltas[client].astype(np.float64) * count / MAX_COUNT
+  return total
+
+
+def padded_positions(positions: list[int]) -> np.ndarray:
+  fill = [NUM_PARAMS] * (SIZE - len(positions))
+  return np.array([*positions, *fill], np.int32)
+
+
+@pytest.mark.parametrize('scheme', ['none', *SHARED])
+@pytest.mark.parametrize('execution', ['vmap', 'sequential'])
+def test_sum_is_exact_where_nothing_is_rounded(scheme: str, execution: str):
+  # Times n / 8 these are multiples of the step, so every sum is exact.
+  deltas = make_deltas(multiple_of=8 / 1024)
+  sums = run(deltas, scheme, Performance(2, execution))
+  values, count = opened(scheme, sums)
+  np.testing.assert_array_equal(values[:NUM_PARAMS], weighted_sum(deltas))
+  np.testing.assert_array_equal(values[NUM_PARAMS:], 0)
+  assert values.shape == (SIZE,)
+  assert count == NUM_EXAMPLES.sum() == 23
+
+
+@pytest.mark.parametrize('scheme', SHARED)
+def test_chunk_size_and_execution_do_not_change_a_bit(scheme: str):
+  deltas = make_deltas()
+  expected = run(deltas, scheme, PERFORMANCES[0])
+  for performance in PERFORMANCES[1:]:
+    actual = run(deltas, scheme, performance)
+    # Not only what is opened: every server holds the same share.
+    np.testing.assert_array_equal(actual.values, expected.values)
+    np.testing.assert_array_equal(actual.num_examples, expected.num_examples)
+    for field in ('loss_sum', 'num_trained', 'clipped', 'is_finite'):
+      np.testing.assert_array_equal(
+        getattr(actual, field)[PRESENT], getattr(expected, field)[PRESENT]
+      )
+
+
+def test_chunk_size_changes_a_float_sum_in_the_last_bits_at_most():
+  deltas = make_deltas()
+  for performance in PERFORMANCES[::3]:
+    values, count = opened('none', run(deltas, 'none', performance))
+    np.testing.assert_allclose(
+      values[:NUM_PARAMS], weighted_sum(deltas), rtol=1e-5, atol=1e-6
+    )
+    assert count == 23
+
+
+@pytest.mark.parametrize('scheme', ['shamir', 'updates'])
+def test_shared_sum_opens_to_the_bits_of_the_ideal_one(scheme: str):
+  deltas = make_deltas()
+  values, count = opened(scheme, run(deltas, scheme))
+  expected, expected_count = opened('ideal', run(deltas))
+  np.testing.assert_array_equal(values, expected)
+  assert count == expected_count
+  assert np.abs(values[:NUM_PARAMS] - weighted_sum(deltas)).max() < 5 / 1024
+
+
+@pytest.mark.parametrize('scheme', SHARED)
+def test_order_of_clients_does_not_change_a_bit(scheme: str):
+  deltas = make_deltas()
+  expected = run(deltas, scheme)
+  order = np.array([4, 2, 0, 3, 1, 5, 6])
+  actual = run(deltas, scheme, plan=make_plan(order))
+  np.testing.assert_array_equal(actual.values, expected.values)
+  np.testing.assert_array_equal(actual.num_examples, expected.num_examples)
+  # Measures are in the order of the plan.
+  np.testing.assert_array_equal(
+    actual.loss_sum[:5], np.asarray(expected.loss_sum)[order[:5]]
+  )
+
+
+@pytest.mark.parametrize('execution', ['vmap', 'sequential'])
+@pytest.mark.parametrize('chunk_size', [2, 5])
+def test_measures_are_those_of_each_client(execution: str, chunk_size: int):
+  deltas = make_deltas()
+  deltas[7, :4] = 1.0  # Weight 1: beyond the clip.
+  deltas[5, :9] = 0.9  # Weight 1 / 8: within it.
+  sums = run(deltas, 'ideal', Performance(chunk_size, execution))
+  clients = CLIENT_IDS[PRESENT]
+  assert sums.loss_sum.shape == CLIENT_IDS.shape
+  np.testing.assert_array_equal(sums.loss_sum[PRESENT], clients / 2)
+  np.testing.assert_array_equal(sums.num_trained[PRESENT], clients + 6)
+  np.testing.assert_array_equal(sums.clipped[PRESENT], [4, 0, 0, 0, 0])
+  assert np.all(sums.is_finite[PRESENT])
+
+
+@pytest.mark.parametrize('scheme', SHARED)
+def test_draws_follow_the_client_the_tile_and_the_round(scheme: str):
+  """Compares with words encoded one client and one tile at a time."""
+  deltas = make_deltas()
+  words = np.zeros(SIZE, object)
+  for client, count in zip(CLIENT_IDS, NUM_EXAMPLES, strict=True):
+    if client < 0:
+      continue
+    key = device_key(KEY, Stream.ROUNDING, int(client))
+    weighted = np.zeros(SIZE, np.float32)
+    weighted[:NUM_PARAMS] = deltas[client] * np.float32(count / MAX_COUNT)
+    for tile in range(SIZE // TILE):
+      part = slice(tile * TILE, (tile + 1) * TILE)
+      encoded = CODEC.encode(
+        jnp.asarray(weighted[part]), jax.random.fold_in(key, tile)
+      )
+      words[part] = (words[part] + np.asarray(encoded).astype(object)) % (
+        FIELD.modulus
+      )
+  expected = CODEC.decode(jnp.asarray(words.astype(np.uint32)))
+  values, _ = opened(scheme, run(deltas, scheme))
+  np.testing.assert_array_equal(values, expected)
+
+
+def test_clients_tiles_and_rounds_draw_differently():
+  half_step = np.full((13, NUM_PARAMS), 0.5 / 1024, np.float32)
+
+  def rounded(client, key=KEY):
+    plan = CohortPlan(
+      client_ids=jnp.int32([client]),
+      indices=jnp.zeros((1, 1, 1), jnp.int32),
+      num_steps=jnp.int32([1]),
+      num_examples=jnp.int32([MAX_COUNT]),
+    )
+    values, _ = opened('ideal', run(half_step, plan=plan, key=key))
+    assert set(values[:NUM_PARAMS] * 1024) == {0, 1}
+    return values
+
+  one = rounded(1)
+  assert not np.array_equal(one[:TILE], one[TILE : 2 * TILE])
+  assert not np.array_equal(one, rounded(2))
+  assert not np.array_equal(one, rounded(1, jax.random.key(6)))
+
+
+def test_shares_of_two_clients_use_other_randomness():
+  # Equal words, so equal random values would give equal shares.
+  zeros = np.zeros((13, NUM_PARAMS), np.float32)
+
+  def shares(client):
+    plan = make_plan(np.array([0]))
+    plan = CohortPlan(
+      client_ids=jnp.int32([client]),
+      indices=plan.indices,
+      num_steps=plan.num_steps,
+      num_examples=plan.num_examples,
+    )
+    sums = run(zeros, 'shamir', plan=plan)
+    return np.concatenate([sums.values, sums.num_examples], axis=1)
+
+  one, other = shares(1), shares(2)
+  assert np.all(one != other)
+  # Within a client every word has its own, the count's among them.
+  assert len(np.unique(one[0])) == SIZE + 1
+
+
+@pytest.mark.parametrize('scheme', SHARED)
+@pytest.mark.parametrize('execution', ['vmap', 'sequential'])
+def test_rows_of_padding_add_nothing(scheme: str, execution: str):
+  deltas = make_deltas()
+  present = make_plan(np.flatnonzero(PRESENT))
+  expected = run(deltas, scheme, plan=present)
+  # Weights that padding must not have: -1 alone says who is padding.
+  plan = make_plan()
+  counts = jnp.where(plan.client_ids < 0, 8, plan.num_examples)
+  padded = CohortPlan(
+    client_ids=plan.client_ids,
+    indices=plan.indices,
+    num_steps=plan.num_steps,
+    num_examples=counts,
+  )
+  actual = run(deltas, scheme, Performance(2, execution), plan=padded)
+  np.testing.assert_array_equal(actual.values, expected.values)
+  np.testing.assert_array_equal(actual.num_examples, expected.num_examples)
+
+
+def test_nobody_sums_to_nothing():
+  plan = make_plan(np.array([5, 6]))
+  values, count = opened('shamir', run(make_deltas(), 'shamir', plan=plan))
+  np.testing.assert_array_equal(values, 0)
+  assert count == 0
+
+
+@pytest.mark.parametrize('scheme', ['none', *SHARED])
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_update_that_is_not_finite_is_left_out(scheme: str, bad: float):
+  deltas = make_deltas(multiple_of=8 / 1024)
+  deltas[3, NUM_PARAMS - 1] = bad  # One entry of client 3, in row 1.
+  counted = PRESENT & (CLIENT_IDS != 3)
+  for execution in ('vmap', 'sequential'):
+    sums = run(deltas, scheme, Performance(2, execution))
+    assert sums.is_finite[PRESENT].tolist() == [True, False, True, True, True]
+    values, count = opened(scheme, sums)
+    np.testing.assert_array_equal(
+      values[:NUM_PARAMS], weighted_sum(deltas, counted)
+    )
+    assert count == NUM_EXAMPLES.sum() - 4
+
+
+@pytest.mark.parametrize('scheme', ['none', *SHARED])
+@pytest.mark.parametrize(
+  'positions',
+  [[], [0], [39], [3, 5, 17, 38], list(range(1, 17)), list(range(40))],
+)
+def test_kept_positions_are_gathered_in_order(
+  scheme: str, positions: list[int]
+):
+  deltas = make_deltas(multiple_of=8 / 1024)
+  sums = run(
+    deltas,
+    scheme,
+    kept=padded_positions(positions),
+    keep_count=len(positions),
+  )
+  values, count = opened(scheme, sums)
+  expected = weighted_sum(deltas)[positions]
+  np.testing.assert_array_equal(values[: len(positions)], expected)
+  np.testing.assert_array_equal(values[len(positions) :], 0)
+  assert count == 23
+
+
+@pytest.mark.parametrize('keep_count', [0, 1, 16, 17, 33, 40])
+def test_only_tiles_that_hold_kept_positions_are_computed(keep_count: int):
+  kept = padded_positions(list(range(keep_count)))
+  sums = run(make_deltas(), 'shamir', kept=kept, keep_count=keep_count)
+  used = -(-keep_count // TILE) * TILE
+  # Shares are random, also those of a zero; a tile left out is all zeros.
+  assert np.all(sums.values[:, :used] != 0)
+  assert not np.any(sums.values[:, used:])
+
+
+def test_keep_count_may_be_traced():
+  traces = 0
+  train_table = jnp.asarray(make_deltas(multiple_of=8 / 1024))
+  counted = []
+
+  def train(indices_SxB, num_steps):
+    nonlocal traces
+    traces += 1
+    zero = jnp.zeros(())
+    return ClientResult(train_table[indices_SxB[0, 0]], zero, zero)
+
+  @jax.jit
+  def compiled(kept, keep_count):
+    return sum_clients(
+      train,
+      PROTOCOLS['ideal'],
+      make_plan(),
+      None,
+      kept,
+      keep_count,
+      NUM_PARAMS,
+      MAX_COUNT,
+      KEY,
+      Performance(3, 'sequential'),
+    )
+
+  for keep_count in (0, 10, 30):
+    positions = list(range(NUM_PARAMS - keep_count, NUM_PARAMS))
+    sums = compiled(jnp.asarray(padded_positions(positions)), keep_count)
+    values, _ = opened('ideal', sums)
+    np.testing.assert_array_equal(
+      values[:keep_count], weighted_sum(np.asarray(train_table))[positions]
+    )
+    counted.append(traces)
+  assert counted[0] == counted[-1] > 0
+
+
+@pytest.mark.parametrize('execution', ['vmap', 'sequential'])
+def test_every_client_takes_at_least_its_steps(execution: str):
+  """In sequence exactly its own; vmapped the most of its chunk."""
+  plan = make_plan(np.array([0, 1, 2, 3]))
+  plan = CohortPlan(
+    client_ids=plan.client_ids,
+    indices=plan.indices,
+    num_steps=jnp.int32([9, 4, 3, 1]),
+    num_examples=plan.num_examples,
+  )
+  sums = run(make_deltas(), 'ideal', Performance(2, execution), plan=plan)
+  taken = (np.asarray(sums.num_trained) - CLIENT_IDS[:4]) / 3
+  steps = [9, 9, 3, 3] if execution == 'vmap' else [9, 4, 3, 1]
+  np.testing.assert_array_equal(taken, steps)
+
+
+@pytest.mark.parametrize(
+  ('size', 'expected'), [(1, 1), (15, 1), (16, 1), (17, 2), (32, 2), (33, 3)]
+)
+def test_tiles_hold_all_values(size: int, expected: int):
+  assert parallel.num_tiles(size) == expected
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'chunk_size': 0}, 'chunk_size=0 must be at least 1'),
+    ({'chunk_size': -3}, 'chunk_size=-3 must be at least 1'),
+    ({'execution': 'pmap'}, "execution='pmap' is not one of .*'sequential'"),
+  ],
+)
+def test_performance_out_of_range_raises(fields: dict[str, Any], message: str):
+  with pytest.raises(ValueError, match=message):
+    Performance(**fields)
+
+
+@pytest.mark.parametrize(
+  ('execution', 'backend', 'vmaps'),
+  [
+    ('auto', 'cpu', False),
+    ('auto', 'gpu', True),
+    ('auto', 'tpu', True),
+    ('vmap', 'cpu', True),
+    ('sequential', 'gpu', False),
+  ],
+)
+def test_auto_vmaps_everywhere_but_on_a_cpu(
+  monkeypatch: pytest.MonkeyPatch, execution: str, backend: str, vmaps: bool
+):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  assert Performance(execution=execution).vmaps is vmaps

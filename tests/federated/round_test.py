@@ -1,0 +1,206 @@
+"""Whole rounds: against the loop, and across schemes, servers and chunks."""
+
+import dataclasses
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from jax.flatten_util import ravel_pytree
+
+from fps_jax import data, models
+from fps_jax.federated import reference
+from fps_jax.pruning import masks
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.shamir import Shamir
+
+
+@pytest.fixture(scope='module')
+def ideal_run():
+  config = small.small_config()
+  config.sharing.scheme = 'ideal'
+  return small.run(config)
+
+
+@pytest.mark.parametrize('execution', ['sequential', 'vmap'])
+def test_round_equals_the_loop_over_clients_and_batches(execution):
+  config = small.small_config()
+  config.sharing.scheme = 'none'
+  config.pruning.schedule = 'constant'
+  config.perf.execution = execution
+  config.perf.chunk_size = 3
+  simulation = small.make(config)
+  dataset = data.load('fake')
+  model = models.make('mlp', dataset.num_classes, widths=(16,))
+  state = simulation.init_state()
+  image = jnp.zeros((1, *dataset.image_shape))
+  template = model.init(jax.random.key(0), image)['params']
+  unravel = ravel_pytree(template)[1]
+  expected = unravel(state.params)
+  for r in range(2):
+    plan = simulation.plan(r)
+    expected = reference.run_round(
+      lambda params, images: model.apply({'params': params}, images),
+      expected,
+      plan.cohort,
+      dataset.train_images,
+      dataset.train_labels,
+      config.client.learning_rate,
+      simulation.keep_counts[r],
+      masks.exempt_mask(template, config.pruning.exempt),
+    )
+    state, _ = simulation.step(state, plan)
+  np.testing.assert_allclose(
+    state.params, ravel_pytree(expected)[0], rtol=1e-4, atol=1e-6
+  )
+
+
+@pytest.mark.parametrize('reveal', ['sum', 'updates'])
+@pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), (5, 3), (4, 4)])
+def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
+  ideal_run, num_servers, threshold, reveal
+):
+  config = small.small_config()
+  config.sharing.num_servers = num_servers
+  config.sharing.threshold = threshold
+  config.sharing.reveal = reveal
+  simulation = small.make(config)
+  scheme = Shamir(PrimeField(config.sharing.prime), num_servers, threshold)
+  servers = range(1, num_servers + 1)
+  for size in range(threshold, num_servers + 1):
+    for present in itertools.combinations(servers, size):
+      surviving = dataclasses.replace(
+        simulation, opening=scheme.opening(present)
+      )
+      params, rows = small.run_simulation(surviving, config)
+      np.testing.assert_array_equal(params, ideal_run[0])
+      assert [row['test_loss_nats'] for row in rows] == [
+        row['test_loss_nats'] for row in ideal_run[1]
+      ]
+
+
+def test_missing_servers_of_the_config_change_no_result(ideal_run):
+  config = small.small_config()
+  config.sharing.missing_servers = (1, 4)
+  params, _ = small.run(config)
+  np.testing.assert_array_equal(params, ideal_run[0])
+
+
+@pytest.mark.parametrize('partition', ['iid', 'dirichlet'])
+def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
+  partition,
+):
+  config = small.small_config()
+  config.data.partition = partition
+  config.pruning.schedule = 'none'
+  config.num_rounds = 1
+  shared, rows = small.run(config)
+  assert rows[0]['clipped_fraction'] == 0
+  config.sharing.scheme = 'none'
+  plain, _ = small.run(config)
+  simulation = small.make(config)
+  plan = simulation.planner.plan(0)
+  weights = np.asarray(plan.num_examples) / simulation.planner.max_count
+  step = config.sharing.clip / (2 ** (config.sharing.value_bits - 1) - 1)
+  bound = config.cohort.size * step / weights.sum()
+  difference = np.abs(shared - plain).max()
+  assert 0 < difference <= bound
+  # A bound that is never approached would prove little.
+  assert difference > bound / 10
+
+
+@pytest.mark.parametrize('scheme', ['ideal', 'shamir'])
+def test_chunk_size_does_not_change_a_run(scheme):
+  config = small.small_config()
+  config.data.num_clients = config.cohort.size = 12
+  config.sharing.scheme = scheme
+  config.perf.execution = 'sequential'
+  runs = []
+  for chunk_size in (1, 10, 100):
+    config.perf.chunk_size = chunk_size
+    runs.append(small.run(config))
+  for params, rows in runs[1:]:
+    np.testing.assert_array_equal(params, runs[0][0])
+    assert rows == runs[0][1]
+
+
+@pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
+def test_execution_changes_a_run_by_rounding_alone(scheme):
+  config = small.small_config()
+  config.sharing.scheme = scheme
+  config.num_rounds = 1
+  config.perf.execution = 'sequential'
+  in_sequence, _ = small.run(config)
+  config.perf.execution = 'vmap'
+  vmapped, _ = small.run(config)
+  step = config.sharing.clip / (2 ** (config.sharing.value_bits - 1) - 1)
+  atol = 1e-6 if scheme == 'none' else step
+  np.testing.assert_allclose(vmapped, in_sequence, atol=atol, rtol=0)
+
+
+def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
+  config = small.small_config()
+  config.server.optimizer = 'momentum'
+  config.num_rounds = 4
+  params, rows = small.run(config)
+  assert np.count_nonzero(params) <= rows[-1]['kept_parameters']
+  zeros = params.size - rows[-1]['kept_parameters']
+  assert np.sum(params == 0) >= zeros > 0
+  assert rows[-1]['sparsity'] == pytest.approx(0.7, abs=1 / params.size)
+
+
+def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
+  config = small.small_config()
+  config.pruning.schedule = 'none'
+  config.cohort.dropout_probability = 0.999999
+  config.server.optimizer = 'adam'
+  simulation = small.make(config)
+  before = np.asarray(simulation.init_state().params)
+  params, rows = small.run(config)
+  np.testing.assert_array_equal(params, before)
+  assert [row['clients_reporting'] for row in rows] == [0, 0, 0]
+  assert rows[0]['train_loss_nats'] is None
+  assert rows[0]['clipped_fraction'] is None
+
+
+def test_dropped_clients_are_as_if_never_drawn():
+  config = small.small_config()
+  config.cohort.dropout_probability = 0.5
+  simulation = small.make(config)
+  plan = simulation.planner.plan(0)
+  assert 0 < int(np.sum(np.asarray(plan.client_ids) >= 0)) < config.cohort.size
+  _, rows = small.run(config)
+  assert rows[0]['clients_reporting'] == int(
+    np.sum(np.asarray(plan.client_ids) >= 0)
+  )
+
+
+def test_nothing_is_compiled_after_the_first_round():
+  config = small.small_config()
+  config.num_rounds = 6
+  config.pruning.end_round = 5
+  config.cohort.size = 4
+  config.cohort.dropout_probability = 0.3
+  simulation = small.make(config)
+  state = simulation.init_state()
+  for r in range(config.num_rounds):
+    state, _ = simulation.step(state, simulation.plan(r))
+  assert len(set(simulation.keep_counts)) > 3
+  assert simulation.run_round._cache_size() == 1
+
+
+def test_reveal_updates_and_sum_move_the_bytes_they_should():
+  config = small.small_config()
+  config.num_rounds = 1
+  _, by_sum = small.run(config)
+  config.sharing.reveal = 'updates'
+  _, by_updates = small.run(config)
+  ratio = (
+    by_updates[0]['server_to_central_bytes']
+    / by_sum[0]['server_to_central_bytes']
+  )
+  assert ratio == config.cohort.size
+  assert math.isclose(by_sum[0]['train_loss_nats'], 2.3, abs_tol=1.0)

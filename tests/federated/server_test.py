@@ -1,0 +1,133 @@
+"""Tests of `fps_jax.federated.server` against the optimisers in NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fps_jax.federated import server
+
+NAMES = sorted(server.OPTIMIZERS)
+D, ROUNDS = 6, 5
+LEARNING_RATE, MOMENTUM = 0.3, 0.8
+
+_rng = np.random.default_rng(0)
+PARAMS = _rng.normal(size=D).astype(np.float32)
+UPDATES = _rng.normal(size=(ROUNDS, D)).astype(np.float32) / 10
+
+
+def run(name: str, masks: list[np.ndarray | None]) -> list[np.ndarray]:
+  """Returns the parameters after each round."""
+  optimizer = server.make_optimizer(name, LEARNING_RATE, MOMENTUM)
+  params = jnp.asarray(PARAMS)
+  state = optimizer.init(params)
+  history = []
+  for update, mask in zip(UPDATES, masks, strict=True):
+    if mask is not None:  # As a round does: prune, train, update.
+      params = jnp.where(mask, params, 0.0)
+      update = np.where(mask, update, 0)
+    params, state = server.apply_update(
+      optimizer, params, state, jnp.asarray(update), mask
+    )
+    history.append(np.asarray(params))
+  return history
+
+
+def run_reference(name: str) -> np.ndarray:
+  """Returns the parameters after every round, in float64."""
+  params = PARAMS.astype(np.float64)
+  b1, b2, eps = MOMENTUM, 0.99, 1e-3
+  # Optax starts Yogi's moments at 1e-6.
+  start = 1e-6 if name == 'yogi' else 0.0
+  first, second = np.full(D, start), np.full(D, start)
+  for t, update in enumerate(UPDATES.astype(np.float64), start=1):
+    gradient = -update
+    if name == 'sgd':
+      params = params - LEARNING_RATE * gradient
+      continue
+    if name == 'momentum':
+      first = MOMENTUM * first + gradient
+      params = params - LEARNING_RATE * first
+      continue
+    first = b1 * first + (1 - b1) * gradient
+    square = gradient**2
+    if name == 'adam':
+      second = b2 * second + (1 - b2) * square
+    else:
+      second = second - (1 - b2) * np.sign(second - square) * square
+    unbiased_first, unbiased_second = first / (1 - b1**t), second / (1 - b2**t)
+    params = params - LEARNING_RATE * unbiased_first / (
+      np.sqrt(unbiased_second) + eps
+    )
+  return params
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_optimizer_equals_its_formula(name: str):
+  assert NAMES == ['adam', 'momentum', 'sgd', 'yogi']
+  params = run(name, [None] * ROUNDS)[-1]
+  np.testing.assert_allclose(params, run_reference(name), rtol=1e-4, atol=1e-5)
+
+
+def test_sgd_with_learning_rate_one_adds_the_update():
+  optimizer = server.make_optimizer('sgd', 1.0, momentum=0.9)
+  params, _ = server.apply_update(
+    optimizer,
+    jnp.asarray(PARAMS),
+    optimizer.init(jnp.asarray(PARAMS)),
+    jnp.asarray(UPDATES[0]),
+    None,
+  )
+  np.testing.assert_array_equal(params, PARAMS + UPDATES[0])
+
+
+def test_sgd_does_not_use_the_momentum():
+  optimizer = server.make_optimizer('sgd', 0.5, momentum=0.9)
+  params = jnp.asarray(PARAMS)
+  state = optimizer.init(params)
+  for update in UPDATES:
+    params, state = server.apply_update(
+      optimizer, params, state, jnp.asarray(update), None
+    )
+  expected = PARAMS + 0.5 * UPDATES.sum(axis=0)
+  np.testing.assert_allclose(params, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_pruned_entries_stay_exactly_zero(name: str):
+  # Dense rounds first, so that there is momentum to move the pruned ones.
+  mask = np.array([True, False] * (D // 2))
+  after = run(name, [None, None, mask, mask, mask])
+  for params in after[2:]:
+    np.testing.assert_array_equal(params[~mask], 0)
+    assert np.all(params[mask] != 0)
+  # They would move otherwise, and the others do not notice.
+  unmasked = run(name, [None] * ROUNDS)
+  np.testing.assert_array_equal(after[-1][mask], unmasked[-1][mask])
+
+
+@pytest.mark.parametrize('name', ['momentum', 'adam', 'yogi'])
+def test_momentum_would_move_pruned_entries_without_a_mask(name: str):
+  optimizer = server.make_optimizer(name, LEARNING_RATE, MOMENTUM)
+  params = jnp.asarray(PARAMS)
+  state = optimizer.init(params)
+  _, state = server.apply_update(
+    optimizer, params, state, jnp.asarray(UPDATES[0]), None
+  )
+  zeros = jnp.zeros(D)
+  moved, _ = server.apply_update(optimizer, zeros, state, zeros, None)
+  assert np.all(moved != 0)
+  mask = np.zeros(D, bool)
+  kept, _ = server.apply_update(optimizer, zeros, state, zeros, mask)
+  np.testing.assert_array_equal(kept, zeros)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_optimizer_moves_along_the_update(name: str):
+  moved = run(name, [None] * ROUNDS)[0] - PARAMS
+  np.testing.assert_array_equal(np.sign(moved), np.sign(UPDATES[0]))
+
+
+def test_unknown_name_raises_and_lists_the_known_ones():
+  with pytest.raises(ValueError, match="'sdg' is not one of") as caught:
+    server.make_optimizer('sdg', 1.0, 0.0)
+  assert str(NAMES) in str(caught.value)

@@ -1,0 +1,70 @@
+"""The command line, in a process of its own, as a user types it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _launch(*arguments):
+  return subprocess.run(
+    [sys.executable, 'launch.py', *arguments],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
+  done = _launch(
+    '--config=experiments/mnist.py:seeds=2,tiny',
+    '--config.num_rounds=2',
+    '--config.model.args.mlp.widths=(8,)',
+    f'--workdir={tmp_path}/work',
+  )
+  assert done.returncode == 0, done.stderr
+  assert '2 rounds, seeds 0, 1' in done.stdout
+  config = json.loads((tmp_path / 'work' / 'config.json').read_text())
+  assert config['model']['args']['mlp']['widths'] == [8]
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--config.client.learning_rte=1'], 'learning_rte; Did you mean'),
+    (['--config.num_rounds=many'], 'config.num_rounds=many: invalid'),
+    (['--nonsense'], "Unknown command line flag 'nonsense'"),
+    (['--config.sharing.threshold=9'], 'threshold=9 must be in [1, num_s'),
+  ],
+)
+def test_mistake_on_the_command_line_is_named_and_fails(
+  tmp_path, arguments, message
+):
+  done = _launch(
+    '--config=experiments/mnist.py:tiny',
+    f'--workdir={tmp_path}/work',
+    *arguments,
+  )
+  assert done.returncode == 1
+  assert done.stderr.startswith('error: ')
+  assert message in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_unknown_config_argument_is_named():
+  done = _launch('--config=experiments/mnist.py:fast')
+  assert done.returncode == 1
+  assert done.stderr.strip().count('\n') == 0
+  assert "'fast' is not one of ['seeds', 'tiny']" in done.stderr
+
+
+def test_missing_config_file_is_named():
+  done = _launch('--config=experiments/nope.py')
+  assert done.returncode == 1
+  assert done.stderr.strip().count('\n') == 0
+  assert 'experiments/nope.py' in done.stderr

@@ -1,0 +1,173 @@
+"""Tests of `fps_jax.models.layers` against flax.linen and lax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from fps_jax.models.layers import Conv, extract_patches, max_pool
+
+CLIENTS = 3
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def both_convolutions(size: int, stride: int, use_bias: bool = True):
+  """Returns our layer and flax's, each as (params, x) -> y."""
+  ours = Conv(5, size, stride, use_bias=use_bias)
+  flax = nn.Conv(
+    5, (size, size), (stride, stride), padding='SAME', use_bias=use_bias
+  )
+  return tuple(
+    lambda params, x, layer=layer: layer.apply({'params': params}, x)
+    for layer in (ours, flax)
+  )
+
+
+def conv_params(size: int, *clients: int) -> dict[str, np.ndarray]:
+  return {
+    'kernel': normal(1, *clients, size, size, 2, 5),
+    'bias': normal(2, *clients, 5),
+  }
+
+
+def assert_trees_close(actual, expected):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5),
+    actual,
+    expected,
+  )
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 5])
+@pytest.mark.parametrize('stride', [1, 2, 3])
+def test_conv_equals_flax_in_values_and_gradients(size: int, stride: int):
+  ours, flax = both_convolutions(size, stride)
+  params = conv_params(size)
+
+  @jax.jit
+  def compare(params, x, weights):
+    return [
+      (apply(params, x), jax.grad(weighted, (0, 1))(params, x, weights, apply))
+      for apply in (ours, flax)
+    ]
+
+  def weighted(params, x, weights, apply):
+    return jnp.sum(apply(params, x) * weights)
+
+  for height, width in [(7, 8), (6, 3)]:
+    x = normal(3, 2, height, width, 2)
+    weights = normal(4, 2, -(-height // stride), -(-width // stride), 5)
+    actual, expected = compare(params, x, weights)
+    assert actual[0].shape == weights.shape
+    assert_trees_close(actual, expected)
+
+
+@pytest.mark.parametrize('use_bias', [True, False])
+def test_conv_has_the_parameters_of_flax(use_bias: bool):
+  x = jnp.zeros((1, 4, 4, 2))
+  shapes = [
+    jax.eval_shape(layer.init, jax.random.key(0), x)
+    for layer in (
+      Conv(5, 3, use_bias=use_bias),
+      nn.Conv(5, (3, 3), use_bias=use_bias),
+    )
+  ]
+  assert shapes[0] == shapes[1]
+
+
+def test_conv_without_bias_equals_flax():
+  ours, flax = both_convolutions(3, 1, use_bias=False)
+  params, x = {'kernel': conv_params(3)['kernel']}, normal(3, 2, 5, 4, 2)
+  assert_trees_close(ours(params, x), flax(params, x))
+
+
+def test_conv_initialises_with_he_normal():
+  params = Conv(64, 3).init(jax.random.key(0), jnp.zeros((1, 4, 4, 32)))
+  kernel = np.asarray(params['params']['kernel'])
+  np.testing.assert_allclose(kernel.std(), (2 / (9 * 32)) ** 0.5, rtol=0.03)
+  assert not np.any(params['params']['bias'])
+
+
+def test_patches_have_rows_slowest_and_channels_fastest():
+  x = np.arange(2 * 3 * 3 * 2, dtype=np.float32).reshape(2, 3, 3, 2)
+  patches = extract_patches(jnp.asarray(x), size=3, stride=1)
+  assert patches.shape == (2, 3, 3, 18)
+  np.testing.assert_array_equal(patches[:, 1, 1], x.reshape(2, 18))
+  corner = np.zeros((2, 3, 3, 2), np.float32)
+  corner[:, 1:, 1:] = x[:, :2, :2]
+  np.testing.assert_array_equal(patches[:, 0, 0], corner.reshape(2, 18))
+
+
+@pytest.mark.parametrize(('size', 'stride'), [(3, 1), (5, 2)])
+def test_conv_under_vmap_over_kernels_equals_a_loop(size: int, stride: int):
+  ours, flax = both_convolutions(size, stride)
+  params = conv_params(size, CLIENTS)
+  x = normal(3, CLIENTS, 2, 7, 6, 2)
+  actual = jax.jit(jax.vmap(ours))(params, x)
+  for client in range(CLIENTS):
+    own = jax.tree.map(lambda leaf, c=client: leaf[c], params)
+    assert_trees_close(actual[client], flax(own, x[client]))
+
+
+def test_conv_inside_scan_equals_a_loop():
+  ours, flax = both_convolutions(3, 2)
+  params, x = conv_params(3), normal(3, 4, 2, 6, 5, 2)
+
+  @jax.jit
+  def scanned(params, x):
+    return jax.lax.scan(lambda _, one: (None, ours(params, one)), None, x)[1]
+
+  actual = scanned(params, x)
+  for i in range(len(x)):
+    assert_trees_close(actual[i], flax(params, x[i]))
+
+
+def compiled_gradient(apply) -> str:
+  """Returns the program of the gradient, vmapped over kernels."""
+
+  def loss(params, x):
+    return jnp.sum(apply(params, x) ** 2)
+
+  arguments = conv_params(3, CLIENTS), normal(3, CLIENTS, 2, 6, 6, 2)
+  per_client = jax.jit(jax.vmap(jax.value_and_grad(loss, (0, 1))))
+  return per_client.lower(*arguments).compile().as_text()
+
+
+def test_vmapped_conv_has_no_convolution_op():
+  ours, flax = both_convolutions(3, 2)
+  assert ' convolution(' in compiled_gradient(flax)  # The search finds them.
+  assert ' convolution(' not in compiled_gradient(ours)
+
+
+@pytest.mark.parametrize('height', [2, 3, 6, 7])
+@pytest.mark.parametrize('width', [4, 5])
+def test_max_pool_equals_flax_in_values_and_gradients(height: int, width: int):
+  # All distinct, so that the maximum has one place and one gradient; negative,
+  # so that padding with zeros would show.
+  order = np.random.default_rng(0).permutation(2 * height * width * 3)
+  x = -1 - order.reshape(2, height, width, 3).astype(np.float32)
+  weights = normal(1, 2, height // 2, width // 2, 3)
+
+  def gradient(pool):
+    return jax.grad(lambda x: jnp.sum(pool(x) * weights))(x)
+
+  def flax_pool(x):
+    return nn.max_pool(x, (2, 2), (2, 2))
+
+  np.testing.assert_array_equal(max_pool(x), flax_pool(x))
+  np.testing.assert_array_equal(gradient(max_pool), gradient(flax_pool))
+
+
+def test_gradient_of_max_pool_does_not_scatter():
+  x = jnp.zeros((2, 7, 6, 3))
+
+  def lowered(pool):
+    gradient = jax.grad(lambda x: jnp.sum(pool(x) ** 2))
+    return jax.jit(gradient).lower(x).as_text()
+
+  assert 'scatter' in lowered(lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+  assert 'scatter' not in lowered(max_pool)

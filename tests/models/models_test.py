@@ -1,0 +1,168 @@
+"""Tests of every model of `fps_jax.models.MODELS`: the contract they share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fps_jax import models
+
+NAMES = sorted(models.MODELS)
+NUM_CLASSES = 10
+
+# name -> (image shape, parameters)
+SIZES = {
+  'cifar_cnn': ((32, 32, 3), 66_730),
+  'mcmahan_cnn': ((28, 28, 1), 1_663_370),
+  'mlp': ((28, 28, 1), 199_210),
+  'resnet20': ((32, 32, 3), 272_282),
+  'resnet8': ((32, 32, 3), 77_850),
+}
+
+# Fields that make a model quick to compile and run.
+SMALL = {
+  'cifar_cnn': {'channels': (8, 8), 'num_groups': 4},
+  'mcmahan_cnn': {},
+  'mlp': {'widths': (6, 5)},
+  'resnet20': {'width': 4, 'num_groups': 2},
+  'resnet8': {'width': 4, 'num_groups': 2},
+}
+
+
+def init_shapes(model, image_shape: tuple[int, ...]):
+  """Returns the variables of a model, as shapes: nothing is computed."""
+  x = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  return jax.eval_shape(model.init, jax.random.key(0), x)
+
+
+def make_small(name: str, *clients: int):
+  """Returns a small model, random parameters and images for it."""
+  model = models.make(name, NUM_CLASSES, **SMALL[name])
+  rng = np.random.default_rng(0)
+
+  def draw(shape):
+    return jnp.float32(rng.normal(size=(*clients, *shape)) / 4)
+
+  shapes = init_shapes(model, (8, 8, 2))['params']
+  params = jax.tree.map(lambda leaf: draw(leaf.shape), shapes)
+  return model, params, draw((3, 8, 8, 2))
+
+
+def test_every_model_is_tested():
+  assert set(SIZES) == set(SMALL) == set(NAMES)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('num_classes', [2, 10])
+def test_logits_are_one_float32_row_an_image(name: str, num_classes: int):
+  model, image_shape = models.make(name, num_classes), SIZES[name][0]
+  images = jax.ShapeDtypeStruct((4, *image_shape), jnp.float32)
+  logits = jax.eval_shape(model.apply, init_shapes(model, image_shape), images)
+  assert logits.shape == (4, num_classes)
+  assert logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_number_of_parameters_is_pinned(name: str):
+  image_shape, expected = SIZES[name]
+  variables = init_shapes(models.make(name, NUM_CLASSES), image_shape)
+  leaves = jax.tree.leaves(variables['params'])
+  assert sum(leaf.size for leaf in leaves) == expected
+  assert {leaf.dtype for leaf in leaves} == {jnp.dtype('float32')}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_parameters_are_the_only_state(name: str):
+  variables = init_shapes(models.make(name, NUM_CLASSES), SIZES[name][0])
+  assert set(variables) == {'params'}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_init_starts_finite_and_depends_on_the_key(name: str):
+  model, _, images = make_small(name)
+  init = jax.jit(model.init)
+  one, same, other = (
+    init(jax.random.key(seed), images)['params'] for seed in (0, 0, 1)
+  )
+  # Biases start equal, at zero; kernels must not.
+  equal = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), one, other)
+  assert not equal['output']['kernel']
+  for leaf, again in zip(
+    jax.tree.leaves(one), jax.tree.leaves(same), strict=True
+  ):
+    np.testing.assert_array_equal(leaf, again)
+    assert np.all(np.isfinite(leaf))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_last_layer_is_named_output_and_vmap_equals_a_loop(name: str):
+  model, params, images = make_small(name, 2)
+  apply = jax.jit(lambda params, x: model.apply({'params': params}, x))
+  logits = jax.jit(jax.vmap(apply))(params, images)
+  for client in range(2):
+    own = jax.tree.map(lambda leaf, c=client: leaf[c], params)
+    expected = apply(own, images[client])
+    np.testing.assert_allclose(logits[client], expected, rtol=1e-4, atol=1e-4)
+    # Whatever is added to the bias of `output` is added to the logits.
+    shift = jnp.arange(NUM_CLASSES, dtype=jnp.float32)
+    own['output']['bias'] += shift
+    np.testing.assert_allclose(
+      apply(own, images[client]), expected + shift, rtol=1e-5, atol=1e-5
+    )
+  assert set(params['output']) == {'kernel', 'bias'}
+  assert params['output']['kernel'].shape[-1] == NUM_CLASSES
+  assert logits.std() > 1e-2
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_images_of_a_batch_do_not_influence_each_other(name: str):
+  model, params, images = make_small(name)
+  apply = jax.jit(lambda x: model.apply({'params': params}, x))
+  other = images.at[1:].set(images[1:] * -2 + 1)
+  actual, changed = apply(other), apply(images)
+  np.testing.assert_allclose(actual[0], changed[0], rtol=1e-5, atol=1e-5)
+  assert not np.allclose(actual[1:], changed[1:], atol=1e-3)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_vmapped_gradient_has_no_convolution(name: str):
+  model, params, images = make_small(name, 2)
+
+  def loss(params, images):
+    return jnp.sum(model.apply({'params': params}, images) ** 2)
+
+  per_client = jax.jit(jax.vmap(jax.grad(loss)))
+  text = per_client.lower(params, images).as_text()
+  assert 'stablehlo.dot_general' in text
+  assert 'stablehlo.convolution' not in text
+
+
+def test_unknown_name_raises_and_lists_the_known_ones():
+  with pytest.raises(ValueError, match="'mpl' is not one of") as caught:
+    models.make('mpl', NUM_CLASSES)
+  assert str(NAMES) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ('name', 'fields'),
+  [
+    ('cifar_cnn', ['channels', 'num_groups']),
+    ('mcmahan_cnn', []),
+    ('mlp', ['widths']),
+    ('resnet20', ['blocks_per_stage', 'width', 'num_groups']),
+    ('resnet8', ['blocks_per_stage', 'width', 'num_groups']),
+  ],
+)
+def test_unknown_field_raises_and_lists_the_known_ones(
+  name: str, fields: list[str]
+):
+  with pytest.raises(ValueError, match="'depth'") as caught:
+    models.make(name, NUM_CLASSES, depth=3)
+  assert f'{name!r} takes the fields {fields}: ' in str(caught.value)
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if SMALL[n]])
+def test_fields_reach_the_model(name: str):
+  model = models.make(name, NUM_CLASSES, **SMALL[name])
+  for field, value in SMALL[name].items():
+    assert getattr(model, field) == value

@@ -1,0 +1,263 @@
+"""Tests of `fps_jax.pruning.masks` against sorting and exact counts."""
+
+import functools
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from fps_jax import models
+from fps_jax.pruning import masks, reference
+
+SIZE = 40
+COUNTS = np.arange(SIZE + 3)  # Two more than there are weights.
+DENORMALS = np.float32([1e-45, -1e-45, 3e-45, 1e-40, -1e-40, 1.1754942e-38])
+
+
+def hard_vectors() -> np.ndarray:
+  """Returns float32 [V, SIZE]: ties, zeros of both signs, all scales."""
+  rng = np.random.default_rng(0)
+  normal = rng.normal(size=(6, SIZE))
+  palettes = [
+    np.float32([0.0, -0.0]),
+    np.float32([1.0]),
+    np.float32([-2.0, 2.0]),
+    np.float32([0.0, -0.0, 1.0, -1.0, 3.0]),
+    DENORMALS,
+    np.concatenate([DENORMALS, np.float32([0.0, -0.0, 1.1754944e-38])]),
+    np.float32([3.4028235e38, -3.4028235e38, 1.0, 0.0, 1e-45]),
+    # Neighbouring floats.
+    np.float32([1.0, np.nextafter(np.float32(1), np.float32(2)), -1.0]),
+  ]
+  vectors = [rng.choice(palette, (4, SIZE)) for palette in palettes]
+  powers = 2.0 ** rng.integers(-149, 128, (4, SIZE))
+  return np.concatenate(
+    [normal, np.round(normal), powers, -powers, *vectors]
+  ).astype(np.float32)
+
+
+@functools.cache
+def masks_of_all_counts(
+  with_exempt: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns weights [V, D], exempt ones [V, D] and masks [V, counts, D]."""
+  weights = hard_vectors()
+  rng = np.random.default_rng(1)
+  exempt = rng.random(weights.shape) < np.linspace(0, 1, len(weights))[:, None]
+
+  def one(weights_D, exempt_D, count):
+    return masks.keep_largest(
+      weights_D, count, exempt_D if with_exempt else None
+    )
+
+  over_counts = jax.vmap(one, (None, None, 0))
+  over_vectors = jax.vmap(over_counts, (0, 0, None))
+  return weights, exempt, np.asarray(
+    jax.jit(over_vectors)(weights, exempt, COUNTS)
+  )  # fmt: skip
+
+
+def test_mask_is_that_of_a_stable_sort() -> None:
+  weights, _, found = masks_of_all_counts()
+  for weights_D, rows in zip(weights, found, strict=True):
+    expected = [reference.keep_largest(weights_D, count) for count in COUNTS]
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_exactly_keep_count_entries_are_kept_or_all() -> None:
+  for with_exempt in (False, True):
+    *_, found = masks_of_all_counts(with_exempt)
+    assert found.dtype == np.bool_
+    expected = np.minimum(COUNTS, SIZE)
+    np.testing.assert_array_equal(
+      found.sum(axis=2), np.broadcast_to(expected, found.shape[:2])
+    )
+
+
+def test_masks_of_one_vector_are_nested() -> None:
+  for with_exempt in (False, True):
+    *_, found = masks_of_all_counts(with_exempt)
+    assert not (found[:, :-1] & ~found[:, 1:]).any()
+
+
+def test_of_equal_magnitudes_the_lower_index_is_kept_first() -> None:
+  weights, _, found = masks_of_all_counts()
+  for weights_D, rows in zip(weights, found, strict=True):
+    for magnitude in np.unique(np.abs(weights_D)):
+      tied = rows[:, np.abs(weights_D) == magnitude]
+      # Kept ones first: never kept after one that is not.
+      assert not (~tied[:, :-1] & tied[:, 1:]).any()
+
+
+def test_no_pruned_weight_is_larger_than_a_kept_one() -> None:
+  weights, _, found = masks_of_all_counts()
+  for weights_D, rows in zip(weights, found, strict=True):
+    magnitudes = np.abs(weights_D)
+    for mask in rows[1:SIZE]:
+      assert magnitudes[~mask].max() <= magnitudes[mask].min()
+
+
+def test_exempt_entries_are_kept_before_any_other() -> None:
+  weights, exempt, found = masks_of_all_counts(with_exempt=True)
+  for weights_D, exempt_D, rows in zip(weights, exempt, found, strict=True):
+    assert rows[exempt_D.sum() :, exempt_D].all()
+    expected = [
+      reference.keep_largest(weights_D, count, exempt_D) for count in COUNTS
+    ]
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_largest_float_is_pruned_before_an_exempt_zero() -> None:
+  weights = jnp.float32([3.4028235e38, 0.0, -3.4028235e38, -0.0])
+  exempt = jnp.array([False, True, False, True])
+  kept = masks.keep_largest(weights, 3, exempt)
+  assert kept.tolist() == [True, True, False, True]
+
+
+def test_keep_count_may_be_traced_and_never_recompiles() -> None:
+  num_traces = 0
+
+  @jax.jit
+  def keep(weights_D, count):
+    nonlocal num_traces
+    num_traces += 1
+    return masks.keep_largest(weights_D, count)
+
+  weights = hard_vectors()[0]
+  for count in range(SIZE + 1):
+    kept = keep(weights, jnp.int32(count))
+    np.testing.assert_array_equal(kept, reference.keep_largest(weights, count))
+  assert num_traces == 1
+
+
+def test_eager_equals_jit_and_vmap() -> None:
+  weights, exempt, found = masks_of_all_counts(with_exempt=True)
+  for row in (0, len(weights) // 2):
+    for count in (0, 17, SIZE + 2):
+      kept = masks.keep_largest(
+        jnp.asarray(weights[row]), count, jnp.asarray(exempt[row])
+      )
+      np.testing.assert_array_equal(kept, found[row, count])
+
+
+def test_kept_indices_are_positions_in_order_then_padding() -> None:
+  @functools.partial(jax.jit, static_argnums=1)
+  def indices(masks_VxD, size):
+    return jax.vmap(lambda mask_D: masks.kept_indices(mask_D, size))(masks_VxD)
+
+  # All 2^6 masks of 6 entries, with just enough room and with more than that.
+  every_mask = (np.arange(64)[:, None] >> np.arange(6) & 1).astype(bool)
+  for size in (6, 9):
+    found = indices(every_mask, size)
+    assert found.dtype == jnp.int32
+    for mask, row in zip(every_mask, found.tolist(), strict=True):
+      kept = np.flatnonzero(mask).tolist()
+      assert row == kept + (size - len(kept)) * [6]
+
+
+def test_kept_indices_gather_and_scatter_the_kept_values() -> None:
+  weights = jnp.asarray(hard_vectors()[0])
+  mask = masks.keep_largest(weights, 13)
+  kept = masks.kept_indices(mask, 16)
+  values = weights.at[kept].get(mode='fill', fill_value=0)
+  restored = jnp.zeros(SIZE).at[kept].set(values, mode='drop')
+  np.testing.assert_array_equal(restored, np.where(mask, weights, 0))
+
+
+def model_params(name: str):
+  """Returns the shapes of a model's parameters."""
+  model = models.make(name, 10)
+  images = jnp.zeros((1, 8, 8, 1))
+  return jax.eval_shape(model.init, jax.random.key(0), images)['params']
+
+
+@pytest.mark.parametrize('name', ['mlp', 'resnet8'])
+@pytest.mark.parametrize(
+  ('patterns', 'is_exempt'),
+  [
+    ((), lambda path: False),
+    (('',), lambda path: True),
+    (('bias$',), lambda path: path.endswith('bias')),
+    (('^output/',), lambda path: path.startswith('output/')),
+    (('output/k', '.ias'), lambda path: 'output/k' in path or 'bias' in path),
+  ],
+)
+def test_exempt_mask_is_in_the_order_of_the_flat_vector(
+  name: str, patterns: tuple[str, ...], is_exempt: Callable[[str], bool]
+) -> None:
+  def flags(path, leaf):
+    flag = is_exempt('/'.join(entry.key for entry in path))
+    return np.full(leaf.shape, flag, np.float32)
+
+  params = model_params(name)
+  vector, _ = ravel_pytree(jax.tree_util.tree_map_with_path(flags, params))
+  found = masks.exempt_mask(params, patterns)
+  assert found.dtype == np.bool_
+  assert found.any() == bool(patterns)
+  np.testing.assert_array_equal(found, np.asarray(vector) == 1)
+
+
+def test_exempt_mask_of_the_mlp_is_its_biases_and_output() -> None:
+  found = masks.exempt_mask(model_params('mlp'), ('bias$', '^output/'))
+  # hidden_0: bias 200, kernel 64 x 200; hidden_1: bias 200, kernel 200 x 200;
+  # output: bias 10, kernel 200 x 10.
+  lengths = [200, 64 * 200, 200, 200 * 200, 10 + 200 * 10]
+  flags = [True, False, True, False, True]
+  np.testing.assert_array_equal(found, np.repeat(flags, lengths))
+
+
+@pytest.mark.parametrize(
+  ('num_params', 'sparsity', 'kept'),
+  [
+    (10, 0.0, 10),
+    (10, 0.9, 1),
+    (10, 0.5, 5),
+    (10, 0.04, 10),
+    (10, 0.06, 9),
+    (199210, 0.9, 19921),
+    (199210, 0.0, 199210),
+    (3, 0.34, 2),
+    (1, 0.0, 1),
+  ],
+)
+def test_keep_count_is_what_the_sparsity_leaves(
+  num_params: int, sparsity: float, kept: int
+) -> None:
+  assert masks.keep_count(num_params, sparsity) == kept
+
+
+def test_keep_count_is_bounded_and_never_grows_with_sparsity() -> None:
+  counts = [masks.keep_count(1000, s / 997, 7) for s in range(990)]
+  assert counts[0] == 1000
+  assert counts[-1] >= 7
+  assert all(a >= b for a, b in itertools.pairwise(counts))
+  for s, count in enumerate(counts):
+    # Within half a parameter of the exact number.
+    assert abs(997 * count - 1000 * (997 - s)) <= 997 / 2
+
+
+@pytest.mark.parametrize('sparsity', [-0.1, 1.0, 1.5, float('nan')])
+def test_sparsity_out_of_range_raises(sparsity: float) -> None:
+  with pytest.raises(
+    ValueError, match=rf'sparsity={sparsity} must be in \[0, 1'
+  ):
+    masks.keep_count(10, sparsity)
+
+
+@pytest.mark.parametrize('num_exempt', [0, 1, 3, 10])
+def test_sparsity_that_keeps_fewer_than_are_exempt_raises(
+  num_exempt: int,
+) -> None:
+  least = max(1, num_exempt)
+  assert masks.keep_count(10, 1 - least / 10, num_exempt) == least
+  too_sparse = 1 - (least - 1) / 10 - 1e-6
+  message = (
+    rf'sparsity={too_sparse} keeps {least - 1} of 10 parameters, fewer than '
+    rf'the .* lower it to {1 - least / 10:.4f} or exempt fewer'
+  )
+  with pytest.raises(ValueError, match=message):
+    masks.keep_count(10, too_sparse, num_exempt)

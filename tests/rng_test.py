@@ -1,0 +1,88 @@
+"""Tests of `fps_jax.rng`: named streams."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fps_jax.rng import Stream, device_key, host_generator
+
+# As many ids as streams are used with, none, one or two.
+IDS = [(1,), (2,), (1, 2), (2, 1), (1, 1), (3, 70_000)]
+SEEDS = [0, 1, 7]
+
+
+def host_draw(seed: int, stream: Stream, *ids: int) -> tuple[int, ...]:
+  generator = host_generator(seed, stream, *ids)
+  return tuple(generator.integers(2**62, size=2).tolist())
+
+
+def device_draw(seed: int, stream: Stream, *ids: int) -> tuple[int, ...]:
+  key = device_key(jax.random.key(seed), stream, *ids)
+  return tuple(jax.random.key_data(key).tolist())
+
+
+draws = pytest.mark.parametrize('draw', [host_draw, device_draw])
+
+
+def test_no_two_streams_have_one_number():
+  assert len(Stream.__members__) == len(set(Stream.__members__.values()))
+  assert {int(stream) for stream in Stream} == set(range(len(Stream)))
+
+
+@draws
+def test_no_two_streams_share_a_draw(draw):
+  cases = list(itertools.product(SEEDS, Stream, IDS))
+  drawn = {draw(seed, stream, *ids) for seed, stream, ids in cases}
+  assert len(drawn) == len(cases)
+
+
+@draws
+def test_streams_without_ids_differ(draw):
+  cases = list(itertools.product(SEEDS, Stream))
+  assert len({draw(*case) for case in cases}) == len(cases)
+
+
+@draws
+def test_equal_names_give_equal_draws(draw):
+  for seed, stream, ids in itertools.product(SEEDS, Stream, IDS):
+    assert draw(seed, stream, *ids) == draw(seed, stream, *ids)
+
+
+@draws
+def test_draws_do_not_depend_on_the_order_they_are_made_in(draw):
+  cases = list(itertools.product(Stream, IDS))
+  forwards = [draw(3, stream, *ids) for stream, ids in cases]
+  backwards = [draw(3, stream, *ids) for stream, ids in reversed(cases)]
+  assert forwards == backwards[::-1]
+
+
+def test_a_generator_does_not_advance_another():
+  one = host_generator(0, Stream.BATCHES, 1, 2)
+  untouched = one.random(4)
+  two = host_generator(0, Stream.BATCHES, 1, 2)
+  first = two.random(2)
+  host_generator(0, Stream.BATCHES, 1, 3).random(100)
+  host_generator(0, Stream.COHORT, 1).random(100)
+  np.testing.assert_array_equal(np.append(first, two.random(2)), untouched)
+
+
+def test_root_key_may_be_used_again():
+  key = jax.random.key(0)
+  device_key(key, Stream.SHARES, 1)
+  assert jnp.array_equal(
+    jax.random.key_data(key), jax.random.key_data(jax.random.key(0))
+  )
+
+
+def test_device_keys_are_the_same_when_traced():
+  key = jax.random.key(4)
+  ids = jnp.int32([0, 5, 9])
+  traced = jax.jit(jax.vmap(lambda i: device_key(key, Stream.ROUNDING, 2, i)))
+  for i, expected in zip(ids, traced(ids), strict=True):
+    actual = device_key(key, Stream.ROUNDING, 2, int(i))
+    assert jnp.array_equal(
+      jax.random.key_data(actual), jax.random.key_data(expected)
+    )

@@ -1,0 +1,163 @@
+"""Studies: variants, checks before work, files, reproducibility."""
+
+import io
+import json
+
+import pytest
+import small
+from rich.console import Console
+
+from fps_jax import config as configs
+from fps_jax import metrics, study
+
+
+def _study_config():
+  config = small.small_config()
+  config.variants.update(configs.FOUR_METHODS)
+  config.baseline = 'fedavg'
+  config.seeds = (0, 1)
+  return config
+
+
+def _run(config, workdir):
+  console = Console(file=io.StringIO(), width=100)
+  study.run_study(config, workdir, ['launch.py'], console=console)
+  return console.file.getvalue()
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('study') / 'work'
+  return workdir, _run(_study_config(), workdir)
+
+
+def _without_times(path):
+  rows = metrics.read_metrics(path)
+  return [{**row, 'round_seconds': 0} for row in rows]
+
+
+def test_study_writes_every_file_it_promises(finished):
+  workdir, _ = finished
+  expected = {'config.json', 'environment.json', 'report.md', 'report.json'}
+  for figure in ('accuracy_rounds', 'accuracy_uplink'):
+    expected |= {f'{figure}.png', f'{figure}.pdf'}
+  expected |= set(configs.FOUR_METHODS)
+  assert {path.name for path in workdir.iterdir()} == expected
+  for variant in configs.FOUR_METHODS:
+    for seed in (0, 1):
+      rows = metrics.read_metrics(
+        workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
+      )
+      assert len(rows) == 3
+
+
+def test_variant_folder_holds_its_resolved_config(finished):
+  workdir, _ = finished
+  resolved = json.loads((workdir / 'pruning' / 'config.json').read_text())
+  assert resolved['sharing']['scheme'] == 'none'
+  assert resolved['pruning']['schedule'] == 'cubic'
+  assert 'variants' not in resolved
+
+
+def test_table_names_every_method_and_ends_the_output(finished):
+  _, output = finished
+  table = output[output.index('3 rounds, seeds 0, 1') :]
+  for title in ('FedAvg', 'Pruning only', 'Secret sharing', 'FedPruneShare'):
+    assert title in table
+  assert 'Results are in' in table
+
+
+def test_same_study_again_gives_identical_metrics(finished, tmp_path):
+  workdir, _ = finished
+  _run(_study_config(), tmp_path / 'again')
+  for path in workdir.glob('*/seed_*/metrics.jsonl'):
+    other = tmp_path / 'again' / path.relative_to(workdir)
+    assert _without_times(path) == _without_times(other)
+
+
+def test_variants_override_the_base_and_keep_their_order():
+  config = _study_config()
+  config.pruning.sparsity = 0.5
+  resolved = study.resolve_variants(config)
+  assert list(resolved) == ['fedavg', 'pruning', 'sharing', 'fedpruneshare']
+  assert resolved['fedavg'].pruning.schedule == 'none'
+  assert all(variant.pruning.sparsity == 0.5 for variant in resolved.values())
+
+
+def test_config_without_variants_is_one_run():
+  config = small.small_config()
+  assert list(study.resolve_variants(config)) == ['study']
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (lambda c: c.pruning.update(sparsity=1.0), r'sparsity=1\.0.*\[0, 1\)'),
+    (lambda c: c.pruning.update(sparsity=-0.1), r'sparsity=-0\.1.*\[0, 1\)'),
+    (lambda c: c.pruning.update(sparsity=0.99), 'sparsity=0.99 keeps'),
+    (lambda c: c.sharing.update(threshold=6), 'threshold=6.*num_servers=5'),
+    (lambda c: c.sharing.update(prime=5), 'num_servers=5.*prime 5'),
+    (lambda c: c.sharing.update(prime=1009), 'would wrap.*larger prime'),
+    (
+      lambda c: c.sharing.update(missing_servers=(1, 2, 5)),
+      '2 of 5 servers answer.*at most 2',
+    ),
+    (lambda c: c.data.update(source='no_such_set'), "'no_such_set'"),
+    (lambda c: c.update(baseline='fedsgd'), "baseline='fedsgd'"),
+    (
+      lambda c: c.variants.update({'typo': {'prunning': {}}}),
+      'variants.typo.*prunning',
+    ),
+    (
+      lambda c: c.variants.update({'typed': {'num_rounds': 'many'}}),
+      'variants.typed.*num_rounds',
+    ),
+  ],
+)
+def test_bad_input_is_named_before_any_run_starts(tmp_path, change, message):
+  config = _study_config()
+  with config.unlocked():
+    change(config)
+  with pytest.raises(study.StudyError, match=message) as caught:
+    _run(config, tmp_path / 'work')
+  assert all(
+    len(line) < 300 and line for line in str(caught.value).splitlines()
+  )
+  assert not list(tmp_path.glob('work/*/seed_*'))
+
+
+def test_missing_tfds_set_is_one_line_with_its_cure(tmp_path):
+  config = small.small_config()
+  config.data.source = 'cifar10'
+  console = Console(file=io.StringIO())
+  with pytest.raises(
+    study.StudyError, match='cifar10.*tfds_data_dir'
+  ) as caught:
+    study.run_study(config, tmp_path / 'work', [], str(tmp_path), console)
+  assert '\n' not in str(caught.value)
+
+
+def test_work_directory_in_use_is_left_alone(tmp_path):
+  (tmp_path / 'precious.txt').write_text('results')
+  with pytest.raises(study.StudyError, match='not empty: give another'):
+    _run(small.small_config(), tmp_path)
+  assert (tmp_path / 'precious.txt').read_text() == 'results'
+
+
+def test_diverging_run_keeps_the_finished_ones(tmp_path):
+  config = small.small_config()
+  config.variants.update(
+    {'calm': {}, 'wild': {'client': {'learning_rate': 1e30}}}
+  )
+  with pytest.raises(study.StudyError, match='round 1.*not finite'):
+    _run(config, tmp_path / 'work')
+  path = tmp_path / 'work' / 'calm' / 'seed_0' / 'metrics.jsonl'
+  assert len(metrics.read_metrics(path)) == 3
+
+
+def test_heavy_clipping_is_reported(tmp_path, caplog):
+  config = small.small_config()
+  config.sharing.clip = 1e-4
+  with caplog.at_level('WARNING'):
+    _run(config, tmp_path / 'work')
+  assert 'raise it' in caplog.text

@@ -1,0 +1,73 @@
+"""The training loop: reproducible, complete, and loud when it must stop."""
+
+import numpy as np
+import pytest
+import small
+
+from fps_jax import train
+
+
+def test_one_seed_run_twice_gives_identical_metrics_and_model():
+  params, rows = small.run(small.small_config())
+  again, rows_again = small.run(small.small_config())
+  np.testing.assert_array_equal(params, again)
+  assert rows == rows_again
+
+
+def test_another_seed_gives_another_run():
+  params, _ = small.run(small.small_config(), seed=0)
+  other, _ = small.run(small.small_config(), seed=1)
+  assert np.any(params != other)
+
+
+def test_last_round_is_always_evaluated():
+  config = small.small_config()
+  config.num_rounds, config.eval.every_rounds = 5, 2
+  _, rows = small.run(config)
+  evaluated = [r['round'] for r in rows if r['test_accuracy'] is not None]
+  assert evaluated == [2, 4, 5]
+
+
+def test_fedavg_learns_the_fake_data():
+  config = small.small_config()
+  config.pruning.schedule = config.sharing.scheme = 'none'
+  config.num_rounds = 10
+  _, rows = small.run(config)
+  assert rows[-1]['test_accuracy'] > 0.9
+  assert rows[-1]['train_loss_nats'] < rows[0]['train_loss_nats'] / 2
+
+
+@pytest.mark.parametrize('scheme', ['none', 'shamir'])
+def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
+  config = small.small_config()
+  config.sharing.scheme = scheme
+  simulation = small.make(config)
+  rows = []
+
+  def on_row(row):
+    rows.append(row)
+
+  run_round = simulation.run_round
+
+  def poisoned_round(state, plan, *rest):
+    state, metrics = run_round(state, plan, *rest)
+    if int(state.round) == 3:
+      metrics = type(metrics)(
+        train_loss=metrics.train_loss,
+        clipped_values=metrics.clipped_values,
+        is_finite=metrics.is_finite.at[2].set(False),
+      )
+    return state, metrics
+
+  object.__setattr__(simulation, 'run_round', poisoned_round)
+  client = int(simulation.planner.plan(2).client_ids[2])
+  with pytest.raises(FloatingPointError, match=rf'round 3.*\[{client}\]'):
+    train.train(simulation, 3, 1, on_row)
+  assert [row['round'] for row in rows] == [1, 2]
+
+
+def test_diverging_training_is_named_with_its_cure():
+  config = small.small_config()
+  config.client.learning_rate = 1e30
+  with pytest.raises(FloatingPointError, match=r'lower client\.learning_rate'):
+    small.run(config)

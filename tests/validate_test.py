@@ -1,0 +1,210 @@
+"""Tests of `fps_jax.validate`: one bad value for every bound."""
+
+import math
+from typing import Any
+
+import pytest
+from ml_collections import ConfigDict
+
+from fps_jax import config as configs
+from fps_jax import validate as module
+from fps_jax.validate import check_sharing, validate
+
+AT_LEAST_ONE = (
+  'num_rounds',
+  'data.num_clients',
+  'client.batch_size',
+  'client.epochs',
+  'cohort.size',
+  'eval.every_rounds',
+  'eval.batch_size',
+)
+ABOVE_ZERO = (
+  'data.pixel_std',
+  'client.learning_rate',
+  'server.learning_rate',
+  'sharing.clip',
+)
+AT_LEAST_ZERO = (
+  'client.momentum',
+  'client.weight_decay',
+  'client.proximal',
+  'cohort.dropout_probability',
+  'server.momentum',
+)
+BELOW_ONE = (
+  'client.momentum',
+  'server.momentum',
+  'cohort.dropout_probability',
+)
+FLOATS = (*ABOVE_ZERO, *AT_LEAST_ZERO)
+
+# (field, bad value, what the message says of field, value and bound)
+BAD = [
+  *((name, 0, f'{name}=0 must be at least 1') for name in AT_LEAST_ONE),
+  *((name, -2, f'{name}=-2 must be at least 1') for name in AT_LEAST_ONE),
+  ('client.steps', -1, 'client.steps=-1 must be at least 0'),
+  *((name, 0.0, f'{name}=0.0 must be above 0') for name in ABOVE_ZERO),
+  *((name, -0.5, f'{name}=-0.5 must be above 0') for name in ABOVE_ZERO),
+  *(
+    (name, -0.01, f'{name}=-0.01 must be at least 0') for name in AT_LEAST_ZERO
+  ),
+  *((name, 1.0, f'{name}=1.0 must be below 1') for name in BELOW_ONE),
+  *((name, 1.5, f'{name}=1.5 must be below 1') for name in BELOW_ONE),
+  *((name, math.nan, f'{name}=nan must be finite') for name in FLOATS),
+  *((name, math.inf, f'{name}=inf must be finite') for name in FLOATS),
+  ('data.partition', 'idd', "data.partition='idd' is not one of ['dirichlet'"),
+  ('model.name', 'mpl', "model.name='mpl' is not one of ['cifar_cnn'"),
+  ('server.optimizer', 'sdg', "server.optimizer='sdg' is not one of ['adam'"),
+  ('sharing.scheme', 'shamr', "sharing.scheme='shamr' is not one of ['ideal'"),
+  ('sharing.reveal', 'all', "sharing.reveal='all' is not one of ['sum'"),
+  ('cohort.size', 101, 'cohort.size=101 must be at most data.num_clients=100'),
+  ('data.num_clients', 99, 'must be at most data.num_clients=99'),
+  ('seeds', (), 'seeds=() must be distinct and at least one'),
+  ('seeds', (1, 2, 1), 'seeds=(1, 2, 1) must be distinct'),
+  ('seeds', (1, -1), 'seeds=(1, -1) must be at least 0'),
+  ('perf.chunk_size', 0, 'chunk_size=0 must be at least 1'),
+  ('perf.execution', 'pmap', "execution='pmap' is not one of"),
+  ('pruning.schedule', 'cubc', "'cubc' is not one of ['constant', 'cubic'"),
+  ('pruning.sparsity', 1.0, 'sparsity=1.0 must be in [0, 1)'),
+  ('pruning.sparsity', -0.1, 'sparsity=-0.1 must be in [0, 1)'),
+  ('pruning.sparsity', math.nan, 'sparsity=nan must be in [0, 1)'),
+  ('pruning.begin_round', -1, 'begin_round=-1'),
+  ('pruning.begin_round', 21, '0 <= begin_round <= end_round'),
+  ('pruning.end_round', -1, 'end_round=-1'),
+  ('sharing.num_servers', 2, 'threshold=3 must be in [1, num_servers=2]'),
+  ('sharing.num_servers', 0, 'must be in [1, num_servers=0]'),
+  ('sharing.threshold', 0, 'threshold=0 must be in [1, num_servers=5]'),
+  ('sharing.threshold', 6, 'threshold=6 must be in [1, num_servers=5]'),
+  ('sharing.prime', 2**31 - 3, '=2147483645 is not a prime'),
+  ('sharing.prime', 2**61 - 1, f'={2**61 - 1} is not a prime in [2, 2**31)'),
+  ('sharing.prime', 5, 'num_servers=5 must be below the field prime 5'),
+  ('sharing.value_bits', 1, 'value_bits=1 must be in [2, 16]'),
+  ('sharing.value_bits', 17, 'value_bits=17 must be in [2, 16]'),
+  ('sharing.missing_servers', (6,), '(6,) must be distinct numbers from 1 to'),
+  ('sharing.missing_servers', (2, 2), '(2, 2) must be distinct numbers'),
+  ('sharing.missing_servers', (1, 2, 3), 'at most 2 may be missing'),
+]
+
+# The values right at each bound, on the side that is allowed.
+GOOD = [
+  *((name, 1) for name in AT_LEAST_ONE if name != 'data.num_clients'),
+  ('client.steps', 0),
+  *((name, 1e-9) for name in ABOVE_ZERO),
+  *((name, 0.0) for name in AT_LEAST_ZERO),
+  *((name, 0.999) for name in BELOW_ONE),
+  ('cohort.size', 100),
+  ('seeds', (0,)),
+  ('seeds', (5, 0, 2)),
+  ('perf.chunk_size', 1),
+  ('pruning.sparsity', 0.0),
+  ('pruning.begin_round', 20),
+  ('sharing.threshold', 1),
+  ('sharing.threshold', 5),
+  ('sharing.prime', 7),
+  ('sharing.value_bits', 2),
+  ('sharing.value_bits', 16),
+  ('sharing.missing_servers', (1, 5)),
+]
+
+
+def make_config(*changes: tuple[str, Any]) -> ConfigDict:
+  config = configs.default()
+  for name, value in changes:
+    *sections, field = name.split('.')
+    section = config
+    for part in sections:
+      section = section[part]
+    section[field] = value
+  return config
+
+
+def problems(config: ConfigDict) -> list[str]:
+  with pytest.raises(ValueError) as caught:
+    validate(config)
+  return str(caught.value).split('\n')
+
+
+@pytest.mark.parametrize(('name', 'value', 'message'), BAD)
+def test_bad_value_is_named_with_its_bound(name: str, value: Any, message: str):
+  found = problems(make_config((name, value)))
+  assert any(message in problem for problem in found)
+  # Nothing else is wrong: what is reported is about this field.
+  field = name.split('.')[-1]
+  about = {'prime': ('modulus', 'prime'), 'missing_servers': ('missing',)}.get(
+    field, (field,)
+  )
+  for problem in found:
+    assert any(word in problem for word in about)
+
+
+@pytest.mark.parametrize(('name', 'value'), GOOD)
+def test_value_at_its_bound_is_allowed(name: str, value: Any):
+  validate(make_config((name, value)))
+
+
+def test_smallest_number_of_clients_is_allowed():
+  validate(make_config(('data.num_clients', 1), ('cohort.size', 1)))
+
+
+def test_every_bound_has_a_bad_value():
+  bad = {name for name, _, _ in BAD}
+  bounds = {name for name, _, _ in module._LOWER_BOUNDS}
+  assert bounds | set(module._BELOW_ONE) <= bad
+
+
+def test_default_is_valid():
+  validate(configs.default())
+
+
+@pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
+@pytest.mark.parametrize('schedule', ['none', 'constant', 'cubic'])
+def test_every_scheme_and_schedule_is_allowed(scheme: str, schedule: str):
+  validate(
+    make_config(('sharing.scheme', scheme), ('pruning.schedule', schedule))
+  )
+
+
+def test_all_problems_are_reported_at_once_one_a_line():
+  found = problems(
+    make_config(
+      ('num_rounds', 0),
+      ('client.learning_rate', -1.0),
+      ('client.momentum', 1.5),
+      ('model.name', 'mpl'),
+      ('cohort.size', 200),
+      ('seeds', (1, 1, -2)),
+      ('perf.chunk_size', 0),
+      ('pruning.sparsity', 2.0),
+      ('sharing.threshold', 9),
+    )
+  )
+  expected = [
+    'num_rounds=0 must be at least 1',
+    'client.learning_rate=-1.0 must be above 0',
+    'client.momentum=1.5 must be below 1',
+    "model.name='mpl' is not one of",
+    'cohort.size=200 must be at most data.num_clients=100',
+    'seeds=(1, 1, -2) must be distinct',
+    'seeds=(1, 1, -2) must be at least 0',
+    'chunk_size=0 must be at least 1',
+    'sparsity=2.0 must be in [0, 1)',
+    'threshold=9 must be in [1, num_servers=5]',
+  ]
+  assert len(found) == len(expected)
+  for message, problem in zip(expected, found, strict=True):
+    assert message in problem
+
+
+def test_config_is_not_changed():
+  config = configs.default()
+  validate(config)
+  assert config == configs.default()
+
+
+def test_check_sharing_takes_what_fits_and_refuses_what_does_not():
+  sharing = configs.default().sharing
+  check_sharing(sharing)
+  sharing.missing_servers = (1, 2, 3)
+  with pytest.raises(ValueError, match='at most 2 may be missing'):
+    check_sharing(sharing)
