@@ -251,6 +251,9 @@ def _keep_counts(
 ) -> tuple[int, ...]:
   """Returns how many parameters each round keeps."""
   pruning = config.pruning
+  if pruning.schedule != 'none':
+    # The final sparsity first, so that an error names what the user set.
+    masks.keep_count(num_params, pruning.sparsity, num_exempt)
   schedule = schedules.make(
     pruning.schedule, pruning.sparsity, pruning.begin_round, pruning.end_round
   )

@@ -23,8 +23,7 @@ class Stream(enum.IntEnum):
   COHORT = 2
   BATCHES = 3
   DROPOUT = 4
-  ROUNDING = 5
-  SHARES = 6
+  UPDATE = 5
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -40,23 +40,42 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
     ValueError: if a variant overrides a field that does not exist or gives it
       a value of another type, or the baseline is not a variant.
   """
-  base = ConfigDict(config.to_dict())
-  variants = base.variants.to_dict()
-  del base.variants
-  base.lock()
+  variants = config.variants.to_dict()
   if config.baseline and config.baseline not in variants:
     raise ValueError(
       f'baseline={config.baseline!r} is not one of the variants '
       f'{list(variants)}'
     )
+  base = config.to_dict()
+  del base['variants']
   resolved = {}
   for name, overrides in (variants or {config.name: {}}).items():
-    resolved[name] = ConfigDict(base.to_dict()).lock()
-    try:
-      resolved[name].update(overrides)
-    except (KeyError, TypeError) as error:
-      raise ValueError(f'variants.{name}: {error}') from error
+    resolved[name] = ConfigDict(base)
+    _override(resolved[name], overrides, f'variants.{name}.')
+    resolved[name].lock()
   return resolved
+
+
+def _override(
+  config: ConfigDict, overrides: Mapping[str, Any], path: str
+) -> None:
+  """Sets the fields of a config that exist; `path` is for the error."""
+  for field, value in overrides.items():
+    if field not in config:
+      raise ValueError(
+        f'{path}{field} is not a field of the config; those there are '
+        f'{sorted(config)}'
+      )
+    if isinstance(config[field], ConfigDict) and isinstance(value, Mapping):
+      _override(config[field], value, f'{path}{field}.')
+      continue
+    try:
+      config[field] = value
+    except TypeError as error:
+      raise ValueError(
+        f'{path}{field}={value!r} is a {type(value).__name__}, it must be a '
+        f'{type(config[field]).__name__}'
+      ) from error
 
 
 def run_study(

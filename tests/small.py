@@ -26,8 +26,14 @@ def run(
   small: ConfigDict, seed: int = 0
 ) -> tuple[np.ndarray, list[MetricsRow]]:
   """Returns the final parameters of a run and its metrics, without times."""
+  return run_simulation(make(small, seed), small)
+
+
+def run_simulation(
+  simulation: build.Simulation, small: ConfigDict
+) -> tuple[np.ndarray, list[MetricsRow]]:
+  """Returns what `run` does, of a simulation that is built already."""
   rows: list[MetricsRow] = []
-  simulation = make(small, seed)
   state = train.train(
     simulation, small.num_rounds, small.eval.every_rounds, rows.append
   )

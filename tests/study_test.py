@@ -110,7 +110,7 @@ def test_config_without_variants_is_one_run():
     ),
     (
       lambda c: c.variants.update({'typed': {'num_rounds': 'many'}}),
-      'variants.typed.*num_rounds',
+      "variants.typed.num_rounds='many' is a str, it must be a int",
     ),
   ],
 )
@@ -131,7 +131,7 @@ def test_missing_tfds_set_is_one_line_with_its_cure(tmp_path):
   config.data.source = 'cifar10'
   console = Console(file=io.StringIO())
   with pytest.raises(
-    study.StudyError, match='cifar10.*tfds_data_dir'
+    study.StudyError, match=r'cifar10.*tfds_data_dir'
   ) as caught:
     study.run_study(config, tmp_path / 'work', [], str(tmp_path), console)
   assert '\n' not in str(caught.value)
@@ -149,7 +149,7 @@ def test_diverging_run_keeps_the_finished_ones(tmp_path):
   config.variants.update(
     {'calm': {}, 'wild': {'client': {'learning_rate': 1e30}}}
   )
-  with pytest.raises(study.StudyError, match='round 1.*not finite'):
+  with pytest.raises(study.StudyError, match=r'round 1.*not finite'):
     _run(config, tmp_path / 'work')
   path = tmp_path / 'work' / 'calm' / 'seed_0' / 'metrics.jsonl'
   assert len(metrics.read_metrics(path)) == 3

@@ -69,25 +69,24 @@ class ClientSums(NamedTuple):
   """Sums over clients, as the servers hold them, and each client's measures.
 
   Attributes:
-    values: [R, D rounded up to tiles], sums of weighted updates.
-    num_examples: [R, 1], sums of sample counts.
+    held: [R, padded_size(D)], what the servers hold: sums of the weighted
+      values, and of the sample counts at position `keep_count`.
     loss_sum: float32 [C], training loss (nats) summed over examples.
     num_trained: float32 [C], examples trained on, repeats counted.
     clipped: float32 [C], values that the codec clipped.
     is_finite: bool [C]; an update that is not finite is left out of the sum.
   """
 
-  values: Array
-  num_examples: Array
+  held: Array
   loss_sum: Array
   num_trained: Array
   clipped: Array
   is_finite: Array
 
 
-def num_tiles(size: int) -> int:
-  """Returns how many tiles hold `size` values."""
-  return -(-size // TILE)
+def padded_size(num_params: int) -> int:
+  """Returns the length of whole tiles for D values and the sample count."""
+  return (num_params // TILE + 1) * TILE
 
 
 def sum_clients(
@@ -112,7 +111,7 @@ def sum_clients(
     protocol: how the sum is formed.
     plan: who trains on what; rows with client id -1 add nothing.
     opening: which servers the protocol opens from.
-    kept: int32 [tiles * TILE] positions that are shared, padded with D, or
+    kept: int32 [padded_size(D)] positions that are shared, padded with D, or
       None to share all parameters in order.
     keep_count: int32 [], how many positions are shared; may be traced.
     num_params: D.
@@ -124,7 +123,7 @@ def sum_clients(
   Returns:
     The sums, not yet opened.
   """
-  size = num_tiles(num_params) * TILE
+  size = padded_size(num_params)
 
   def train_chunk(chunk: CohortPlan) -> ClientResult:
     if performance.vmaps:
@@ -134,9 +133,8 @@ def sum_clients(
     return _train_in_sequence(train, chunk, num_params)
 
   def add_chunk(
-    sums: tuple[Array, Array], chunk: CohortPlan
-  ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    values, count = sums
+    held: Array, chunk: CohortPlan
+  ) -> tuple[Array, tuple[Array, ...]]:
     result = train_chunk(chunk)
     finite_C = jnp.all(jnp.isfinite(result.delta), axis=1)
     alive_C = (chunk.client_ids >= 0) & finite_C
@@ -149,44 +147,36 @@ def sum_clients(
     def add_tile(
       tile: Array, carry: tuple[Array, Array]
     ) -> tuple[Array, Array]:
-      values, clipped_C = carry
+      held, clipped_C = carry
       start = tile * TILE
       if kept is None:
-        part_CxM = jax.lax.dynamic_slice_in_dim(deltas_CxD, start, TILE, 1)
+        values_CxM = jax.lax.dynamic_slice_in_dim(deltas_CxD, start, TILE, 1)
       else:
         positions = jax.lax.dynamic_slice_in_dim(kept, start, TILE)
-        part_CxM = deltas_CxD.at[:, positions].get(mode='fill', fill_value=0)
-      part_CxM = part_CxM * weight_C[:, None]
-      contributions = jax.vmap(protocol.lift)(
-        part_CxM, *_fold_each(keys_C, tile)
+        values_CxM = deltas_CxD.at[:, positions].get(mode='fill', fill_value=0)
+      values_CxM = values_CxM * weight_C[:, None]
+      is_count_M = start + jnp.arange(TILE) == keep_count
+      contributions = jax.vmap(protocol.lift, (0, None, 0, 0))(
+        values_CxM, is_count_M, chunk.num_examples, _fold_each(keys_C, tile)
       )
-      held = jax.lax.dynamic_slice_in_dim(values, start, TILE, 1)
-      held = protocol.add(held, contributions, alive_C, opening)
-      values = jax.lax.dynamic_update_slice_in_dim(values, held, start, 1)
-      return values, clipped_C + jax.vmap(protocol.count_clipped)(part_CxM)
+      part = jax.lax.dynamic_slice_in_dim(held, start, TILE, 1)
+      part = protocol.add(part, contributions, alive_C, opening)
+      held = jax.lax.dynamic_update_slice_in_dim(held, part, start, 1)
+      return held, clipped_C + jax.vmap(protocol.count_clipped)(values_CxM)
 
-    used_tiles = (keep_count + TILE - 1) // TILE
-    values, clipped_C = jax.lax.fori_loop(
-      0, used_tiles, add_tile, (values, jnp.zeros(alive_C.shape, jnp.float32))
+    used_tiles = keep_count // TILE + 1
+    nothing_C = jnp.zeros(alive_C.shape, jnp.float32)
+    held, clipped_C = jax.lax.fori_loop(
+      0, used_tiles, add_tile, (held, nothing_C)
     )
-    # The count is one more word, shared with draws of its own.
-    _, sharing_C = _fold_each(keys_C, num_tiles(num_params))
-    counts = jax.vmap(protocol.lift_count)(
-      chunk.num_examples[:, None], sharing_C
-    )
-    count = protocol.add(count, counts, alive_C, opening)
-    measures = (result.loss_sum, result.num_trained, clipped_C, finite_C)
-    return (values, count), measures
+    return held, (result.loss_sum, result.num_trained, clipped_C, finite_C)
 
-  empty = (protocol.zeros(size), protocol.zeros(1))
   chunks = _split_chunks(plan, performance.chunk_size)
-  (values, count), measures = jax.lax.scan(add_chunk, empty, chunks)
+  held, measures = jax.lax.scan(add_chunk, protocol.zeros(size), chunks)
   num_clients = plan.client_ids.shape[0]
   # Flattened before anybody adds them up, so that no rounding depends on the
   # chunk size.
-  return ClientSums(
-    values, count, *(m.reshape(-1)[:num_clients] for m in measures)
-  )
+  return ClientSums(held, *(m.reshape(-1)[:num_clients] for m in measures))
 
 
 def _train_in_sequence(
@@ -214,23 +204,16 @@ def _train_in_sequence(
   return jax.lax.fori_loop(0, num_present, train_row, empty)
 
 
-def _client_keys(round_key: Key, client_ids_C: Array) -> tuple[Key, Key]:
-  """Returns each client's rounding keys and sharing keys."""
+def _client_keys(round_key: Key, client_ids_C: Array) -> Key:
+  """Returns each client's key of this round."""
   # Padding has id -1; its draws are never used.
   ids_C = jnp.maximum(client_ids_C, 0)
-
-  def keys_of(stream):
-    return jax.vmap(lambda i: device_key(round_key, stream, i))(ids_C)
-
-  return keys_of(Stream.ROUNDING), keys_of(Stream.SHARES)
+  return jax.vmap(lambda i: device_key(round_key, Stream.UPDATE, i))(ids_C)
 
 
-def _fold_each(keys_C: tuple[Key, ...], number: Array | int) -> tuple[Key, ...]:
+def _fold_each(keys_C: Key, number: Array) -> Key:
   """Folds one number into every key."""
-  return tuple(
-    jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
-    for keys in keys_C
-  )
+  return jax.vmap(jax.random.fold_in, (0, None))(keys_C, number)
 
 
 def _split_chunks(plan: CohortPlan, chunk_size: int) -> CohortPlan:

@@ -59,7 +59,7 @@ def run_round(
   for row, client in enumerate(plan.client_ids):
     if client < 0:
       continue
-    trained_D = pruned_D
+    trained_D: np.ndarray = pruned_D
     for batch in np.asarray(plan.indices[row]):
       rows = batch[batch >= 0]
       if len(rows):

@@ -84,8 +84,7 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
       mask_D = masks.keep_largest(params_D, keep_count, method.exempt_D)
       params_D = jnp.where(mask_D, params_D, 0.0)
       mask = method.unravel(mask_D.astype(jnp.float32))
-      padded_size = parallel.num_tiles(num_params) * parallel.TILE
-      kept = masks.kept_indices(mask_D, padded_size)
+      kept = masks.kept_indices(mask_D, parallel.padded_size(num_params))
     received = method.unravel(params_D)
 
     def train(indices_SxB: Array, num_steps: Array) -> ClientResult:
@@ -107,10 +106,11 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
       round_key=jax.random.fold_in(key, state.round),
       performance=performance,
     )
-    total_weight = _open_count(method, sums, plan)
-    has_clients = total_weight > 0
-    update_M = method.protocol.open(sums.values, plan.opening)
-    update_M = update_M / jnp.where(has_clients, total_weight, 1.0)
+    opened_M = method.protocol.open(sums.held, plan.opening)
+    count = method.protocol.decode_count(opened_M[keep_count])
+    has_clients = count > 0
+    weight = jnp.where(has_clients, count / method.max_count, 1.0)
+    update_M = method.protocol.decode(opened_M) / weight
     if kept is None:
       update_D = update_M[:num_params]
     else:
@@ -139,14 +139,6 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
     return state, metrics
 
   return jax.jit(run_round, donate_argnums=0)
-
-
-def _open_count(
-  method: Method, sums: parallel.ClientSums, plan: RoundPlan
-) -> Array:
-  """Returns the clients' total weight, in units of the largest client's."""
-  count = method.protocol.open_count(sums.num_examples, plan.opening)[0]
-  return count / method.max_count
 
 
 def _sum_finite(values_C: Array, is_finite_C: Array) -> Array:

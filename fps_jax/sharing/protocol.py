@@ -26,36 +26,41 @@ from fps_jax.types import Array, Key
 
 SCHEMES = ('none', 'ideal', 'shamir')
 REVEALS = ('sum', 'updates')
+_SHARES = 1  # Tells the draws for shares from those for rounding.
 
 
 class SumProtocol(NamedTuple):
   """The steps of a sum over clients. `R` is the rows that are held (servers).
 
+  A vector holds weighted values and, in one entry, the client's sample count,
+  so that nobody learns a single client's count either.
+
   Guarantees:
-    - what `open` returns of `add`ed, `lift`ed values is their sum, to the
-      codec's rounding where there is a codec;
+    - what `open` and `decode` make of `add`ed, `lift`ed values is their sum,
+      to the codec's rounding where there is a codec; counts are exact;
     - a client whose `alive` is False does not influence the sum.
 
   Attributes:
     zeros: int M -> [R, M], an empty sum.
-    lift: (values float32 [M], rounding key, sharing key) -> contribution of
-      one client; the keys are consumed.
-    lift_count: (count int32 [1], sharing key) -> contribution of its count.
+    lift: (values float32 [M], is_count bool [M], count int32 [], key) ->
+      contribution of one client [..., M]; where `is_count` is True it carries
+      `count` for the value; the key is consumed.
     add: (sums [R, M], contributions [C, ...], alive bool [C], opening) ->
       [R, M].
-    open: (sums [R, M], opening) -> float32 [M], the sum of the values.
-    open_count: (sums [R, 1], opening) -> float32 [1], the sum of the counts.
+    open: (sums [R, M], opening) -> [M], the sum, still encoded.
+    decode: opened [M] -> float32 [M], values.
+    decode_count: opened -> float32, counts.
+    count_clipped: values float32 -> float32 [], values beyond the clip.
     opening: from which servers the sums are opened, a pytree of arrays; None
       where there are no servers.
-    count_clipped: values float32 -> float32 [], values beyond the clip.
   """
 
   zeros: Callable[[int], Array]
-  lift: Callable[[Array, Key, Key], Array]
-  lift_count: Callable[[Array, Key], Array]
+  lift: Callable[[Array, Array, Array, Key], Array]
   add: Callable[[Array, Array, Array, Opening | None], Array]
   open: Callable[[Array, Opening | None], Array]
-  open_count: Callable[[Array, Opening | None], Array]
+  decode: Callable[[Array], Array]
+  decode_count: Callable[[Array], Array]
   count_clipped: Callable[[Array], Array]
   opening: Opening | None = None
 
@@ -67,17 +72,21 @@ def plain_sum() -> SumProtocol:
   last bits.
   """
 
+  def lift(values, is_count, count, key):
+    del key  # Nothing is drawn.
+    return jnp.where(is_count, count.astype(jnp.float32), values)[None]
+
   def add(sums, contributions, alive, opening):
     live = jnp.where(alive[:, None, None], contributions, 0.0)
     return sums + jnp.sum(live, axis=0)
 
   return SumProtocol(
     zeros=lambda size: jnp.zeros((1, size), jnp.float32),
-    lift=lambda values, rounding_key, sharing_key: values[None],
-    lift_count=lambda count, sharing_key: count[None].astype(jnp.float32),
+    lift=lift,
     add=add,
     open=lambda sums, opening: sums[0],
-    open_count=lambda sums, opening: sums[0],
+    decode=lambda opened: opened,
+    decode_count=lambda opened: opened,
     count_clipped=lambda values: jnp.zeros((), jnp.float32),
   )
 
@@ -89,19 +98,23 @@ def ideal_sum(codec: Codec) -> SumProtocol:
   opened sums equal those of `shamir` bit for bit.
   """
 
+  def lift(values, is_count, count, key):
+    words = jnp.where(
+      is_count, codec.encode_count(count), codec.encode(values, key)
+    )
+    return words[None]
+
   def add(sums, contributions, alive, opening):
     words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
     return codec.field.add(sums, codec.field.sum(words))
 
   return SumProtocol(
     zeros=lambda size: jnp.zeros((1, size), jnp.uint32),
-    lift=lambda values, rounding_key, sharing_key: codec.encode(
-      values, rounding_key
-    )[None],
-    lift_count=lambda count, sharing_key: codec.encode_count(count)[None],
+    lift=lift,
     add=add,
-    open=lambda sums, opening: codec.decode(sums[0]),
-    open_count=lambda sums, opening: codec.decode_count(sums[0]),
+    open=lambda sums, opening: sums[0],
+    decode=codec.decode,
+    decode_count=codec.decode_count,
     count_clipped=codec.count_clipped,
   )
 
@@ -133,6 +146,11 @@ def shamir_sum(
   ideal = ideal_sum(codec)
   opens_updates = reveal == 'updates'
 
+  def lift(values, is_count, count, key):
+    words = ideal.lift(values, is_count, count, key)[0]
+    # A key of its own: the rounding must be that of the scheme `ideal`.
+    return scheme.share(words, jax.random.fold_in(key, _SHARES))
+
   def add(sums, shares_CxNxM, alive, opening):
     if opens_updates:
       open_one = jax.vmap(scheme.open_shares, (0, None))
@@ -140,25 +158,14 @@ def shamir_sum(
       return ideal.add(sums, words_CxM[:, None], alive, opening)
     return ideal.add(sums, shares_CxNxM, alive, opening)
 
-  def opened(sums, opening):
-    if opens_updates:
-      return sums
-    return scheme.open_shares(sums, opening)[None]
+  def open_sums(sums, opening):
+    return sums[0] if opens_updates else scheme.open_shares(sums, opening)
 
   num_rows = 1 if opens_updates else scheme.num_servers
-  return SumProtocol(
+  return ideal._replace(
     zeros=lambda size: jnp.zeros((num_rows, size), jnp.uint32),
-    lift=lambda values, rounding_key, sharing_key: scheme.share(
-      codec.encode(values, rounding_key), sharing_key
-    ),
-    lift_count=lambda count, sharing_key: scheme.share(
-      codec.encode_count(count), sharing_key
-    ),
+    lift=lift,
     add=add,
-    open=lambda sums, opening: ideal.open(opened(sums, opening), opening),
-    open_count=lambda sums, opening: ideal.open_count(
-      opened(sums, opening), opening
-    ),
-    count_clipped=codec.count_clipped,
+    open=open_sums,
     opening=scheme.opening(present),
   )

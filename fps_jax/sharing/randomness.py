@@ -28,16 +28,15 @@ def uniform(key: Key, shape: tuple[int, ...], field: PrimeField) -> Array:
   """
   low_bits = jnp.uint32(2**field.bits - 1)
 
-  def draw(key):
-    return jax.random.bits(key, shape, jnp.uint32) & low_bits
+  def is_outside(carry):
+    return jnp.any(carry[0] >= field.modulus)
 
   def redraw(carry):
     words, key = carry
     key, draw_key = jax.random.split(key)
-    return jnp.where(words < field.modulus, words, draw(draw_key)), key
+    drawn = jax.random.bits(draw_key, shape, jnp.uint32) & low_bits
+    return jnp.where(words < field.modulus, words, drawn), key
 
-  def is_outside(carry):
-    return jnp.any(carry[0] >= field.modulus)
-
-  key, draw_key = jax.random.split(key)
-  return jax.lax.while_loop(is_outside, redraw, (draw(draw_key), key))[0]
+  # p itself lies outside the field, so the first pass draws every word.
+  nothing = jnp.full(shape, field.modulus, jnp.uint32)
+  return jax.lax.while_loop(is_outside, redraw, (nothing, key))[0]

@@ -42,28 +42,37 @@ def assert_trees_close(actual, expected):
   )
 
 
-@pytest.mark.parametrize('size', [1, 2, 3, 5])
-@pytest.mark.parametrize('stride', [1, 2, 3])
-def test_conv_equals_flax_in_values_and_gradients(size: int, stride: int):
+# Odd and even sides; an image that the kernel sticks out of; a stride that
+# skips pixels.
+@pytest.mark.parametrize(
+  ('size', 'stride', 'height', 'width'),
+  [
+    *((size, stride, 7, 6) for size in (1, 3, 5) for stride in (1, 2)),
+    (5, 1, 3, 2),
+    (3, 2, 4, 1),
+    (2, 2, 5, 6),
+    (1, 3, 6, 7),
+  ],
+)
+def test_conv_equals_flax_in_values_and_gradients(
+  size: int, stride: int, height: int, width: int
+):
   ours, flax = both_convolutions(size, stride)
-  params = conv_params(size)
+  x = normal(3, 2, height, width, 2)
+  weights = normal(4, 2, -(-height // stride), -(-width // stride), 5)
+
+  def weighted_sum(params, x, apply):
+    y = apply(params, x)
+    return jnp.sum(y * weights), y
 
   @jax.jit
-  def compare(params, x, weights):
-    return [
-      (apply(params, x), jax.grad(weighted, (0, 1))(params, x, weights, apply))
-      for apply in (ours, flax)
-    ]
+  def compare(params, x):
+    gradient = jax.grad(weighted_sum, (0, 1), has_aux=True)
+    return gradient(params, x, ours), gradient(params, x, flax)
 
-  def weighted(params, x, weights, apply):
-    return jnp.sum(apply(params, x) * weights)
-
-  for height, width in [(7, 8), (6, 3)]:
-    x = normal(3, 2, height, width, 2)
-    weights = normal(4, 2, -(-height // stride), -(-width // stride), 5)
-    actual, expected = compare(params, x, weights)
-    assert actual[0].shape == weights.shape
-    assert_trees_close(actual, expected)
+  actual, expected = compare(conv_params(size), x)
+  assert actual[1].shape == weights.shape
+  assert_trees_close(actual, expected)
 
 
 @pytest.mark.parametrize('use_bias', [True, False])
@@ -82,7 +91,7 @@ def test_conv_has_the_parameters_of_flax(use_bias: bool):
 def test_conv_without_bias_equals_flax():
   ours, flax = both_convolutions(3, 1, use_bias=False)
   params, x = {'kernel': conv_params(3)['kernel']}, normal(3, 2, 5, 4, 2)
-  assert_trees_close(ours(params, x), flax(params, x))
+  assert_trees_close(jax.jit(ours)(params, x), flax(params, x))
 
 
 def test_conv_initialises_with_he_normal():
@@ -143,8 +152,7 @@ def test_vmapped_conv_has_no_convolution_op():
   assert ' convolution(' not in compiled_gradient(ours)
 
 
-@pytest.mark.parametrize('height', [2, 3, 6, 7])
-@pytest.mark.parametrize('width', [4, 5])
+@pytest.mark.parametrize(('height', 'width'), [(2, 3), (6, 5), (7, 4)])
 def test_max_pool_equals_flax_in_values_and_gradients(height: int, width: int):
   # All distinct, so that the maximum has one place and one gradient; negative,
   # so that padding with zeros would show.
@@ -152,14 +160,14 @@ def test_max_pool_equals_flax_in_values_and_gradients(height: int, width: int):
   x = -1 - order.reshape(2, height, width, 3).astype(np.float32)
   weights = normal(1, 2, height // 2, width // 2, 3)
 
-  def gradient(pool):
-    return jax.grad(lambda x: jnp.sum(pool(x) * weights))(x)
-
   def flax_pool(x):
     return nn.max_pool(x, (2, 2), (2, 2))
 
-  np.testing.assert_array_equal(max_pool(x), flax_pool(x))
-  np.testing.assert_array_equal(gradient(max_pool), gradient(flax_pool))
+  def both(pool):
+    return pool(x), jax.grad(lambda x: jnp.sum(pool(x) * weights))(x)
+
+  actual, expected = jax.jit(lambda: (both(max_pool), both(flax_pool)))()
+  jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def test_gradient_of_max_pool_does_not_scatter():
