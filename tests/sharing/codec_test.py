@@ -153,6 +153,7 @@ def test_value_that_is_not_finite_is_encoded_as_0() -> None:
     (2**31 - 1, 16, 32769),
     (2**22 - 3, 12, 1024),
     (2**19 - 1, 10, 513),
+    (7, 2, 3),
   ],
 )
 def test_sum_that_could_wrap_is_refused_and_the_largest_other_is_exact(
