@@ -71,7 +71,7 @@ def test_a_generator_does_not_advance_another():
 
 def test_root_key_may_be_used_again():
   key = jax.random.key(0)
-  device_key(key, Stream.SHARES, 1)
+  device_key(key, Stream.UPDATE, 1)
   assert jnp.array_equal(
     jax.random.key_data(key), jax.random.key_data(jax.random.key(0))
   )
@@ -80,9 +80,9 @@ def test_root_key_may_be_used_again():
 def test_device_keys_are_the_same_when_traced():
   key = jax.random.key(4)
   ids = jnp.int32([0, 5, 9])
-  traced = jax.jit(jax.vmap(lambda i: device_key(key, Stream.ROUNDING, 2, i)))
+  traced = jax.jit(jax.vmap(lambda i: device_key(key, Stream.UPDATE, 2, i)))
   for i, expected in zip(ids, traced(ids), strict=True):
-    actual = device_key(key, Stream.ROUNDING, 2, int(i))
+    actual = device_key(key, Stream.UPDATE, 2, int(i))
     assert jnp.array_equal(
       jax.random.key_data(actual), jax.random.key_data(expected)
     )

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from fps_jax.data import cohort
 from fps_jax.data.cohort import CohortPlanner
+from fps_jax.rng import host_generator
 from fps_jax.types import CohortPlan
 
 # Sample counts below, at and above the batch size, and multiples of it.
@@ -256,6 +258,24 @@ def test_dropout_leaves_the_draw_of_clients_as_it_is():
     drawn = set(plan_of(all_report, round_number).client_ids.tolist())
     reporting = set(plan_of(some_drop, round_number).client_ids.tolist()) - {-1}
     assert reporting < drawn
+
+
+def test_no_two_draws_of_any_plan_share_a_generator(
+  monkeypatch: pytest.MonkeyPatch,
+):
+  used = []
+
+  def recorded(*arguments: int) -> np.random.Generator:
+    used.append(arguments)
+    return host_generator(*arguments)
+
+  monkeypatch.setattr(cohort, 'host_generator', recorded)
+  planner = make_planner(dropout_probability=0.3)
+  for round_number in range(3):
+    planner.plan(round_number)
+  # Who is drawn, who drops out, and a shuffle for each client that reports.
+  assert len(used) > 3 * 2
+  assert len(set(used)) == len(used)
 
 
 def test_round_in_which_nobody_reports_is_all_padding():

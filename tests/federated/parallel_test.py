@@ -134,14 +134,17 @@ def run(
   return compiled(deltas, plan, kept, np.int32(keep_count), key)
 
 
-def opened(scheme: str, sums: ClientSums) -> tuple[np.ndarray, float]:
-  """Returns the sum of the values and the sum of the counts."""
-  values = PROTOCOLS[scheme].open(sums.values, PROTOCOLS[scheme].opening)
-  return np.asarray(values), float(
-    PROTOCOLS[scheme].open_count(sums.num_examples, PROTOCOLS[scheme].opening)[
-      0
-    ]
-  )
+def opened(
+  scheme: str, sums: ClientSums, keep_count: int = NUM_PARAMS
+) -> tuple[np.ndarray, float]:
+  """Returns the sums of the values and of the counts; the rest must be 0."""
+  chosen = PROTOCOLS[scheme]
+  words = chosen.open(sums.held, chosen.opening)
+  values = np.asarray(chosen.decode(words))
+  assert values.shape == (SIZE,)
+  np.testing.assert_array_equal(values[keep_count + 1 :], 0)
+  count = np.asarray(chosen.decode_count(words))[keep_count]
+  return values[:keep_count], float(count)
 
 
 def weighted_sum(deltas: np.ndarray, rows: np.ndarray = PRESENT) -> np.ndarray:
@@ -164,9 +167,7 @@ def test_sum_is_exact_where_nothing_is_rounded(scheme: str, execution: str):
   deltas = make_deltas(multiple_of=8 / 1024)
   sums = run(deltas, scheme, Performance(2, execution))
   values, count = opened(scheme, sums)
-  np.testing.assert_array_equal(values[:NUM_PARAMS], weighted_sum(deltas))
-  np.testing.assert_array_equal(values[NUM_PARAMS:], 0)
-  assert values.shape == (SIZE,)
+  np.testing.assert_array_equal(values, weighted_sum(deltas))
   assert count == NUM_EXAMPLES.sum() == 23
 
 
@@ -188,8 +189,7 @@ def test_chunk_size_and_execution_do_not_change_a_bit(
   expected = jax.tree.map(np.asarray, results[0])
   for actual in results[1:]:
     # Not only what is opened: every server holds the same share.
-    np.testing.assert_array_equal(actual.values, expected.values)
-    np.testing.assert_array_equal(actual.num_examples, expected.num_examples)
+    np.testing.assert_array_equal(actual.held, expected.held)
     for field in ('loss_sum', 'num_trained', 'clipped', 'is_finite'):
       np.testing.assert_array_equal(
         getattr(actual, field)[PRESENT], getattr(expected, field)[PRESENT]
@@ -201,7 +201,7 @@ def test_chunk_size_changes_a_float_sum_in_the_last_bits_at_most():
   for performance in PERFORMANCES[2:5]:
     values, count = opened('none', run(deltas, 'none', performance))
     np.testing.assert_allclose(
-      values[:NUM_PARAMS], weighted_sum(deltas), rtol=1e-5, atol=1e-6
+      values, weighted_sum(deltas), rtol=1e-5, atol=1e-6
     )
     assert count == 23
 
@@ -213,7 +213,7 @@ def test_shared_sum_opens_to_the_bits_of_the_ideal_one(scheme: str):
   expected, expected_count = opened('ideal', run(deltas))
   np.testing.assert_array_equal(values, expected)
   assert count == expected_count
-  assert np.abs(values[:NUM_PARAMS] - weighted_sum(deltas)).max() < 5 / 1024
+  assert np.abs(values - weighted_sum(deltas)).max() < 5 / 1024
 
 
 @pytest.mark.parametrize('scheme', SHARED)
@@ -222,8 +222,7 @@ def test_order_of_clients_does_not_change_a_bit(scheme: str):
   expected = run(deltas, scheme)
   order = [4, 2, 0, 3, 1, 5, 6]
   actual = run(deltas, scheme, plan=make_plan(order))
-  np.testing.assert_array_equal(actual.values, expected.values)
-  np.testing.assert_array_equal(actual.num_examples, expected.num_examples)
+  np.testing.assert_array_equal(actual.held, expected.held)
   # Measures are in the order of the plan.
   np.testing.assert_array_equal(
     actual.loss_sum[:5], expected.loss_sum[np.array(order[:5])]
@@ -253,7 +252,7 @@ def test_draws_follow_the_client_the_tile_and_the_round(scheme: str):
   for client, count in zip(CLIENT_IDS, NUM_EXAMPLES, strict=True):
     if client < 0:
       continue
-    key = device_key(KEY, Stream.ROUNDING, int(client))
+    key = device_key(KEY, Stream.UPDATE, int(client))
     weighted = np.zeros(SIZE, np.float32)
     weighted[:NUM_PARAMS] = deltas[client] * np.float32(count / MAX_COUNT)
     for tile in range(SIZE // TILE):
@@ -266,7 +265,7 @@ def test_draws_follow_the_client_the_tile_and_the_round(scheme: str):
       )
   expected = CODEC.decode(jnp.asarray(words.astype(np.uint32)))
   values, _ = opened(scheme, run(deltas, scheme))
-  np.testing.assert_array_equal(values, expected)
+  np.testing.assert_array_equal(values, expected[:NUM_PARAMS])
 
 
 def test_clients_tiles_and_rounds_draw_differently():
@@ -275,7 +274,7 @@ def test_clients_tiles_and_rounds_draw_differently():
   def rounded(client, key=KEY):
     sums = run(half_steps, plan=make_lone_plan(client), key=key)
     values, _ = opened('ideal', sums)
-    assert set(values[:NUM_PARAMS] * 1024) == {0, 1}
+    assert set(values * 1024) == {0, 1}
     return values
 
   one = rounded(1)
@@ -290,12 +289,12 @@ def test_shares_of_two_clients_use_other_randomness():
 
   def shares(client):
     sums = run(zeros, 'shamir', plan=make_lone_plan(client))
-    return np.concatenate([sums.values, sums.num_examples], axis=1)
+    return np.asarray(sums.held)
 
   one, other = shares(1), shares(2)
   assert np.all(one != other)
   # Within a client every word has its own, the count's among them.
-  assert len(np.unique(one[0])) == SIZE + 1
+  assert len(np.unique(one[0])) == SIZE
 
 
 @pytest.mark.parametrize('scheme', SHARED)
@@ -308,7 +307,7 @@ def test_rows_of_padding_add_nothing(scheme: str, execution: str):
   )
   sums = run(deltas, scheme, Performance(2, execution), plan=plan)
   values, count = opened(scheme, sums)
-  np.testing.assert_array_equal(values[:NUM_PARAMS], weighted_sum(deltas))
+  np.testing.assert_array_equal(values, weighted_sum(deltas))
   assert count == 23
 
 
@@ -332,9 +331,7 @@ def test_update_that_is_not_finite_is_left_out(scheme: str, bad: float):
     sums = run(deltas, scheme, Performance(2, execution))
     assert sums.is_finite[PRESENT].tolist() == [True, False, True, True, True]
     values, count = opened(scheme, sums)
-    np.testing.assert_array_equal(
-      values[:NUM_PARAMS], weighted_sum(deltas, counted)
-    )
+    np.testing.assert_array_equal(values, weighted_sum(deltas, counted))
     assert count == NUM_EXAMPLES.sum() - 4
 
 
@@ -353,10 +350,8 @@ def test_kept_positions_are_gathered_in_order(
     kept=padded_positions(positions),
     keep_count=len(positions),
   )
-  values, count = opened(scheme, sums)
-  expected = weighted_sum(deltas)[positions]
-  np.testing.assert_array_equal(values[: len(positions)], expected)
-  np.testing.assert_array_equal(values[len(positions) :], 0)
+  values, count = opened(scheme, sums, len(positions))
+  np.testing.assert_array_equal(values, weighted_sum(deltas)[positions])
   assert count == 23
 
 
@@ -364,10 +359,11 @@ def test_kept_positions_are_gathered_in_order(
 def test_only_tiles_that_hold_kept_positions_are_computed(keep_count: int):
   kept = padded_positions(list(range(keep_count)))
   sums = run(make_deltas(), 'shamir', kept=kept, keep_count=keep_count)
-  used = -(-keep_count // TILE) * TILE
+  # The sample count takes one more position.
+  used = (keep_count // TILE + 1) * TILE
   # Shares are random, also those of a zero; a tile left out is all zeros.
-  assert np.all(sums.values[:, :used] != 0)
-  assert not np.any(sums.values[:, used:])
+  assert np.all(sums.held[:, :used] != 0)
+  assert not np.any(sums.held[:, used:])
 
 
 def test_keep_count_may_be_traced():
@@ -399,9 +395,9 @@ def test_keep_count_may_be_traced():
   for keep_count in (0, 10, 30):
     positions = list(range(NUM_PARAMS - keep_count, NUM_PARAMS))
     sums = compiled(jnp.asarray(padded_positions(positions)), keep_count)
-    values, _ = opened('ideal', sums)
+    values, _ = opened('ideal', sums, keep_count)
     np.testing.assert_array_equal(
-      values[:keep_count], weighted_sum(np.asarray(train_table))[positions]
+      values, weighted_sum(np.asarray(train_table))[positions]
     )
     counted.append(traces)
   assert counted[0] == counted[-1] > 0
@@ -423,10 +419,11 @@ def test_clients_take_their_steps_or_when_vmapped_the_most_of_their_chunk(
 
 
 @pytest.mark.parametrize(
-  ('size', 'expected'), [(1, 1), (15, 1), (16, 1), (17, 2), (32, 2), (33, 3)]
+  ('size', 'expected'),
+  [(1, 16), (15, 16), (16, 32), (17, 32), (32, 48), (33, 48)],
 )
-def test_tiles_hold_all_values(size: int, expected: int):
-  assert parallel.num_tiles(size) == expected
+def test_tiles_hold_all_values_and_the_count(size: int, expected: int):
+  assert parallel.padded_size(size) == expected
 
 
 @pytest.mark.parametrize(
