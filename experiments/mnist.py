@@ -5,7 +5,8 @@ parameters are gone by round 35. About two minutes on two CPU cores:
 
   python launch.py --config=experiments/mnist.py
 
-Arguments: `seeds=N` runs seeds 0 .. N - 1; `tiny` is a test of seconds.
+Arguments: `seeds=N` runs seeds 0 .. N - 1; `methods=fedavg+fedpruneshare` runs
+those alone; `tiny` is a test of seconds.
 Results are in experiments/README.md.
 """
 
@@ -16,12 +17,11 @@ from fps_jax import config as configs
 
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
-  args = configs.parse_arguments(arguments, seeds=1, tiny=False)
+  args = configs.parse_arguments(arguments, seeds=1, methods='', tiny=False)
   config = configs.default()
   config.name = 'mnist'
   config.seeds = tuple(range(args.seeds))
-  config.variants.update(configs.FOUR_METHODS)
-  config.baseline = 'fedavg'
+  configs.compare_methods(config, args.methods)
   config.num_rounds = 50
   config.cohort.size = 20
   config.client.epochs = 5

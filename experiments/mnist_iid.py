@@ -6,7 +6,8 @@ batches of 10, learning rate 0.1. Needs MNIST prepared for TFDS (BUILD.md,
 
   python launch.py --config=experiments/mnist_iid.py --tfds_data_dir=DIR
 
-Arguments: `seeds=N` runs seeds 0 .. N - 1; `tiny` is a test of seconds.
+Arguments: `seeds=N` runs seeds 0 .. N - 1; `methods=fedavg+fedpruneshare` runs
+those alone; `tiny` is a test of seconds.
 Results are in experiments/README.md.
 """
 
@@ -17,12 +18,11 @@ from fps_jax import config as configs
 
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
-  args = configs.parse_arguments(arguments, seeds=1, tiny=False)
+  args = configs.parse_arguments(arguments, seeds=1, methods='', tiny=False)
   config = configs.default()
   config.name = 'mnist_iid'
   config.seeds = tuple(range(args.seeds))
-  config.variants.update(configs.FOUR_METHODS)
-  config.baseline = 'fedavg'
+  configs.compare_methods(config, args.methods)
   config.num_rounds = 60
   config.data.source = 'mnist'
   config.data.partition = 'iid'

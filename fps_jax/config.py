@@ -104,6 +104,25 @@ def default() -> ConfigDict:
   return config
 
 
+def compare_methods(config: ConfigDict, names: str = '') -> None:
+  """Sets the variants of a config, in place, to methods that are compared.
+
+  Args:
+    config: the config.
+    names: keys of `FOUR_METHODS`, separated by `+`, the baseline first; empty
+      for all four.
+
+  Raises:
+    ValueError: if a name is unknown.
+  """
+  chosen = names.split('+') if names else list(FOUR_METHODS)
+  for name in chosen:
+    if name not in FOUR_METHODS:
+      raise ValueError(f'method {name!r} is not one of {list(FOUR_METHODS)}')
+    config.variants[name] = FOUR_METHODS[name]
+  config.baseline = chosen[0]
+
+
 def tiny(config: ConfigDict) -> None:
   """Shrinks a config, in place, to seconds: for tests and first tries."""
   config.data.source = 'fake'

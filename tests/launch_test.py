@@ -60,7 +60,7 @@ def test_unknown_config_argument_is_named():
   done = _launch('--config=experiments/mnist.py:fast')
   assert done.returncode == 1
   assert done.stderr.strip().count('\n') == 0
-  assert "'fast' is not one of ['seeds', 'tiny']" in done.stderr
+  assert "'fast' is not one of ['methods', 'seeds', 'tiny']" in done.stderr
 
 
 def test_missing_config_file_is_named():

@@ -161,3 +161,15 @@ def test_heavy_clipping_is_reported(tmp_path, caplog):
   with caplog.at_level('WARNING'):
     _run(config, tmp_path / 'work')
   assert 'raise it' in caplog.text
+
+
+def test_chosen_methods_are_compared_with_the_first():
+  config = small.small_config()
+  configs.compare_methods(config, 'pruning+fedpruneshare')
+  assert list(study.resolve_variants(config)) == ['pruning', 'fedpruneshare']
+  assert config.baseline == 'pruning'
+
+
+def test_unknown_method_is_named():
+  with pytest.raises(ValueError, match=r"'fedsgd' is not one of \['fedavg'"):
+    configs.compare_methods(small.small_config(), 'fedavg+fedsgd')

@@ -12,6 +12,7 @@ Example:
   [False, True, True, False, False]
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -46,7 +47,6 @@ def keep_largest(
   scores = jax.lax.bitcast_convert_type(jnp.abs(weights_D), jnp.uint32)
   if exempt_D is not None:
     scores = jnp.where(exempt_D, _EXEMPT_SCORE, scores)
-  keep_count = jnp.minimum(keep_count, weights_D.shape[0])
 
   def refine(i, threshold):
     candidate = threshold | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
@@ -118,10 +118,10 @@ def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:
     )
   kept = num_params - round(sparsity * num_params)
   if kept < max(1, num_exempt):
-    largest = 1 - max(1, num_exempt) / num_params
+    largest = math.floor(1e4 * (1 - max(1, num_exempt) / num_params)) / 1e4
     raise ValueError(
-      f'sparsity={sparsity} keeps {kept} of {num_params} parameters, fewer '
-      f'than the {num_exempt} exempt from pruning: lower it to {largest:.4f} '
-      'or exempt fewer (pruning.exempt)'
+      f'sparsity={sparsity} keeps {kept} of {num_params} parameters, but must '
+      f'keep the {num_exempt} exempt from pruning and at least one: lower it '
+      f'to {largest} or exempt fewer (pruning.exempt)'
     )
   return kept

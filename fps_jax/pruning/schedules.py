@@ -40,8 +40,10 @@ def cubic(sparsity: float, begin_round: int, end_round: int) -> Schedule:
   def schedule(round_number: int) -> float:
     if round_number >= end_round:
       return sparsity
-    elapsed = max(0, round_number - begin_round)
-    return sparsity * (1 - (1 - elapsed / (end_round - begin_round)) ** 3)
+    if round_number <= begin_round:
+      return 0.0
+    progress = (round_number - begin_round) / (end_round - begin_round)
+    return sparsity * (1 - (1 - progress) ** 3)
 
   return schedule
 

@@ -7,13 +7,16 @@ which is checked when a codec is built, not when a sum is already wrong.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
+
+_SMALLEST_STEP = float(np.finfo(np.float32).tiny)
+_LARGEST_CLIP = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +24,13 @@ class Codec:
   """Fixed-point coding of client values for summation in a field.
 
   Guarantees:
-    - the sum of up to `max_clients` encoded vectors decodes to the sum of the
-      rounded values, exactly;
-    - each value is rounded to one of its two neighbouring multiples of
-      `step`, without bias (to the 2^-23 resolution of a float32 draw), so a
-      sum over C clients is off by less than C * step.
+    - the sum of up to `max_clients` encoded vectors is exactly the sum of the
+      rounded values; decoding it rounds to float32, so sums of levels and
+      counts are exact up to 2^24;
+    - each value within +-clip is rounded to one of its two neighbouring
+      multiples of `step`, without bias to float32 precision (2^-23 of a step
+      for the draw, 2^-22 of the value for the division), so a sum over C
+      clients is off by less than C * step.
 
   Attributes:
     field: the field that sums are formed in.
@@ -46,10 +51,13 @@ class Codec:
   max_count: int
 
   def __post_init__(self):
-    if not (math.isfinite(self.clip) and self.clip > 0):
-      raise ValueError(f'clip={self.clip} must be finite and above 0')
     if not 2 <= self.value_bits <= 16:
       raise ValueError(f'value_bits={self.value_bits} must be in [2, 16]')
+    if not (self.step >= _SMALLEST_STEP and self.clip <= _LARGEST_CLIP):
+      raise ValueError(
+        f'clip={self.clip} must be above 0 and finite: in float32, at least '
+        f'{_SMALLEST_STEP * self.levels:.3g} and at most {_LARGEST_CLIP:.3g}'
+      )
     if self.max_clients < 1 or self.max_count < 1:
       raise ValueError(
         f'max_clients={self.max_clients} and max_count={self.max_count} must '
@@ -95,8 +103,9 @@ class Codec:
     finite = jnp.where(jnp.isfinite(values), values, 0.0)
     scaled = jnp.clip(finite / self.step, -self.levels, self.levels)
     floor = jnp.floor(scaled)
-    # The fraction is exact in float32; floor(scaled + draw) would not be.
-    round_up = jax.random.uniform(key, values.shape) < scaled - floor
+    # Not floor(scaled + draw): that sum would lose the fraction's low bits.
+    draw = jax.random.uniform(key, values.shape, jnp.float32)
+    round_up = draw < scaled - floor
     return self.field.from_signed((floor + round_up).astype(jnp.int32))
 
   def decode(self, words: Array) -> Array:

@@ -84,7 +84,15 @@ class PrimeField:
 
     Returns:
       uint32 [R, M] elements.
+
+    Raises:
+      ValueError: if the inner dimensions differ.
     """
+    if matrix_RxS.shape[1] != x_SxM.shape[0]:
+      raise ValueError(
+        f'a matrix of {matrix_RxS.shape[1]} columns cannot be applied to '
+        f'{x_SxM.shape[0]} rows'
+      )
     largest = (self.modulus - 1) ** 2
     with jax.enable_x64(True):
       matrix_RxS = jnp.asarray(matrix_RxS).astype(jnp.uint64)
@@ -117,6 +125,7 @@ class PrimeField:
       ValueError: if two known points are equal or a point is not in [0, p).
     """
     p = self.modulus
+    known, wanted = [int(x) for x in known], [int(x) for x in wanted]
     if len(set(known)) != len(known):
       raise ValueError(f'points {tuple(known)} repeat: each must be distinct')
     for point in (*known, *wanted):
@@ -141,7 +150,7 @@ class PrimeField:
     return jnp.where(a < 0, a + self.modulus, a).astype(jnp.uint32)
 
   def to_signed(self, a: Array) -> Array:
-    """Returns elements as the int32 values in [-(p-1)/2, (p-1)/2]."""
+    """Returns elements, p odd, as int32 values in [-(p-1)/2, (p-1)/2]."""
     signed = a.astype(jnp.int32)
     return jnp.where(signed > self.modulus // 2, signed - self.modulus, signed)
 

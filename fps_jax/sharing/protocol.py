@@ -26,7 +26,6 @@ from fps_jax.types import Array, Key
 
 SCHEMES = ('none', 'ideal', 'shamir')
 REVEALS = ('sum', 'updates')
-_SHARES = 1  # Tells the draws for shares from those for rounding.
 
 
 class SumProtocol(NamedTuple):
@@ -37,7 +36,8 @@ class SumProtocol(NamedTuple):
 
   Guarantees:
     - what `open` and `decode` make of `add`ed, `lift`ed values is their sum,
-      to the codec's rounding where there is a codec; counts are exact;
+      to the codec's rounding where there is a codec; sums of counts are exact
+      up to 2^24;
     - a client whose `alive` is False does not influence the sum.
 
   Attributes:
@@ -99,10 +99,8 @@ def ideal_sum(codec: Codec) -> SumProtocol:
   """
 
   def lift(values, is_count, count, key):
-    words = jnp.where(
-      is_count, codec.encode_count(count), codec.encode(values, key)
-    )
-    return words[None]
+    rounding_key, _ = jax.random.split(key)
+    return _encode(codec, values, is_count, count, rounding_key)[None]
 
   def add(sums, contributions, alive, opening):
     words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
@@ -147,9 +145,9 @@ def shamir_sum(
   opens_updates = reveal == 'updates'
 
   def lift(values, is_count, count, key):
-    words = ideal.lift(values, is_count, count, key)[0]
-    # A key of its own: the rounding must be that of the scheme `ideal`.
-    return scheme.share(words, jax.random.fold_in(key, _SHARES))
+    rounding_key, sharing_key = jax.random.split(key)
+    words = _encode(codec, values, is_count, count, rounding_key)
+    return scheme.share(words, sharing_key)
 
   def add(sums, shares_CxNxM, alive, opening):
     if opens_updates:
@@ -169,3 +167,11 @@ def shamir_sum(
     open=open_sums,
     opening=scheme.opening(present),
   )
+
+
+def _encode(
+  codec: Codec, values: Array, is_count: Array, count: Array, key: Key
+) -> Array:
+  """Returns a client's words: its values and, where told, its count."""
+  words = codec.encode(values, key)
+  return jnp.where(is_count, codec.encode_count(count), words)

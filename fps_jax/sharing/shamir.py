@@ -188,7 +188,15 @@ class Shamir:
 
     Returns:
       uint32 [M] secrets.
+
+    Raises:
+      ValueError: if there is not one row a server.
     """
+    if shares_NxM.shape[0] != self.num_servers:
+      raise ValueError(
+        f'{shares_NxM.shape[0]} rows of shares for num_servers='
+        f'{self.num_servers}: give every server a row, zeros where it is absent'
+      )
     chosen_KxM = shares_NxM[opening.rows_K]
     return self.field.matmul(opening.matrix_1xK, chosen_KxM)[0]
 

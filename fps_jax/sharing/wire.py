@@ -24,10 +24,14 @@ import numpy as np
 from fps_jax.sharing.field import PrimeField
 
 _MAGIC = b'FPS1'
+_MAX_UINT32 = 2**32 - 1
 _HEADER = struct.Struct('<4sBxHHxxIIIII')
 HEADER_BYTES = _HEADER.size
 _FLOAT_BYTES = 4
 _COUNT_BYTES = 4
+
+
+_HEADER_LIMITS = {'num_servers': 2**16 - 1, 'threshold': 2**16 - 1}
 
 
 class Kind(enum.IntEnum):
@@ -65,7 +69,18 @@ class Header:
   prime: int = 0
 
   def encode(self) -> bytes:
-    """Returns the `HEADER_BYTES` bytes of the header."""
+    """Returns the `HEADER_BYTES` bytes of the header.
+
+    Raises:
+      ValueError: if a number does not fit its field.
+    """
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      largest = _HEADER_LIMITS.get(field.name, _MAX_UINT32)
+      if not 0 <= value <= largest:
+        raise ValueError(
+          f'header field {field.name}={value} must be in [0, {largest}]'
+        )
     return _HEADER.pack(
       _MAGIC,
       self.kind,
@@ -157,14 +172,15 @@ def encode_words(
   Raises:
     ValueError: if a word is not in [0, p) or the header does not fit.
   """
-  words = np.append(words_M, np.uint32(count_word)).astype(np.uint32)
+  _check_kind(header, Kind.SHARE, Kind.SUM)
+  words = np.append(np.asarray(words_M, np.int64), count_word)
   if header.num_values != len(words_M) or header.prime != field.modulus:
     raise ValueError(
       f'the header announces {header.num_values} words modulo {header.prime}, '
       f'the payload has {len(words_M)} modulo {field.modulus}'
     )
   _check_words(words, field)
-  return header.encode() + pack_words(words, field.bits)
+  return header.encode() + pack_words(words.astype(np.uint32), field.bits)
 
 
 def decode_words(
@@ -180,8 +196,7 @@ def decode_words(
       not in [0, p).
   """
   header = Header.decode(message)
-  if header.kind not in (Kind.SHARE, Kind.SUM):
-    raise ValueError(f'expected a SHARE or a SUM, got {header.kind.name}')
+  _check_kind(header, Kind.SHARE, Kind.SUM)
   if header.prime != field.modulus:
     raise ValueError(
       f'the message is modulo {header.prime}, expected {field.modulus}'
@@ -200,7 +215,19 @@ def update_message_bytes(num_values: int) -> int:
 
 
 def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
-  """Encodes float32 [M] kept values and a sample count in the clear."""
+  """Encodes float32 [M] kept values and a sample count in the clear.
+
+  Raises:
+    ValueError: if the header does not fit or the count is not in [0, 2^32).
+  """
+  _check_kind(header, Kind.UPDATE)
+  if header.num_values != len(values_M):
+    raise ValueError(
+      f'the header announces {header.num_values} values, the payload has '
+      f'{len(values_M)}'
+    )
+  if not 0 <= count <= _MAX_UINT32:
+    raise ValueError(f'count={count} must be in [0, {_MAX_UINT32}]')
   return (
     header.encode()
     + values_M.astype('<f4').tobytes()
@@ -218,8 +245,7 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
     ValueError: if the kind or the length is wrong.
   """
   header = Header.decode(message)
-  if header.kind is not Kind.UPDATE:
-    raise ValueError(f'expected an UPDATE, got {header.kind.name}')
+  _check_kind(header, Kind.UPDATE)
   _check_length(message, update_message_bytes(header.num_values))
   values = np.frombuffer(message, '<f4', header.num_values, HEADER_BYTES)
   return header, values, int.from_bytes(message[-_COUNT_BYTES:], 'little')
@@ -241,7 +267,15 @@ def encode_model(
     receiver: number of the client.
     params_D: float32 [D].
     mask_D: bool [D], what is kept; what is not must be 0.
+
+  Raises:
+    ValueError: if a parameter that is not kept is not 0.
   """
+  if np.any(params_D[~mask_D]):
+    raise ValueError(
+      f'parameter {np.argmax(~mask_D & (params_D != 0))} is not 0 but is not '
+      'kept: apply the mask before encoding'
+    )
   dense = mask_D.all()
   header = Header(
     kind=Kind.MODEL if dense else Kind.SPARSE_MODEL,
@@ -265,29 +299,38 @@ def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
   """
   header = Header.decode(message)
   num_params, start = header.num_values, HEADER_BYTES
+  _check_kind(header, Kind.MODEL, Kind.SPARSE_MODEL)
   if header.kind is Kind.MODEL:
+    # Before anything is allocated for what a header only claims.
+    _check_length(message, start + _FLOAT_BYTES * num_params)
     mask = np.ones(num_params, bool)
-  elif header.kind is Kind.SPARSE_MODEL:
+  else:
     start += packed_bytes(num_params, 1)
     if len(message) < start:
       _check_length(message, start)
     bitmap = np.frombuffer(message[HEADER_BYTES:start], np.uint8)
     flags = np.unpackbits(bitmap, count=num_params, bitorder='little')
     mask = flags.astype(bool)
-  else:
-    raise ValueError(f'expected a model, got {header.kind.name}')
-  _check_length(message, start + _FLOAT_BYTES * int(mask.sum()))
+    _check_length(message, start + _FLOAT_BYTES * int(mask.sum()))
   params = np.zeros(num_params, np.float32)
   params[mask] = np.frombuffer(message, '<f4', offset=start)
   return header, params, mask
 
 
 def _check_words(words: np.ndarray, field: PrimeField) -> None:
-  if words.size and words.max() >= field.modulus:
+  outside = (words < 0) | (words >= field.modulus)
+  if outside.any():
+    position = outside.argmax()
     raise ValueError(
-      f'word {words.argmax()} is {words.max()}, outside [0, {field.modulus}): '
+      f'word {position} is {words[position]}, outside [0, {field.modulus}): '
       'it is not an element of the field'
     )
+
+
+def _check_kind(header: Header, *expected: Kind) -> None:
+  if header.kind not in expected:
+    names = ' or '.join(kind.name for kind in expected)
+    raise ValueError(f'expected {names}, got {header.kind.name}')
 
 
 def _check_length(message: bytes, expected: int) -> None:

@@ -261,14 +261,13 @@ def test_sparsity_that_keeps_fewer_than_are_exempt_raises(
   assert masks.keep_count(10, 1 - least / 10, num_exempt) == least
   too_sparse = 1 - (least - 1) / 10 - 1e-6
   message = (
-    rf'sparsity={too_sparse} keeps {least - 1} of 10 parameters, fewer than '
-    rf'the .* lower it to {1 - least / 10:.4f} or exempt fewer'
+    rf'sparsity={too_sparse} keeps {least - 1} of 10 parameters, but must '
+    rf'keep the .* lower it to {round(1 - least / 10, 4)} or exempt fewer'
   )
   with pytest.raises(ValueError, match=message):
     masks.keep_count(10, too_sparse, num_exempt)
 
 
-@pytest.mark.xfail(strict=True, reason='the sparsity is rounded up to 0.9900')
 def test_sparsity_that_the_error_names_is_accepted() -> None:
   with pytest.raises(ValueError, match=r'lower it to ([\d.]+) or') as caught:
     masks.keep_count(30_000, 0.995, 301)

@@ -71,9 +71,6 @@ def test_cubic_is_fast_first_and_slow_at_the_end() -> None:
   assert all(a > b > 0 for a, b in itertools.pairwise(steps))
 
 
-@pytest.mark.xfail(
-  strict=True, raises=ZeroDivisionError, reason='cubic divides by end - begin'
-)
 def test_cubic_without_rounds_between_prunes_at_once() -> None:
   schedule = schedules.make('cubic', 0.9, 5, 5)
   assert [schedule(r) for r in range(7)] == [0, 0, 0, 0, 0, 0.9, 0.9]

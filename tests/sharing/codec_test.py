@@ -69,7 +69,7 @@ def test_rounding_is_unbiased_over_every_draw(
   sixteenths = np.arange(-16 * codec.levels, 16 * codec.levels + 1)
   values = np.tile(sixteenths / 16 * codec.step, (16, 1))
   draws = jnp.broadcast_to(jnp.arange(16)[:, None] / 16, values.shape)
-  monkeypatch.setattr(jax.random, 'uniform', lambda key, shape: draws)
+  monkeypatch.setattr(jax.random, 'uniform', lambda *_: draws)
   integers = encode(codec, values)
   np.testing.assert_array_equal(integers.sum(axis=0), sixteenths)
 
@@ -222,10 +222,12 @@ def test_levels_and_step_follow_the_bits(value_bits: int) -> None:
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'clip': 0.0}, r'clip=0\.0 must be finite and above 0'),
+    ({'clip': 0.0}, r'clip=0\.0 must be above 0 and finite'),
     ({'clip': -1.0}, r'clip=-1\.0 must be'),
     ({'clip': math.inf}, 'clip=inf must be'),
     ({'clip': math.nan}, 'clip=nan must be'),
+    ({'clip': 1e-40}, r'clip=1e-40 must be .* at least 1\.49e-36'),
+    ({'clip': 1e39}, r'clip=1e\+39 must be .* at most 3\.4e\+38'),
     ({'value_bits': 1}, r'value_bits=1 must be in \[2, 16\]'),
     ({'value_bits': 17}, r'value_bits=17 must be in \[2, 16\]'),
     ({'max_clients': 0}, 'max_clients=0 and max_count=1000 must be at least 1'),
@@ -237,3 +239,11 @@ def test_attributes_out_of_range_raise(
 ) -> None:
   with pytest.raises(ValueError, match=message):
     make(**changes)
+
+
+def test_draws_are_the_same_with_64_bit_types_on() -> None:
+  codec, values = make(), np.linspace(-1, 1, 101, dtype=np.float32)
+  narrow = codec.encode(jnp.asarray(values), jax.random.key(3))
+  with jax.enable_x64(True):
+    wide = codec.encode(jnp.asarray(values), jax.random.key(3))
+  np.testing.assert_array_equal(narrow, wide)

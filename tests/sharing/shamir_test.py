@@ -296,3 +296,18 @@ def test_too_many_repeated_or_unknown_missing_servers_raise(
 ) -> None:
   with pytest.raises(ValueError, match=message):
     make(11, 5, 3).present_without(missing)
+
+
+def test_shares_without_a_row_for_every_server_are_refused() -> None:
+  scheme = make(LARGEST, 5, 3)
+  shares = scheme.share_with(
+    worst_words(LARGEST, 1)[0], worst_words(LARGEST, 2)
+  )
+  with pytest.raises(ValueError, match='3 rows of shares for num_servers=5'):
+    scheme.reconstruct(shares[:3], (1, 2, 3))
+
+
+def test_too_few_random_words_are_refused() -> None:
+  scheme = make(LARGEST, 5, 3)
+  with pytest.raises(ValueError, match='3 columns cannot be applied to 2 rows'):
+    scheme.share_with(worst_words(LARGEST, 1)[0], worst_words(LARGEST, 1))

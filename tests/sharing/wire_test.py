@@ -291,3 +291,41 @@ def test_word_outside_the_field_is_refused(p: int, position: int) -> None:
   message = wire.encode_words(header, words[:-1], int(words[-1]), field)
   _, decoded, count_word = wire.decode_words(message, field)
   assert [*decoded.tolist(), count_word] == words.tolist()
+
+
+@pytest.mark.parametrize('word', [-1, FIELD.modulus, 2**32, 2**40 + 1])
+def test_word_outside_the_field_is_not_encoded(word: int) -> None:
+  header = make_header(Kind.SHARE, 2, FIELD.modulus)
+  with pytest.raises(ValueError, match=rf'is {word}, outside \[0, 524287\)'):
+    wire.encode_words(header, np.array([1, word]), 0, FIELD)
+  with pytest.raises(ValueError, match=rf'word 2 is {word}, outside'):
+    wire.encode_words(header, np.array([1, 2]), word, FIELD)
+
+
+def test_header_that_does_not_fit_the_payload_is_not_encoded() -> None:
+  model = make_header(Kind.MODEL, 2, FIELD.modulus)
+  with pytest.raises(ValueError, match='expected SHARE or SUM, got MODEL'):
+    wire.encode_words(model, np.array([1, 2]), 0, FIELD)
+  update = make_header(Kind.UPDATE, 3)
+  with pytest.raises(ValueError, match=r'announces 3 values.*has 2'):
+    wire.encode_update(update, floats(2), 1)
+  with pytest.raises(ValueError, match='count=-1 must be in'):
+    wire.encode_update(update, floats(3), -1)
+
+
+def test_header_number_out_of_range_is_not_encoded() -> None:
+  header = dataclasses.replace(make_header(Kind.UPDATE, 3), round=2**32)
+  with pytest.raises(ValueError, match=r'header field round=4294967296 must'):
+    header.encode()
+
+
+def test_model_with_a_value_where_it_is_pruned_is_not_encoded() -> None:
+  params, mask = np.float32([1, 2, 3]), np.array([True, False, True])
+  with pytest.raises(ValueError, match='parameter 1 is not 0 but is not kept'):
+    wire.encode_model(0, 1, params, mask)
+
+
+def test_length_is_checked_before_anything_is_allocated() -> None:
+  header = make_header(Kind.MODEL, 2**32 - 1)
+  with pytest.raises(ValueError, match='bytes, its header announces 1717'):
+    wire.decode_model(header.encode())
