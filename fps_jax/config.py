@@ -136,11 +136,11 @@ def tiny(config: ConfigDict) -> None:
 def parse_arguments(text: str | None, **defaults: Any) -> ConfigDict:
   """Parses what follows the colon in `--config=FILE.py:seeds=3,tiny`.
 
-  A name alone means True. A value takes the type of its default.
+  The name of a bool alone means True. A value takes the type of its default.
 
   Args:
     text: the arguments, separated by commas, or None.
-    **defaults: every argument that the config knows.
+    **defaults: every argument that the config knows: bools, numbers, strings.
 
   Returns:
     A `ConfigDict` of the arguments.
@@ -159,6 +159,8 @@ def parse_arguments(text: str | None, **defaults: Any) -> ConfigDict:
       raise ValueError(
         f'config argument {name!r} is not one of {sorted(defaults)}'
       )
+    if not separator and not isinstance(defaults[name], bool):
+      raise ValueError(f'config argument {name!r} needs a value: {name}=...')
     arguments[name] = _convert(name, value if separator else 'true', defaults)
   return arguments
 
@@ -175,5 +177,5 @@ def _convert(name: str, value: str, defaults: dict[str, Any]) -> Any:
     return kind(value)
   except ValueError as error:
     raise ValueError(
-      f'config argument {name}={value!r} must be a {kind.__name__}'
+      f'config argument {name}={value!r} must be of type {kind.__name__}'
     ) from error

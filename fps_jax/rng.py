@@ -14,9 +14,13 @@ import numpy as np
 
 from fps_jax.types import Array, Key
 
+# Seeds from here on would wrap, on the device, to smaller ones.
+MAX_SEED = 2**32 - 1
 
+
+@enum.unique
 class Stream(enum.IntEnum):
-  """What a random draw is for. Two streams never share a draw."""
+  """What a random draw is for; every stream has a fixed number of ids."""
 
   PARTITION = 0
   MODEL = 1
@@ -30,7 +34,7 @@ def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:
   """Returns the NumPy generator of a stream, for draws made on the host.
 
   Args:
-    seed: the run's seed, >= 0.
+    seed: the run's seed, in [0, 2^32).
     stream: what the draws are for.
     *ids: what tells this draw from others of the stream, such as the round
       and the client.

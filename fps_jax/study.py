@@ -73,7 +73,7 @@ def _override(
       config[field] = value
     except TypeError as error:
       raise ValueError(
-        f'{path}{field}={value!r} is a {type(value).__name__}, it must be a '
+        f'{path}{field}={value!r} must be of type '
         f'{type(config[field]).__name__}'
       ) from error
 

@@ -88,8 +88,8 @@ class RoundMetrics:
   """What a round measures on the device.
 
   Attributes:
-    train_loss: float32 [], mean loss (nats) over the examples trained on; nan
-      if no client reported.
+    train_loss: float32 [], mean loss (nats) over the examples that clients
+      with a finite update trained on; nan if there are none.
     clipped_values: float32 [], values that the codec clipped, all clients.
     is_finite: bool [C], whether each client's update was finite; one that is
       not was left out.

@@ -16,6 +16,7 @@ from fps_jax.data import PARTITIONERS
 from fps_jax.federated import server
 from fps_jax.federated.parallel import Performance
 from fps_jax.pruning import schedules
+from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import REVEALS, SCHEMES
 from fps_jax.sharing.shamir import Shamir
@@ -51,8 +52,9 @@ def validate(config: ConfigDict) -> None:
   """Checks the resolved config of one variant.
 
   Raises:
-    ValueError: naming every problem found, one a line: the field, its value,
-      the bound and the cure.
+    ValueError: naming the problems, one a line: the field or section, the
+      value and the bound. Of `perf`, `pruning` and `sharing` only the first
+      problem is named.
   """
   problems = list(_problems(config))
   if problems:
@@ -69,8 +71,10 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     )
   if len(set(config.seeds)) != len(config.seeds) or not config.seeds:
     yield f'seeds={config.seeds} must be distinct and at least one'
-  if any(seed < 0 for seed in config.seeds):
-    yield f'seeds={config.seeds} must be at least 0'
+  if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
+    yield f'seeds={config.seeds} must be in [0, {MAX_SEED}]'
+  if not math.isfinite(config.data.pixel_mean):
+    yield f'data.pixel_mean={config.data.pixel_mean} must be finite'
   yield from _collect('perf', lambda: Performance(**config.perf))
   yield from _collect(
     'pruning',

@@ -25,6 +25,7 @@ def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
     '--config=experiments/mnist.py:seeds=2,tiny',
     '--config.num_rounds=2',
     '--config.model.args.mlp.widths=(8,)',
+    '--config.pruning.sparsity=0.5',
     f'--workdir={tmp_path}/work',
   )
   assert done.returncode == 0, done.stderr

@@ -110,7 +110,7 @@ def test_config_without_variants_is_one_run():
     ),
     (
       lambda c: c.variants.update({'typed': {'num_rounds': 'many'}}),
-      "variants.typed.num_rounds='many' is a str, it must be a int",
+      "variants.typed.num_rounds='many' must be of type int",
     ),
   ],
 )

@@ -53,8 +53,14 @@ class CohortPlanner:
         independently of the others.
 
     Raises:
-      ValueError: if an argument is out of range.
+      ValueError: if an argument is out of range or a client owns nothing.
     """
+    for client, rows in enumerate(partition):
+      if not len(rows):
+        raise ValueError(
+          f'client {client} owns no example: lower num_clients or use another '
+          'partition'
+        )
     if not 1 <= cohort_size <= len(partition):
       raise ValueError(
         f'cohort_size={cohort_size} must be in [1, num_clients='

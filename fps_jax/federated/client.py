@@ -53,7 +53,7 @@ def make_local_update(
   padding) and the number of steps to take, which may be traced.
 
   Guarantees:
-    - entries where the mask is 0 do not change;
+    - entries that are 0 and masked by 0 stay 0;
     - rows of padding have no influence, and a step of nothing but padding
       changes neither the parameters nor the optimiser's state.
 
@@ -79,8 +79,11 @@ def make_local_update(
       params, optimizer_state, loss_sum, num_trained = carry
       rows_B = indices_SxB[i]
       valid = (rows_B >= 0).astype(jnp.float32)
+      # Padding reads a row of the batch: what it computes is multiplied by 0,
+      # which must not meet an infinity of somebody else's data.
+      read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
       gradients, batch_loss = jax.grad(loss_fn, has_aux=True)(
-        params, images[rows_B], labels[rows_B], valid
+        params, images[read_B], labels[read_B], valid
       )
       if proximal:
         gradients = jax.tree.map(

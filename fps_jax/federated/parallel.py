@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.federated.client import ClientResult
-from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import Array, CohortPlan, Key
 
@@ -75,6 +74,8 @@ class ClientSums(NamedTuple):
     num_trained: float32 [C], examples trained on, repeats counted.
     clipped: float32 [C], values that the codec clipped.
     is_finite: bool [C]; an update that is not finite is left out of the sum.
+
+  What is measured of a row of padding means nothing.
   """
 
   held: Array
@@ -208,7 +209,7 @@ def _client_keys(round_key: Key, client_ids_C: Array) -> Key:
   """Returns each client's key of this round."""
   # Padding has id -1; its draws are never used.
   ids_C = jnp.maximum(client_ids_C, 0)
-  return jax.vmap(lambda i: device_key(round_key, Stream.UPDATE, i))(ids_C)
+  return jax.vmap(jax.random.fold_in, (None, 0))(round_key, ids_C)
 
 
 def _fold_each(keys_C: Key, number: Array) -> Key:

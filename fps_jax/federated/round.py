@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from fps_jax.federated import parallel, server
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.pruning import masks
+from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import (
   Array,
@@ -103,7 +104,7 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
       keep_count=keep_count,
       num_params=num_params,
       max_count=method.max_count,
-      round_key=jax.random.fold_in(key, state.round),
+      round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
     )
     opened_M = method.protocol.open(sums.held, plan.opening)

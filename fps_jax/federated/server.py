@@ -1,7 +1,9 @@
 """The central server's step: the averaged update as a gradient.
 
 Reference: S. Reddi et al., Adaptive federated optimization, ICLR 2021,
-algorithm 2. Plain SGD with learning rate 1 is FedAvg.
+algorithm 2; optax's Adam and Yogi also correct the bias of their moments. Plain
+SGD with learning rate 1 is FedAvg, with momentum FedAvgM (T. Hsu et al.,
+Measuring the effects of non-identical data distribution, 2019).
 """
 
 from collections.abc import Callable

@@ -81,9 +81,10 @@ def compile_update(settings: Settings) -> LocalUpdate:
   optimizer = make_optimizer(
     settings.learning_rate, settings.momentum, settings.weight_decay
   )
-  return jax.jit(
-    make_local_update(apply, optimizer, settings.proximal, MEAN, STD)
-  )
+  update = make_local_update(apply, optimizer, settings.proximal, MEAN, STD)
+  # Run a few times only: not worth optimising.
+  options = {'xla_backend_optimization_level': 0}
+  return jax.jit(update, compiler_options=options)
 
 
 def train(

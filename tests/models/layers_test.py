@@ -1,5 +1,7 @@
 """Tests of `fps_jax.models.layers` against flax.linen and lax."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from flax import linen as nn
 from fps_jax.models.layers import Conv, extract_patches, max_pool
 
 CLIENTS = 3
+# What runs once is not worth optimising.
+QUICK = {'xla_backend_optimization_level': 0}
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -65,7 +69,7 @@ def test_conv_equals_flax_in_values_and_gradients(
     y = apply(params, x)
     return jnp.sum(y * weights), y
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options=QUICK)
   def compare(params, x):
     gradient = jax.grad(weighted_sum, (0, 1), has_aux=True)
     return gradient(params, x, ours), gradient(params, x, flax)

@@ -117,8 +117,8 @@ def test_last_layer_is_named_output(name: str):
   # Whatever is added to the bias of `output` is added to the logits.
   logits = compile_small(name)(params, images)
   shift = np.arange(NUM_CLASSES, dtype=np.float32)
-  params['output']['bias'] += shift
-  shifted = compile_small(name)(params, images)
+  output = {**params['output'], 'bias': params['output']['bias'] + shift}
+  shifted = compile_small(name)({**params, 'output': output}, images)
   np.testing.assert_allclose(shifted, logits + shift, rtol=1e-5, atol=1e-5)
 
 
