@@ -59,7 +59,7 @@ def test_unknown_argument_raises_and_lists_the_known_ones(text: str):
     ('seeds=three', "seeds='three' must be .* int"),
     ('seeds=1.5', r"seeds='1\.5' must be .* int"),
     ('seeds=', "seeds='' must be .* int"),
-    ('seeds', ''seeds' needs a value'),
+    ('seeds', "'seeds' needs a value"),
     ('rate=fast', "rate='fast' must be .* float"),
     ('tiny=yes', "tiny='yes' must be true or false"),
     ('tiny=1', "tiny='1' must be true or false"),

@@ -13,7 +13,6 @@ import pytest
 from fps_jax.federated import parallel
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.parallel import ClientSums, Performance, sum_clients
-from fps_jax.rng import Stream, device_key
 from fps_jax.sharing import protocol
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
@@ -254,7 +253,7 @@ def test_draws_follow_the_client_the_tile_and_the_round(scheme: str):
   lift = jax.jit(PROTOCOLS['ideal'].lift)
   words = np.zeros(SIZE, object)
   for client, count in zip(CLIENT_IDS[PRESENT], NUM_EXAMPLES, strict=False):
-    key = device_key(KEY, Stream.UPDATE, int(client))
+    key = jax.random.fold_in(KEY, int(client))
     weighted = np.zeros(SIZE, np.float32)
     weighted[:NUM_PARAMS] = deltas[client] * np.float32(count / MAX_COUNT)
     for tile in range(SIZE // TILE):
