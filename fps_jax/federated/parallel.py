@@ -33,7 +33,7 @@ TrainClient = Callable[[Array, Array], ClientResult]
 
 @dataclasses.dataclass(frozen=True)
 class Performance:
-  """How fast, never what: no field may change a result (see above).
+  """How fast, never what, but for the rounding of vmapped training (above).
 
   Attributes:
     chunk_size: clients that are trained before their updates are added up,

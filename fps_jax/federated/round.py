@@ -67,7 +67,7 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
 
   Args:
     method: the parts of a round.
-    performance: chunk size and execution; they change no result.
+    performance: chunk size and execution.
   """
 
   def run_round(
