@@ -16,13 +16,14 @@ from fps_jax.data.dataset import Dataset
 from fps_jax.federated import client, communication, evaluation, server
 from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.parallel import Performance
-from fps_jax.federated.round import Method, RoundFn, make_round
+from fps_jax.federated.round import Method, Report, RoundFn, make_round
 from fps_jax.pruning import masks, schedules
 from fps_jax.rng import Stream, device_key, host_generator
-from fps_jax.sharing import protocol
+from fps_jax.sharing import protocol, randomness
+from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.shamir import Opening, Shamir
+from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array, RoundMetrics, RoundPlan, RoundState
 
 
@@ -49,7 +50,8 @@ class Simulation:
     evaluate: parameters -> (images right, mean loss), on the test set.
     init_state: makes the state before round 0 from the run's seed.
     keep_counts: parameters kept in each round.
-    opening: which servers the sums are opened from.
+    protocol: how the sum over clients is formed.
+    sharing_root: uint32 [8], the key that all sharing draws on.
     count_bytes: (kept, reporting clients) -> bytes of a round.
     has_codec: whether updates pass through the codec.
     num_params: D.
@@ -63,7 +65,8 @@ class Simulation:
   evaluate: Callable[[Array], tuple[Array, Array]]
   init_state: Callable[[], RoundState]
   keep_counts: tuple[int, ...]
-  opening: Opening | None
+  protocol: protocol.SumProtocol
+  sharing_root: np.ndarray
   count_bytes: Callable[[int, int], RoundBytes]
   has_codec: bool
   num_params: int
@@ -73,16 +76,27 @@ class Simulation:
 
   def plan(self, round_number: int) -> RoundPlan:
     """Returns the plan of a round, counted from 0."""
+    cohort = self.planner.plan(round_number)
+    keys = None
+    if self.protocol.make_keys is not None:
+      keys = self.protocol.make_keys(
+        self.sharing_root, round_number, np.asarray(cohort.client_ids)
+      )
     return RoundPlan(
-      cohort=self.planner.plan(round_number),
+      cohort=cohort,
       keep_count=jnp.int32(self.keep_counts[round_number]),
-      opening=self.opening,
+      opening=self.protocol.opening,
+      keys=keys,
     )
 
   def step(
     self, state: RoundState, plan: RoundPlan
-  ) -> tuple[RoundState, RoundMetrics]:
-    """Runs one round; `state` is donated and must not be used again."""
+  ) -> tuple[RoundState, RoundMetrics, Report]:
+    """Runs one round; `state` is donated and must not be used again.
+
+    Raises:
+      SharingError: if more servers are wrong than can be told apart.
+    """
     return self.run_round(
       state, plan, self.key, self.data.images, self.data.labels
     )
@@ -112,7 +126,8 @@ def build(
   """
   planner = _make_planner(config, seed, dataset.train_labels)
   max_count = planner.max_count
-  scheme = _make_scheme(config)
+  shares = config.sharing.scheme != 'none'
+  scheme = make_scheme(config.sharing) if shares else None
   model = models.make(
     config.model.name,
     dataset.num_classes,
@@ -159,9 +174,7 @@ def build(
   )
 
   def count_bytes(num_kept: int, num_reporting: int) -> RoundBytes:
-    return communication.count_bytes(
-      num_params, num_kept, num_reporting, scheme, config.sharing.reveal
-    )
+    return _count_bytes(config, scheme, num_params, num_kept, num_reporting)
 
   return Simulation(
     planner=planner,
@@ -176,7 +189,8 @@ def build(
     ),
     init_state=lambda: _init_state(init_params, optimizer),
     keep_counts=_keep_counts(config, num_params, int(exempt_D.sum())),
-    opening=sum_protocol.opening,
+    protocol=sum_protocol,
+    sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
     has_codec=scheme is not None,
     num_params=num_params,
@@ -218,14 +232,32 @@ def _make_planner(
   )
 
 
-def _make_scheme(config: ConfigDict) -> Shamir | None:
-  """Returns the sharing scheme, or None if nothing is shared."""
-  sharing = config.sharing
-  if sharing.scheme == 'none':
-    return None
+def make_scheme(sharing: ConfigDict) -> Shamir:
+  """Returns the sharing scheme of a config's section `sharing`.
+
+  Raises:
+    ValueError: if its numbers do not fit.
+  """
   return Shamir(
-    PrimeField(sharing.prime), sharing.num_servers, sharing.threshold
+    PrimeField(sharing.prime),
+    sharing.num_servers,
+    sharing.threshold,
+    sharing.secrets_per_polynomial,
+    sharing.seeded,
   )
+
+
+def _make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
+  """Returns what looks for wrong sums and shares, or None for nothing."""
+  sharing = config.sharing
+  if sharing.audit == 'none' or sharing.reveal == 'updates':
+    return None
+  present = scheme.present_without(sharing.missing_servers)
+  if len(present) == scheme.threshold:
+    # Any k shares are those of some polynomial: there is nothing to notice.
+    return None
+  checks_clients = sharing.audit == 'clients'
+  return Auditor(scheme, present, checks_clients, config.perf.cipher)
 
 
 def _make_protocol(
@@ -233,17 +265,51 @@ def _make_protocol(
 ) -> protocol.SumProtocol:
   if scheme is None:
     return protocol.plain_sum()
+  sharing = config.sharing
   codec = Codec(
     field=scheme.field,
-    clip=config.sharing.clip,
-    value_bits=config.sharing.value_bits,
+    clip=sharing.clip,
+    value_bits=sharing.value_bits,
     max_clients=config.cohort.size,
     max_count=max_count,
   )
-  if config.sharing.scheme == 'ideal':
+  if sharing.scheme == 'ideal':
     return protocol.ideal_sum(codec)
-  present = scheme.present_without(config.sharing.missing_servers)
-  return protocol.shamir_sum(codec, scheme, present, config.sharing.reveal)
+  return protocol.shamir_sum(
+    codec,
+    scheme,
+    scheme.present_without(sharing.missing_servers),
+    sharing.reveal,
+    _make_auditor(config, scheme),
+    protocol.Faults(
+      tuple(sharing.lying_servers), tuple(sharing.inconsistent_clients)
+    ),
+    config.perf.cipher,
+  )
+
+
+def _count_bytes(
+  config: ConfigDict,
+  scheme: Shamir | None,
+  num_params: int,
+  num_kept: int,
+  num_reporting: int,
+) -> RoundBytes:
+  """Returns the bytes of a round, the audit's included."""
+  if scheme is None:
+    return communication.count_bytes(num_params, num_kept, num_reporting, None)
+  auditor = _make_auditor(config, scheme)
+  return communication.count_bytes(
+    num_params,
+    num_kept,
+    num_reporting,
+    scheme,
+    config.sharing.reveal,
+    num_sending=len(auditor.present) if auditor else scheme.threshold,
+    num_client_checks=(
+      auditor.num_checks if auditor and auditor.checks_clients else 0
+    ),
+  )
 
 
 def _keep_counts(

@@ -87,11 +87,19 @@ def default() -> ConfigDict:
   config.sharing.scheme = 'shamir'  # none, ideal, shamir
   config.sharing.reveal = 'sum'  # or 'updates': central sees every update
   config.sharing.num_servers = 5  # N
-  config.sharing.threshold = 3  # k: any k reconstruct, k - 1 learn nothing
+  config.sharing.threshold = 3  # k: any k servers reconstruct
+  config.sharing.secrets_per_polynomial = 1  # l: any k - l learn nothing
+  config.sharing.seeded = True  # k - l shares travel as seeds of 32 bytes
+  config.sharing.entropy = 'seed'  # or 'os': fresh keys from the system
   config.sharing.prime = 2**31 - 1  # 2**22 - 3 = 4194301 makes shorter words
   config.sharing.value_bits = 8  # of a value, sign included
   config.sharing.clip = 0.25  # largest magnitude of a weighted update's entry
   config.sharing.missing_servers = ()  # numbers in 1 .. N that never answer
+  # Finds wrong sums if more than k servers answer; 'clients' checks what
+  # clients deal, too; 'none' opens from any k. Not with reveal='updates'.
+  config.sharing.audit = 'servers'
+  config.sharing.lying_servers = ()  # add random words to their sums
+  config.sharing.inconsistent_clients = ()  # deal server N a wrong share
 
   config.eval = ConfigDict()
   config.eval.every_rounds = 1  # the last round is always evaluated
@@ -101,6 +109,7 @@ def default() -> ConfigDict:
   config.perf = ConfigDict()
   config.perf.chunk_size = Performance.chunk_size
   config.perf.execution = Performance.execution  # auto, vmap, sequential
+  config.perf.cipher = Performance.cipher  # auto, openssl, xla
   return config
 
 

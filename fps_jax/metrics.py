@@ -10,10 +10,9 @@ checked when it is written and again when it is read.
 import json
 import math
 import pathlib
-import types
 import typing
 from collections.abc import Mapping
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict
 
 
 class MetricsRow(TypedDict):
@@ -30,6 +29,10 @@ class MetricsRow(TypedDict):
     clients_reporting: clients whose update reached the aggregate.
     clipped_fraction: fraction of shared values the codec clipped; None
       without a codec or if no client reported.
+    wrong_servers: numbers of the servers whose sum the audit found wrong and
+      left out, ascending.
+    inconsistent_clients: numbers of the clients whose shares did not fit
+      together and who were left out, ascending.
     uplink_bytes_per_client: all messages one client sent in this round, to
       every server.
     downlink_bytes_per_client: all messages one client received in this round.
@@ -46,13 +49,15 @@ class MetricsRow(TypedDict):
   kept_parameters: int
   clients_reporting: int
   clipped_fraction: float | None
+  wrong_servers: list[int]
+  inconsistent_clients: list[int]
   uplink_bytes_per_client: int
   downlink_bytes_per_client: int
   server_to_central_bytes: int
   round_seconds: float
 
 
-_HINTS: Mapping[str, type | types.UnionType] = typing.get_type_hints(MetricsRow)
+_HINTS: Mapping[str, Any] = typing.get_type_hints(MetricsRow)
 
 
 def format_bytes(num_bytes: float) -> str:
@@ -70,6 +75,13 @@ def format_bytes(num_bytes: float) -> str:
   return f'{value:.{decimals}f} {unit}'
 
 
+def _is_of_type(value: object, hint: Any) -> bool:
+  if hint == list[int]:
+    return isinstance(value, list) and all(isinstance(i, int) for i in value)
+  # Python's own typing rule: an int is welcome where a float is.
+  return isinstance(value, hint if hint is int else hint | int)
+
+
 def _check_row(row: Mapping[str, object], expected_round: int) -> None:
   """Raises ValueError unless `row` is a MetricsRow of `expected_round`."""
   missing = sorted(_HINTS.keys() - row.keys())
@@ -81,8 +93,7 @@ def _check_row(row: Mapping[str, object], expected_round: int) -> None:
     )
   for key, value in row.items():
     hint = _HINTS[key]
-    # Python's own typing rule: an int is welcome where a float is.
-    if not isinstance(value, hint if hint is int else hint | int):
+    if not _is_of_type(value, hint):
       raise ValueError(
         f'{key}={value!r} is a {type(value).__name__}: '
         f'convert it to {getattr(hint, "__name__", hint)}'

@@ -8,8 +8,10 @@ import jax
 import numpy as np
 
 from fps_jax.build import Simulation
+from fps_jax.federated.round import Report
 from fps_jax.metrics import MetricsRow
-from fps_jax.types import Array, RoundMetrics, RoundState
+from fps_jax.sharing.audit import SharingError
+from fps_jax.types import Array, RoundMetrics, RoundPlan, RoundState
 
 
 class _Dispatched(NamedTuple):
@@ -18,6 +20,7 @@ class _Dispatched(NamedTuple):
   round_number: int
   client_ids: Array
   metrics: RoundMetrics
+  report: Report
   test: tuple[Array, Array] | None
 
 
@@ -45,6 +48,7 @@ def train(
   Raises:
     FloatingPointError: if a client's update is not finite. The rows of the
       rounds before have been handed to `on_row` by then.
+    SharingError: if more servers are wrong than can be told apart.
   """
   state = simulation.init_state()
   waiting: _Dispatched | None = None
@@ -52,15 +56,24 @@ def train(
   next(clock)
   for r in range(num_rounds):
     plan = simulation.plan(r)
-    state, metrics = simulation.step(state, plan)
+    state, metrics, report = _step(simulation, state, plan, r)
     is_due = (r + 1) % eval_every_rounds == 0 or r + 1 == num_rounds
     test = simulation.evaluate(state.params) if is_due else None
     if waiting:
       on_row(_fetch_row(simulation, waiting, clock))
-    waiting = _Dispatched(r, plan.cohort.client_ids, metrics, test)
+    waiting = _Dispatched(r, plan.cohort.client_ids, metrics, report, test)
   if waiting:
     on_row(_fetch_row(simulation, waiting, clock))
   return state
+
+
+def _step(
+  simulation: Simulation, state: RoundState, plan: RoundPlan, round_number: int
+) -> tuple[RoundState, RoundMetrics, Report]:
+  try:
+    return simulation.step(state, plan)
+  except SharingError as error:
+    raise SharingError(f'round {round_number + 1}: {error}') from error
 
 
 def _clock() -> Iterator[float]:
@@ -75,23 +88,26 @@ def _clock() -> Iterator[float]:
 def _fetch_row(
   simulation: Simulation, dispatched: _Dispatched, clock: Iterator[float]
 ) -> MetricsRow:
-  r, client_ids, metrics, test = jax.device_get(dispatched)
+  r, client_ids, metrics, report, test = jax.device_get(dispatched)
   _check_finite(r, client_ids, metrics.is_finite)
-  reporting = int(np.sum(client_ids >= 0))
+  sending = int(np.sum(client_ids >= 0))
+  reporting = sending - len(report.inconsistent_clients)
   kept = simulation.keep_counts[r]
-  sent = simulation.count_bytes(kept, reporting)
+  sent = simulation.count_bytes(kept, sending)
   clipped = None
-  if simulation.has_codec and reporting:
-    clipped = float(metrics.clipped_values) / (kept * reporting)
+  if simulation.has_codec and sending:
+    clipped = float(metrics.clipped_values) / (kept * sending)
   return {
     'round': r + 1,
     'test_accuracy': int(test[0]) / simulation.num_test if test else None,
     'test_loss_nats': float(test[1]) if test else None,
-    'train_loss_nats': float(metrics.train_loss) if reporting else None,
+    'train_loss_nats': float(metrics.train_loss) if sending else None,
     'sparsity': 1 - kept / simulation.num_params,
     'kept_parameters': kept,
     'clients_reporting': reporting,
     'clipped_fraction': clipped,
+    'wrong_servers': list(report.wrong_servers),
+    'inconsistent_clients': list(report.inconsistent_clients),
     'uplink_bytes_per_client': sent.uplink_per_client,
     'downlink_bytes_per_client': sent.downlink_per_client,
     'server_to_central_bytes': sent.server_to_central,

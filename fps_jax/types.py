@@ -75,11 +75,14 @@ class RoundPlan:
     keep_count: int32 [], parameters kept; not read without pruning.
     opening: which servers the sum is opened from, as the sum protocol has it;
       None where there are no servers.
+    keys: what sharing draws on, as the sum protocol has it; None where nothing
+      is shared.
   """
 
   cohort: CohortPlan
   keep_count: Array
   opening: Any
+  keys: Any
 
 
 @jax.tree_util.register_dataclass

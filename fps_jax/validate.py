@@ -12,14 +12,15 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fps_jax import models
+from fps_jax.build import make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.federated import server
 from fps_jax.federated.parallel import Performance
 from fps_jax.pruning import schedules
 from fps_jax.rng import MAX_SEED
-from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.protocol import REVEALS, SCHEMES
-from fps_jax.sharing.shamir import Shamir
+from fps_jax.sharing.randomness import ENTROPIES
 
 # (field, smallest allowed value, whether that value itself is allowed)
 _LOWER_BOUNDS = (
@@ -89,17 +90,29 @@ def _problems(config: ConfigDict) -> Iterator[str]:
 
 
 def check_sharing(sharing: ConfigDict) -> None:
-  """Checks servers, threshold, prime and missing servers together.
+  """Checks servers, threshold, packing, prime and faults together.
 
   Raises:
     ValueError: if they do not fit.
   """
   if not 2 <= sharing.value_bits <= 16:
     raise ValueError(f'value_bits={sharing.value_bits} must be in [2, 16]')
-  scheme = Shamir(
-    PrimeField(sharing.prime), sharing.num_servers, sharing.threshold
-  )
+  scheme = make_scheme(sharing)
   scheme.present_without(sharing.missing_servers)
+  unknown = set(sharing.lying_servers) - set(scheme.server_points)
+  if unknown or len(set(sharing.lying_servers)) < len(sharing.lying_servers):
+    raise ValueError(
+      f'lying_servers={sharing.lying_servers} must be distinct numbers from 1 '
+      f'to num_servers={scheme.num_servers}'
+    )
+  if sharing.reveal == 'updates' and (
+    sharing.lying_servers or sharing.audit == 'clients'
+  ):
+    raise ValueError(
+      "reveal='updates' opens every client's words by themselves: it has no "
+      "sums to lie about and no audit; use reveal='sum', or audit='none' and "
+      'no lying_servers'
+    )
 
 
 def _range_problems(config: ConfigDict) -> Iterator[str]:
@@ -122,6 +135,8 @@ def _choice_problems(config: ConfigDict) -> Iterator[str]:
     'server.optimizer': server.OPTIMIZERS,
     'sharing.scheme': SCHEMES,
     'sharing.reveal': REVEALS,
+    'sharing.entropy': ENTROPIES,
+    'sharing.audit': AUDITS,
   }
   for name, known in choices.items():
     if _get(config, name) not in known:

@@ -17,7 +17,7 @@ class RoundBytes:
   Attributes:
     uplink_per_client: sent by one reporting client, to every server in all.
     downlink_per_client: received by one client of the cohort.
-    server_to_central: sent by the k servers that the central one opens from.
+    server_to_central: sent by all the servers that send, together.
   """
 
   uplink_per_client: int
@@ -31,6 +31,8 @@ def count_bytes(
   num_reporting: int,
   scheme: Shamir | None,
   reveal: str = 'sum',
+  num_sending: int | None = None,
+  num_client_checks: int = 0,
 ) -> RoundBytes:
   """Counts the bytes of a round.
 
@@ -41,17 +43,43 @@ def count_bytes(
     scheme: the sharing scheme; None sends float32 values in the clear to the
       central server alone.
     reveal: `'sum'` or `'updates'`: with the latter the servers pass on every
-      client's share.
+      client's share, expanded where it travelled as a seed.
+    num_sending: servers that send to the central one: all that are present
+      where it checks them against each other; None is the k that it needs.
+    num_client_checks: words that each of them sends for each client so that the
+      central one can check what the clients dealt; 0 sends none.
+
+  Raises:
+    ValueError: if `num_sending` is not in [k, N].
   """
   downlink = wire.model_message_bytes(num_params, num_kept)
   if scheme is None:
     return RoundBytes(wire.update_message_bytes(num_kept), downlink, 0)
-  message = wire.words_message_bytes(num_kept, scheme.field)
-  messages_per_server = num_reporting if reveal == 'updates' else 1
-  if not num_reporting:
-    messages_per_server = 0
+  if num_sending is None:
+    num_sending = scheme.threshold
+  if not scheme.threshold <= num_sending <= scheme.num_servers:
+    raise ValueError(
+      f'num_sending={num_sending} must be in [threshold={scheme.threshold}, '
+      f'num_servers={scheme.num_servers}]'
+    )
+  # A word that blinds each check is shared, and travels, like the others.
+  num_blinds = num_client_checks * scheme.secrets_per_polynomial
+  share = wire.share_message_bytes(num_kept + num_blinds, scheme)
+  num_seeds = scheme.num_random if scheme.seeded else 0
+  uplink = num_seeds * wire.seed_message_bytes()
+  uplink += (scheme.num_servers - num_seeds) * share
+  each_sends = 0
+  if num_reporting:
+    if reveal == 'updates':
+      each_sends += num_reporting * share
+    else:
+      each_sends += wire.sum_message_bytes(num_kept, scheme)
+    if num_client_checks:
+      each_sends += wire.check_message_bytes(
+        num_reporting, num_client_checks, scheme
+      )
   return RoundBytes(
-    uplink_per_client=scheme.num_servers * message,
+    uplink_per_client=uplink,
     downlink_per_client=downlink,
-    server_to_central=scheme.threshold * messages_per_server * message,
+    server_to_central=num_sending * each_sends,
   )

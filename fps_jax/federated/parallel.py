@@ -21,9 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.federated.client import ClientResult
-from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.chacha import BLOCK_WORDS, CIPHERS
+from fps_jax.sharing.protocol import Dealing, RoundKeys, SumProtocol
 from fps_jax.types import Array, CohortPlan, Key
 
+# Values of a tile, about: a tile is whole columns, whole blocks of the cipher.
 TILE = 8192
 EXECUTIONS = ('auto', 'vmap', 'sequential')
 
@@ -40,6 +42,7 @@ class Performance:
       >= 1; memory grows with it.
     execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
       vmapped elsewhere.
+    cipher: what computes the keystream; see `chacha.keystream`.
 
   Raises:
     ValueError: if a field is out of range.
@@ -47,6 +50,7 @@ class Performance:
 
   chunk_size: int = 10
   execution: str = 'auto'
+  cipher: str = 'auto'
 
   def __post_init__(self):
     if self.chunk_size < 1:
@@ -55,6 +59,8 @@ class Performance:
       raise ValueError(
         f'execution={self.execution!r} is not one of {EXECUTIONS}'
       )
+    if self.cipher not in CIPHERS:
+      raise ValueError(f'cipher={self.cipher!r} is not one of {CIPHERS}')
 
   @property
   def vmaps(self) -> bool:
@@ -68,8 +74,10 @@ class ClientSums(NamedTuple):
   """Sums over clients, as the servers hold them, and each client's measures.
 
   Attributes:
-    held: [R, padded_size(D)], what the servers hold: sums of the weighted
-      values, and of the sample counts at position `keep_count`.
+    held: [R, columns], what the servers hold: sums of the weighted values,
+      and of the sample counts at position `keep_count`.
+    checks: uint32 [C, Q, N], the servers' blinded combinations of each client's
+      shares; None where clients are not checked.
     loss_sum: float32 [C], training loss (nats) summed over examples.
     num_trained: float32 [C], examples trained on, repeats counted.
     clipped: float32 [C], values that the codec clipped.
@@ -79,22 +87,36 @@ class ClientSums(NamedTuple):
   """
 
   held: Array
+  checks: Array | None
   loss_sum: Array
   num_trained: Array
   clipped: Array
   is_finite: Array
 
 
-def padded_size(num_params: int) -> int:
+def tile_columns(values_per_column: int) -> int:
+  """Returns the columns of a tile: a multiple of the cipher's block."""
+  return TILE // values_per_column // BLOCK_WORDS * BLOCK_WORDS
+
+
+def padded_size(num_params: int, values_per_column: int = 1) -> int:
   """Returns the length of whole tiles for D values and the sample count."""
-  return (num_params // TILE + 1) * TILE
+  tile_size = tile_columns(values_per_column) * values_per_column
+  return (num_params // tile_size + 1) * tile_size
+
+
+def used_tiles(keep_count: Array, values_per_column: int) -> Array:
+  """Returns the tiles that hold `keep_count` values and the sample count."""
+  return keep_count // (tile_columns(values_per_column) * values_per_column) + 1
 
 
 def sum_clients(
   train: TrainClient,
   protocol: SumProtocol,
   plan: CohortPlan,
+  accepted_C: Array,
   opening: Any,
+  keys: RoundKeys | None,
   kept: Array | None,
   keep_count: Array,
   num_params: int,
@@ -111,20 +133,27 @@ def sum_clients(
     train: local training of one client.
     protocol: how the sum is formed.
     plan: who trains on what; rows with client id -1 add nothing.
+    accepted_C: bool [C]; clients whose row is False add nothing either.
     opening: which servers the protocol opens from.
+    keys: what sharing draws on; None where nothing is shared.
     kept: int32 [padded_size(D)] positions that are shared, padded with D, or
       None to share all parameters in order.
     keep_count: int32 [], how many positions are shared; may be traced.
     num_params: D.
     max_count: largest sample count of a client.
-    round_key: key of this round; every client's draws are folded from it by
-      client id.
+    round_key: key of this round's rounding; every client's draws are folded
+      from it by client id.
     performance: chunk size and execution.
 
   Returns:
     The sums, not yet opened.
   """
-  size = padded_size(num_params)
+  per_column = protocol.values_per_column
+  columns = tile_columns(per_column)
+  tile_size = columns * per_column
+  size = padded_size(num_params, per_column)
+  auditor = protocol.auditor
+  checks_clients = auditor is not None and auditor.checks_clients
 
   def train_chunk(chunk: CohortPlan) -> ClientResult:
     if performance.vmaps:
@@ -134,50 +163,93 @@ def sum_clients(
     return _train_in_sequence(train, chunk, num_params)
 
   def add_chunk(
-    held: Array, chunk: CohortPlan
-  ) -> tuple[Array, tuple[Array, ...]]:
-    result = train_chunk(chunk)
+    held: Array, chunk: _Chunk
+  ) -> tuple[Array, tuple[Array | None, ...]]:
+    result = train_chunk(chunk.plan)
     finite_C = jnp.all(jnp.isfinite(result.delta), axis=1)
-    alive_C = (chunk.client_ids >= 0) & finite_C
-    weight_C = chunk.num_examples.astype(jnp.float32) / max_count
-    keys_C = _client_keys(round_key, chunk.client_ids)
+    alive_C = (chunk.plan.client_ids >= 0) & finite_C & chunk.accepted_C
+    weight_C = chunk.plan.num_examples.astype(jnp.float32) / max_count
+    keys_C = _client_keys(round_key, chunk.plan.client_ids)
     deltas_CxD = result.delta
     if kept is None:
       deltas_CxD = jnp.pad(deltas_CxD, ((0, 0), (0, size - num_params)))
 
     def add_tile(
-      tile: Array, carry: tuple[Array, Array]
-    ) -> tuple[Array, Array]:
-      held, clipped_C = carry
-      start = tile * TILE
+      tile: Array, carry: tuple[Array, Array, Array | None]
+    ) -> tuple[Array, Array, Array | None]:
+      held, clipped_C, checks_CxQxN = carry
+      start, first_column = tile * tile_size, tile * columns
       if kept is None:
-        values_CxM = jax.lax.dynamic_slice_in_dim(deltas_CxD, start, TILE, 1)
+        values_CxM = jax.lax.dynamic_slice_in_dim(
+          deltas_CxD, start, tile_size, 1
+        )
       else:
-        positions = jax.lax.dynamic_slice_in_dim(kept, start, TILE)
+        positions = jax.lax.dynamic_slice_in_dim(kept, start, tile_size)
         values_CxM = deltas_CxD.at[:, positions].get(mode='fill', fill_value=0)
       values_CxM = values_CxM * weight_C[:, None]
-      is_count_M = start + jnp.arange(TILE) == keep_count
-      contributions = jax.vmap(protocol.lift, (0, None, 0, 0))(
-        values_CxM, is_count_M, chunk.num_examples, _fold_each(keys_C, tile)
+      is_count_M = start + jnp.arange(tile_size) == keep_count
+      contributions = jax.vmap(protocol.lift, (0, None, 0, 0, 0, None))(
+        values_CxM,
+        is_count_M,
+        chunk.plan.num_examples,
+        _fold_each(keys_C, tile),
+        chunk.dealings,
+        first_column,
       )
-      part = jax.lax.dynamic_slice_in_dim(held, start, TILE, 1)
+      part = jax.lax.dynamic_slice_in_dim(held, first_column, columns, 1)
       part = protocol.add(part, contributions, alive_C, opening)
-      held = jax.lax.dynamic_update_slice_in_dim(held, part, start, 1)
-      return held, clipped_C + jax.vmap(protocol.count_clipped)(values_CxM)
+      held = jax.lax.dynamic_update_slice_in_dim(held, part, first_column, 1)
+      if checks_clients:
+        coefficients = auditor.coefficients(
+          keys.coins_Qx8, first_column, columns
+        )
+        combined = jax.vmap(auditor.combine, (0, None))(
+          contributions, coefficients
+        )
+        checks_CxQxN = auditor.scheme.field.add(checks_CxQxN, combined)
+      clipped_C += jax.vmap(protocol.count_clipped)(values_CxM)
+      return held, clipped_C, checks_CxQxN
 
-    used_tiles = keep_count // TILE + 1
     nothing_C = jnp.zeros(alive_C.shape, jnp.float32)
-    held, clipped_C = jax.lax.fori_loop(
-      0, used_tiles, add_tile, (held, nothing_C)
+    blinds_CxQxN = None
+    if checks_clients:
+      blinds_CxQxN = jax.vmap(auditor.blind)(chunk.dealings.blinds_Kx8)
+    held, clipped_C, checks_CxQxN = jax.lax.fori_loop(
+      0,
+      used_tiles(keep_count, per_column),
+      add_tile,
+      (held, nothing_C, blinds_CxQxN),
     )
-    return held, (result.loss_sum, result.num_trained, clipped_C, finite_C)
+    return held, (
+      checks_CxQxN,
+      result.loss_sum,
+      result.num_trained,
+      clipped_C,
+      finite_C,
+    )
 
-  chunks = _split_chunks(plan, performance.chunk_size)
-  held, measures = jax.lax.scan(add_chunk, protocol.zeros(size), chunks)
+  everyone = _Chunk(plan, accepted_C, keys.dealings if keys else None)
+  chunks = _split_chunks(everyone, performance.chunk_size)
+  held, measures = jax.lax.scan(
+    add_chunk, protocol.zeros(size // per_column), chunks
+  )
   num_clients = plan.client_ids.shape[0]
   # Flattened before anybody adds them up, so that no rounding depends on the
   # chunk size.
-  return ClientSums(held, *(m.reshape(-1)[:num_clients] for m in measures))
+  return ClientSums(
+    held,
+    *jax.tree.map(
+      lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_clients], measures
+    ),
+  )
+
+
+class _Chunk(NamedTuple):
+  """The clients of a chunk, or all of them."""
+
+  plan: CohortPlan
+  accepted_C: Array
+  dealings: Dealing | None
 
 
 def _train_in_sequence(
@@ -217,20 +289,25 @@ def _fold_each(keys_C: Key, number: Array) -> Key:
   return jax.vmap(jax.random.fold_in, (0, None))(keys_C, number)
 
 
-def _split_chunks(plan: CohortPlan, chunk_size: int) -> CohortPlan:
+def _split_chunks(everyone: _Chunk, chunk_size: int) -> _Chunk:
   """Reshapes [C, ...] to [chunks, chunk_size, ...], padded with nobody."""
-  num_clients = plan.client_ids.shape[0]
+  num_clients = everyone.accepted_C.shape[0]
   num_chunks = -(-num_clients // chunk_size)
   missing = num_chunks * chunk_size - num_clients
 
-  def split(rows, fill):
+  def split(rows, fill=0):
     padding = ((0, missing),) + ((0, 0),) * (rows.ndim - 1)
     rows = jnp.pad(rows, padding, constant_values=fill)
     return rows.reshape(num_chunks, chunk_size, *rows.shape[1:])
 
-  return CohortPlan(
-    client_ids=split(plan.client_ids, -1),
-    indices=split(plan.indices, -1),
-    num_steps=split(plan.num_steps, 0),
-    num_examples=split(plan.num_examples, 0),
+  plan = everyone.plan
+  return _Chunk(
+    plan=CohortPlan(
+      client_ids=split(plan.client_ids, -1),
+      indices=split(plan.indices, -1),
+      num_steps=split(plan.num_steps),
+      num_examples=split(plan.num_examples),
+    ),
+    accepted_C=split(everyone.accepted_C),
+    dealings=jax.tree.map(split, everyone.dealings),
   )

@@ -1,15 +1,18 @@
 """One round of FedPruneShare and, with parts switched off, of its baselines.
 
 Prune the global model, train every client of the cohort on it, sum the updates
-through the sum protocol, average, take the server's step. One compiled program
-whatever the sparsity and whoever takes part.
+through the sum protocol, average, take the server's step. Compiled once whatever
+the sparsity and whoever takes part.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -17,6 +20,7 @@ from fps_jax.federated import parallel, server
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.pruning import masks
 from fps_jax.rng import Stream, device_key
+from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import (
   Array,
@@ -48,44 +52,85 @@ class Method(NamedTuple):
   max_count: int
 
 
-# (state, plan, key, images, labels) -> (state, metrics)
+class Report(NamedTuple):
+  """What the audit of a round found, on the host.
+
+  Attributes:
+    wrong_servers: numbers of the servers that were left out, ascending.
+    inconsistent_clients: numbers of the clients that were left out, ascending.
+  """
+
+  wrong_servers: tuple[int, ...] = ()
+  inconsistent_clients: tuple[int, ...] = ()
+
+
+# (state, plan, key, images, labels) -> (state, metrics, report)
 RoundFn = Callable[
   [RoundState, RoundPlan, Key, Array, Array],
-  tuple[RoundState, RoundMetrics],
+  tuple[RoundState, RoundMetrics, Report],
 ]
 
 
+class _Collected(NamedTuple):
+  """What the central server has when all clients have reported.
+
+  Attributes:
+    params_D: the pruned model that clients received.
+    mask_D: bool [D], what is kept, or None for everything.
+    kept: positions of what is kept, or None for everything.
+    sums: what the servers report.
+    checks_QxN: the audit's combinations of the sums; None without an audit.
+  """
+
+  params_D: Array
+  mask_D: Array | None
+  kept: Array | None
+  sums: parallel.ClientSums
+  checks_QxN: Array | None
+
+
 def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
-  """Returns the compiled round.
+  """Returns the round: two compiled programs, and the audit between them.
 
   The returned function takes the state (donated: it must not be used again),
   the plan of the round, the run's root key, into which each round folds its
   number, and the training set, which stays on the device.
 
-  Guarantee: if no client reports a finite update, the model and the
-  optimiser's state stay as they are, but for pruning.
+  Guarantees:
+    - if no client reports a finite update, the model and the optimiser's state
+      stay as they are, but for pruning;
+    - what the audit names does not influence the model: servers are left out
+      of the reconstruction, and for clients the round is computed again without
+      them.
+
+  Raises (the returned function):
+    SharingError: if more servers are wrong than can be told apart.
 
   Args:
     method: the parts of a round.
-    performance: chunk size and execution.
+    performance: chunk size, execution and cipher.
   """
+  protocol, auditor = method.protocol, method.protocol.auditor
+  per_column = protocol.values_per_column
 
-  def run_round(
+  @jax.jit
+  def collect(
     state: RoundState,
     plan: RoundPlan,
+    accepted_C: Array,
     key: Key,
     images: Array,
     labels: Array,
-  ) -> tuple[RoundState, RoundMetrics]:
+  ) -> _Collected:
     params_D, mask_D, kept, mask = state.params, None, None, None
-    num_params, keep_count = params_D.shape[0], plan.keep_count
-    if method.exempt_D is None:
-      keep_count = jnp.int32(num_params)
-    else:
+    num_params = params_D.shape[0]
+    keep_count = _keep_count(method, plan, num_params)
+    if method.exempt_D is not None:
       mask_D = masks.keep_largest(params_D, keep_count, method.exempt_D)
       params_D = jnp.where(mask_D, params_D, 0.0)
       mask = method.unravel(mask_D.astype(jnp.float32))
-      kept = masks.kept_indices(mask_D, parallel.padded_size(num_params))
+      padded_size = parallel.padded_size(num_params, per_column)
+      kept = masks.kept_indices(mask_D, padded_size)
     received = method.unravel(params_D)
 
     def train(indices_SxB: Array, num_steps: Array) -> ClientResult:
@@ -97,9 +142,11 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
 
     sums = parallel.sum_clients(
       train=train,
-      protocol=method.protocol,
+      protocol=protocol,
       plan=plan.cohort,
+      accepted_C=accepted_C,
       opening=plan.opening,
+      keys=plan.keys,
       kept=kept,
       keep_count=keep_count,
       num_params=num_params,
@@ -107,11 +154,30 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
       round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
     )
-    opened_M = method.protocol.open(sums.held, plan.opening)
-    count = method.protocol.decode_count(opened_M[keep_count])
+    if protocol.distort is not None:
+      sums = sums._replace(held=protocol.distort(sums.held, plan.keys))
+    checks_QxN = None
+    if auditor is not None:
+      checks_QxN = auditor.examine(
+        sums.held,
+        plan.keys.coins_Qx8,
+        parallel.used_tiles(keep_count, per_column),
+        parallel.tile_columns(per_column),
+      )
+    return _Collected(params_D, mask_D, kept, sums, checks_QxN)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def finish(
+    state: RoundState, collected: _Collected, plan: RoundPlan
+  ) -> tuple[RoundState, RoundMetrics]:
+    params_D, mask_D, kept, sums, _ = collected
+    num_params = params_D.shape[0]
+    opened_M = protocol.open(sums.held, plan.opening)
+    keep_count = _keep_count(method, plan, num_params)
+    count = protocol.decode_count(opened_M[keep_count])
     has_clients = count > 0
     weight = jnp.where(has_clients, count / method.max_count, 1.0)
-    update_M = method.protocol.decode(opened_M) / weight
+    update_M = protocol.decode(opened_M) / weight
     if kept is None:
       update_D = update_M[:num_params]
     else:
@@ -139,7 +205,46 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
     )
     return state, metrics
 
-  return jax.jit(run_round, donate_argnums=0)
+  def run_round(
+    state: RoundState,
+    plan: RoundPlan,
+    key: Key,
+    images: Array,
+    labels: Array,
+  ) -> tuple[RoundState, RoundMetrics, Report]:
+    everyone = jnp.ones(plan.cohort.client_ids.shape, bool)
+    collected = collect(state, plan, everyone, key, images, labels)
+    inconsistent: tuple[int, ...] = ()
+    if collected.sums.checks is not None:
+      inconsistent = _find_inconsistent(auditor, plan, collected.sums)
+    if inconsistent:
+      accepted = ~np.isin(plan.cohort.client_ids, inconsistent)
+      collected = collect(state, plan, accepted, key, images, labels)
+    wrong: tuple[int, ...] = ()
+    if auditor is not None:
+      wrong = auditor.find_wrong_servers(np.asarray(collected.checks_QxN))
+    if wrong:
+      plan = dataclasses.replace(plan, opening=auditor.opening_without(wrong))
+    state, metrics = finish(state, collected, plan)
+    return state, metrics, Report(wrong, inconsistent)
+
+  return run_round
+
+
+def _keep_count(method: Method, plan: RoundPlan, num_params: int) -> Array:
+  if method.exempt_D is None:
+    return jnp.int32(num_params)
+  return plan.keep_count
+
+
+def _find_inconsistent(
+  auditor: Auditor, plan: RoundPlan, sums: parallel.ClientSums
+) -> tuple[int, ...]:
+  """Returns the clients of the round whose shares do not fit together."""
+  clients = np.asarray(plan.cohort.client_ids).tolist()
+  checks = dict(zip(clients, np.asarray(sums.checks), strict=True))
+  checks.pop(-1, None)
+  return auditor.find_inconsistent_clients(checks)[0]
 
 
 def _sum_finite(values_C: Array, is_finite_C: Array) -> Array:

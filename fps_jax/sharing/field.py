@@ -28,6 +28,8 @@ import numpy as np
 from fps_jax.types import Array
 
 _MAX_UINT64 = 2**64 - 1
+# Products in an unrolled `matmul`.
+_MAX_UNROLLED = 256
 
 
 def is_prime(number: int) -> bool:
@@ -68,19 +70,43 @@ class PrimeField:
     total = a + b
     return jnp.where(total >= self.modulus, total - self.modulus, total)
 
-  def sum(self, a: Array, axis: int = 0) -> Array:
-    """Returns the sum mod p of uint32 elements along one axis."""
-    with jax.enable_x64(True):
-      total = jnp.sum(a.astype(jnp.uint64), axis=axis)
-      return self._reduce(total, a.shape[axis] * (self.modulus - 1))
+  def subtract(self, a: Array, b: Array) -> Array:
+    """Returns a - b mod p; uint32 elements of shapes that broadcast."""
+    return jnp.where(a >= b, a - b, a + (self.modulus - b))
 
-  def matmul(self, matrix_RxS: Array | np.ndarray, x_SxM: Array) -> Array:
-    """Returns `matrix @ x` mod p, for a small matrix and long rows.
+  def multiply(self, a: Array, b: Array) -> Array:
+    """Returns a * b mod p; uint32 elements of shapes that broadcast."""
+    with jax.enable_x64(True):
+      product = a.astype(jnp.uint64) * b.astype(jnp.uint64)
+      return self._reduce(product, (self.modulus - 1) ** 2)
+
+  def sum(self, a: Array) -> Array:
+    """Returns the sum mod p of uint32 elements along the first axis."""
+    largest = a.shape[0] * (self.modulus - 1)
+    with jax.enable_x64(True):
+
+      def add_row(i: Array, total: Array) -> Array:
+        return total + a[i].astype(jnp.uint64)
+
+      def in_rows() -> Array:
+        zeros = jnp.zeros(a.shape[1:], jnp.uint64)
+        return jax.lax.fori_loop(0, a.shape[0], add_row, zeros)
+
+      # XLA reduces a first axis on a CPU without vector instructions.
+      total = jax.lax.platform_dependent(
+        cpu=in_rows, default=lambda: jnp.sum(a.astype(jnp.uint64), axis=0)
+      )
+      return self._reduce(total, largest)
+
+  def matmul(
+    self, matrix_RxS: Array | np.ndarray, rows_SxM: Array | Sequence[Array]
+  ) -> Array:
+    """Returns `matrix @ rows` mod p, for a small matrix and long rows.
 
     Args:
-      matrix_RxS: uint32 [R, S] elements; R and S are unrolled or broadcast,
-        so they should be small (servers, not parameters).
-      x_SxM: uint32 [S, M] elements.
+      matrix_RxS: uint32 [R, S] elements, about as many as there are servers. A
+        NumPy matrix becomes constants; it may be traced.
+      rows_SxM: uint32 [S, M] elements, or S arrays [M].
 
     Returns:
       uint32 [R, M] elements.
@@ -88,22 +114,55 @@ class PrimeField:
     Raises:
       ValueError: if the inner dimensions differ.
     """
-    if matrix_RxS.shape[1] != x_SxM.shape[0]:
+    num_rows, num_columns = matrix_RxS.shape
+    if num_columns != len(rows_SxM):
       raise ValueError(
-        f'a matrix of {matrix_RxS.shape[1]} columns cannot be applied to '
-        f'{x_SxM.shape[0]} rows'
+        f'a matrix of {num_columns} columns cannot be applied to '
+        f'{len(rows_SxM)} rows'
       )
-    largest = (self.modulus - 1) ** 2
+    if num_rows * num_columns > _MAX_UNROLLED:
+      return self._matmul_in_loop(matrix_RxS, jnp.stack([*rows_SxM]))
     with jax.enable_x64(True):
-      matrix_RxS = jnp.asarray(matrix_RxS).astype(jnp.uint64)
-      x_SxM = x_SxM.astype(jnp.uint64)
-      total, bound = jnp.zeros((), jnp.uint64), 0
-      for s in range(x_SxM.shape[0]):
-        while bound + largest > _MAX_UINT64:
-          total, bound = self._fold(total, bound)
-        total = total + matrix_RxS[:, s, None] * x_SxM[s][None, :]
-        bound += largest
-      return self._reduce(total, bound)
+      wide_S = [row.astype(jnp.uint64) for row in rows_SxM]
+      # A row of the result at a time: each is then one pass over the inputs.
+      products = [self._combine(matrix_RxS[r], wide_S) for r in range(num_rows)]
+      return jnp.stack(products)
+
+  def dot(self, a_QxM: Array, b_RxM: Array) -> Array:
+    """Returns all inner products mod p, uint32 [Q, R], of uint32 elements."""
+    with jax.enable_x64(True):
+      products = self.multiply(a_QxM[:, None], b_RxM[None]).astype(jnp.uint64)
+      total = jnp.sum(products, axis=-1)
+      return self._reduce(total, a_QxM.shape[1] * (self.modulus - 1))
+
+  def _combine(
+    self, coefficients_S: Array | np.ndarray, wide_S: Sequence[Array]
+  ) -> Array:
+    """Returns sum_s coefficients[s] * wide[s] mod p, of uint64 [M] arrays."""
+    total, bound = jnp.zeros((), jnp.uint64), 0
+    for s, row in enumerate(wide_S):
+      if isinstance(coefficients_S, np.ndarray):
+        coefficient = np.uint64(coefficients_S[s])
+        largest = int(coefficient) * (self.modulus - 1)
+      else:
+        coefficient = coefficients_S[s].astype(jnp.uint64)
+        largest = (self.modulus - 1) ** 2
+      while bound + largest > _MAX_UINT64:
+        total, bound = self._fold(total, bound)
+      total, bound = total + coefficient * row, bound + largest
+    return self._reduce(total, bound)
+
+  def _matmul_in_loop(self, matrix_RxS: Array, rows_SxM: Array) -> Array:
+    """`matmul` for matrices so large that unrolling compiles for minutes."""
+    matrix_SxR = jnp.asarray(matrix_RxS).T
+
+    def add_product(s: Array, total: Array) -> Array:
+      product = self.multiply(matrix_SxR[s][:, None], rows_SxM[s][None])
+      return self.add(total, product)
+
+    shape = (matrix_RxS.shape[0], rows_SxM.shape[1])
+    zeros = jnp.zeros(shape, jnp.uint32)
+    return jax.lax.fori_loop(0, rows_SxM.shape[0], add_product, zeros)
 
   def lagrange_matrix(
     self, known: Sequence[int], wanted: Sequence[int]

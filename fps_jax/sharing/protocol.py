@@ -1,7 +1,7 @@
 """How the sum over clients is formed: in the clear, ideally, or from shares.
 
 A protocol is a NamedTuple of pure functions (as in optax), written for one
-client and one tile of M values; who calls them for thousands of clients is
+client and one tile of columns; who calls them for thousands of clients is
 `fps_jax.federated.parallel`. Everything after `lift` is exact in the schemes
 that use a codec, so neither the order of clients nor their grouping matters.
 
@@ -12,15 +12,22 @@ that use a codec, so neither the order of clients nor their grouping matters.
 | `shamir` | shares of field words, at each server | central: only the sum,  |
 |          |                                       | or every update with    |
 |          |                                       | `reveal='updates'`      |
+
+A column is l values, l = 1 unless the sharing scheme packs them.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from fps_jax.sharing import randomness
+from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Opening, Shamir
 from fps_jax.types import Array, Key
 
@@ -28,11 +35,56 @@ SCHEMES = ('none', 'ideal', 'shamir')
 REVEALS = ('sum', 'updates')
 
 
+class Dealing(NamedTuple):
+  """What one client draws on when it shares its update in a round.
+
+  Attributes:
+    seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
+    blinds_Kx8: uint32 [K, 8], for the words that blind its check; [0, 8] where
+      clients are not checked.
+    is_consistent: bool [], whether it deals shares of one polynomial each.
+  """
+
+  seeds_Tx8: Array
+  blinds_Kx8: Array
+  is_consistent: Array
+
+
+class RoundKeys(NamedTuple):
+  """What a round draws on.
+
+  Attributes:
+    dealings: arrays of `Dealing` with a leading axis of clients.
+    coins_Qx8: uint32 [Q, 8], public coins of the audit.
+    lies: uint32 [liars, 8], what lying servers add to their sums.
+  """
+
+  dealings: Dealing
+  coins_Qx8: Array
+  lies: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+  """Who does not follow the protocol.
+
+  Attributes:
+    lying_servers: numbers of servers that add uniformly random words to their
+      sums.
+    inconsistent_clients: numbers of clients that deal server N a share one
+      larger than the polynomial's.
+  """
+
+  lying_servers: tuple[int, ...] = ()
+  inconsistent_clients: tuple[int, ...] = ()
+
+
 class SumProtocol(NamedTuple):
   """The steps of a sum over clients. `R` is the rows that are held (servers).
 
   A vector holds weighted values and, in one entry, the client's sample count,
-  so that nobody learns a single client's count either.
+  so that nobody learns a single client's count either. It is held in columns of
+  `values_per_column` consecutive values.
 
   Guarantees:
     - what `open` and `decode` make of `add`ed, `lift`ed values is their sum,
@@ -41,28 +93,39 @@ class SumProtocol(NamedTuple):
     - a client whose `alive` is False does not influence the sum.
 
   Attributes:
-    zeros: int M -> [R, M], an empty sum.
-    lift: (values float32 [M], is_count bool [M], count int32 [], key) ->
-      contribution of one client [..., M]; where `is_count` is True it carries
-      `count` for the value; the key is consumed.
-    add: (sums [R, M], contributions [C, ...], alive bool [C], opening) ->
-      [R, M].
-    open: (sums [R, M], opening) -> [M], the sum, still encoded.
+    zeros: int columns W -> [R, W], an empty sum.
+    lift: (values float32 [M], is_count bool [M], count int32 [], rounding key,
+      `Dealing`, first column, a multiple of 16) -> contribution of one client
+      [..., W]; where `is_count` is True it carries `count` for the value; the
+      key is consumed.
+    add: (sums [R, W], contributions [C, ...], alive bool [C], opening) ->
+      [R, W].
+    open: (sums [R, W], opening) -> [M], the sum, still encoded.
     decode: opened [M] -> float32 [M], values.
     decode_count: opened -> float32, counts.
     count_clipped: values float32 -> float32 [], values beyond the clip.
+    values_per_column: l.
     opening: from which servers the sums are opened, a pytree of arrays; None
       where there are no servers.
+    make_keys: (root key, round, client numbers [C]) -> `RoundKeys`; on the
+      host, before the round; None where nothing is shared.
+    distort: (sums [R, W], `RoundKeys`) -> [R, W], what the servers report;
+      None where all are honest.
+    auditor: what finds wrong sums and shares; None where nothing does.
   """
 
   zeros: Callable[[int], Array]
-  lift: Callable[[Array, Array, Array, Key], Array]
+  lift: Callable[[Array, Array, Array, Key, Dealing | None, Array], Array]
   add: Callable[[Array, Array, Array, Opening | None], Array]
   open: Callable[[Array, Opening | None], Array]
   decode: Callable[[Array], Array]
   decode_count: Callable[[Array], Array]
   count_clipped: Callable[[Array], Array]
+  values_per_column: int = 1
   opening: Opening | None = None
+  make_keys: Callable[[np.ndarray, int, np.ndarray], RoundKeys] | None = None
+  distort: Callable[[Array, RoundKeys], Array] | None = None
+  auditor: Auditor | None = None
 
 
 def plain_sum() -> SumProtocol:
@@ -72,8 +135,8 @@ def plain_sum() -> SumProtocol:
   last bits.
   """
 
-  def lift(values, is_count, count, key):
-    del key  # Nothing is drawn.
+  def lift(values, is_count, count, key, dealing, first_column):
+    del key, dealing, first_column  # Nothing is drawn.
     return jnp.where(is_count, count.astype(jnp.float32), values)[None]
 
   def add(sums, contributions, alive, opening):
@@ -98,9 +161,9 @@ def ideal_sum(codec: Codec) -> SumProtocol:
   opened sums equal those of `shamir` bit for bit.
   """
 
-  def lift(values, is_count, count, key):
-    rounding_key, _ = jax.random.split(key)
-    return _encode(codec, values, is_count, count, rounding_key)[None]
+  def lift(values, is_count, count, key, dealing, first_column):
+    del dealing, first_column
+    return _encode(codec, values, is_count, count, key)[None]
 
   def add(sums, contributions, alive, opening):
     words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
@@ -118,7 +181,13 @@ def ideal_sum(codec: Codec) -> SumProtocol:
 
 
 def shamir_sum(
-  codec: Codec, scheme: Shamir, present: Sequence[int], reveal: str = 'sum'
+  codec: Codec,
+  scheme: Shamir,
+  present: Sequence[int],
+  reveal: str = 'sum',
+  auditor: Auditor | None = None,
+  faults: Faults = Faults(),  # noqa: B008 (immutable)
+  cipher: str = 'auto',
 ) -> SumProtocol:
   """Returns the scheme `shamir`: servers add shares, the central one opens.
 
@@ -129,10 +198,13 @@ def shamir_sum(
     reveal: `'sum'`: each server adds the shares it holds and the central
       server opens only the sum. `'updates'`: the central server opens every
       client's words and adds them itself, as the published text has it.
+    auditor: what finds wrong sums and shares, with `reveal='sum'`.
+    faults: who does not follow the protocol.
+    cipher: see `chacha.keystream`.
 
   Raises:
-    ValueError: if fewer than k servers are present, the fields differ or
-      `reveal` is unknown.
+    ValueError: if fewer than k servers are present, the fields differ,
+      `reveal` is unknown or what is opened cannot be audited.
   """
   if reveal not in REVEALS:
     raise ValueError(f'reveal={reveal!r} is not one of {REVEALS}')
@@ -143,29 +215,80 @@ def shamir_sum(
     )
   ideal = ideal_sum(codec)
   opens_updates = reveal == 'updates'
+  if opens_updates and (auditor or faults.lying_servers):
+    raise ValueError(
+      "reveal='updates' opens every client's words by themselves, and neither "
+      "audits sums nor has any to lie about: use reveal='sum'"
+    )
+  num_secrets = scheme.secrets_per_polynomial
 
-  def lift(values, is_count, count, key):
-    rounding_key, sharing_key = jax.random.split(key)
-    words = _encode(codec, values, is_count, count, rounding_key)
-    return scheme.share(words, sharing_key)
+  def make_keys(root, round_number, client_ids):
+    key = randomness.round_key(root, round_number)
+    num_blinds = scheme.threshold if auditor and auditor.checks_clients else 0
 
-  def add(sums, shares_CxNxM, alive, opening):
+    def client_keys(purpose, num_keys):
+      # Rows of padding, -1, are nobody's: their keys are never used.
+      owners = [int(client) % 2**32 for client in client_ids]
+      rows = [randomness.keys(key, purpose, num_keys, c) for c in owners]
+      return np.array(rows, np.uint32).reshape(len(rows), num_keys, 8)
+
+    return RoundKeys(
+      dealings=Dealing(
+        seeds_Tx8=client_keys(Purpose.SHARE, scheme.num_random),
+        blinds_Kx8=client_keys(Purpose.BLIND, num_blinds),
+        is_consistent=~np.isin(client_ids, faults.inconsistent_clients),
+      ),
+      coins_Qx8=randomness.keys(
+        key, Purpose.CHECK, auditor.num_checks if auditor else 0
+      ),
+      lies=randomness.keys(key, Purpose.LIE, len(faults.lying_servers)),
+    )
+
+  def lift(values, is_count, count, key, dealing, first_column):
+    words = _encode(codec, values, is_count, count, key)
+    secrets_LxW = words.reshape(-1, num_secrets).T
+    random_TxW = randomness.uniform(
+      dealing.seeds_Tx8,
+      first_column,
+      secrets_LxW.shape[1],
+      scheme.field,
+      cipher,
+    )
+    shares_NxW = scheme.share_with(secrets_LxW, random_TxW)
+    if faults.inconsistent_clients:
+      error = jnp.where(dealing.is_consistent, jnp.uint32(0), jnp.uint32(1))
+      wrong_W = scheme.field.add(shares_NxW[-1], error)
+      shares_NxW = shares_NxW.at[-1].set(wrong_W)
+    return shares_NxW
+
+  def add(sums, shares_CxNxW, alive, opening):
     if opens_updates:
-      open_one = jax.vmap(scheme.open_shares, (0, None))
-      words_CxM = open_one(shares_CxNxM, opening)
-      return ideal.add(sums, words_CxM[:, None], alive, opening)
-    return ideal.add(sums, shares_CxNxM, alive, opening)
+      open_each = jax.vmap(scheme.open_shares, (0, None))
+      return ideal.add(sums, open_each(shares_CxNxW, opening), alive, opening)
+    return ideal.add(sums, shares_CxNxW, alive, opening)
 
   def open_sums(sums, opening):
-    return sums[0] if opens_updates else scheme.open_shares(sums, opening)
+    secrets_LxW = sums if opens_updates else scheme.open_shares(sums, opening)
+    return secrets_LxW.T.reshape(-1)
 
-  num_rows = 1 if opens_updates else scheme.num_servers
+  def distort(sums_NxW, keys):
+    rows = np.array(faults.lying_servers) - 1
+    lies = randomness.uniform(
+      keys.lies, 0, sums_NxW.shape[1], scheme.field, cipher
+    )
+    return sums_NxW.at[rows].set(scheme.field.add(sums_NxW[rows], lies))
+
+  num_rows = num_secrets if opens_updates else scheme.num_servers
   return ideal._replace(
     zeros=lambda size: jnp.zeros((num_rows, size), jnp.uint32),
     lift=lift,
     add=add,
     open=open_sums,
+    values_per_column=num_secrets,
     opening=scheme.opening(present),
+    make_keys=make_keys,
+    distort=distort if faults.lying_servers else None,
+    auditor=auditor,
   )
 
 

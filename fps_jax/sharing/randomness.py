@@ -1,42 +1,195 @@
-"""Exactly uniform field elements from a JAX key.
+"""Secret and public randomness of the protocol, from ChaCha20.
 
-The key and the generator are JAX's threefry: reproducible, portable, and good
-enough to simulate with. It has a 64-bit key and is not a cryptographic
-generator, so these shares must not protect real data.
+Every 256-bit key is one block of the cipher under its parent, a pseudorandom
+function of (number, number, number, purpose):
+
+  root key -> round key -> key of (client, server) -> that server's share
+                        -> public coins of the round's checks
+
+so no key is used twice and none is longer-lived than its purpose. The root key
+comes from the run's seed, which reproduces every share, or from the operating
+system; either way the opened sums are the same, since shares cancel.
+
+Choices of the simulation itself (`fps_jax.rng`) use other generators.
 """
+
+import enum
+import hashlib
+import os
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from fps_jax.sharing import chacha
 from fps_jax.sharing.field import PrimeField
-from fps_jax.types import Array, Key
+from fps_jax.types import Array
+
+ENTROPIES = ('seed', 'os')
 
 
-def uniform(key: Key, shape: tuple[int, ...], field: PrimeField) -> Array:
-  """Returns independent, exactly uniform elements of the field.
+@enum.unique
+class Purpose(enum.IntEnum):
+  """What a key is for: the same numbers never give one key to two uses."""
 
-  Draws ceil(log2 p) bits and draws again wherever they are not below p, so
-  that, unlike `bits % p`, no element is likelier than another.
+  ROUND = 1
+  SHARE = 2
+  BLIND = 3
+  CHECK = 4
+  LIE = 5
+
+
+def root_key(seed: int) -> np.ndarray:
+  """Returns the root key of a reproducible run, uint32 [8].
 
   Args:
-    key: the key is consumed.
-    shape: the shape of the result.
-    field: the field.
+    seed: the run's seed, in [0, 2^64).
+  """
+  digest = hashlib.sha256(b'fps_jax sharing' + seed.to_bytes(8, 'little'))
+  return np.frombuffer(digest.digest(), '<u4').astype(np.uint32)
+
+
+def fresh_root_key() -> np.ndarray:
+  """Returns a root key drawn from the operating system, uint32 [8]."""
+  return np.frombuffer(os.urandom(32), '<u4').astype(np.uint32)
+
+
+def make_root_key(entropy: str, seed: int) -> np.ndarray:
+  """Returns the root key of a run, uint32 [8].
+
+  Args:
+    entropy: `'seed'`, reproducible, or `'os'`, from the operating system.
+    seed: the run's seed, in [0, 2^64).
+
+  Raises:
+    ValueError: if `entropy` is unknown.
+  """
+  if entropy not in ENTROPIES:
+    raise ValueError(f'entropy={entropy!r} is not one of {ENTROPIES}')
+  return root_key(seed) if entropy == 'seed' else fresh_root_key()
+
+
+def derive(
+  key_8: np.ndarray,
+  purpose: Purpose,
+  number: int = 0,
+  first: int = 0,
+  second: int = 0,
+) -> np.ndarray:
+  """Returns a key's child: the first half of one ChaCha20 block.
+
+  Args:
+    key_8: uint32 [8].
+    purpose: what the child is for.
+    number: the block's counter, in [0, 2^32), as the other numbers.
+    first: the first word of the block's nonce.
+    second: the second one; `purpose` is the third.
 
   Returns:
-    uint32 elements of shape `shape`.
+    uint32 [8]. Distinct (purpose, number, first, second) give independent keys.
   """
-  low_bits = jnp.uint32(2**field.bits - 1)
+  state = np.array([*key_8, number, first, second, purpose], np.uint32)
+  return chacha.call_openssl(state, chacha.BLOCK_WORDS)[: chacha.KEY_WORDS]
 
-  def is_outside(carry):
+
+def round_key(root_8: np.ndarray, round_number: int) -> np.ndarray:
+  """Returns the key of a round, uint32 [8]."""
+  return derive(root_8, Purpose.ROUND, round_number)
+
+
+def keys(
+  round_key_8: np.ndarray, purpose: Purpose, num_keys: int, owner: int = 0
+) -> np.ndarray:
+  """Returns keys of one owner for one purpose in a round.
+
+  Args:
+    round_key_8: uint32 [8].
+    purpose: what they are for.
+    num_keys: how many; key i is for server i + 1, where they are for servers.
+    owner: the client's number, or that of the server.
+
+  Returns:
+    uint32 [num_keys, 8].
+  """
+  children = [
+    derive(round_key_8, purpose, 0, owner, i + 1) for i in range(num_keys)
+  ]
+  return np.array(children, np.uint32).reshape(num_keys, chacha.KEY_WORDS)
+
+
+def uniform(
+  keys_Tx8: Array,
+  first_word: Array | int,
+  num_words: int,
+  field: PrimeField,
+  cipher: str = 'auto',
+) -> Array:
+  """Returns exactly uniform field elements, a row a key.
+
+  Element j of a row takes the low ceil(log2 p) bits of word j of the keystream
+  with nonce (0, 0, 0); while they are not below p, those of word j with nonce
+  (1, 0, 0), (2, 0, 0) and so on. Unlike `word % p`, no element is likelier than
+  another, and element j does not depend on how many are drawn.
+
+  Args:
+    keys_Tx8: uint32 [T, 8], each used for one vector alone.
+    first_word: position of the first element, a multiple of 16; may be traced.
+    num_words: elements a row.
+    field: the field.
+    cipher: see `chacha.keystream`.
+
+  Returns:
+    uint32 [T, num_words].
+  """
+  low_bits = np.uint32(2**field.bits - 1)
+  first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
+  num_blocks = -(-num_words // chacha.BLOCK_WORDS)
+
+  def draw(attempt: Array) -> Array:
+    nonce = jnp.zeros(chacha.NONCE_WORDS, jnp.uint32).at[0].set(attempt)
+    nonces = jnp.broadcast_to(nonce, (len(keys_Tx8), chacha.NONCE_WORDS))
+    words = chacha.keystream(keys_Tx8, nonces, first_block, num_blocks, cipher)
+    return words[:, :num_words] & low_bits
+
+  def is_outside(carry: tuple[Array, Array]) -> Array:
     return jnp.any(carry[0] >= field.modulus)
 
-  def redraw(carry):
-    words, key = carry
-    key, draw_key = jax.random.split(key)
-    drawn = jax.random.bits(draw_key, shape, jnp.uint32) & low_bits
-    return jnp.where(words < field.modulus, words, drawn), key
+  def redraw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    words, attempt = carry
+    words = jnp.where(words < field.modulus, words, draw(attempt))
+    return words, attempt + jnp.uint32(1)
 
+  if not len(keys_Tx8):
+    return jnp.zeros((0, num_words), jnp.uint32)
   # p itself lies outside the field, so the first pass draws every word.
-  nothing = jnp.full(shape, field.modulus, jnp.uint32)
-  return jax.lax.while_loop(is_outside, redraw, (nothing, key))[0]
+  nothing = jnp.full((len(keys_Tx8), num_words), field.modulus, jnp.uint32)
+  return jax.lax.while_loop(is_outside, redraw, (nothing, jnp.uint32(0)))[0]
+
+
+def uniform_on_host(
+  keys_Tx8: Array | np.ndarray,
+  first_word: int,
+  num_words: int,
+  field: PrimeField,
+) -> np.ndarray:
+  """Returns the elements of `uniform`, computed by OpenSSL outside of XLA.
+
+  Same arguments and result, but for NumPy; `first_word` is a Python int.
+  """
+  keys_Tx8 = np.asarray(keys_Tx8)
+  num_blocks = -(-num_words // chacha.BLOCK_WORDS)
+  state = np.zeros((len(keys_Tx8), 12), np.uint32)
+  state[:, :8] = keys_Tx8
+  state[:, 8] = first_word // chacha.BLOCK_WORDS
+
+  def draw(attempt: int) -> np.ndarray:
+    state[:, 9] = attempt
+    words = chacha.call_openssl(state, chacha.BLOCK_WORDS * num_blocks)
+    words &= np.uint32(2**field.bits - 1)
+    return words[:, :num_words]
+
+  words, attempt = draw(0), 0
+  while words.size and words.max() >= field.modulus:
+    attempt += 1
+    words = np.where(words < field.modulus, words, draw(attempt))
+  return words

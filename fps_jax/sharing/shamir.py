@@ -1,24 +1,32 @@
 """Shamir secret sharing of vectors, as constant Lagrange matrices.
 
-A secret word s is the value at 0 of a polynomial of degree k - 1 over the
-field; server i (i = 1 .. N) holds the value at i. Any k values fix the
-polynomial, k - 1 of them say nothing about s.
+A column of l secrets is the values of one polynomial of degree k - 1 at l
+secret points; server i (i = 1 .. N) holds its value at i. Any k values fix the
+polynomial; any t = k - l of them say nothing about the secrets. With l = 1 this
+is Shamir's scheme, with l > 1 packed sharing, which sends l times fewer words;
+between t + 1 and k - 1 servers together then learn something.
 
-The polynomial is fixed here by s and by k - 1 uniformly random *values*, the
-shares of servers 1 .. k - 1, rather than by random coefficients: for every s
-the one is a bijection of the other, so this is the same scheme, and sharing
-becomes one constant matrix: Lagrange((0, 1 .. k-1) -> (1 .. N)).
+The polynomial is fixed here by its secrets and by t uniformly random *values*,
+the shares of servers 1 .. t, rather than by random coefficients: for every
+choice of secrets the one is a bijection of the other, so this is the same
+scheme. Sharing becomes one constant matrix, Lagrange(secret points and servers
+1 .. t -> servers t + 1 .. N), and the first t shares may travel as the 32-byte
+seeds that they are expanded from.
 
-Reference: A. Shamir, How to share a secret, CACM 22(11), 1979.
+References: A. Shamir, How to share a secret, CACM 22(11), 1979; M. Franklin and
+M. Yung, Communication complexity of secure computation, STOC 1992 (packing).
 
 Example:
-  >>> import jax, jax.numpy as jnp
+  >>> import jax.numpy as jnp
+  >>> from fps_jax.sharing import randomness
   >>> scheme = Shamir(PrimeField(2**31 - 1), num_servers=5, threshold=3)
-  >>> shares = scheme.share(jnp.uint32([7, 42]), jax.random.key(0))
+  >>> round_key = randomness.round_key(randomness.root_key(seed=0), 0)
+  >>> seeds = randomness.keys(round_key, randomness.Purpose.SHARE, 2, owner=9)
+  >>> shares = scheme.share(jnp.uint32([[7, 42]]), seeds)
   >>> shares.shape
   (5, 2)
   >>> scheme.reconstruct(shares, present=(5, 2, 4)).tolist()
-  [7, 42]
+  [[7, 42]]
 """
 
 import dataclasses
@@ -31,37 +39,39 @@ import numpy as np
 
 from fps_jax.sharing import randomness
 from fps_jax.sharing.field import PrimeField
-from fps_jax.types import Array, Key
-
-_SECRET_POINT = 0
+from fps_jax.types import Array
 
 
 class Opening(NamedTuple):
-  """Which k servers' shares reconstruct, and how.
+  """Which k servers' shares reconstruct, and how: data, never a recompilation.
 
   Attributes:
     rows_K: int32 [K], rows of the shares: server numbers minus one.
-    matrix_1xK: uint32 [1, K], Lagrange(those servers -> the secret).
+    matrix_LxK: uint32 [L, K], Lagrange(those servers -> the secret points).
   """
 
   rows_K: Array | np.ndarray
-  matrix_1xK: Array | np.ndarray
+  matrix_LxK: Array | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Shamir:
-  """k-of-N Shamir sharing. Servers are numbered 1 .. N, as their points are.
+  """k-of-N sharing of l secrets a polynomial. Servers are numbered 1 .. N.
 
   Guarantees:
-    - correct: any k shares reconstruct the secret;
-    - private: any k - 1 shares have the same distribution for every secret,
+    - correct: any k shares reconstruct the secrets;
+    - private: any k - l shares have the same distribution for all secrets,
       given uniform randomness;
-    - linear: sums of shares are shares of the sum.
+    - linear: sums of shares are shares of the sums.
 
   Attributes:
     field: the prime field.
-    num_servers: N >= 1; N < p, since each server needs a point of its own.
-    threshold: k, with 1 <= k <= N. With k = 1 every server holds the secret.
+    num_servers: N >= 1; N + l <= p, since each needs a point of its own.
+    threshold: k, with l <= k <= N. With k = l every server, or every l servers
+      together, hold the secrets: there is no privacy.
+    secrets_per_polynomial: l >= 1.
+    seeded: whether the first k - l shares travel as seeds of 32 bytes. The
+      shares are the same; privacy then rests on the cipher.
 
   Raises:
     ValueError: if the numbers do not satisfy these bounds.
@@ -70,55 +80,101 @@ class Shamir:
   field: PrimeField
   num_servers: int
   threshold: int
+  secrets_per_polynomial: int = 1
+  seeded: bool = True
 
   def __post_init__(self):
-    if self.num_servers >= self.field.modulus:
+    num_points = self.num_servers + self.secrets_per_polynomial
+    if num_points > self.field.modulus:
       raise ValueError(
-        f'num_servers={self.num_servers} must be below the field prime '
-        f'{self.field.modulus}: use a larger prime or fewer servers'
+        f'num_servers={self.num_servers} and secrets_per_polynomial='
+        f'{self.secrets_per_polynomial} need {num_points} points, more than '
+        f'the field prime {self.field.modulus}: use a larger prime or fewer '
+        'servers'
       )
     if not 1 <= self.threshold <= self.num_servers:
       raise ValueError(
         f'threshold={self.threshold} must be in [1, '
         f'num_servers={self.num_servers}]: lower the threshold or add servers'
       )
+    if not 1 <= self.secrets_per_polynomial <= self.threshold:
+      raise ValueError(
+        f'secrets_per_polynomial={self.secrets_per_polynomial} must be in [1, '
+        f'threshold={self.threshold}]: pack fewer secrets or raise the '
+        'threshold'
+      )
 
   @property
   def num_random(self) -> int:
-    """Random words a secret word needs: k - 1, the privacy threshold."""
-    return self.threshold - 1
+    """Random words a column needs: t = k - l, the privacy threshold."""
+    return self.threshold - self.secrets_per_polynomial
+
+  @property
+  def secret_points(self) -> tuple[int, ...]:
+    """Where polynomials take the secrets: 0, -1, ..., -(l - 1) mod p."""
+    p = self.field.modulus
+    return tuple(-i % p for i in range(self.secrets_per_polynomial))
+
+  @property
+  def server_points(self) -> tuple[int, ...]:
+    """Where polynomials take the shares: 1 .. N."""
+    return tuple(range(1, self.num_servers + 1))
+
+  def num_columns(self, num_values: int) -> int:
+    """Returns the words of one share of `num_values` secrets."""
+    return -(-num_values // self.secrets_per_polynomial)
 
   @functools.cached_property
   def share_matrix(self) -> np.ndarray:
-    """uint32 [N, K]: (secret, k - 1 random words) to the N shares."""
-    known = (_SECRET_POINT, *range(1, self.threshold))
-    return self.field.lagrange_matrix(known, range(1, self.num_servers + 1))
+    """uint32 [N - t, K]: (l secrets, t random words) to the last N - t shares.
 
-  def share(self, secret_M: Array, key: Key) -> Array:
-    """Splits a vector of secrets into one share a server.
+    The first t shares are the random words themselves.
+    """
+    first, rest = np.split(np.array(self.server_points), [self.num_random])
+    known = (*self.secret_points, *first.tolist())
+    return self.field.lagrange_matrix(known, rest.tolist())
+
+  def explicit_shares(self, secrets_LxM: Array, random_TxM: Array) -> Array:
+    """Returns the shares of servers t + 1 .. N: those that always travel.
 
     Args:
-      secret_M: uint32 [M] field elements.
-      key: the key is consumed.
+      secrets_LxM: uint32 [L, M] field elements.
+      random_TxM: uint32 [T, M] field elements, uniform and used once: the
+        shares of servers 1 .. t.
 
     Returns:
-      uint32 [N, M]; row i belongs to server i + 1.
+      uint32 [N - T, M].
     """
-    shape = (self.num_random, *secret_M.shape)
-    return self.share_with(secret_M, randomness.uniform(key, shape, self.field))
+    inputs = (*secrets_LxM, *random_TxM)
+    return self.field.matmul(self.share_matrix, inputs)
 
-  def share_with(self, secret_M: Array, random_TxM: Array) -> Array:
+  def share_with(self, secrets_LxM: Array, random_TxM: Array) -> Array:
     """Splits secrets with the random words given: `share` without the dice.
 
     Args:
-      secret_M: uint32 [M] field elements.
-      random_TxM: uint32 [k - 1, M] field elements, uniform and used once.
+      secrets_LxM: uint32 [L, M] field elements.
+      random_TxM: uint32 [T, M] field elements, uniform and used once.
 
     Returns:
       uint32 [N, M]; row i belongs to server i + 1.
     """
-    inputs_KxM = jnp.concatenate([secret_M[None], random_TxM])
-    return self.field.matmul(self.share_matrix, inputs_KxM)
+    explicit = self.explicit_shares(secrets_LxM, random_TxM)
+    return jnp.concatenate([random_TxM, explicit])
+
+  def share(self, secrets_LxM: Array, seeds_Tx8: Array) -> Array:
+    """Splits columns of secrets into one share a server.
+
+    Args:
+      secrets_LxM: uint32 [L, M] field elements.
+      seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t, each used for this
+        vector alone (`randomness.keys`).
+
+    Returns:
+      uint32 [N, M]; row i belongs to server i + 1.
+    """
+    num_words = secrets_LxM.shape[1]
+    random_TxM = randomness.uniform(seeds_Tx8, 0, num_words, self.field)
+    return self.share_with(secrets_LxM, random_TxM)
 
   def present_without(self, missing: Sequence[int]) -> tuple[int, ...]:
     """Returns the numbers of the servers that answer when some do not.
@@ -129,13 +185,14 @@ class Shamir:
     Raises:
       ValueError: if a number is unknown or repeats, or more than N - k miss.
     """
-    numbers = range(1, self.num_servers + 1)
-    if len(set(missing)) != len(missing) or not set(missing) <= set(numbers):
+    if len(set(missing)) != len(missing) or not set(missing) <= set(
+      self.server_points
+    ):
       raise ValueError(
         f'missing servers {tuple(missing)} must be distinct numbers from 1 to '
         f'num_servers={self.num_servers}'
       )
-    present = tuple(number for number in numbers if number not in missing)
+    present = tuple(n for n in self.server_points if n not in missing)
     self.choose_servers(present)
     return present
 
@@ -148,8 +205,9 @@ class Shamir:
     Raises:
       ValueError: if a number is unknown or repeats, or fewer than k answer.
     """
-    known = range(1, self.num_servers + 1)
-    if len(set(present)) != len(present) or not set(present) <= set(known):
+    if len(set(present)) != len(present) or not set(present) <= set(
+      self.server_points
+    ):
       raise ValueError(
         f'servers {tuple(present)} must be distinct numbers from 1 to '
         f'{self.num_servers}'
@@ -176,8 +234,35 @@ class Shamir:
     servers = self.choose_servers(present)
     return Opening(
       rows_K=np.array(servers, np.int32) - 1,
-      matrix_1xK=self.field.lagrange_matrix(servers, (_SECRET_POINT,)),
+      matrix_LxK=self.field.lagrange_matrix(servers, self.secret_points),
     )
+
+  def check_matrix(self, present: Sequence[int]) -> np.ndarray:
+    """Returns the matrix that is zero on shares of one polynomial each.
+
+    Row i says that the share of the (k + i)-th present server is what the
+    first k of them make it. Rows beyond the present servers are zero, so that
+    the shape, and with it a compiled check, serves every choice.
+
+    Args:
+      present: numbers of the servers that answer; at least k of 1 .. N.
+
+    Returns:
+      uint32 [N - K, N].
+
+    Raises:
+      ValueError: if fewer than k servers answer, or a number is unknown.
+    """
+    first = self.choose_servers(present)
+    rest = sorted(present)[self.threshold :]
+    num_rows = self.num_servers - self.threshold
+    matrix = np.zeros((num_rows, self.num_servers), np.uint32)
+    matrix[: len(rest), np.array(first) - 1] = self.field.lagrange_matrix(
+      first, rest
+    )
+    for row, server in enumerate(rest):
+      matrix[row, server - 1] = self.field.modulus - 1
+    return matrix
 
   def open_shares(self, shares_NxM: Array, opening: Opening) -> Array:
     """Recovers the secrets from the k rows that the opening names.
@@ -187,7 +272,7 @@ class Shamir:
       opening: from `opening`; may be traced.
 
     Returns:
-      uint32 [M] secrets.
+      uint32 [L, M] secrets.
 
     Raises:
       ValueError: if there is not one row a server.
@@ -198,7 +283,7 @@ class Shamir:
         f'{self.num_servers}: give every server a row, zeros where it is absent'
       )
     chosen_KxM = shares_NxM[opening.rows_K]
-    return self.field.matmul(opening.matrix_1xK, chosen_KxM)[0]
+    return self.field.matmul(opening.matrix_LxK, chosen_KxM)
 
   def reconstruct(self, shares_NxM: Array, present: Sequence[int]) -> Array:
     """Recovers the secrets from k of the servers that are present.
@@ -208,7 +293,7 @@ class Shamir:
       present: numbers of the servers that answer; at least k of 1 .. N.
 
     Returns:
-      uint32 [M] secrets.
+      uint32 [L, M] secrets.
 
     Raises:
       ValueError: if fewer than k servers answer, or a number is unknown.

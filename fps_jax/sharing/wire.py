@@ -1,212 +1,56 @@
 """The bytes of every message: what is counted is what is encoded here.
 
-Every message is a header of `HEADER_BYTES` and a payload, little-endian:
+Every message is a `Header` and a payload, little-endian:
 
-| message        | from, to        | payload                                  |
-|----------------|-----------------|------------------------------------------|
-| `UPDATE`       | client, central | float32 values, then the count as uint32 |
-| `SHARE`        | client, server  | words of ceil(log2 p) bits, count last   |
-| `SUM`          | server, central | the same                                 |
-| `MODEL`        | central, client | float32 values                           |
-| `SPARSE_MODEL` | central, client | a bit a parameter, set where it is kept, |
-|                |                 | then the kept float32 values             |
+| message        | from, to        | payload                                   |
+|----------------|-----------------|-------------------------------------------|
+| `UPDATE`       | client, central | float32 values, the sample count (uint32) |
+| `MODEL`        | central, client | float32 values                            |
+| `SPARSE_MODEL` | central, client | a bit a parameter, set where it is kept,  |
+|                |                 | then the kept float32 values              |
+| `SEED`         | client, server  | the 32-byte key that its share expands    |
+|                |                 | from: servers 1 .. t of a seeded scheme   |
+| `SHARE`        | client, server  | words: the share of the values and of the |
+|                |                 | sample count, which follows them          |
+| `SUM`          | server, central | number of clients (uint32), 16 bytes that |
+|                |                 | tell which, words as in `SHARE`           |
+| `CHECK`        | server, central | checks a client (uint32), that many words |
+|                |                 | for each client, in ascending order       |
+
+A word takes ceil(log2 p) bits, and one word of a share stands for l secrets:
+ceil((values + 1) / l) words. A server that passes a share on to the central one
+sends the client's `SHARE` as it is: sender and receiver still say whose it is.
 
 Which positions an update's values belong to is never sent: every client prunes
 the same public model, so the mask is known.
+
+A message decodes to the value that encodes to it, or is refused: no value has
+two encodings.
 """
 
-import dataclasses
-import enum
-import struct
+import hashlib
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
+from fps_jax.sharing.bits import (
+  check_padding,
+  pack_words,
+  packed_bytes,
+  unpack_words,
+)
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, check_length
+from fps_jax.sharing.shamir import Shamir
 
-_MAGIC = b'FPS1'
+SEED_WORDS = 8
+DIGEST_BYTES = 16
+
 _MAX_UINT32 = 2**32 - 1
-_HEADER = struct.Struct('<4sBxHHxxIIIII')
-HEADER_BYTES = _HEADER.size
 _FLOAT_BYTES = 4
 _COUNT_BYTES = 4
-
-
-_HEADER_LIMITS = {'num_servers': 2**16 - 1, 'threshold': 2**16 - 1}
-
-
-class Kind(enum.IntEnum):
-  """What a message carries."""
-
-  UPDATE = 1
-  SHARE = 2
-  SUM = 3
-  MODEL = 4
-  SPARSE_MODEL = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-  """Who says what to whom, when.
-
-  Attributes:
-    kind: what the payload is.
-    round: the round, from 0.
-    sender: number of the client or server; 0 for the central server.
-    receiver: the same of the receiver.
-    num_values: values or words in the payload, the sample count left out.
-    num_servers: N; 0 where nothing is shared.
-    threshold: k; 0 where nothing is shared.
-    prime: the field's; 0 where nothing is shared.
-  """
-
-  kind: Kind
-  round: int
-  sender: int
-  receiver: int
-  num_values: int
-  num_servers: int = 0
-  threshold: int = 0
-  prime: int = 0
-
-  def encode(self) -> bytes:
-    """Returns the `HEADER_BYTES` bytes of the header.
-
-    Raises:
-      ValueError: if a number does not fit its field.
-    """
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      largest = _HEADER_LIMITS.get(field.name, _MAX_UINT32)
-      if not 0 <= value <= largest:
-        raise ValueError(
-          f'header field {field.name}={value} must be in [0, {largest}]'
-        )
-    return _HEADER.pack(
-      _MAGIC,
-      self.kind,
-      self.num_servers,
-      self.threshold,
-      self.prime,
-      self.round,
-      self.sender,
-      self.receiver,
-      self.num_values,
-    )
-
-  @classmethod
-  def decode(cls, message: bytes) -> 'Header':
-    """Reads the header of a message.
-
-    Raises:
-      ValueError: if the message is too short, or of another format or kind.
-    """
-    if len(message) < HEADER_BYTES:
-      raise ValueError(
-        f'a message of {len(message)} bytes is shorter than a header '
-        f'({HEADER_BYTES} bytes): it was cut off'
-      )
-    magic, kind, num_servers, threshold, *rest = _HEADER.unpack_from(message)
-    if magic != _MAGIC:
-      raise ValueError(
-        f'a message starts with {magic!r}, not {_MAGIC!r}: it is not of this '
-        'format or version'
-      )
-    if kind not in list(Kind):
-      raise ValueError(f'message kind {kind} is not one of {list(Kind)}')
-    prime, round_number, sender, receiver, num_values = rest
-    return cls(
-      kind=Kind(kind),
-      round=round_number,
-      sender=sender,
-      receiver=receiver,
-      num_values=num_values,
-      num_servers=num_servers,
-      threshold=threshold,
-      prime=prime,
-    )
-
-
-def packed_bytes(num_words: int, bits: int) -> int:
-  """Returns the length of `num_words` words of `bits` bits, packed."""
-  return -(-num_words * bits // 8)
-
-
-def pack_words(words_M: np.ndarray, bits: int) -> bytes:
-  """Packs words into `bits` bits each, lowest bit first, without gaps.
-
-  Args:
-    words_M: uint32 [M], each below 2^bits.
-    bits: in [1, 32].
-  """
-  positions = np.arange(bits, dtype=np.uint32)
-  bits_MxB = (words_M[:, None] >> positions & np.uint32(1)).astype(np.uint8)
-  return np.packbits(bits_MxB.ravel(), bitorder='little').tobytes()
-
-
-def unpack_words(payload: bytes, num_words: int, bits: int) -> np.ndarray:
-  """Returns the uint32 [num_words] words that `pack_words` packed."""
-  flat = np.unpackbits(
-    np.frombuffer(payload, np.uint8), count=num_words * bits, bitorder='little'
-  )
-  positions = np.arange(bits, dtype=np.uint32)
-  bits_MxB = flat.reshape(num_words, bits).astype(np.uint32)
-  return np.bitwise_or.reduce(bits_MxB << positions, axis=1)
-
-
-def words_message_bytes(num_values: int, field: PrimeField) -> int:
-  """Returns the length of a `SHARE` or `SUM` message of `num_values` words."""
-  return HEADER_BYTES + packed_bytes(num_values + 1, field.bits)
-
-
-def encode_words(
-  header: Header, words_M: np.ndarray, count_word: int, field: PrimeField
-) -> bytes:
-  """Encodes a `SHARE` or a `SUM`.
-
-  Args:
-    header: with the kind, the parties and `num_values` = M.
-    words_M: uint32 [M] field elements, one server's share or sum.
-    count_word: the same server's word of the sample count.
-    field: the field.
-
-  Raises:
-    ValueError: if a word is not in [0, p) or the header does not fit.
-  """
-  _check_kind(header, Kind.SHARE, Kind.SUM)
-  words = np.append(np.asarray(words_M, np.int64), count_word)
-  if header.num_values != len(words_M) or header.prime != field.modulus:
-    raise ValueError(
-      f'the header announces {header.num_values} words modulo {header.prime}, '
-      f'the payload has {len(words_M)} modulo {field.modulus}'
-    )
-  _check_words(words, field)
-  return header.encode() + pack_words(words.astype(np.uint32), field.bits)
-
-
-def decode_words(
-  message: bytes, field: PrimeField
-) -> tuple[Header, np.ndarray, int]:
-  """Decodes a `SHARE` or a `SUM`.
-
-  Returns:
-    The header, uint32 [M] words and the word of the sample count.
-
-  Raises:
-    ValueError: if the kind, the field or the length is wrong, or a word is
-      not in [0, p).
-  """
-  header = Header.decode(message)
-  _check_kind(header, Kind.SHARE, Kind.SUM)
-  if header.prime != field.modulus:
-    raise ValueError(
-      f'the message is modulo {header.prime}, expected {field.modulus}'
-    )
-  _check_length(message, words_message_bytes(header.num_values, field))
-  words = unpack_words(
-    message[HEADER_BYTES:], header.num_values + 1, field.bits
-  )
-  _check_words(words, field)
-  return header, words[:-1], int(words[-1])
+_SEED_BYTES = 4 * SEED_WORDS
 
 
 def update_message_bytes(num_values: int) -> int:
@@ -220,19 +64,14 @@ def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
   Raises:
     ValueError: if the header does not fit or the count is not in [0, 2^32).
   """
-  _check_kind(header, Kind.UPDATE)
+  header.check(None, Kind.UPDATE)
   if header.num_values != len(values_M):
     raise ValueError(
       f'the header announces {header.num_values} values, the payload has '
       f'{len(values_M)}'
     )
-  if not 0 <= count <= _MAX_UINT32:
-    raise ValueError(f'count={count} must be in [0, {_MAX_UINT32}]')
-  return (
-    header.encode()
-    + values_M.astype('<f4').tobytes()
-    + count.to_bytes(_COUNT_BYTES, 'little')
-  )
+  payload = np.asarray(values_M, '<f4').tobytes()
+  return header.encode() + payload + _encode_count('count', count)
 
 
 def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
@@ -245,8 +84,8 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
     ValueError: if the kind or the length is wrong.
   """
   header = Header.decode(message)
-  _check_kind(header, Kind.UPDATE)
-  _check_length(message, update_message_bytes(header.num_values))
+  header.check(None, Kind.UPDATE)
+  check_length(message, update_message_bytes(header.num_values))
   values = np.frombuffer(message, '<f4', header.num_values, HEADER_BYTES)
   return header, values, int.from_bytes(message[-_COUNT_BYTES:], 'little')
 
@@ -295,26 +134,290 @@ def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
     The header, float32 [D] parameters and bool [D] mask.
 
   Raises:
-    ValueError: if the kind or the length is wrong.
+    ValueError: if the kind, the sender or the length is wrong, or a
+      `SPARSE_MODEL` is not sparse or sets bits after its mask.
   """
   header = Header.decode(message)
   num_params, start = header.num_values, HEADER_BYTES
-  _check_kind(header, Kind.MODEL, Kind.SPARSE_MODEL)
+  header.check(None, Kind.MODEL, Kind.SPARSE_MODEL)
+  if header.sender != 0:
+    raise ValueError(
+      f'a model comes from sender {header.sender}, expected 0, the central '
+      'server'
+    )
   if header.kind is Kind.MODEL:
     # Before anything is allocated for what a header only claims.
-    _check_length(message, start + _FLOAT_BYTES * num_params)
+    check_length(message, model_message_bytes(num_params, num_params))
     mask = np.ones(num_params, bool)
   else:
     start += packed_bytes(num_params, 1)
     if len(message) < start:
-      _check_length(message, start)
-    bitmap = np.frombuffer(message[HEADER_BYTES:start], np.uint8)
-    flags = np.unpackbits(bitmap, count=num_params, bitorder='little')
+      check_length(message, start)
+    bitmap = message[HEADER_BYTES:start]
+    check_padding(bitmap, num_params)
+    flags = np.unpackbits(
+      np.frombuffer(bitmap, np.uint8), count=num_params, bitorder='little'
+    )
     mask = flags.astype(bool)
-    _check_length(message, start + _FLOAT_BYTES * int(mask.sum()))
+    if mask.all():
+      raise ValueError(
+        f'a SPARSE_MODEL keeps all of its {num_params} parameters: it must be '
+        'sent as MODEL'
+      )
+    check_length(message, start + _FLOAT_BYTES * int(mask.sum()))
   params = np.zeros(num_params, np.float32)
   params[mask] = np.frombuffer(message, '<f4', offset=start)
   return header, params, mask
+
+
+def seed_message_bytes() -> int:
+  """Returns the length of a `SEED` message."""
+  return HEADER_BYTES + _SEED_BYTES
+
+
+def encode_seed(header: Header, key_8: np.ndarray, scheme: Shamir) -> bytes:
+  """Encodes the seed of one server's share.
+
+  Args:
+    header: with the parties, the scheme and the `num_values` of the share.
+    key_8: uint32 [8], what the server expands.
+    scheme: a seeded scheme.
+
+  Raises:
+    ValueError: if the header does not fit, or this server takes no seed.
+  """
+  _check_takes_seed(header, scheme)
+  if np.shape(key_8) != (SEED_WORDS,):
+    raise ValueError(
+      f'a seed has shape {np.shape(key_8)}, expected ({SEED_WORDS},) uint32'
+    )
+  return header.encode() + np.asarray(key_8, '<u4').tobytes()
+
+
+def decode_seed(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
+  """Decodes a `SEED`.
+
+  Returns:
+    The header and the uint32 [8] seed.
+
+  Raises:
+    ValueError: if the kind, the scheme or the length is wrong, or the receiver
+      is not a server that takes a seed.
+  """
+  header = Header.decode(message)
+  _check_takes_seed(header, scheme)
+  check_length(message, seed_message_bytes())
+  key = np.frombuffer(message, '<u4', SEED_WORDS, HEADER_BYTES)
+  return header, key.astype(np.uint32)
+
+
+def share_message_bytes(num_values: int, scheme: Shamir) -> int:
+  """Returns the length of a `SHARE` message of `num_values` values."""
+  num_words = scheme.num_columns(num_values + 1)
+  return HEADER_BYTES + packed_bytes(num_words, scheme.field.bits)
+
+
+def encode_share(header: Header, words_W: np.ndarray, scheme: Shamir) -> bytes:
+  """Encodes one server's share of a client's values and sample count.
+
+  Args:
+    header: with the parties, the scheme and `num_values`, which leaves the
+      count out.
+    words_W: uint32 [W] field elements, W = num_columns(num_values + 1).
+    scheme: the sharing scheme.
+
+  Raises:
+    ValueError: if a word is not in [0, p) or the header does not fit.
+  """
+  header.check(scheme, Kind.SHARE)
+  return header.encode() + _encode_columns(header, words_W, scheme)
+
+
+def decode_share(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
+  """Decodes a `SHARE`.
+
+  Returns:
+    The header and uint32 [W] words.
+
+  Raises:
+    ValueError: if the kind, the scheme or the length is wrong, or a word is
+      not in [0, p).
+  """
+  header = Header.decode(message)
+  header.check(scheme, Kind.SHARE)
+  check_length(message, share_message_bytes(header.num_values, scheme))
+  num_words = scheme.num_columns(header.num_values + 1)
+  return header, _decode_words(message[HEADER_BYTES:], num_words, scheme.field)
+
+
+def client_set_digest(clients: Iterable[int]) -> bytes:
+  """Returns 16 bytes that tell which clients were summed.
+
+  They are the first of SHA-256 over the ascending numbers as uint32.
+
+  Args:
+    clients: numbers of the clients, in any order.
+
+  Raises:
+    ValueError: if a number repeats or is not in [0, 2^32).
+  """
+  ordered = sorted(clients)
+  for client, following in itertools.pairwise(ordered):
+    if client == following:
+      raise ValueError(f'client {client} repeats: a set names each client once')
+  encoded = b''.join(_encode_count('client', client) for client in ordered)
+  return hashlib.sha256(encoded).digest()[:DIGEST_BYTES]
+
+
+def sum_message_bytes(num_values: int, scheme: Shamir) -> int:
+  """Returns the length of a `SUM` message of `num_values` values."""
+  return share_message_bytes(num_values, scheme) + _COUNT_BYTES + DIGEST_BYTES
+
+
+def encode_sum(
+  header: Header,
+  num_clients: int,
+  digest: bytes,
+  words_W: np.ndarray,
+  scheme: Shamir,
+) -> bytes:
+  """Encodes one server's sum of shares.
+
+  Args:
+    header: as that of a `SHARE`, from a server to the central one.
+    num_clients: how many clients' shares were added.
+    digest: `client_set_digest` of those clients.
+    words_W: uint32 [W] field elements, W = num_columns(num_values + 1).
+    scheme: the sharing scheme.
+
+  Raises:
+    ValueError: if a word is not in [0, p), the header does not fit, the digest
+      has another length or the number of clients is not in [0, 2^32).
+  """
+  header.check(scheme, Kind.SUM)
+  if len(digest) != DIGEST_BYTES:
+    raise ValueError(
+      f'a digest of {len(digest)} bytes, expected {DIGEST_BYTES}: use '
+      'client_set_digest'
+    )
+  count = _encode_count('num_clients', num_clients)
+  columns = _encode_columns(header, words_W, scheme)
+  return header.encode() + count + digest + columns
+
+
+def decode_sum(
+  message: bytes, scheme: Shamir
+) -> tuple[Header, int, bytes, np.ndarray]:
+  """Decodes a `SUM`.
+
+  Returns:
+    The header, the number of clients, their digest and uint32 [W] words.
+
+  Raises:
+    ValueError: if the kind, the scheme or the length is wrong, or a word is
+      not in [0, p).
+  """
+  header = Header.decode(message)
+  header.check(scheme, Kind.SUM)
+  check_length(message, sum_message_bytes(header.num_values, scheme))
+  count_end = HEADER_BYTES + _COUNT_BYTES
+  digest_end = count_end + DIGEST_BYTES
+  num_clients = int.from_bytes(message[HEADER_BYTES:count_end], 'little')
+  num_words = scheme.num_columns(header.num_values + 1)
+  words = _decode_words(message[digest_end:], num_words, scheme.field)
+  return header, num_clients, bytes(message[count_end:digest_end]), words
+
+
+def check_message_bytes(
+  num_clients: int, num_checks: int, scheme: Shamir
+) -> int:
+  """Returns the length of a `CHECK` message."""
+  num_words = num_clients * num_checks
+  return (
+    HEADER_BYTES + _COUNT_BYTES + packed_bytes(num_words, scheme.field.bits)
+  )
+
+
+def encode_check(
+  header: Header, checks_CxR: np.ndarray, scheme: Shamir
+) -> bytes:
+  """Encodes one server's random combinations of every client's share.
+
+  Args:
+    header: with the parties, the scheme and `num_values` = C clients.
+    checks_CxR: uint32 [C, R] field elements, R for each client, clients in
+      ascending order.
+    scheme: the sharing scheme.
+
+  Raises:
+    ValueError: if a word is not in [0, p) or the header does not fit.
+  """
+  header.check(scheme, Kind.CHECK)
+  num_clients, num_checks = checks_CxR.shape
+  if header.num_values != num_clients:
+    raise ValueError(
+      f'the header announces {header.num_values} clients, the payload has '
+      f'{num_clients}'
+    )
+  words = _encode_words(checks_CxR.ravel(), scheme.field)
+  return header.encode() + _encode_count('num_checks', num_checks) + words
+
+
+def decode_check(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
+  """Decodes a `CHECK`.
+
+  Returns:
+    The header and uint32 [C, R] words.
+
+  Raises:
+    ValueError: if the kind, the scheme or the length is wrong, or a word is
+      not in [0, p).
+  """
+  header = Header.decode(message)
+  header.check(scheme, Kind.CHECK)
+  start = HEADER_BYTES + _COUNT_BYTES
+  if len(message) < start:
+    check_length(message, start)
+  shape = (
+    header.num_values,
+    int.from_bytes(message[HEADER_BYTES:start], 'little'),
+  )
+  check_length(message, check_message_bytes(*shape, scheme))
+  words = _decode_words(message[start:], shape[0] * shape[1], scheme.field)
+  return header, words.reshape(shape)
+
+
+def _encode_columns(
+  header: Header, words_W: np.ndarray, scheme: Shamir
+) -> bytes:
+  expected = scheme.num_columns(header.num_values + 1)
+  if len(words_W) != expected:
+    raise ValueError(
+      f'the header announces {header.num_values} values, which with the count '
+      f'are {expected} words of {scheme.secrets_per_polynomial} secrets, the '
+      f'payload has {len(words_W)} words'
+    )
+  return _encode_words(words_W, scheme.field)
+
+
+def _encode_words(words_W: np.ndarray, field: PrimeField) -> bytes:
+  words_W = np.asarray(words_W)
+  _check_words(words_W, field)
+  return pack_words(words_W, field.bits)
+
+
+def _decode_words(
+  payload: bytes, num_words: int, field: PrimeField
+) -> np.ndarray:
+  words = unpack_words(payload, num_words, field.bits)
+  _check_words(words, field)
+  return words
+
+
+def _encode_count(name: str, value: int) -> bytes:
+  if not 0 <= value <= _MAX_UINT32:
+    raise ValueError(f'{name}={value} must be in [0, {_MAX_UINT32}]')
+  return int(value).to_bytes(_COUNT_BYTES, 'little')
 
 
 def _check_words(words: np.ndarray, field: PrimeField) -> None:
@@ -323,18 +426,16 @@ def _check_words(words: np.ndarray, field: PrimeField) -> None:
     position = outside.argmax()
     raise ValueError(
       f'word {position} is {words[position]}, outside [0, {field.modulus}): '
-      'it is not an element of the field'
+      'it must be reduced modulo the prime'
     )
 
 
-def _check_kind(header: Header, *expected: Kind) -> None:
-  if header.kind not in expected:
-    names = ' or '.join(kind.name for kind in expected)
-    raise ValueError(f'expected {names}, got {header.kind.name}')
-
-
-def _check_length(message: bytes, expected: int) -> None:
-  if len(message) != expected:
+def _check_takes_seed(header: Header, scheme: Shamir) -> None:
+  header.check(scheme, Kind.SEED)
+  if not scheme.seeded:
+    raise ValueError('SEED in a scheme that is not seeded: send a SHARE')
+  if not 1 <= header.receiver <= scheme.num_random:
     raise ValueError(
-      f'the message has {len(message)} bytes, its header announces {expected}'
+      f'SEED for server {header.receiver}, but only servers 1 to '
+      f'{scheme.num_random} take one: send a SHARE'
     )

@@ -8,11 +8,20 @@ import pytest
 from fps_jax.federated.communication import RoundBytes, count_bytes
 from fps_jax.sharing import wire
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, scheme_numbers
 from fps_jax.sharing.protocol import REVEALS
 from fps_jax.sharing.shamir import Shamir
 
-SERVERS = [(1, 1), (2, 1), (3, 2), (5, 3), (5, 5), (12, 7)]
-PRIMES = [2**31 - 1, 2**22 - 3, 65_537, 251]
+SERVERS = [  # (num_servers, threshold, secrets_per_polynomial)
+  (1, 1, 1),
+  (2, 1, 1),
+  (3, 2, 1),
+  (5, 3, 1),
+  (5, 4, 2),
+  (5, 5, 5),
+  (12, 7, 3),
+]
+PRIMES = [2**31 - 1, 2**22 - 3, 2**19 - 1, 65_537, 251]
 SIZES = [  # (num_params, num_kept)
   (1, 1),
   (7, 7),
@@ -32,66 +41,95 @@ def encode_downlink(num_params: int, num_kept: int) -> int:
   return len(wire.encode_model(3, 1, params, mask))
 
 
-def encode_words(
-  kind: wire.Kind, scheme: Shamir, num_kept: int, sender: int, receiver: int
-) -> int:
-  """Returns the length of one message of random words."""
-  field = scheme.field
-  words = np.random.default_rng(sender).integers(
-    field.modulus, size=num_kept + 1, dtype=np.uint32
-  )
-  header = wire.Header(
-    kind=kind,
-    round=3,
-    sender=sender,
-    receiver=receiver,
-    num_values=num_kept,
-    num_servers=scheme.num_servers,
-    threshold=scheme.threshold,
-    prime=field.modulus,
-  )
-  return len(wire.encode_words(header, words[:-1], int(words[-1]), field))
+def make_header(
+  kind: Kind, scheme: Shamir, num_values: int, sender: int, receiver: int
+) -> Header:
+  numbers = scheme_numbers(scheme)
+  return Header(kind, 3, sender, receiver, num_values, **numbers)
 
 
-def encode_shared_round(
-  num_params: int,
+def make_words(size: int | tuple[int, int], scheme: Shamir) -> np.ndarray:
+  rng = np.random.default_rng(0)
+  return rng.integers(scheme.field.modulus, size=size, dtype=np.uint32)
+
+
+def encode_uplink(scheme: Shamir, num_kept: int, words: np.ndarray) -> int:
+  """Encodes one client's messages to all servers and adds up their lengths."""
+  total = 0
+  for server in range(1, scheme.num_servers + 1):
+    if scheme.seeded and server <= scheme.num_random:
+      header = make_header(Kind.SEED, scheme, num_kept, 8, server)
+      key = np.arange(8, dtype=np.uint32)
+      total += len(wire.encode_seed(header, key, scheme))
+    else:
+      header = make_header(Kind.SHARE, scheme, num_kept, 8, server)
+      total += len(wire.encode_share(header, words, scheme))
+  return total
+
+
+def encode_to_central(
+  scheme: Shamir,
   num_kept: int,
   num_reporting: int,
-  scheme: Shamir,
   reveal: str,
-) -> RoundBytes:
-  """Encodes every message of a round and adds up their lengths."""
-  uplink = sum(
-    encode_words(wire.Kind.SHARE, scheme, num_kept, 8, server)
-    for server in range(1, scheme.num_servers + 1)
-  )
-  to_central = 0
-  for server in range(1, scheme.threshold + 1):
+  num_sending: int,
+  num_checks: int,
+) -> int:
+  """Encodes what servers send to the central one and adds up the lengths."""
+  total = 0
+  if not num_reporting:
+    return total
+  words = make_words(scheme.num_columns(num_kept + 1), scheme)
+  clients = range(num_reporting)
+  digest = wire.client_set_digest(clients)
+  for server in range(1, num_sending + 1):
     if reveal == 'updates':
-      for _ in range(num_reporting):
-        to_central += encode_words(wire.Kind.SHARE, scheme, num_kept, server, 0)
-    elif num_reporting:
-      to_central += encode_words(wire.Kind.SUM, scheme, num_kept, server, 0)
-  return RoundBytes(
-    uplink_per_client=uplink,
-    downlink_per_client=encode_downlink(num_params, num_kept),
-    server_to_central=to_central,
-  )
+      for client in clients:
+        header = make_header(Kind.SHARE, scheme, num_kept, client, server)
+        total += len(wire.encode_share(header, words, scheme))
+    else:
+      header = make_header(Kind.SUM, scheme, num_kept, server, 0)
+      message = wire.encode_sum(header, num_reporting, digest, words, scheme)
+      total += len(message)
+    if num_checks:
+      checks = make_words((num_reporting, num_checks), scheme)
+      header = make_header(Kind.CHECK, scheme, num_reporting, server, 0)
+      total += len(wire.encode_check(header, checks, scheme))
+  return total
+
+
+@pytest.mark.parametrize('seeded', [True, False])
+@pytest.mark.parametrize('prime', PRIMES)
+@pytest.mark.parametrize('numbers', SERVERS)
+def test_uplink_and_downlink_equal_the_encoded_messages(
+  numbers: tuple[int, int, int], prime: int, seeded: bool
+):
+  scheme = Shamir(PrimeField(prime), *numbers, seeded)
+  for num_params, num_kept in SIZES:
+    words = make_words(scheme.num_columns(num_kept + 1), scheme)
+    actual = count_bytes(num_params, num_kept, 2, scheme)
+    assert actual.uplink_per_client == encode_uplink(scheme, num_kept, words)
+    downlink = encode_downlink(num_params, num_kept)
+    assert actual.downlink_per_client == downlink
 
 
 @pytest.mark.parametrize('reveal', REVEALS)
 @pytest.mark.parametrize('prime', PRIMES)
-@pytest.mark.parametrize(('num_servers', 'threshold'), SERVERS)
-def test_bytes_of_a_shared_round_equal_the_encoded_messages(
-  num_servers: int, threshold: int, prime: int, reveal: str
+@pytest.mark.parametrize('numbers', SERVERS)
+def test_bytes_to_the_central_server_equal_the_encoded_messages(
+  numbers: tuple[int, int, int], prime: int, reveal: str
 ):
-  scheme = Shamir(PrimeField(prime), num_servers, threshold)
-  for (num_params, num_kept), reporting in itertools.product(SIZES, REPORTING):
-    actual = count_bytes(num_params, num_kept, reporting, scheme, reveal)
-    expected = encode_shared_round(
-      num_params, num_kept, reporting, scheme, reveal
-    )
-    assert actual == expected
+  scheme = Shamir(PrimeField(prime), *numbers)
+  for num_kept, num_reporting, num_checks in itertools.product(
+    [0, 1, 10, 99], REPORTING, [0, 1, 4]
+  ):
+    for num_sending in {scheme.threshold, scheme.num_servers}:
+      actual = count_bytes(
+        100, num_kept, num_reporting, scheme, reveal, num_sending, num_checks
+      )
+      assert actual.server_to_central == encode_to_central(
+        scheme, num_kept, num_reporting, reveal, num_sending, num_checks
+      )
 
 
 @pytest.mark.parametrize(('num_params', 'num_kept'), SIZES)
@@ -99,9 +137,7 @@ def test_bytes_of_a_shared_round_equal_the_encoded_messages(
 def test_bytes_of_a_round_in_the_clear_equal_the_encoded_messages(
   num_params: int, num_kept: int, num_reporting: int
 ):
-  header = wire.Header(
-    kind=wire.Kind.UPDATE, round=3, sender=1, receiver=0, num_values=num_kept
-  )
+  header = Header(Kind.UPDATE, 3, 1, 0, num_kept)
   message = wire.encode_update(header, np.zeros(num_kept, np.float32), 600)
   assert count_bytes(num_params, num_kept, num_reporting, None) == RoundBytes(
     uplink_per_client=len(message),
@@ -110,28 +146,86 @@ def test_bytes_of_a_round_in_the_clear_equal_the_encoded_messages(
   )
 
 
+UPLINKS = [  # Bytes at 1,000,000 parameters, 10 % kept, as encoded.
+  ((3, 2, 1), 2**31 - 1, 775_136),
+  ((3, 2, 1), 2**22 - 3, 550_134),
+  ((3, 2, 1), 2**19 - 1, 475_134),
+  ((5, 3, 1), 2**31 - 1, 1_162_736),
+  ((5, 3, 1), 2**22 - 3, 825_233),
+  ((5, 3, 1), 2**19 - 1, 712_733),
+  ((5, 4, 2), 2**31 - 1, 581_486),
+  ((5, 4, 2), 2**22 - 3, 412_733),
+  ((5, 4, 2), 2**19 - 1, 356_483),
+  ((7, 5, 2), 2**31 - 1, 775_336),
+  ((7, 5, 2), 2**22 - 3, 550_332),
+  ((7, 5, 2), 2**19 - 1, 475_332),
+  ((10, 8, 4), 2**31 - 1, 581_722),
+  ((10, 8, 4), 2**22 - 3, 412_966),
+  ((10, 8, 4), 2**19 - 1, 356_716),
+]
+
+
+@pytest.mark.parametrize(('numbers', 'prime', 'expected'), UPLINKS)
+def test_uplink_of_a_million_parameters_is_pinned(
+  numbers: tuple[int, int, int], prime: int, expected: int
+):
+  scheme = Shamir(PrimeField(prime), *numbers)
+  zeros = np.zeros(scheme.num_columns(100_001), np.uint32)
+  assert encode_uplink(scheme, 100_000, zeros) == expected
+  counted = count_bytes(1_000_000, 100_000, 10, scheme)
+  assert counted.uplink_per_client == expected
+
+
+def test_packed_seeded_uplink_is_below_420_kilobytes():
+  # As many bytes as the kept values would take in the clear, and 5 % more.
+  scheme = Shamir(PrimeField(2**22 - 3), 5, 4, 2, seeded=True)
+  zeros = np.zeros(scheme.num_columns(100_001), np.uint32)
+  encoded = encode_uplink(scheme, 100_000, zeros)
+  assert encoded <= 420_000
+  counted = count_bytes(1_000_000, 100_000, 10, scheme)
+  assert counted.uplink_per_client == encoded
+
+
 @pytest.mark.parametrize('reveal', REVEALS)
 def test_servers_send_nothing_when_no_client_reports(reveal: str):
   scheme = Shamir(PrimeField(2**31 - 1), 5, 3)
-  assert count_bytes(100, 10, 0, scheme, reveal).server_to_central == 0
+  counted = count_bytes(100, 10, 0, scheme, reveal, 5, num_client_checks=3)
+  assert counted.server_to_central == 0
+
+
+def test_only_the_servers_that_are_needed_send_unless_told():
+  scheme = Shamir(PrimeField(2**31 - 1), 5, 3)
+  assert count_bytes(100, 10, 4, scheme) == count_bytes(
+    100, 10, 4, scheme, num_sending=3
+  )
+
+
+@pytest.mark.parametrize('num_sending', [0, 2, 6])
+def test_impossible_number_of_sending_servers_is_refused(num_sending: int):
+  scheme = Shamir(PrimeField(2**31 - 1), 5, 3)
+  expected = rf'num_sending={num_sending} must be in \[threshold=3, num_serv'
+  with pytest.raises(ValueError, match=expected):
+    count_bytes(100, 10, 4, scheme, num_sending=num_sending)
 
 
 def test_bytes_are_python_ints_and_do_not_wrap():
-  scheme = Shamir(PrimeField(2**31 - 1), 100, 80)
+  scheme = Shamir(PrimeField(2**31 - 1), 100, 80, seeded=False)
   counted = count_bytes(10**9, 10**9, 10**6, scheme, 'updates')
   assert type(counted.server_to_central) is int
   # 31 bits a word, and one more word for the count.
-  message = wire.HEADER_BYTES + -(-(10**9 + 1) * 31 // 8)
+  message = HEADER_BYTES + -(-(10**9 + 1) * 31 // 8)
   assert counted.server_to_central == 80 * 10**6 * message
   assert counted.uplink_per_client == 100 * message
 
 
 def test_bytes_of_one_round_worked_out_by_hand():
-  # 22-bit words: (10 + 1) x 22 bits are 31 bytes; 100 mask bits are 13.
-  scheme = Shamir(PrimeField(2**22 - 3), 5, 3)
-  header = wire.HEADER_BYTES
-  assert count_bytes(100, 10, 4, scheme) == RoundBytes(
-    uplink_per_client=5 * (header + 31),
-    downlink_per_client=header + 13 + 40,
-    server_to_central=3 * (header + 31),
+  # Two secrets a 22-bit word: ceil(11 / 2) words are 17 bytes. 100 mask bits
+  # are 13 bytes. Of 5 servers, t = 4 - 2 take a seed of 32 bytes. A sum names
+  # its clients in 4 + 16 bytes; 3 checks of 4 clients are 4 + 33 bytes.
+  scheme = Shamir(PrimeField(2**22 - 3), 5, 4, 2)
+  counted = count_bytes(100, 10, 4, scheme, 'sum', 5, num_client_checks=3)
+  assert counted == RoundBytes(
+    uplink_per_client=2 * (32 + 32) + 3 * (32 + 17),
+    downlink_per_client=32 + 13 + 40,
+    server_to_central=5 * ((32 + 20 + 17) + (32 + 37)),
   )

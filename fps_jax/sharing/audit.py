@@ -1,0 +1,201 @@
+"""Finding servers that send wrong sums and clients that deal bad shares.
+
+Shares of one polynomial each form a code, and so does any linear combination
+of them. Each server's vector is therefore reduced to a few words, its inner
+products with public random coefficients that are drawn after the vectors are
+fixed; decoding those words finds whose vector is wrong, except with probability
+2^-`SOUNDNESS_BITS` a server, however long the vectors are.
+
+Of servers: with n of N present, up to (n - k) / 2 that send a wrong sum, or the
+sum over another set of clients, are named and left out; beyond that the sum is
+refused, or, if n = k, nothing can be noticed at all.
+
+Of clients: their combination is blinded by words that the client shares for the
+purpose, so that it says nothing about the update. One server that disagrees
+with most clients is taken for a liar, a client whose shares do not fit together
+otherwise is left out. A lying server can thus have a minority of honest clients
+left out; telling who of the two lies would take signatures.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fps_jax.sharing import decoding, randomness
+from fps_jax.sharing.shamir import Opening, Shamir
+from fps_jax.types import Array
+
+# What a config can ask for; 'clients' audits the servers, too.
+AUDITS = ('none', 'servers', 'clients')
+SOUNDNESS_BITS = 40
+
+
+class SharingError(ValueError):
+  """Shares contradict each other beyond repair; the message names servers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Auditor:
+  """Checks the servers' sums and, if told to, the clients' dealing.
+
+  Attributes:
+    scheme: the sharing scheme.
+    present: numbers of the servers that answer.
+    checks_clients: whether clients are checked, too.
+    cipher: see `chacha.keystream`.
+  """
+
+  scheme: Shamir
+  present: tuple[int, ...]
+  checks_clients: bool = False
+  cipher: str = 'auto'
+
+  @property
+  def num_checks(self) -> int:
+    """Q, how many combinations make 2^-`SOUNDNESS_BITS`: log_p of it."""
+    return math.ceil(SOUNDNESS_BITS / math.log2(self.scheme.field.modulus))
+
+  def coefficients(
+    self, coins_Qx8: Array, first_column: Array | int, num_columns: int
+  ) -> Array:
+    """Returns the public coefficients of some columns.
+
+    Args:
+      coins_Qx8: uint32 [Q, 8], drawn after the vectors are fixed.
+      first_column: a multiple of 16; may be traced.
+      num_columns: W.
+
+    Returns:
+      uint32 [Q, W] field elements.
+    """
+    return randomness.uniform(
+      coins_Qx8, first_column, num_columns, self.scheme.field, self.cipher
+    )
+
+  def combine(self, rows_NxW: Array, coefficients_QxW: Array) -> Array:
+    """Returns every server's combinations of some columns, uint32 [Q, N]."""
+    return self.scheme.field.dot(coefficients_QxW, rows_NxW)
+
+  def blind(self, blinds_Kx8: Array) -> Array:
+    """Returns the shares of random words that hide a client's combinations.
+
+    Args:
+      blinds_Kx8: uint32 [K, 8], keys of this client and round alone.
+
+    Returns:
+      uint32 [Q, N], to be added to the client's combinations.
+    """
+    words_KxQ = randomness.uniform(
+      blinds_Kx8, 0, self.num_checks, self.scheme.field, self.cipher
+    )
+    split = self.scheme.secrets_per_polynomial
+    return self.scheme.share_with(words_KxQ[:split], words_KxQ[split:]).T
+
+  def examine(
+    self,
+    held_NxM: Array,
+    coins_Qx8: Array,
+    num_tiles: Array | int,
+    tile_columns: int,
+  ) -> Array:
+    """Returns every server's combinations of its sums.
+
+    Args:
+      held_NxM: uint32 [N, M], the sums.
+      coins_Qx8: uint32 [Q, 8], drawn after the sums are fixed.
+      num_tiles: how many tiles to read; may be traced.
+      tile_columns: columns of a tile, a multiple of 16.
+
+    Returns:
+      uint32 [Q, N].
+    """
+
+    def add_tile(tile: Array, total_QxN: Array) -> Array:
+      start = tile * tile_columns
+      rows = jax.lax.dynamic_slice_in_dim(held_NxM, start, tile_columns, 1)
+      coefficients = self.coefficients(coins_Qx8, start, tile_columns)
+      return self.scheme.field.add(total_QxN, self.combine(rows, coefficients))
+
+    nothing = jnp.zeros((self.num_checks, self.scheme.num_servers), jnp.uint32)
+    return jax.lax.fori_loop(0, num_tiles, add_tile, nothing)
+
+  def find_wrong_servers(self, checks_QxN: np.ndarray) -> tuple[int, ...]:
+    """Returns the present servers whose sum is wrong, ascending.
+
+    Args:
+      checks_QxN: uint32 [Q, N], from `examine`.
+
+    Raises:
+      SharingError: if more servers are wrong than can be told apart.
+    """
+    wrong = self._locate(checks_QxN)
+    if wrong is None:
+      raise SharingError(
+        f'the sums of servers {self.present} contradict each other, and more '
+        f'of them are wrong than can be told apart: at most {self._max_wrong} '
+        f'with {len(self.present)} answers and threshold='
+        f'{self.scheme.threshold} (a wrong answer takes two spare servers, a '
+        'missing one takes one): add servers or lower the threshold'
+      )
+    return tuple(sorted(wrong))
+
+  def find_inconsistent_clients(
+    self, checks: Mapping[int, np.ndarray]
+  ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns who dealt shares that do not fit, and which servers lied of it.
+
+    Args:
+      checks: client number to uint32 [Q, N], the servers' blinded combinations
+        of its shares.
+
+    Returns:
+      The clients to be left out, and the servers that disagree with more than
+      half of all clients, both ascending.
+    """
+    located = {c: self._locate(checks[c]) for c in self._suspects(checks)}
+    blamed = [server for wrong in located.values() for server in wrong or ()]
+    liars = {s for s in self.present if 2 * blamed.count(s) > len(checks)}
+    inconsistent = [
+      client
+      for client, wrong in located.items()
+      if wrong is None or not wrong <= liars
+    ]
+    return tuple(sorted(inconsistent)), tuple(sorted(liars))
+
+  def opening_without(self, wrong: Sequence[int]) -> Opening:
+    """Returns the opening from servers that are present and not wrong."""
+    return self.scheme.opening([s for s in self.present if s not in wrong])
+
+  @property
+  def _max_wrong(self) -> int:
+    return decoding.max_errors(len(self.present), self.scheme.threshold)
+
+  def _locate(self, checks_QxN: np.ndarray) -> frozenset[int] | None:
+    """Returns the servers that any of the words says are wrong."""
+    wrong: frozenset[int] = frozenset()
+    for word_N in checks_QxN:
+      shares = {server: int(word_N[server - 1]) for server in self.present}
+      located = decoding.locate_errors(
+        shares, self.scheme.threshold, self.scheme.field.modulus
+      )
+      if located is None:
+        return None
+      wrong |= located
+    return wrong if len(wrong) <= self._max_wrong else None
+
+  def _suspects(self, checks: Mapping[int, np.ndarray]) -> list[int]:
+    """Returns the clients whose words are not all of the code: few, or none."""
+    if not checks:
+      return []
+    words_CxQxN = np.stack(list(checks.values()))
+    syndromes_RxCQ = self.scheme.field.matmul(
+      self.scheme.check_matrix(self.present),
+      jnp.asarray(words_CxQxN.reshape(-1, self.scheme.num_servers).T),
+    )
+    is_wrong_CQ = np.asarray(syndromes_RxCQ).any(axis=0)
+    is_wrong_C = is_wrong_CQ.reshape(len(checks), -1).any(axis=1)
+    return [c for c, wrong in zip(checks, is_wrong_C, strict=True) if wrong]

@@ -1,0 +1,163 @@
+"""The ChaCha20 cipher's keystream: the cryptographic generator of all shares.
+
+Two implementations of one stream, held bit-identical by tests: one in JAX, for
+accelerators, and OpenSSL's through the package `cryptography`, several times
+faster on a CPU, called back from the compiled program.
+
+Reference: Y. Nir and A. Langley, RFC 8439, sections 2.1 to 2.4.
+
+Example:
+  >>> import jax.numpy as jnp
+  >>> key, nonce = jnp.arange(8, dtype=jnp.uint32), jnp.zeros(3, jnp.uint32)
+  >>> keystream(key, nonce, 1, num_blocks=2).shape
+  (32,)
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+from fps_jax.types import Array
+
+BLOCK_WORDS = 16
+KEY_WORDS = 8
+NONCE_WORDS = 3
+CIPHERS = ('auto', 'openssl', 'xla')
+_MAX_BLOCKS = 2**32
+_CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
+_COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
+_DIAGONALS = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
+
+
+def keystream(
+  key: Array,
+  nonce: Array,
+  first_block: Array | int,
+  num_blocks: int,
+  cipher: str = 'auto',
+) -> Array:
+  """Returns words of the ChaCha20 keystream.
+
+  Args:
+    key: uint32 [..., 8], the 256-bit key as little-endian words.
+    nonce: uint32 [..., 3], the 96-bit nonce; its leading axes are the key's.
+    first_block: uint32 [], the block counter to start from; may be traced.
+      `first_block + num_blocks` must not pass 2^32, where the counter ends.
+    num_blocks: blocks of 16 words.
+    cipher: `'openssl'`, `'xla'`, or `'auto'`: OpenSSL on a CPU, XLA elsewhere.
+      A program that calls OpenSSL is not kept in JAX's compilation cache.
+
+  Returns:
+    uint32 [..., 16 * num_blocks].
+
+  Raises:
+    ValueError: if the cipher is unknown or the counter is known to end.
+  """
+  if cipher not in CIPHERS:
+    raise ValueError(f'cipher={cipher!r} is not one of {CIPHERS}')
+  known_first = first_block if isinstance(first_block, int) else 0
+  if known_first + num_blocks > _MAX_BLOCKS:
+    raise ValueError(
+      f'{num_blocks} blocks from block {known_first} pass 2**32, where the '
+      'counter ends: use another nonce'
+    )
+  arguments = (key, nonce, jnp.uint32(first_block))
+  openssl = functools.partial(_openssl_keystream, num_blocks=num_blocks)
+  xla = functools.partial(_xla_keystream, num_blocks=num_blocks)
+  if cipher == 'auto':
+    return jax.lax.platform_dependent(*arguments, cpu=openssl, default=xla)
+  return (openssl if cipher == 'openssl' else xla)(*arguments)
+
+
+def _xla_keystream(
+  key: Array, nonce: Array, first_block: Array, num_blocks: int
+) -> Array:
+  counter = first_block + jnp.arange(num_blocks, dtype=jnp.uint32)
+  shape = (*key.shape[:-1], num_blocks)
+  initial = [
+    *(jnp.full(shape, constant, jnp.uint32) for constant in _CONSTANTS),
+    *(jnp.broadcast_to(key[..., i, None], shape) for i in range(KEY_WORDS)),
+    jnp.broadcast_to(counter, shape),
+    *(jnp.broadcast_to(nonce[..., i, None], shape) for i in range(NONCE_WORDS)),
+  ]
+  final = jax.lax.fori_loop(0, 10, _double_round, tuple(initial))
+  words = [a + b for a, b in zip(initial, final, strict=True)]
+  return jnp.stack(words, axis=-1).reshape(*shape[:-1], -1)
+
+
+def _double_round(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+  words = list(state)
+  for a, b, c, d in (*_COLUMNS, *_DIAGONALS):
+    words[a], words[b], words[c], words[d] = _quarter_round(
+      words[a], words[b], words[c], words[d]
+    )
+  return tuple(words)
+
+
+def _quarter_round(
+  a: Array, b: Array, c: Array, d: Array
+) -> tuple[Array, Array, Array, Array]:
+  """RFC 8439, section 2.1."""
+  a = a + b
+  d = _rotate(d ^ a, 16)
+  c = c + d
+  b = _rotate(b ^ c, 12)
+  a = a + b
+  d = _rotate(d ^ a, 8)
+  c = c + d
+  b = _rotate(b ^ c, 7)
+  return a, b, c, d
+
+
+def _rotate(x: Array, bits: int) -> Array:
+  return (x << jnp.uint32(bits)) | (x >> jnp.uint32(32 - bits))
+
+
+def _openssl_keystream(
+  key: Array, nonce: Array, first_block: Array, num_blocks: int
+) -> Array:
+  batch, num_words = key.shape[:-1], BLOCK_WORDS * num_blocks
+  counter = jnp.broadcast_to(first_block, (*batch, 1))
+  # One operand: each costs a transfer of its own.
+  state = jnp.concatenate([key, counter, nonce], axis=-1)
+  return jax.pure_callback(
+    functools.partial(call_openssl, num_words=num_words),
+    jax.ShapeDtypeStruct((*batch, num_words), jnp.uint32),
+    state,
+    vmap_method='broadcast_all',
+  )
+
+
+def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
+  """Returns words of keystreams, computed on the host.
+
+  Args:
+    state: uint32 [..., 12], the words 4 to 15 of the cipher's state: key,
+      counter, nonce.
+    num_words: a multiple of 16.
+
+  Returns:
+    uint32 [..., num_words].
+  """
+  # As a NumPy array: indexing JAX's would dispatch a program a row.
+  state = np.asarray(state, '<u4')
+  words = np.empty((*state.shape[:-1], num_words), '<u4')
+  zeros = _zeros(num_words)
+  for index in np.ndindex(state.shape[:-1]):
+    row = state[index]
+    # OpenSSL takes the counter as the first word of a nonce of 128 bits.
+    algorithm = algorithms.ChaCha20(
+      row[:KEY_WORDS].tobytes(), row[KEY_WORDS:].tobytes()
+    )
+    encryptor = Cipher(algorithm, mode=None).encryptor()
+    encryptor.update_into(zeros, words[index].view(np.uint8))
+  return words.astype(np.uint32, copy=False)
+
+
+@functools.lru_cache(maxsize=8)
+def _zeros(num_words: int) -> bytes:
+  """Returns the plaintext whose encryption is the keystream."""
+  return bytes(4 * num_words)

@@ -1,0 +1,184 @@
+"""What a receiver makes of the messages of one round: takes or refuses them.
+
+A refusal is a ValueError and changes nothing, so that the receiver can drop the
+message and go on: whoever sent it counts as silent.
+
+| class      | whose       | takes, once from each | keeps                     |
+|------------|-------------|-----------------------|---------------------------|
+| `Inbox`    | a server's  | client                | its seed or share         |
+| `SumInbox` | the central | server                | its sum, if of the agreed |
+|            | server's    |                       | clients                   |
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from fps_jax.sharing import wire
+from fps_jax.sharing.header import Header, Kind
+from fps_jax.sharing.shamir import Shamir
+
+
+class Inbox:
+  """The seeds or shares that one server receives from clients in one round.
+
+  Servers 1 .. t of a seeded scheme take a `SEED` a client, others a `SHARE`.
+
+  Attributes:
+    payloads: client number -> uint32 [8] seed or uint32 [W] share, of the
+      clients whose message was taken.
+  """
+
+  def __init__(
+    self,
+    round_number: int,
+    receiver: int,
+    scheme: Shamir,
+    num_values: int,
+    senders: Collection[int],
+  ):
+    """Opens an empty inbox.
+
+    Args:
+      round_number: the round, from 0.
+      receiver: the server's number, in 1 .. N.
+      scheme: the sharing scheme.
+      num_values: values of an update, the sample count left out.
+      senders: numbers of the clients that may send.
+
+    Raises:
+      ValueError: if there is no such server.
+    """
+    if not 1 <= receiver <= scheme.num_servers:
+      raise ValueError(
+        f'server {receiver} must be in [1, num_servers={scheme.num_servers}]'
+      )
+    takes_seed = scheme.seeded and receiver <= scheme.num_random
+    self._kind, self._decode = (
+      (Kind.SEED, wire.decode_seed)
+      if takes_seed
+      else (Kind.SHARE, wire.decode_share)
+    )
+    self._scheme = scheme
+    self._expected = {
+      'round': round_number,
+      'receiver': receiver,
+      'num_values': num_values,
+    }
+    self._senders = frozenset(senders)
+    self.payloads: dict[int, np.ndarray] = {}
+
+  def receive(self, message: bytes) -> int:
+    """Takes a message and returns the number of the client that sent it.
+
+    Raises:
+      ValueError: if the message is not a valid one of this round, scheme and
+        server, or its client is unknown or has already sent one.
+    """
+    kind = Header.decode(message).kind
+    if kind is not self._kind:
+      raise ValueError(
+        f'server {self._expected["receiver"]} expected {self._kind.name}, got '
+        f'{kind.name}: of a seeded scheme, servers 1 to threshold - '
+        'secrets_per_polynomial take a SEED; all others take a SHARE'
+      )
+    header, payload = self._decode(message, self._scheme)
+    _check_sender(header, self._expected, self._senders, self.payloads)
+    self.payloads[header.sender] = payload
+    return header.sender
+
+
+class SumInbox:
+  """The sums that the central server receives from servers in one round.
+
+  Attributes:
+    words_NxW: uint32 [N, W], a row a server; zeros where none was taken.
+    present: ascending numbers of the servers whose sum is a row of `words_NxW`.
+    disagreeing: ascending numbers of the servers that summed other clients than
+      the agreed ones; they are left out as if they were silent.
+  """
+
+  def __init__(
+    self,
+    round_number: int,
+    scheme: Shamir,
+    num_values: int,
+    clients: Collection[int],
+  ):
+    """Opens an empty inbox.
+
+    Args:
+      round_number: the round, from 0.
+      scheme: the sharing scheme.
+      num_values: values of an update, the sample count left out.
+      clients: numbers of the clients whose sum was agreed on.
+
+    Raises:
+      ValueError: if a client repeats.
+    """
+    self._scheme = scheme
+    self._expected = {
+      'round': round_number,
+      'receiver': 0,
+      'num_values': num_values,
+    }
+    self._clients = (len(clients), wire.client_set_digest(clients))
+    self.words_NxW = np.zeros(
+      (scheme.num_servers, scheme.num_columns(num_values + 1)), np.uint32
+    )
+    self.present: tuple[int, ...] = ()
+    self.disagreeing: tuple[int, ...] = ()
+
+  def receive(self, message: bytes) -> int:
+    """Takes a message and returns the number of the server that sent it.
+
+    Raises:
+      ValueError: if the message is not a valid sum of this round and scheme, or
+        its server is unknown or has already sent one.
+    """
+    header, num_clients, digest, words = wire.decode_sum(message, self._scheme)
+    _check_sender(
+      header,
+      self._expected,
+      range(1, self._scheme.num_servers + 1),
+      (*self.present, *self.disagreeing),
+    )
+    server = header.sender
+    if (num_clients, digest) == self._clients:
+      self.words_NxW[server - 1] = words
+      self.present = tuple(sorted((*self.present, server)))
+    else:
+      self.disagreeing = tuple(sorted((*self.disagreeing, server)))
+    return server
+
+
+_CURES = {
+  'round': 'a message counts only in its own round',
+  'receiver': 'it must go to the one that it names',
+  'num_values': 'both sides must prune with the same mask',
+}
+
+
+def _check_sender(
+  header: Header,
+  expected: dict[str, int],
+  senders: Collection[int],
+  received: Collection[int],
+) -> None:
+  """Refuses a valid message that this inbox should not take."""
+  for name, value in expected.items():
+    if getattr(header, name) != value:
+      raise ValueError(
+        f'the message has {name}={getattr(header, name)}, expected {value}: '
+        f'{_CURES[name]}'
+      )
+  if header.sender not in senders:
+    raise ValueError(
+      f'sender {header.sender} is not one of the {len(senders)} expected: only '
+      'participants of this round may send'
+    )
+  if header.sender in received:
+    raise ValueError(
+      f'sender {header.sender} has already sent a {header.kind.name}, expected '
+      'one a round: the first one counts'
+    )

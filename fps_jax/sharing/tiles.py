@@ -1,0 +1,84 @@
+"""Sharing of long vectors outside of XLA's programs, a tile at a time.
+
+Tiles keep every buffer small enough to be reused, where one of 32 MiB and more
+would be mapped and faulted in anew at every call; and while XLA shares a tile,
+OpenSSL fills the random words of the next one.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from fps_jax.sharing import randomness
+from fps_jax.sharing.shamir import Shamir
+from fps_jax.types import Array
+
+TILE_COLUMNS = 2**17
+
+
+def share_in_tiles(
+  scheme: Shamir,
+  secrets_LxM: np.ndarray,
+  seeds_Tx8: np.ndarray,
+  tile_columns: int = TILE_COLUMNS,
+) -> Iterator[Array]:
+  """Yields the shares of a long vector, `tile_columns` columns at a time.
+
+  Args:
+    scheme: the sharing scheme.
+    secrets_LxM: uint32 [L, M] field elements, on the host.
+    seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
+    tile_columns: columns of a tile, a multiple of 16; the last has the rest.
+
+  Yields:
+    uint32 [N, columns]; put together, they are `scheme.share`'s.
+  """
+  for start in range(0, secrets_LxM.shape[1], tile_columns):
+    tile_LxW = secrets_LxM[:, start : start + tile_columns]
+    random_TxW = randomness.uniform_on_host(
+      seeds_Tx8, start, tile_LxW.shape[1], scheme.field
+    )
+    yield _share(scheme, tile_LxW, random_TxW)
+
+
+def add_in_tiles(
+  scheme: Shamir,
+  held: list[Array],
+  secrets_LxM: np.ndarray,
+  seeds_Tx8: np.ndarray,
+) -> list[Array]:
+  """Adds the shares of one client to what the servers hold, tile by tile.
+
+  Args:
+    scheme: the sharing scheme.
+    held: uint32 [N, columns] a tile; donated, they must not be used again.
+    secrets_LxM: uint32 [L, M] field elements, on the host.
+    seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
+
+  Returns:
+    What the servers hold then, in the same tiles.
+  """
+  added, start = [], 0
+  for sums_NxW in held:
+    tile_LxW = secrets_LxM[:, start : start + sums_NxW.shape[1]]
+    random_TxW = randomness.uniform_on_host(
+      seeds_Tx8, start, tile_LxW.shape[1], scheme.field
+    )
+    added.append(_add_shares(scheme, sums_NxW, tile_LxW, random_TxW))
+    start += sums_NxW.shape[1]
+  return added
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _share(scheme: Shamir, secrets_LxW: Array, random_TxW: Array) -> Array:
+  return scheme.share_with(secrets_LxW, random_TxW)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _add_shares(
+  scheme: Shamir, sums_NxW: Array, secrets_LxW: Array, random_TxW: Array
+) -> Array:
+  shares_NxW = scheme.share_with(secrets_LxW, random_TxW)
+  return scheme.field.add(sums_NxW, shares_NxW)
