@@ -1,12 +1,13 @@
 """Bytes of a round, both directions, from the lengths of its messages.
 
-Python ints throughout. The lengths are those of `fps_jax.sharing.wire`, which
-can encode every one of these messages; a test holds formula and encoder equal.
+Python ints throughout. The lengths are those of `fps_jax.sharing.wire` and
+`clear`, which can encode every one of these messages; a test holds formula and
+encoder equal.
 """
 
 import dataclasses
 
-from fps_jax.sharing import wire
+from fps_jax.sharing import clear, wire
 from fps_jax.sharing.shamir import Shamir
 
 
@@ -50,17 +51,23 @@ def count_bytes(
       central one can check what the clients dealt; 0 sends none.
 
   Raises:
-    ValueError: if `num_sending` is not in [k, N].
+    ValueError: if `num_sending` is not in [k, N], or clients are checked whose
+      updates are opened.
   """
-  downlink = wire.model_message_bytes(num_params, num_kept)
+  downlink = clear.model_message_bytes(num_params, num_kept)
   if scheme is None:
-    return RoundBytes(wire.update_message_bytes(num_kept), downlink, 0)
+    return RoundBytes(clear.update_message_bytes(num_kept), downlink, 0)
   if num_sending is None:
     num_sending = scheme.threshold
   if not scheme.threshold <= num_sending <= scheme.num_servers:
     raise ValueError(
       f'num_sending={num_sending} must be in [threshold={scheme.threshold}, '
       f'num_servers={scheme.num_servers}]'
+    )
+  if reveal == 'updates' and num_client_checks:
+    raise ValueError(
+      f"num_client_checks={num_client_checks} with reveal='updates': the "
+      'central server has every share and needs none'
     )
   # A word that blinds each check is shared, and travels, like the others.
   num_blinds = num_client_checks * scheme.secrets_per_polynomial

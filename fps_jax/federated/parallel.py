@@ -153,7 +153,8 @@ def sum_clients(
   tile_size = columns * per_column
   size = padded_size(num_params, per_column)
   auditor = protocol.auditor
-  checks_clients = auditor is not None and auditor.checks_clients
+  if auditor is not None and not auditor.checks_clients:
+    auditor = None
 
   def train_chunk(chunk: CohortPlan) -> ClientResult:
     if performance.vmaps:
@@ -175,8 +176,8 @@ def sum_clients(
       deltas_CxD = jnp.pad(deltas_CxD, ((0, 0), (0, size - num_params)))
 
     def add_tile(
-      tile: Array, carry: tuple[Array, Array, Array | None]
-    ) -> tuple[Array, Array, Array | None]:
+      tile: Array, carry: tuple[Array, Array, Any]
+    ) -> tuple[Array, Array, Any]:
       held, clipped_C, checks_CxQxN = carry
       start, first_column = tile * tile_size, tile * columns
       if kept is None:
@@ -199,20 +200,20 @@ def sum_clients(
       part = jax.lax.dynamic_slice_in_dim(held, first_column, columns, 1)
       part = protocol.add(part, contributions, alive_C, opening)
       held = jax.lax.dynamic_update_slice_in_dim(held, part, first_column, 1)
-      if checks_clients:
-        coefficients = auditor.coefficients(
+      if auditor is not None and keys is not None:
+        coefficients_QxW = auditor.coefficients(
           keys.coins_Qx8, first_column, columns
         )
-        combined = jax.vmap(auditor.combine, (0, None))(
-          contributions, coefficients
+        checks_CxQxN = auditor.scheme.field.add(
+          checks_CxQxN,
+          jax.vmap(auditor.combine, (0, None))(contributions, coefficients_QxW),
         )
-        checks_CxQxN = auditor.scheme.field.add(checks_CxQxN, combined)
       clipped_C += jax.vmap(protocol.count_clipped)(values_CxM)
       return held, clipped_C, checks_CxQxN
 
     nothing_C = jnp.zeros(alive_C.shape, jnp.float32)
     blinds_CxQxN = None
-    if checks_clients:
+    if auditor is not None and chunk.dealings is not None:
       blinds_CxQxN = jax.vmap(auditor.blind)(chunk.dealings.blinds_Kx8)
     held, clipped_C, checks_CxQxN = jax.lax.fori_loop(
       0,

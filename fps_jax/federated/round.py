@@ -1,8 +1,8 @@
 """One round of FedPruneShare and, with parts switched off, of its baselines.
 
 Prune the global model, train every client of the cohort on it, sum the updates
-through the sum protocol, average, take the server's step. Compiled once whatever
-the sparsity and whoever takes part.
+through the sum protocol, average, take the server's step. Compiled once
+whatever the sparsity and whoever takes part.
 """
 
 import dataclasses
@@ -214,19 +214,19 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
   ) -> tuple[RoundState, RoundMetrics, Report]:
     everyone = jnp.ones(plan.cohort.client_ids.shape, bool)
     collected = collect(state, plan, everyone, key, images, labels)
-    inconsistent: tuple[int, ...] = ()
-    if collected.sums.checks is not None:
-      inconsistent = _find_inconsistent(auditor, plan, collected.sums)
-    if inconsistent:
-      accepted = ~np.isin(plan.cohort.client_ids, inconsistent)
-      collected = collect(state, plan, accepted, key, images, labels)
-    wrong: tuple[int, ...] = ()
+    report = Report()
     if auditor is not None:
+      inconsistent = _find_inconsistent(auditor, plan, collected.sums)
+      if inconsistent:
+        accepted = ~np.isin(plan.cohort.client_ids, inconsistent)
+        collected = collect(state, plan, accepted, key, images, labels)
       wrong = auditor.find_wrong_servers(np.asarray(collected.checks_QxN))
-    if wrong:
-      plan = dataclasses.replace(plan, opening=auditor.opening_without(wrong))
+      if wrong:
+        opening = auditor.opening_without(wrong)
+        plan = dataclasses.replace(plan, opening=opening)
+      report = Report(wrong, inconsistent)
     state, metrics = finish(state, collected, plan)
-    return state, metrics, Report(wrong, inconsistent)
+    return state, metrics, report
 
   return run_round
 
@@ -241,6 +241,8 @@ def _find_inconsistent(
   auditor: Auditor, plan: RoundPlan, sums: parallel.ClientSums
 ) -> tuple[int, ...]:
   """Returns the clients of the round whose shares do not fit together."""
+  if sums.checks is None:
+    return ()
   clients = np.asarray(plan.cohort.client_ids).tolist()
   checks = dict(zip(clients, np.asarray(sums.checks), strict=True))
   checks.pop(-1, None)

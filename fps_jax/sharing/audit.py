@@ -60,7 +60,10 @@ class Auditor:
     return math.ceil(SOUNDNESS_BITS / math.log2(self.scheme.field.modulus))
 
   def coefficients(
-    self, coins_Qx8: Array, first_column: Array | int, num_columns: int
+    self,
+    coins_Qx8: Array | np.ndarray,
+    first_column: Array | int,
+    num_columns: int,
   ) -> Array:
     """Returns the public coefficients of some columns.
 
@@ -80,7 +83,7 @@ class Auditor:
     """Returns every server's combinations of some columns, uint32 [Q, N]."""
     return self.scheme.field.dot(coefficients_QxW, rows_NxW)
 
-  def blind(self, blinds_Kx8: Array) -> Array:
+  def blind(self, blinds_Kx8: Array | np.ndarray) -> Array:
     """Returns the shares of random words that hide a client's combinations.
 
     Args:
@@ -98,7 +101,7 @@ class Auditor:
   def examine(
     self,
     held_NxM: Array,
-    coins_Qx8: Array,
+    coins_Qx8: Array | np.ndarray,
     num_tiles: Array | int,
     tile_columns: int,
   ) -> Array:
@@ -196,6 +199,8 @@ class Auditor:
       self.scheme.check_matrix(self.present),
       jnp.asarray(words_CxQxN.reshape(-1, self.scheme.num_servers).T),
     )
-    is_wrong_CQ = np.asarray(syndromes_RxCQ).any(axis=0)
-    is_wrong_C = is_wrong_CQ.reshape(len(checks), -1).any(axis=1)
+    syndromes_RxCxQ = np.asarray(syndromes_RxCQ).reshape(
+      len(syndromes_RxCQ), len(checks), -1
+    )
+    is_wrong_C = np.atleast_1d(syndromes_RxCxQ.any(axis=(0, 2)))
     return [c for c, wrong in zip(checks, is_wrong_C, strict=True) if wrong]

@@ -153,7 +153,7 @@ def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
       row[:KEY_WORDS].tobytes(), row[KEY_WORDS:].tobytes()
     )
     encryptor = Cipher(algorithm, mode=None).encryptor()
-    encryptor.update_into(zeros, words[index].view(np.uint8))
+    encryptor.update_into(zeros, words[index].view(np.uint8).data)
   return words.astype(np.uint32, copy=False)
 
 

@@ -121,7 +121,9 @@ class PrimeField:
         f'{len(rows_SxM)} rows'
       )
     if num_rows * num_columns > _MAX_UNROLLED:
-      return self._matmul_in_loop(matrix_RxS, jnp.stack([*rows_SxM]))
+      return self._matmul_in_loop(
+        jnp.asarray(matrix_RxS), jnp.stack([*rows_SxM])
+      )
     with jax.enable_x64(True):
       wide_S = [row.astype(jnp.uint64) for row in rows_SxM]
       # A row of the result at a time: each is then one pass over the inputs.
@@ -141,12 +143,10 @@ class PrimeField:
     """Returns sum_s coefficients[s] * wide[s] mod p, of uint64 [M] arrays."""
     total, bound = jnp.zeros((), jnp.uint64), 0
     for s, row in enumerate(wide_S):
+      coefficient = coefficients_S[s].astype(np.uint64)
+      largest = (self.modulus - 1) ** 2
       if isinstance(coefficients_S, np.ndarray):
-        coefficient = np.uint64(coefficients_S[s])
-        largest = int(coefficient) * (self.modulus - 1)
-      else:
-        coefficient = coefficients_S[s].astype(jnp.uint64)
-        largest = (self.modulus - 1) ** 2
+        largest = int(coefficients_S[s]) * (self.modulus - 1)
       while bound + largest > _MAX_UINT64:
         total, bound = self._fold(total, bound)
       total, bound = total + coefficient * row, bound + largest
@@ -154,7 +154,7 @@ class PrimeField:
 
   def _matmul_in_loop(self, matrix_RxS: Array, rows_SxM: Array) -> Array:
     """`matmul` for matrices so large that unrolling compiles for minutes."""
-    matrix_SxR = jnp.asarray(matrix_RxS).T
+    matrix_SxR = matrix_RxS.T
 
     def add_product(s: Array, total: Array) -> Array:
       product = self.multiply(matrix_SxR[s][:, None], rows_SxM[s][None])

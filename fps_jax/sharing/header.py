@@ -13,6 +13,7 @@ from fps_jax.sharing.shamir import Shamir
 
 VERSION = 2
 
+_MAX_UINT32 = 2**32 - 1
 _MAGIC = b'FPS'
 _LAYOUT = {
   'kind': 'B',
@@ -175,3 +176,14 @@ def check_length(message: bytes, expected: int) -> None:
       f'the message has {len(message)} bytes, its header announces {expected}: '
       'it was cut off or added to'
     )
+
+
+def encode_uint32(name: str, value: int) -> bytes:
+  """Returns the 4 bytes of a number that a payload begins or ends with.
+
+  Raises:
+    ValueError: if it is not in [0, 2^32); the error calls it by its name.
+  """
+  if not 0 <= value <= _MAX_UINT32:
+    raise ValueError(f'{name}={value} must be in [0, {_MAX_UINT32}]')
+  return int(value).to_bytes(4, 'little')

@@ -45,9 +45,9 @@ class Dealing(NamedTuple):
     is_consistent: bool [], whether it deals shares of one polynomial each.
   """
 
-  seeds_Tx8: Array
-  blinds_Kx8: Array
-  is_consistent: Array
+  seeds_Tx8: Array | np.ndarray
+  blinds_Kx8: Array | np.ndarray
+  is_consistent: Array | np.ndarray
 
 
 class RoundKeys(NamedTuple):
@@ -60,8 +60,8 @@ class RoundKeys(NamedTuple):
   """
 
   dealings: Dealing
-  coins_Qx8: Array
-  lies: Array
+  coins_Qx8: Array | np.ndarray
+  lies: Array | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,9 @@ class Faults:
 
   lying_servers: tuple[int, ...] = ()
   inconsistent_clients: tuple[int, ...] = ()
+
+
+_NO_FAULTS = Faults()
 
 
 class SumProtocol(NamedTuple):
@@ -186,7 +189,7 @@ def shamir_sum(
   present: Sequence[int],
   reveal: str = 'sum',
   auditor: Auditor | None = None,
-  faults: Faults = Faults(),  # noqa: B008 (immutable)
+  faults: Faults = _NO_FAULTS,
   cipher: str = 'auto',
 ) -> SumProtocol:
   """Returns the scheme `shamir`: servers add shares, the central one opens.

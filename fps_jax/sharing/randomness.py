@@ -118,7 +118,7 @@ def keys(
 
 
 def uniform(
-  keys_Tx8: Array,
+  keys_Tx8: Array | np.ndarray,
   first_word: Array | int,
   num_words: int,
   field: PrimeField,
@@ -141,7 +141,8 @@ def uniform(
   Returns:
     uint32 [T, num_words].
   """
-  low_bits = np.uint32(2**field.bits - 1)
+  keys_Tx8 = jnp.asarray(keys_Tx8)
+  low_bits = jnp.uint32(2**field.bits - 1)
   first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
   num_blocks = -(-num_words // chacha.BLOCK_WORDS)
 

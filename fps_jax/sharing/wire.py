@@ -1,13 +1,9 @@
-"""The bytes of every message: what is counted is what is encoded here.
+"""The bytes of shared messages: what is counted is what is encoded here.
 
 Every message is a `Header` and a payload, little-endian:
 
 | message        | from, to        | payload                                   |
 |----------------|-----------------|-------------------------------------------|
-| `UPDATE`       | client, central | float32 values, the sample count (uint32) |
-| `MODEL`        | central, client | float32 values                            |
-| `SPARSE_MODEL` | central, client | a bit a parameter, set where it is kept,  |
-|                |                 | then the kept float32 values              |
 | `SEED`         | client, server  | the 32-byte key that its share expands    |
 |                |                 | from: servers 1 .. t of a seeded scheme   |
 | `SHARE`        | client, server  | words: the share of the values and of the |
@@ -20,9 +16,7 @@ Every message is a `Header` and a payload, little-endian:
 A word takes ceil(log2 p) bits, and one word of a share stands for l secrets:
 ceil((values + 1) / l) words. A server that passes a share on to the central one
 sends the client's `SHARE` as it is: sender and receiver still say whose it is.
-
-Which positions an update's values belong to is never sent: every client prunes
-the same public model, so the mask is known.
+Messages in the clear are in `fps_jax.sharing.clear`.
 
 A message decodes to the value that encodes to it, or is refused: no value has
 two encodings.
@@ -34,140 +28,22 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fps_jax.sharing.bits import (
-  check_padding,
-  pack_words,
-  packed_bytes,
-  unpack_words,
-)
+from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, check_length
+from fps_jax.sharing.header import (
+  HEADER_BYTES,
+  Header,
+  Kind,
+  check_length,
+  encode_uint32,
+)
 from fps_jax.sharing.shamir import Shamir
 
 SEED_WORDS = 8
 DIGEST_BYTES = 16
 
-_MAX_UINT32 = 2**32 - 1
-_FLOAT_BYTES = 4
 _COUNT_BYTES = 4
 _SEED_BYTES = 4 * SEED_WORDS
-
-
-def update_message_bytes(num_values: int) -> int:
-  """Returns the length of an `UPDATE` message of `num_values` floats."""
-  return HEADER_BYTES + _FLOAT_BYTES * num_values + _COUNT_BYTES
-
-
-def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
-  """Encodes float32 [M] kept values and a sample count in the clear.
-
-  Raises:
-    ValueError: if the header does not fit or the count is not in [0, 2^32).
-  """
-  header.check(None, Kind.UPDATE)
-  if header.num_values != len(values_M):
-    raise ValueError(
-      f'the header announces {header.num_values} values, the payload has '
-      f'{len(values_M)}'
-    )
-  payload = np.asarray(values_M, '<f4').tobytes()
-  return header.encode() + payload + _encode_count('count', count)
-
-
-def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
-  """Decodes an `UPDATE`.
-
-  Returns:
-    The header, float32 [M] values and the sample count.
-
-  Raises:
-    ValueError: if the kind or the length is wrong.
-  """
-  header = Header.decode(message)
-  header.check(None, Kind.UPDATE)
-  check_length(message, update_message_bytes(header.num_values))
-  values = np.frombuffer(message, '<f4', header.num_values, HEADER_BYTES)
-  return header, values, int.from_bytes(message[-_COUNT_BYTES:], 'little')
-
-
-def model_message_bytes(num_params: int, num_kept: int) -> int:
-  """Returns the length of a model's message: D parameters, some kept."""
-  bitmap = 0 if num_kept == num_params else packed_bytes(num_params, 1)
-  return HEADER_BYTES + bitmap + _FLOAT_BYTES * num_kept
-
-
-def encode_model(
-  round_number: int, receiver: int, params_D: np.ndarray, mask_D: np.ndarray
-) -> bytes:
-  """Encodes the model that the central server sends out.
-
-  Args:
-    round_number: the round, from 0.
-    receiver: number of the client.
-    params_D: float32 [D].
-    mask_D: bool [D], what is kept; what is not must be 0.
-
-  Raises:
-    ValueError: if a parameter that is not kept is not 0.
-  """
-  if np.any(params_D[~mask_D]):
-    raise ValueError(
-      f'parameter {np.argmax(~mask_D & (params_D != 0))} is not 0 but is not '
-      'kept: apply the mask before encoding'
-    )
-  dense = mask_D.all()
-  header = Header(
-    kind=Kind.MODEL if dense else Kind.SPARSE_MODEL,
-    round=round_number,
-    sender=0,
-    receiver=receiver,
-    num_values=len(params_D),
-  )
-  bitmap = b'' if dense else np.packbits(mask_D, bitorder='little').tobytes()
-  return header.encode() + bitmap + params_D[mask_D].astype('<f4').tobytes()
-
-
-def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
-  """Decodes a `MODEL` or a `SPARSE_MODEL`.
-
-  Returns:
-    The header, float32 [D] parameters and bool [D] mask.
-
-  Raises:
-    ValueError: if the kind, the sender or the length is wrong, or a
-      `SPARSE_MODEL` is not sparse or sets bits after its mask.
-  """
-  header = Header.decode(message)
-  num_params, start = header.num_values, HEADER_BYTES
-  header.check(None, Kind.MODEL, Kind.SPARSE_MODEL)
-  if header.sender != 0:
-    raise ValueError(
-      f'a model comes from sender {header.sender}, expected 0, the central '
-      'server'
-    )
-  if header.kind is Kind.MODEL:
-    # Before anything is allocated for what a header only claims.
-    check_length(message, model_message_bytes(num_params, num_params))
-    mask = np.ones(num_params, bool)
-  else:
-    start += packed_bytes(num_params, 1)
-    if len(message) < start:
-      check_length(message, start)
-    bitmap = message[HEADER_BYTES:start]
-    check_padding(bitmap, num_params)
-    flags = np.unpackbits(
-      np.frombuffer(bitmap, np.uint8), count=num_params, bitorder='little'
-    )
-    mask = flags.astype(bool)
-    if mask.all():
-      raise ValueError(
-        f'a SPARSE_MODEL keeps all of its {num_params} parameters: it must be '
-        'sent as MODEL'
-      )
-    check_length(message, start + _FLOAT_BYTES * int(mask.sum()))
-  params = np.zeros(num_params, np.float32)
-  params[mask] = np.frombuffer(message, '<f4', offset=start)
-  return header, params, mask
 
 
 def seed_message_bytes() -> int:
@@ -265,7 +141,7 @@ def client_set_digest(clients: Iterable[int]) -> bytes:
   for client, following in itertools.pairwise(ordered):
     if client == following:
       raise ValueError(f'client {client} repeats: a set names each client once')
-  encoded = b''.join(_encode_count('client', client) for client in ordered)
+  encoded = b''.join(encode_uint32('client', client) for client in ordered)
   return hashlib.sha256(encoded).digest()[:DIGEST_BYTES]
 
 
@@ -300,7 +176,7 @@ def encode_sum(
       f'a digest of {len(digest)} bytes, expected {DIGEST_BYTES}: use '
       'client_set_digest'
     )
-  count = _encode_count('num_clients', num_clients)
+  count = encode_uint32('num_clients', num_clients)
   columns = _encode_columns(header, words_W, scheme)
   return header.encode() + count + digest + columns
 
@@ -360,7 +236,7 @@ def encode_check(
       f'{num_clients}'
     )
   words = _encode_words(checks_CxR.ravel(), scheme.field)
-  return header.encode() + _encode_count('num_checks', num_checks) + words
+  return header.encode() + encode_uint32('num_checks', num_checks) + words
 
 
 def decode_check(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
@@ -412,12 +288,6 @@ def _decode_words(
   words = unpack_words(payload, num_words, field.bits)
   _check_words(words, field)
   return words
-
-
-def _encode_count(name: str, value: int) -> bytes:
-  if not 0 <= value <= _MAX_UINT32:
-    raise ValueError(f'{name}={value} must be in [0, {_MAX_UINT32}]')
-  return int(value).to_bytes(_COUNT_BYTES, 'little')
 
 
 def _check_words(words: np.ndarray, field: PrimeField) -> None:

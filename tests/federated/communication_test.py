@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fps_jax.federated.communication import RoundBytes, count_bytes
-from fps_jax.sharing import wire
+from fps_jax.sharing import clear, wire
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, scheme_numbers
 from fps_jax.sharing.protocol import REVEALS
@@ -38,7 +38,7 @@ def encode_downlink(num_params: int, num_kept: int) -> int:
   rng = np.random.default_rng(0)
   mask = rng.permutation(num_params) < num_kept
   params = np.where(mask, rng.normal(size=num_params), 0).astype(np.float32)
-  return len(wire.encode_model(3, 1, params, mask))
+  return len(clear.encode_model(3, 1, params, mask))
 
 
 def make_header(
@@ -105,10 +105,14 @@ def test_uplink_and_downlink_equal_the_encoded_messages(
   numbers: tuple[int, int, int], prime: int, seeded: bool
 ):
   scheme = Shamir(PrimeField(prime), *numbers, seeded)
-  for num_params, num_kept in SIZES:
-    words = make_words(scheme.num_columns(num_kept + 1), scheme)
-    actual = count_bytes(num_params, num_kept, 2, scheme)
-    assert actual.uplink_per_client == encode_uplink(scheme, num_kept, words)
+  for (num_params, num_kept), num_checks in itertools.product(SIZES, [0, 3]):
+    # A column of blinding secrets a check, beside those of the values.
+    num_values = num_kept + num_checks * scheme.secrets_per_polynomial
+    words = make_words(scheme.num_columns(num_kept + 1) + num_checks, scheme)
+    actual = count_bytes(
+      num_params, num_kept, 2, scheme, num_client_checks=num_checks
+    )
+    assert actual.uplink_per_client == encode_uplink(scheme, num_values, words)
     downlink = encode_downlink(num_params, num_kept)
     assert actual.downlink_per_client == downlink
 
@@ -121,7 +125,7 @@ def test_bytes_to_the_central_server_equal_the_encoded_messages(
 ):
   scheme = Shamir(PrimeField(prime), *numbers)
   for num_kept, num_reporting, num_checks in itertools.product(
-    [0, 1, 10, 99], REPORTING, [0, 1, 4]
+    [0, 1, 10, 99], REPORTING, [0, 1, 4] if reveal == 'sum' else [0]
   ):
     for num_sending in {scheme.threshold, scheme.num_servers}:
       actual = count_bytes(
@@ -138,7 +142,7 @@ def test_bytes_of_a_round_in_the_clear_equal_the_encoded_messages(
   num_params: int, num_kept: int, num_reporting: int
 ):
   header = Header(Kind.UPDATE, 3, 1, 0, num_kept)
-  message = wire.encode_update(header, np.zeros(num_kept, np.float32), 600)
+  message = clear.encode_update(header, np.zeros(num_kept, np.float32), 600)
   assert count_bytes(num_params, num_kept, num_reporting, None) == RoundBytes(
     uplink_per_client=len(message),
     downlink_per_client=encode_downlink(num_params, num_kept),
@@ -221,11 +225,18 @@ def test_bytes_are_python_ints_and_do_not_wrap():
 def test_bytes_of_one_round_worked_out_by_hand():
   # Two secrets a 22-bit word: ceil(11 / 2) words are 17 bytes. 100 mask bits
   # are 13 bytes. Of 5 servers, t = 4 - 2 take a seed of 32 bytes. A sum names
-  # its clients in 4 + 16 bytes; 3 checks of 4 clients are 4 + 33 bytes.
+  # its clients in 4 + 16 bytes. 3 checks of 4 clients are 4 + 33 bytes, and 3
+  # words that blind them make ceil(9 * 22 / 8) = 25 bytes of a share's 17.
   scheme = Shamir(PrimeField(2**22 - 3), 5, 4, 2)
   counted = count_bytes(100, 10, 4, scheme, 'sum', 5, num_client_checks=3)
   assert counted == RoundBytes(
-    uplink_per_client=2 * (32 + 32) + 3 * (32 + 17),
+    uplink_per_client=2 * (32 + 32) + 3 * (32 + 25),
     downlink_per_client=32 + 13 + 40,
     server_to_central=5 * ((32 + 20 + 17) + (32 + 37)),
   )
+
+
+def test_checks_of_clients_that_are_opened_are_refused():
+  scheme = Shamir(PrimeField(251), 5, 3)
+  with pytest.raises(ValueError, match="num_client_checks=2 with reveal='upd"):
+    count_bytes(100, 10, 4, scheme, 'updates', num_client_checks=2)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fps_jax.sharing import wire
+from fps_jax.sharing import clear, wire
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import Header, Kind, scheme_numbers
 from fps_jax.sharing.shamir import Shamir
@@ -47,11 +47,11 @@ def model_example(mask: np.ndarray) -> Example:
   kind = Kind.MODEL if mask.all() else Kind.SPARSE_MODEL
 
   def encode(header, params, mask):
-    return wire.encode_model(header.round, header.receiver, params, mask)
+    return clear.encode_model(header.round, header.receiver, params, mask)
 
   header = Header(kind, 7, 0, 9, len(mask))
   parts = (header, params, mask)
-  return Example(encode(*parts), parts, encode, wire.decode_model)
+  return Example(encode(*parts), parts, encode, clear.decode_model)
 
 
 def example(kind: Kind, size: int = 5, scheme: Shamir = SCHEME) -> Example:
@@ -61,8 +61,8 @@ def example(kind: Kind, size: int = 5, scheme: Shamir = SCHEME) -> Example:
     return model_example((np.arange(size) % 3 != 0) | is_dense)
   if kind is Kind.UPDATE:
     parts: tuple[Any, ...] = (make_header(kind, size), floats(size), 600)
-    message = wire.encode_update(*parts)
-    return Example(message, parts, wire.encode_update, wire.decode_update)
+    message = clear.encode_update(*parts)
+    return Example(message, parts, clear.encode_update, clear.decode_update)
   words = random_words(scheme.num_columns(size + 1), scheme)
   payload: tuple[Any, ...] = {
     Kind.SEED: (np.arange(2**32 - 8, 2**32, dtype=np.uint32),),

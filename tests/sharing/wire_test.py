@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from messages import SCHEME, example, make_header, model_example
 
-from fps_jax.sharing import bits, wire
+from fps_jax.sharing import bits, clear, wire
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import HEADER_BYTES, Header, Kind
 from fps_jax.sharing.shamir import Shamir
@@ -51,7 +51,7 @@ def test_lengths_are_those_of_encoded_messages() -> None:
   assert wire.seed_message_bytes() == len(example(Kind.SEED).message)
   for size in SIZES:
     message = example(Kind.UPDATE, size).message
-    assert len(message) == wire.update_message_bytes(size)
+    assert len(message) == clear.update_message_bytes(size)
     assert len(message) == HEADER_BYTES + 4 * size + 4
   for numbers, prime in itertools.product(SERVERS, PRIMES):
     scheme = Shamir(PrimeField(prime), *numbers)
@@ -75,7 +75,7 @@ def test_models_round_trip(density: float) -> None:
     message, parts, _, decode = model_example(mask)
     bitmap = 0 if mask.all() else (size + 7) // 8
     assert len(message) == HEADER_BYTES + bitmap + 4 * mask.sum()
-    assert len(message) == wire.model_message_bytes(size, int(mask.sum()))
+    assert len(message) == clear.model_message_bytes(size, int(mask.sum()))
     assert_same(decode(message), parts)
 
 
@@ -186,13 +186,13 @@ def test_sparse_model_of_another_form_is_refused() -> None:
   message = example(Kind.SPARSE_MODEL, 5).message
   mask = bytes([message[HEADER_BYTES] | 0x20])
   with pytest.raises(ValueError, match='lowest 5 bits are used: the others'):
-    wire.decode_model(message[:HEADER_BYTES] + mask + message[33:])
+    clear.decode_model(message[:HEADER_BYTES] + mask + message[33:])
   header = Header(Kind.SPARSE_MODEL, 7, 0, 9, 2).encode()
   with pytest.raises(ValueError, match='all of its 2 parameters: it must be'):
-    wire.decode_model(header + b'\3' + bytes(8))
+    clear.decode_model(header + b'\3' + bytes(8))
   header = Header(Kind.MODEL, 7, 6, 9, 2).encode()
   with pytest.raises(ValueError, match='comes from sender 6, expected 0, the'):
-    wire.decode_model(header + bytes(8))
+    clear.decode_model(header + bytes(8))
 
 
 def test_parts_that_do_not_fit_are_not_encoded() -> None:
@@ -210,7 +210,7 @@ def test_parts_that_do_not_fit_are_not_encoded() -> None:
       encode(make_header(Kind.SEED, 5, scheme), *parts[1:])
   header, values, _ = example(Kind.UPDATE).parts
   with pytest.raises(ValueError, match=r'count=-1 must be in \[0, 42'):
-    wire.encode_update(header, values, -1)
+    clear.encode_update(header, values, -1)
   header, count, digest, words = example(Kind.SUM).parts
   with pytest.raises(ValueError, match=r'num_clients=-1 must be in \[0, 42'):
     wire.encode_sum(header, -1, digest, words, SCHEME)
@@ -218,7 +218,7 @@ def test_parts_that_do_not_fit_are_not_encoded() -> None:
     wire.encode_sum(header, count, digest[:15], words, SCHEME)
   params, mask = np.float32([1, 2, 3]), np.array([True, False, True])
   with pytest.raises(ValueError, match='parameter 1 is not 0 but is not kept'):
-    wire.encode_model(0, 1, params, mask)
+    clear.encode_model(0, 1, params, mask)
 
 
 def test_seed_that_nobody_takes_is_refused() -> None:
