@@ -1,4 +1,4 @@
-"""Runs a study: python launch.py --config=experiments/NAME.py."""
+"""Runs a config's job: python launch.py --config=experiments/NAME.py."""
 
 import datetime
 import re
@@ -7,7 +7,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from fps_jax.study import StudyError, run_study
+from fps_jax import jobs
+from fps_jax.study import StudyError
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> None:
   time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   workdir = _WORKDIR.value or f'runs/{config.name}-{time}'
   try:
-    run_study(config, workdir, sys.argv, _TFDS_DATA_DIR.value)
+    jobs.run(config, workdir, sys.argv, _TFDS_DATA_DIR.value)
   except StudyError as error:
     sys.exit(f'error: {error}')
 

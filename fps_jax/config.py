@@ -25,6 +25,7 @@ def default() -> ConfigDict:
   """Returns the default config: FedPruneShare on the bundled MNIST sample."""
   config = ConfigDict()
   config.name = 'study'  # names the default work directory
+  config.job = 'study'  # a key of fps_jax.jobs.JOBS
   config.seeds = (0,)  # one run of every variant for each
   config.num_rounds = 40
   # Named overrides of this config; each is a method in the report. Empty: the

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fps_jax import data, report
+from fps_jax import workdir as workdirs
 from fps_jax.build import Simulation, build, put_on_device
 from fps_jax.environment import describe_environment
 from fps_jax.metrics import MetricsRow, MetricsWriter
@@ -110,12 +111,16 @@ def run_study(
     variants = resolve_variants(config)
     for name, variant in variants.items():
       _validate(name, variant, alone=len(variants) == 1)
-    _create(workdir)
+    workdirs.create(workdir)
     simulations = _build_all(variants, tfds_data_dir)
-    _write_json(workdir / 'config.json', json.loads(config.to_json()))
-    _write_json(workdir / 'environment.json', describe_environment(argv))
+    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
+    workdirs.write_json(
+      workdir / 'environment.json', describe_environment(argv)
+    )
     for name, variant in variants.items():
-      _write_json(workdir / name / 'config.json', json.loads(variant.to_json()))
+      workdirs.write_json(
+        workdir / name / 'config.json', json.loads(variant.to_json())
+      )
     with Progress(console) as progress:
       for (name, seed), simulation in simulations.items():
         _run(simulation, variants[name], workdir, name, seed, progress)
@@ -138,15 +143,6 @@ def _validate(name: str, variant: ConfigDict, alone: bool) -> None:
     raise ValueError(
       '\n'.join(f'variant {name}: {line}' for line in lines)
     ) from error
-
-
-def _create(workdir: pathlib.Path) -> None:
-  workdir.mkdir(parents=True, exist_ok=True)
-  if any(workdir.iterdir()):
-    raise ValueError(
-      f'work directory {workdir} is not empty: give another --workdir, or '
-      'remove it first'
-    )
 
 
 def _build_all(
@@ -194,8 +190,3 @@ def _run(
       100 * max(clipped),
       variant.sharing.clip,
     )
-
-
-def _write_json(path: pathlib.Path, content: Any) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(content, indent=2) + '\n')

@@ -85,7 +85,9 @@ def _xla_keystream(
   ]
   final = jax.lax.fori_loop(0, 10, _double_round, tuple(initial))
   words = [a + b for a, b in zip(initial, final, strict=True)]
-  return jnp.stack(words, axis=-1).reshape(*shape[:-1], -1)
+  return jnp.stack(words, axis=-1).reshape(
+    *shape[:-1], BLOCK_WORDS * num_blocks
+  )
 
 
 def _double_round(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:

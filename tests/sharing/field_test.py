@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fps_jax.sharing import field as field_module
 from fps_jax.sharing import reference
 from fps_jax.sharing.field import PrimeField, is_prime
 
 # Tiny ones; primes just above a power of two (2^16 + 1, 2^30 + 3), which need
 # the most folds; and just below one (2^22 - 3 and the Mersenne primes).
 PRIMES = (
-  2, 3, 7, 11, 17, 65537, 1073741827, 2**19 - 1, 2**22 - 3, 2**31 - 1,
+  2, 3, 5, 11, 17, 251, 65537, 2**17 - 1, 2**19 - 1, 2**22 - 3, 2**30 + 3,
+  2**31 - 1,
 )  # fmt: skip
 MODULI = pytest.mark.parametrize('p', PRIMES)
 
@@ -26,97 +28,169 @@ def edges(p: int) -> list[int]:
 
 
 def draw(p: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-  return np.random.default_rng(seed).integers(p, size=shape, dtype=np.uint32)
+  """Returns random elements, about half of them 0, 1, p // 2 or p - 1."""
+  rng = np.random.default_rng(seed)
+  random = rng.integers(p, size=shape, dtype=np.uint32)
+  edge = rng.choice(np.uint32([0, 1 % p, p // 2, p - 1]), shape)
+  return np.where(rng.integers(2, size=shape) == 1, random, edge)
 
 
-def matmul_in_ints(a: np.ndarray, b: np.ndarray, p: int) -> list[list[int]]:
-  columns = b.T.tolist()
-  return [
-    [sum(x * y for x, y in zip(row, column, strict=True)) % p
-     for column in columns]
-    for row in a.tolist()
-  ]  # fmt: skip
+def ints(words: np.ndarray) -> np.ndarray:
+  """Returns the words as Python ints, which never overflow."""
+  return np.asarray(words).astype(object)
+
+
+def assert_equals(words: jax.Array, expected: np.ndarray, p: int) -> None:
+  """Holds words against Python ints, reduced; so the words are in [0, p)."""
+  assert words.dtype == jnp.uint32
+  assert words.tolist() == (expected % p).tolist()
+
+
+def draw_to_edges(
+  p: int, rows: int, inner: int, columns: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns factors; the first row of their product is 0, 1 and p - 1 in turn.
+
+  So the sums end at the ends of the field, where a reduction is one off.
+  """
+  matrix, x = draw(p, (rows, inner)), draw(p, (inner, columns), seed=1)
+  matrix[0, -1] = 1
+  wanted = np.resize(ints([0, 1, p - 1]), columns)
+  x[-1] = (wanted - ints(matrix)[0, :-1] @ ints(x)[:-1]) % p
+  return matrix, x
 
 
 @MODULI
-def test_sum_and_product_of_two_elements_are_exact(p: int) -> None:
-  field, elements = PrimeField(p), edges(p) + draw(p, (20,)).tolist()
-
-  @jax.jit
-  def tables(words):
-    column, row = words[:, None], words[None, :]
-    return field.add(column, row), field.matmul(column, row)
-
-  sums, products = tables(jnp.uint32(elements))
-  assert sums.tolist() == [[(a + b) % p for b in elements] for a in elements]
-  assert products.tolist() == [[a * b % p for b in elements] for a in elements]
+def test_operations_on_all_pairs_of_elements_are_exact(p: int) -> None:
+  field = PrimeField(p)
+  elements = np.uint32(edges(p) + draw(p, (20,)).tolist())
+  a, b = elements[:, None], elements[None]
+  operations = (field.add, field.subtract, field.multiply, field.matmul)
+  found = jax.jit(lambda a, b: [apply(a, b) for apply in operations])(a, b)
+  a, b = ints(a), ints(b)
+  for words, expected in zip(found, (a + b, a - b, a * b, a * b), strict=True):
+    assert_equals(words, expected, p)
 
 
-@pytest.mark.parametrize('p', [3, 2**22 - 3, 1073741827, 2**31 - 1])
+@MODULI
 def test_matmul_of_largest_elements_does_not_overflow(p: int) -> None:
-  field, largest, terms = PrimeField(p), np.uint32(p - 1), (4, 5, 9, 15)
+  field, terms = PrimeField(p), (1, 4, 5, 6, 16, 17, 40)
 
   @jax.jit
-  def products(x_SxM):
-    matrix = np.full((2, len(x_SxM)), largest)
-    return [field.matmul(matrix[:, :s], x_SxM[:s]) for s in terms]
+  def products(matrix, x_SxM):
+    constant = np.full((1, len(x_SxM)), p - 1, np.uint32)
+    return [
+      jnp.stack([field.matmul(m[:, :s], x_SxM[:s]) for m in (constant, matrix)])
+      for s in terms
+    ]
 
-  found = products(jnp.full((15, 3), largest))
-  # (p - 1)^2 is 1 modulo p.
-  assert [x.tolist() for x in found] == [2 * [3 * [s % p]] for s in terms]
+  largest = np.full((40, 3), p - 1, np.uint32)
+  for s, found in zip(terms, products(largest[:, :1].T, largest), strict=True):
+    assert_equals(found, np.full((2, 1, 3), s * (p - 1) ** 2, object), p)
 
 
 @MODULI
 def test_matmul_equals_python_ints(p: int) -> None:
-  matrix, x = draw(p, (3, 6)), draw(p, (6, 120), seed=1)
-  # The last terms complete the sums of the first row to 0, 1 or p - 1 modulo
-  # p, the ends of the field.
-  matrix[0, -1] = 1
-  wanted = 40 * [0, 1, p - 1]
-  partial = matmul_in_ints(matrix[:1, :-1], x[:-1], p)[0]
-  x[-1] = [(w - s) % p for w, s in zip(wanted, partial, strict=True)]
-  expected = matmul_in_ints(matrix, x, p)
-  assert expected[0] == wanted
-  assert jax.jit(PrimeField(p).matmul)(matrix, x).tolist() == expected
+  field, (matrix, x) = PrimeField(p), draw_to_edges(p, 3, 6, 120)
+
+  @jax.jit
+  def products(traced, x_SxM):
+    return [
+      field.matmul(matrix, x_SxM),
+      field.matmul(matrix, tuple(x_SxM)),
+      field.matmul(traced, x_SxM),
+      field.matmul(traced, list(x_SxM)),
+    ]
+
+  expected = ints(matrix) @ ints(x)
+  for found in products(matrix, x):
+    assert_equals(found, expected, p)
+
+
+@MODULI
+def test_matmul_of_a_large_matrix_equals_python_ints(p: int) -> None:
+  field, (matrix, x) = PrimeField(p), draw_to_edges(p, 8, 40, 9)
+  matrix[1], x[:, 3] = p - 1, p - 1
+  assert matrix.size > field_module._MAX_UNROLLED
+
+  @jax.jit
+  def products(traced, x_SxM):
+    return field.matmul(matrix, tuple(x_SxM)), field.matmul(traced, x_SxM)
+
+  for found in products(matrix, x):
+    assert_equals(found, ints(matrix) @ ints(x), p)
+
+
+def test_matmul_without_rows_is_empty() -> None:
+  for x in (jnp.ones((3, 4), jnp.uint32), 3 * (jnp.ones(4, jnp.uint32),)):
+    product = PrimeField(7).matmul(np.zeros((0, 3), np.uint32), x)
+    assert product.shape == (0, 4)
+    assert product.dtype == jnp.uint32
+
+
+def test_matmul_of_other_inner_dimensions_raises() -> None:
+  with pytest.raises(ValueError, match='3 columns cannot be applied to 2 rows'):
+    PrimeField(7).matmul(np.ones((2, 3), np.uint32), jnp.ones((2, 5)))
+
+
+@MODULI
+def test_dot_equals_python_ints(p: int) -> None:
+  field, (a, x) = PrimeField(p), draw_to_edges(p, 4, 60, 6)
+  assert_equals(jax.jit(field.dot)(a, x.T), ints(a) @ ints(x), p)
+  many = 20_011
+  largest = jnp.full((2, many), np.uint32(p - 1))
+  expected = np.full((2, 2), many * (p - 1) ** 2, object)
+  assert_equals(jax.jit(field.dot)(largest, largest), expected, p)
 
 
 @MODULI
 def test_sum_is_exact_and_does_not_overflow(p: int) -> None:
-  field, many = PrimeField(p), 100_003
-  words = draw(p, (301, 70))
-  # The first sums of columns are 0, 1 and p - 1, the ends of the field.
-  partial = words[:-1].sum(0, dtype=np.uint64).tolist()
-  words[-1, :3] = [
-    (w - s) % p for w, s in zip((0, 1, p - 1), partial[:3], strict=True)
-  ]
+  field, many = PrimeField(p), 20_011
+  _, words = draw_to_edges(p, 1, 41, 60)
+  words[-1, :3] = (ints([0, 1, p - 1]) - ints(words)[:-1, :3].sum(0)) % p
+  cube = words.reshape(41, 3, 20)
 
   @jax.jit
-  def sums(words):
-    largest = jnp.full((many,), np.uint32(p - 1))
-    return [field.sum(words, axis) for axis in (0, 1, -1)], field.sum(largest)
+  def sums(words, cube):
+    largest = jnp.full((many, 1), np.uint32(p - 1))
+    return field.sum(words), field.sum(cube), field.sum(largest)
 
-  found, of_largest = sums(words)
-  for axis, total in zip((0, 1, -1), found, strict=True):
-    assert total.tolist() == (words.sum(axis, dtype=np.uint64) % p).tolist()
-  assert found[0][:3].tolist() == [0, 1, p - 1]
-  assert of_largest.item() == many * (p - 1) % p
+  plain, cubic, of_largest = sums(words, cube)
+  assert plain[:3].tolist() == [0, 1, p - 1]
+  assert_equals(plain, ints(words).sum(0), p)
+  assert_equals(cubic, ints(cube).sum(0), p)
+  assert of_largest.tolist() == [many * (p - 1) % p]
+
+
+@pytest.mark.parametrize('terms', range(1, 41))
+def test_sum_of_few_largest_elements_is_exact(terms: int) -> None:
+  largest = jnp.full((terms, 1), np.uint32(2**31 - 2))
+  total = PrimeField(2**31 - 1).sum(largest)
+  assert total.tolist() == [-terms % (2**31 - 1)]
 
 
 def test_sum_of_nothing_is_zero() -> None:
-  assert PrimeField(7).sum(jnp.zeros((0, 2), jnp.uint32)).tolist() == [0, 0]
+  total = PrimeField(7).sum(jnp.zeros((0, 2), jnp.uint32))
+  assert total.dtype == jnp.uint32
+  assert total.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize('p', [11, 2**31 - 1])
 def test_results_are_the_same_eager_jit_vmap_and_in_x64(p: int) -> None:
   field = PrimeField(p)
-  matrix = draw(p, (3, 5))
+  matrix, large = draw(p, (3, 5)), draw(p, (52, 5))
   batch = jnp.asarray(draw(p, (4, 5, 6), seed=1))
 
   def everything(x_SxM):
     return {
       'add': field.add(x_SxM, x_SxM[::-1]),
-      'sum': field.sum(x_SxM, axis=1),
+      'subtract': field.subtract(x_SxM, x_SxM[::-1]),
+      'multiply': field.multiply(x_SxM, x_SxM[::-1]),
+      'sum': field.sum(x_SxM),
+      'dot': field.dot(x_SxM, x_SxM[::-1]),
       'matmul': field.matmul(matrix, x_SxM),
+      'traced': field.matmul(x_SxM[:, :5].T, x_SxM),
+      'large': field.matmul(large, x_SxM),
       'to_signed': field.to_signed(x_SxM),
       'from_signed': field.from_signed(field.to_signed(x_SxM)),
     }
@@ -150,7 +224,7 @@ def test_callers_keep_their_x64_setting(enabled: bool) -> None:
   def traced(x_SxM):
     product = field.matmul(x_SxM, x_SxM)
     check()
-    total = field.sum(x_SxM)
+    total = field.sum(x_SxM), field.dot(x_SxM, x_SxM)
     check()
     return product, total, jnp.arange(3)
 
@@ -158,6 +232,10 @@ def test_callers_keep_their_x64_setting(enabled: bool) -> None:
     field.sum(words)
     check()
     field.matmul(words, words)
+    check()
+    field.multiply(words, words)
+    check()
+    field.dot(words, words)
     check()
     assert traced(words)[2].dtype == integer
     check()

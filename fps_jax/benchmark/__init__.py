@@ -1,0 +1,1 @@
+"""Benchmarks: figures as ratios to what the same process measured."""

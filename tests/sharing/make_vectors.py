@@ -1,0 +1,228 @@
+"""Makes `vectors.json`: examples of sharing, for this and other programs.
+
+  python -m tests.sharing.make_vectors
+
+writes it anew, next to this file, from `fps_jax.sharing.reference` alone; a
+test compares the result to the committed file. Bytes are in hexadecimal, rows
+of words in the order of secrets, seeds or servers. Two lists:
+
+`honest`: two clients share their secrets in a round, servers 1 .. N add what
+they receive, and every k of them open the sum. `packed` is the first client's
+share for server N as it is sent.
+
+`audited`: the sums of servers, some of them wrong, their combinations under
+the round's public coins (a row a coin), and the verdict on the servers
+`present`: which are `wrong`, or null if all that shows is that some are.
+"""
+
+import itertools
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from fps_jax.sharing import reference
+
+PATH = pathlib.Path(__file__).with_name('vectors.json')
+PRIMES = (2**31 - 1, 2**22 - 3, 2**19 - 1, 251)
+# N, k, l.
+SIZES = ((3, 2, 1), (5, 3, 1), (5, 4, 2), (7, 5, 2), (10, 8, 4), (4, 4, 1))
+AUDITED_PRIMES = (2**31 - 1, 251)
+AUDITED_SIZES = ((5, 3, 1), (7, 3, 1), (7, 5, 2), (5, 4, 2))
+# One more than a block of ChaCha20 has words.
+NUM_COLUMNS = 17
+NUM_AUDITED_COLUMNS = 5
+
+Rows = list[list[int]]
+
+
+class Round:
+  """Two clients' secrets and shares in one round under one root key."""
+
+  def __init__(
+    self,
+    prime: int,
+    sizes: tuple[int, int, int],
+    run_seed: int,
+    round_number: int,
+    num_columns: int,
+  ):
+    self.prime = prime
+    self.num_servers, self.threshold, self.num_secrets = sizes
+    self.run_seed, self.round_number = run_seed, round_number
+    self.root_key = reference.root_key(run_seed)
+    self.key = reference.derive(self.root_key, 'round', round_number)
+    self.clients = (run_seed % 1000, 2**32 - 1)
+    self.seeds = [
+      reference.keys(self.key, 'share', self.threshold - self.num_secrets, c)
+      for c in self.clients
+    ]
+    self.secrets = [self._draw_secrets(c, num_columns) for c in self.clients]
+    self.shares = [
+      reference.share_rows(secrets, seeds, self.num_servers, prime)
+      for secrets, seeds in zip(self.secrets, self.seeds, strict=True)
+    ]
+    self.sums = add_rows(*self.shares, prime)
+
+  def numbers(self) -> dict[str, Any]:
+    """Returns what tells the round: the scheme, the seed, the keys."""
+    return {
+      'prime': self.prime,
+      'num_servers': self.num_servers,
+      'threshold': self.threshold,
+      'secrets_per_polynomial': self.num_secrets,
+      'run_seed': self.run_seed,
+      'root_key': self.root_key.hex(),
+      'round': self.round_number,
+      'round_key': self.key.hex(),
+    }
+
+  def _draw_secrets(self, client: int, num_columns: int) -> Rows:
+    # Any words would do; the first columns are the ends of the field.
+    rows = []
+    for i in range(self.num_secrets):
+      key = reference.root_key(2**40 + client + i)
+      words = reference.uniform(key, 0, num_columns, self.prime)
+      rows.append([0, self.prime - 1, *words[2:]])
+    return rows
+
+
+def add_rows(first: Rows, second: Rows, prime: int) -> Rows:
+  """Returns the sums of two lists of rows, modulo the prime."""
+  return [
+    [(x + y) % prime for x, y in zip(*pair, strict=True)]
+    for pair in zip(first, second, strict=True)
+  ]
+
+
+def make_honest(a_round: Round) -> dict[str, Any]:
+  """Returns a round in which nobody errs."""
+  num_servers, threshold = a_round.num_servers, a_round.threshold
+  subsets = list(itertools.combinations(range(1, num_servers + 1), threshold))
+  opened = []
+  # The first and the last are one where k = N.
+  for servers in dict.fromkeys((subsets[0], subsets[-1])):
+    columns = [
+      reference.reconstruct(
+        {server: a_round.sums[server - 1][column] for server in servers},
+        a_round.num_secrets,
+        a_round.prime,
+      )
+      for column in range(NUM_COLUMNS)
+    ]
+    secrets = [list(row) for row in zip(*columns, strict=True)]
+    if secrets != add_rows(*a_round.secrets, a_round.prime):
+      raise ArithmeticError(f'servers {servers} open another sum')
+    opened.append({'servers': servers, 'secrets': secrets})
+  clients = [
+    {
+      'client': client,
+      'seeds': [seed.hex() for seed in seeds],
+      'secrets': secrets,
+      'shares': shares,
+    }
+    for client, seeds, secrets, shares in zip(
+      a_round.clients,
+      a_round.seeds,
+      a_round.secrets,
+      a_round.shares,
+      strict=True,
+    )
+  ]
+  packed = reference.pack_words(a_round.shares[0][-1], a_round.prime)
+  return {
+    **a_round.numbers(),
+    'clients': clients,
+    'sums': a_round.sums,
+    'opened': opened,
+    'packed': packed.hex(),
+  }
+
+
+def make_audited(a_round: Round, before: Round) -> Iterator[dict[str, Any]]:
+  """Yields the verdicts on what servers may get wrong.
+
+  Args:
+    a_round: the round that is audited.
+    before: another one of the same scheme and clients.
+  """
+  n, k, sums = a_round.num_servers, a_round.threshold, a_round.sums
+  everyone, bound = range(1, n + 1), (n - k) // 2
+  # The last server's sum is wrong in one word, or by one.
+  one_word = [*sums[-1][:-1], (sums[-1][-1] + 1) % a_round.prime]
+  replayed, of_one_client = before.sums, a_round.shares[0]
+  beyond = range(n - bound, n + 1)
+  yield verdict('all right', a_round, {}, everyone)
+  yield verdict('one wrong word', a_round, {n: one_word}, everyone)
+  yield verdict('replayed round', a_round, {2: replayed[1]}, everyone)
+  yield verdict('other clients', a_round, {1: of_one_client[0]}, everyone)
+  yield verdict('swapped rows', a_round, {1: sums[n - 1], n: sums[0]}, everyone)
+  lies = {server: replayed[server - 1] for server in beyond}
+  yield verdict('one more than the bound', a_round, lies, everyone)
+  # Without spare servers a wrong sum cannot be noticed, with one not located.
+  for spare in range(n - k):
+    present = range(n - k - spare + 1, n + 1)
+    name = f'one wrong word, {spare} to spare'
+    yield verdict(name, a_round, {n: one_word}, present)
+
+
+def verdict(
+  name: str, a_round: Round, wrong: dict[int, list[int]], present: range
+) -> dict[str, Any]:
+  """Returns the verdict on sums of which some are replaced.
+
+  Args:
+    name: what happened.
+    a_round: the round.
+    wrong: server number to what it sends for its sum.
+    present: the servers that answer.
+  """
+  sums = [wrong.get(server, row) for server, row in enumerate(a_round.sums, 1)]
+  prime, threshold = a_round.prime, a_round.threshold
+  num_checks = reference.num_checks(prime)
+  coins = reference.keys(a_round.key, 'check', num_checks)
+  checks = reference.combine(sums, coins, prime)
+  located: set[int] | None = set()
+  for word in checks:
+    held = {server: word[server - 1] for server in present}
+    of_word = reference.locate_errors(held, threshold, prime)
+    located = None if None in (located, of_word) else {*located, *of_word}
+  # What theory says: (n - k) / 2 are located, no spare server notices nothing.
+  expected = set(wrong) if 2 * len(wrong) <= len(present) - threshold else None
+  if len(present) == threshold:
+    expected = set()
+  if located != expected:
+    raise ArithmeticError(f'{name}: found {located}, expected {expected}')
+  return {
+    'name': name,
+    **a_round.numbers(),
+    'present': list(present),
+    'sums': sums,
+    'coins': [coin.hex() for coin in coins],
+    'checks': checks,
+    'wrong': None if located is None else sorted(located),
+  }
+
+
+def make() -> str:
+  """Returns the text of the file."""
+  honest = [
+    make_honest(Round(prime, sizes, 2**33 + i, 70_000 + i, NUM_COLUMNS))
+    for i, (prime, sizes) in enumerate(itertools.product(PRIMES, SIZES))
+  ]
+  audited = []
+  for i, case in enumerate(itertools.product(AUDITED_PRIMES, AUDITED_SIZES)):
+    before, a_round = (
+      Round(*case, i, round_number, NUM_AUDITED_COLUMNS)
+      for round_number in (6, 7)
+    )
+    audited += make_audited(a_round, before)
+  lists = []
+  for name, cases in {'honest': honest, 'audited': audited}.items():
+    lines = ',\n'.join(json.dumps(c, separators=(',', ':')) for c in cases)
+    lists.append(f'"{name}":[\n{lines}\n]')
+  return '{' + ',\n'.join(lists) + '}\n'
+
+
+if __name__ == '__main__':
+  PATH.write_text(make())
