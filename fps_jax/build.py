@@ -15,7 +15,7 @@ from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated import client, communication, evaluation, server
 from fps_jax.federated.communication import RoundBytes
-from fps_jax.federated.parallel import Performance
+from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import Method, Report, RoundFn, make_round
 from fps_jax.pruning import masks, schedules
 from fps_jax.rng import Stream, device_key, host_generator

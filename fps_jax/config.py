@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax.federated.parallel import Performance
+from fps_jax.federated.performance import Performance
 
 # The four methods that are compared, as overrides of the config.
 FOUR_METHODS: dict[str, dict[str, dict[str, str]]] = {

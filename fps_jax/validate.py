@@ -15,7 +15,7 @@ from fps_jax import models
 from fps_jax.build import make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.federated import server
-from fps_jax.federated.parallel import Performance
+from fps_jax.federated.performance import Performance
 from fps_jax.pruning import schedules
 from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.audit import AUDITS

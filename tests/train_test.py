@@ -47,11 +47,11 @@ def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
   rows = []
 
   def poisoned_round(state, *rest):
-    state, metrics = simulation.run_round(state, *rest)
+    state, metrics, report = simulation.run_round(state, *rest)
     if int(state.round) == 3:
       is_finite = metrics.is_finite.at[2].set(False)
       metrics = dataclasses.replace(metrics, is_finite=is_finite)
-    return state, metrics
+    return state, metrics, report
 
   poisoned = dataclasses.replace(simulation, run_round=poisoned_round)
   client = int(simulation.planner.plan(2).client_ids[2])

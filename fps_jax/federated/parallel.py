@@ -13,7 +13,6 @@ updates either. Vmapping rounds those differently (another order of additions
 in float32), as any change of batch shape does.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,53 +20,16 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.federated.client import ClientResult
-from fps_jax.sharing.chacha import BLOCK_WORDS, CIPHERS
-from fps_jax.sharing.protocol import Dealing, RoundKeys, SumProtocol
-from fps_jax.types import Array, CohortPlan, Key
+from fps_jax.federated.performance import Performance
+from fps_jax.sharing.chacha import BLOCK_WORDS
+from fps_jax.sharing.protocol import Dealing, SumProtocol
+from fps_jax.types import Array, CohortPlan, Key, RoundPlan
 
 # Values of a tile, about: a tile is whole columns, whole blocks of the cipher.
 TILE = 8192
-EXECUTIONS = ('auto', 'vmap', 'sequential')
 
 # (indices_SxB, num_steps) -> one client's result, its delta a flat vector.
 TrainClient = Callable[[Array, Array], ClientResult]
-
-
-@dataclasses.dataclass(frozen=True)
-class Performance:
-  """How fast, never what, but for the rounding of vmapped training (above).
-
-  Attributes:
-    chunk_size: clients that are trained before their updates are added up,
-      >= 1; memory grows with it.
-    execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
-      vmapped elsewhere.
-    cipher: what computes the keystream; see `chacha.keystream`.
-
-  Raises:
-    ValueError: if a field is out of range.
-  """
-
-  chunk_size: int = 10
-  execution: str = 'auto'
-  cipher: str = 'auto'
-
-  def __post_init__(self):
-    if self.chunk_size < 1:
-      raise ValueError(f'chunk_size={self.chunk_size} must be at least 1')
-    if self.execution not in EXECUTIONS:
-      raise ValueError(
-        f'execution={self.execution!r} is not one of {EXECUTIONS}'
-      )
-    if self.cipher not in CIPHERS:
-      raise ValueError(f'cipher={self.cipher!r} is not one of {CIPHERS}')
-
-  @property
-  def vmaps(self) -> bool:
-    """Whether clients of a chunk are vmapped on this machine."""
-    if self.execution == 'auto':
-      return jax.default_backend() != 'cpu'
-    return self.execution == 'vmap'
 
 
 class ClientSums(NamedTuple):
@@ -113,12 +75,9 @@ def used_tiles(keep_count: Array, values_per_column: int) -> Array:
 def sum_clients(
   train: TrainClient,
   protocol: SumProtocol,
-  plan: CohortPlan,
+  plan: RoundPlan,
   accepted_C: Array,
-  opening: Any,
-  keys: RoundKeys | None,
   kept: Array | None,
-  keep_count: Array,
   num_params: int,
   max_count: int,
   round_key: Key,
@@ -132,13 +91,11 @@ def sum_clients(
   Args:
     train: local training of one client.
     protocol: how the sum is formed.
-    plan: who trains on what; rows with client id -1 add nothing.
+    plan: of the round; rows with client id -1 add nothing. Its `keep_count`
+      positions are shared, all D without pruning.
     accepted_C: bool [C]; clients whose row is False add nothing either.
-    opening: which servers the protocol opens from.
-    keys: what sharing draws on; None where nothing is shared.
     kept: int32 [padded_size(D)] positions that are shared, padded with D, or
       None to share all parameters in order.
-    keep_count: int32 [], how many positions are shared; may be traced.
     num_params: D.
     max_count: largest sample count of a client.
     round_key: key of this round's rounding; every client's draws are folded
@@ -152,6 +109,7 @@ def sum_clients(
   columns = tile_columns(per_column)
   tile_size = columns * per_column
   size = padded_size(num_params, per_column)
+  keys, keep_count = plan.keys, plan.keep_count
   auditor = protocol.auditor
   if auditor is not None and not auditor.checks_clients:
     auditor = None
@@ -166,11 +124,11 @@ def sum_clients(
   def add_chunk(
     held: Array, chunk: _Chunk
   ) -> tuple[Array, tuple[Array | None, ...]]:
-    result = train_chunk(chunk.plan)
+    result = train_chunk(chunk.cohort)
     finite_C = jnp.all(jnp.isfinite(result.delta), axis=1)
-    alive_C = (chunk.plan.client_ids >= 0) & finite_C & chunk.accepted_C
-    weight_C = chunk.plan.num_examples.astype(jnp.float32) / max_count
-    keys_C = _client_keys(round_key, chunk.plan.client_ids)
+    alive_C = (chunk.cohort.client_ids >= 0) & finite_C & chunk.accepted_C
+    weight_C = chunk.cohort.num_examples.astype(jnp.float32) / max_count
+    keys_C = _client_keys(round_key, chunk.cohort.client_ids)
     deltas_CxD = result.delta
     if kept is None:
       deltas_CxD = jnp.pad(deltas_CxD, ((0, 0), (0, size - num_params)))
@@ -192,13 +150,13 @@ def sum_clients(
       contributions = jax.vmap(protocol.lift, (0, None, 0, 0, 0, None))(
         values_CxM,
         is_count_M,
-        chunk.plan.num_examples,
+        chunk.cohort.num_examples,
         _fold_each(keys_C, tile),
         chunk.dealings,
         first_column,
       )
       part = jax.lax.dynamic_slice_in_dim(held, first_column, columns, 1)
-      part = protocol.add(part, contributions, alive_C, opening)
+      part = protocol.add(part, contributions, alive_C, plan.opening)
       held = jax.lax.dynamic_update_slice_in_dim(held, part, first_column, 1)
       if auditor is not None and keys is not None:
         coefficients_QxW = auditor.coefficients(
@@ -229,12 +187,13 @@ def sum_clients(
       finite_C,
     )
 
-  everyone = _Chunk(plan, accepted_C, keys.dealings if keys else None)
+  dealings = keys.dealings if keys else None
+  everyone = _Chunk(plan.cohort, accepted_C, dealings)
   chunks = _split_chunks(everyone, performance.chunk_size)
   held, measures = jax.lax.scan(
     add_chunk, protocol.zeros(size // per_column), chunks
   )
-  num_clients = plan.client_ids.shape[0]
+  num_clients = accepted_C.shape[0]
   # Flattened before anybody adds them up, so that no rounding depends on the
   # chunk size.
   return ClientSums(
@@ -248,7 +207,7 @@ def sum_clients(
 class _Chunk(NamedTuple):
   """The clients of a chunk, or all of them."""
 
-  plan: CohortPlan
+  cohort: CohortPlan
   accepted_C: Array
   dealings: Dealing | None
 
@@ -301,13 +260,13 @@ def _split_chunks(everyone: _Chunk, chunk_size: int) -> _Chunk:
     rows = jnp.pad(rows, padding, constant_values=fill)
     return rows.reshape(num_chunks, chunk_size, *rows.shape[1:])
 
-  plan = everyone.plan
+  cohort = everyone.cohort
   return _Chunk(
-    plan=CohortPlan(
-      client_ids=split(plan.client_ids, -1),
-      indices=split(plan.indices, -1),
-      num_steps=split(plan.num_steps),
-      num_examples=split(plan.num_examples),
+    cohort=CohortPlan(
+      client_ids=split(cohort.client_ids, -1),
+      indices=split(cohort.indices, -1),
+      num_steps=split(cohort.num_steps),
+      num_examples=split(cohort.num_examples),
     ),
     accepted_C=split(everyone.accepted_C),
     dealings=jax.tree.map(split, everyone.dealings),

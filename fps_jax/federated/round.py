@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from fps_jax.federated import parallel, server
 from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.federated.performance import Performance
 from fps_jax.pruning import masks
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.audit import Auditor
@@ -89,7 +90,7 @@ class _Collected(NamedTuple):
   checks_QxN: Array | None
 
 
-def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
+def make_round(method: Method, performance: Performance) -> RoundFn:
   """Returns the round: two compiled programs, and the audit between them.
 
   The returned function takes the state (donated: it must not be used again),
@@ -124,9 +125,9 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
   ) -> _Collected:
     params_D, mask_D, kept, mask = state.params, None, None, None
     num_params = params_D.shape[0]
-    keep_count = _keep_count(method, plan, num_params)
+    plan = _set_keep_count(method, plan, num_params)
     if method.exempt_D is not None:
-      mask_D = masks.keep_largest(params_D, keep_count, method.exempt_D)
+      mask_D = masks.keep_largest(params_D, plan.keep_count, method.exempt_D)
       params_D = jnp.where(mask_D, params_D, 0.0)
       mask = method.unravel(mask_D.astype(jnp.float32))
       padded_size = parallel.padded_size(num_params, per_column)
@@ -143,12 +144,9 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
     sums = parallel.sum_clients(
       train=train,
       protocol=protocol,
-      plan=plan.cohort,
+      plan=plan,
       accepted_C=accepted_C,
-      opening=plan.opening,
-      keys=plan.keys,
       kept=kept,
-      keep_count=keep_count,
       num_params=num_params,
       max_count=method.max_count,
       round_key=device_key(key, Stream.UPDATE, state.round),
@@ -161,7 +159,7 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
       checks_QxN = auditor.examine(
         sums.held,
         plan.keys.coins_Qx8,
-        parallel.used_tiles(keep_count, per_column),
+        parallel.used_tiles(plan.keep_count, per_column),
         parallel.tile_columns(per_column),
       )
     return _Collected(params_D, mask_D, kept, sums, checks_QxN)
@@ -173,8 +171,8 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
     params_D, mask_D, kept, sums, _ = collected
     num_params = params_D.shape[0]
     opened_M = protocol.open(sums.held, plan.opening)
-    keep_count = _keep_count(method, plan, num_params)
-    count = protocol.decode_count(opened_M[keep_count])
+    plan = _set_keep_count(method, plan, num_params)
+    count = protocol.decode_count(opened_M[plan.keep_count])
     has_clients = count > 0
     weight = jnp.where(has_clients, count / method.max_count, 1.0)
     update_M = protocol.decode(opened_M) / weight
@@ -231,10 +229,13 @@ def make_round(method: Method, performance: parallel.Performance) -> RoundFn:
   return run_round
 
 
-def _keep_count(method: Method, plan: RoundPlan, num_params: int) -> Array:
-  if method.exempt_D is None:
-    return jnp.int32(num_params)
-  return plan.keep_count
+def _set_keep_count(
+  method: Method, plan: RoundPlan, num_params: int
+) -> RoundPlan:
+  """Returns the plan, with all D parameters kept if there is no pruning."""
+  if method.exempt_D is not None:
+    return plan
+  return dataclasses.replace(plan, keep_count=jnp.int32(num_params))
 
 
 def _find_inconsistent(

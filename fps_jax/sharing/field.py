@@ -83,6 +83,8 @@ class PrimeField:
   def sum(self, a: Array) -> Array:
     """Returns the sum mod p of uint32 elements along the first axis."""
     largest = a.shape[0] * (self.modulus - 1)
+    if not largest:
+      return jnp.zeros(a.shape[1:], jnp.uint32)
     with jax.enable_x64(True):
 
       def add_row(i: Array, total: Array) -> Array:
@@ -120,6 +122,8 @@ class PrimeField:
         f'a matrix of {num_columns} columns cannot be applied to '
         f'{len(rows_SxM)} rows'
       )
+    if not num_rows:
+      return jnp.zeros((0, *rows_SxM[0].shape), jnp.uint32)
     if num_rows * num_columns > _MAX_UNROLLED:
       return self._matmul_in_loop(
         jnp.asarray(matrix_RxS), jnp.stack([*rows_SxM])

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,13 @@ import pytest
 
 from fps_jax.federated import parallel
 from fps_jax.federated.client import ClientResult
-from fps_jax.federated.parallel import ClientSums, Performance, sum_clients
-from fps_jax.sharing import protocol
+from fps_jax.federated.parallel import ClientSums, sum_clients
+from fps_jax.federated.performance import Performance
+from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import CohortPlan
+from fps_jax.types import CohortPlan, RoundPlan
 
 FIELD = PrimeField(2**31 - 1)
 # The step is 1 / 1024: multiples of it are encoded without any rounding.
@@ -47,6 +47,7 @@ CLIENT_IDS = np.array([7, 3, 11, 0, 5, -1, -1], np.int32)
 NUM_EXAMPLES = np.array([8, 4, 2, 8, 1, 0, 0], np.int32)
 PRESENT = CLIENT_IDS >= 0
 KEY = jax.random.key(5)
+ROOT = randomness.root_key(5)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,21 @@ def make_plan(order: list[int] | None = None) -> CohortPlan:
     indices=np.broadcast_to(client_ids[:, None, None], (len(order), 2, 3)),
     num_steps=np.where(client_ids >= 0, 2, 0).astype(np.int32),
     num_examples=NUM_EXAMPLES[order],
+  )
+
+
+def make_round_plan(
+  scheme: str, cohort: CohortPlan, keep_count: int
+) -> RoundPlan:
+  chosen = PROTOCOLS[scheme]
+  keys = None
+  if chosen.make_keys:
+    keys = chosen.make_keys(ROOT, 0, np.asarray(cohort.client_ids))
+  return RoundPlan(
+    cohort=cohort,
+    keep_count=np.int32(keep_count),
+    opening=chosen.opening,
+    keys=keys,
   )
 
 
@@ -95,7 +111,7 @@ def make_deltas(multiple_of: float | None = None) -> np.ndarray:
 def compile_sum(scheme: str, performance: Performance):
   """Returns the sum over clients whose training looks up its result."""
 
-  def sum_table(table, plan, kept, keep_count, key):
+  def sum_table(table, plan, accepted, kept, key):
     def train(indices_SxB, num_steps):
       client = indices_SxB[0, 0]
       return ClientResult(
@@ -108,9 +124,8 @@ def compile_sum(scheme: str, performance: Performance):
       train=train,
       protocol=PROTOCOLS[scheme],
       plan=plan,
-      opening=PROTOCOLS[scheme].opening,
+      accepted_C=accepted,
       kept=kept,
-      keep_count=keep_count,
       num_params=NUM_PARAMS,
       max_count=MAX_COUNT,
       round_key=key,
@@ -130,10 +145,14 @@ def run(
   kept: np.ndarray | None = None,
   keep_count: int = NUM_PARAMS,
   key: jax.Array = KEY,
+  accepted: np.ndarray | None = None,
 ) -> ClientSums:
-  plan = make_plan() if plan is None else plan
+  cohort = make_plan() if plan is None else plan
+  everyone = np.ones(len(cohort.client_ids), bool)
+  accepted = everyone if accepted is None else accepted
   compiled = compile_sum(scheme, performance)
-  return compiled(deltas, plan, kept, np.int32(keep_count), key)
+  plan_of_round = make_round_plan(scheme, cohort, keep_count)
+  return compiled(deltas, plan_of_round, accepted, kept, key)
 
 
 def opened(
@@ -263,6 +282,8 @@ def test_draws_follow_the_client_the_tile_and_the_round(scheme: str):
         np.zeros(TILE, bool),
         count,
         jax.random.fold_in(key, tile),
+        None,
+        tile * TILE,
       )
       words[part] += np.asarray(lifted[0]).astype(object)
   words = (words % FIELD.modulus).astype(np.uint32)
@@ -382,13 +403,13 @@ def test_keep_count_may_be_traced():
 
   @jax.jit
   def compiled(kept, keep_count):
+    plan = make_round_plan('ideal', make_plan(), 0)
     return sum_clients(
       train,
       PROTOCOLS['ideal'],
-      make_plan(),
-      None,
+      dataclasses.replace(plan, keep_count=keep_count),
+      np.ones(len(CLIENT_IDS), bool),
       kept,
-      keep_count,
       NUM_PARAMS,
       MAX_COUNT,
       KEY,
@@ -427,33 +448,3 @@ def test_clients_take_their_steps_or_when_vmapped_the_most_of_their_chunk(
 )
 def test_tiles_hold_all_values_and_the_count(size: int, expected: int):
   assert parallel.padded_size(size) == expected
-
-
-@pytest.mark.parametrize(
-  ('fields', 'message'),
-  [
-    ({'chunk_size': 0}, 'chunk_size=0 must be at least 1'),
-    ({'chunk_size': -3}, 'chunk_size=-3 must be at least 1'),
-    ({'execution': 'pmap'}, "execution='pmap' is not one of .*'sequential'"),
-  ],
-)
-def test_performance_out_of_range_raises(fields: dict[str, Any], message: str):
-  with pytest.raises(ValueError, match=message):
-    Performance(**fields)
-
-
-@pytest.mark.parametrize(
-  ('execution', 'backend', 'vmaps'),
-  [
-    ('auto', 'cpu', False),
-    ('auto', 'gpu', True),
-    ('auto', 'tpu', True),
-    ('vmap', 'cpu', True),
-    ('sequential', 'gpu', False),
-  ],
-)
-def test_auto_vmaps_everywhere_but_on_a_cpu(
-  monkeypatch: pytest.MonkeyPatch, execution: str, backend: str, vmaps: bool
-):
-  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  assert Performance(execution=execution).vmaps is vmaps

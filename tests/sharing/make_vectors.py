@@ -12,11 +12,14 @@ share for server N as it is sent.
 
 `audited`: the sums of servers, some of them wrong, their combinations under
 the round's public coins (a row a coin), and the verdict on the servers
-`present`: which are `wrong`, or null if all that shows is that some are.
+`present`: which of them are found to be `wrong`, or null if the sums contradict
+each other and it cannot be told whose is. The cases beyond the bound show what
+an audit does not promise, too.
 """
 
 import itertools
 import json
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +34,7 @@ AUDITED_PRIMES = (2**31 - 1, 251)
 AUDITED_SIZES = ((5, 3, 1), (7, 3, 1), (7, 5, 2), (5, 4, 2))
 # One more than a block of ChaCha20 has words.
 NUM_COLUMNS = 17
-NUM_AUDITED_COLUMNS = 5
+NUM_AUDITED_COLUMNS = 3
 
 Rows = list[list[int]]
 
@@ -62,7 +65,7 @@ class Round:
       reference.share_rows(secrets, seeds, self.num_servers, prime)
       for secrets, seeds in zip(self.secrets, self.seeds, strict=True)
     ]
-    self.sums = add_rows(*self.shares, prime)
+    self.sums = add_rows(self.shares, prime)
 
   def numbers(self) -> dict[str, Any]:
     """Returns what tells the round: the scheme, the seed, the keys."""
@@ -87,11 +90,11 @@ class Round:
     return rows
 
 
-def add_rows(first: Rows, second: Rows, prime: int) -> Rows:
-  """Returns the sums of two lists of rows, modulo the prime."""
+def add_rows(terms: list[Rows], prime: int) -> Rows:
+  """Returns the sum of rows, modulo the prime."""
   return [
-    [(x + y) % prime for x, y in zip(*pair, strict=True)]
-    for pair in zip(first, second, strict=True)
+    [sum(words) % prime for words in zip(*rows, strict=True)]
+    for rows in zip(*terms, strict=True)
   ]
 
 
@@ -111,7 +114,7 @@ def make_honest(a_round: Round) -> dict[str, Any]:
       for column in range(NUM_COLUMNS)
     ]
     secrets = [list(row) for row in zip(*columns, strict=True)]
-    if secrets != add_rows(*a_round.secrets, a_round.prime):
+    if secrets != add_rows(a_round.secrets, a_round.prime):
       raise ArithmeticError(f'servers {servers} open another sum')
     opened.append({'servers': servers, 'secrets': secrets})
   clients = [
@@ -146,61 +149,82 @@ def make_audited(a_round: Round, before: Round) -> Iterator[dict[str, Any]]:
     a_round: the round that is audited.
     before: another one of the same scheme and clients.
   """
-  n, k, sums = a_round.num_servers, a_round.threshold, a_round.sums
+  n, k, prime = a_round.num_servers, a_round.threshold, a_round.prime
   everyone, bound = range(1, n + 1), (n - k) // 2
-  # The last server's sum is wrong in one word, or by one.
-  one_word = [*sums[-1][:-1], (sums[-1][-1] + 1) % a_round.prime]
-  replayed, of_one_client = before.sums, a_round.shares[0]
-  beyond = range(n - bound, n + 1)
-  yield verdict('all right', a_round, {}, everyone)
-  yield verdict('one wrong word', a_round, {n: one_word}, everyone)
-  yield verdict('replayed round', a_round, {2: replayed[1]}, everyone)
-  yield verdict('other clients', a_round, {1: of_one_client[0]}, everyone)
-  yield verdict('swapped rows', a_round, {1: sums[n - 1], n: sums[0]}, everyone)
-  lies = {server: replayed[server - 1] for server in beyond}
-  yield verdict('one more than the bound', a_round, lies, everyone)
-  # Without spare servers a wrong sum cannot be noticed, with one not located.
-  for spare in range(n - k):
-    present = range(n - k - spare + 1, n + 1)
-    name = f'one wrong word, {spare} to spare'
-    yield verdict(name, a_round, {n: one_word}, present)
+  sums, of_one_client = a_round.sums, a_round.shares[0]
+  last_word = {n: [*sums[-1][:-1], (sums[-1][-1] + 1) % prime]}
+  one = [n] if bound else None
+  yield audit('all right', a_round, {}, everyone, [])
+  yield audit('one wrong word', a_round, last_word, everyone, one)
+  replayed = {n: before.sums[n - 1]}
+  yield audit('replayed round', a_round, replayed, everyone, one)
+  other_clients = {n: of_one_client[n - 1]}
+  yield audit('other clients', a_round, other_clients, everyone, one)
+  swapped = {1: sums[1], 2: sums[0]}
+  two = [1, 2] if bound > 1 else None
+  yield audit('swapped rows', a_round, swapped, everyone, two)
+  beyond = {i: before.sums[i - 1] for i in range(1, bound + 2)}
+  yield audit('one beyond the bound', a_round, beyond, everyone, None)
+  # One that is missing takes one spare server, one that is wrong takes two.
+  for num_present in range(k, n):
+    present = range(n - num_present + 1, n + 1)
+    found = [n] if num_present >= k + 2 else None if num_present > k else []
+    name = f'one wrong word, {num_present} present'
+    yield audit(name, a_round, last_word, present, found)
+  # Beyond the bound, liars that know the code can move the sum and have it
+  # look as if others were wrong: here by multiples of a polynomial that is
+  # zero at the first k - 1 servers.
+  num_liars = n - k + 1 - bound
+  colluding = {
+    i: [(word + math.prod(i - j for j in range(1, k))) % prime for word in row]
+    for i, row in enumerate(sums, 1)
+    if k <= i < k + num_liars
+  }
+  framed = list(range(k + num_liars, n + 1))
+  yield audit(
+    'beyond the bound, in league', a_round, colluding, everyone, framed
+  )
 
 
-def verdict(
-  name: str, a_round: Round, wrong: dict[int, list[int]], present: range
+def audit(
+  name: str,
+  a_round: Round,
+  replaced: dict[int, list[int]],
+  present: range,
+  expected: list[int] | None,
 ) -> dict[str, Any]:
-  """Returns the verdict on sums of which some are replaced.
+  """Returns sums of which some are replaced, and the verdict on them.
 
   Args:
     name: what happened.
     a_round: the round.
-    wrong: server number to what it sends for its sum.
+    replaced: server number to what it sends for its sum.
     present: the servers that answer.
+    expected: those that are found to be wrong; None if they cannot be told.
   """
-  sums = [wrong.get(server, row) for server, row in enumerate(a_round.sums, 1)]
-  prime, threshold = a_round.prime, a_round.threshold
-  num_checks = reference.num_checks(prime)
-  coins = reference.keys(a_round.key, 'check', num_checks)
+  prime = a_round.prime
+  sums = [replaced.get(i, row) for i, row in enumerate(a_round.sums, 1)]
+  coins = reference.keys(a_round.key, 'check', reference.num_checks(prime))
   checks = reference.combine(sums, coins, prime)
-  located: set[int] | None = set()
-  for word in checks:
-    held = {server: word[server - 1] for server in present}
-    of_word = reference.locate_errors(held, threshold, prime)
-    located = None if None in (located, of_word) else {*located, *of_word}
-  # What theory says: (n - k) / 2 are located, no spare server notices nothing.
-  expected = set(wrong) if 2 * len(wrong) <= len(present) - threshold else None
-  if len(present) == threshold:
-    expected = set()
-  if located != expected:
-    raise ArithmeticError(f'{name}: found {located}, expected {expected}')
+  located = [
+    reference.locate_errors(
+      {server: word[server - 1] for server in present},
+      a_round.threshold,
+      prime,
+    )
+    for word in checks
+  ]
+  blamed = {server for wrong in located for server in wrong or ()}
+  found = None if None in located else sorted(blamed)
+  if found != expected:
+    raise ArithmeticError(f'{name}: found {found}, expected {expected}')
   return {
     'name': name,
     **a_round.numbers(),
     'present': list(present),
     'sums': sums,
-    'coins': [coin.hex() for coin in coins],
     'checks': checks,
-    'wrong': None if located is None else sorted(located),
+    'wrong': found,
   }
 
 
@@ -210,7 +234,7 @@ def make() -> str:
     make_honest(Round(prime, sizes, 2**33 + i, 70_000 + i, NUM_COLUMNS))
     for i, (prime, sizes) in enumerate(itertools.product(PRIMES, SIZES))
   ]
-  audited = []
+  audited: list[dict[str, Any]] = []
   for i, case in enumerate(itertools.product(AUDITED_PRIMES, AUDITED_SIZES)):
     before, a_round = (
       Round(*case, i, round_number, NUM_AUDITED_COLUMNS)

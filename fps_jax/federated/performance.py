@@ -1,0 +1,46 @@
+"""How fast a round runs: everything in `config.perf`."""
+
+import dataclasses
+
+import jax
+
+from fps_jax.sharing.chacha import CIPHERS
+
+EXECUTIONS = ('auto', 'vmap', 'sequential')
+
+
+@dataclasses.dataclass(frozen=True)
+class Performance:
+  """How fast, never what, but for how vmapped training rounds.
+
+  Attributes:
+    chunk_size: clients that are trained before their updates are added up,
+      >= 1; memory grows with it.
+    execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
+      vmapped elsewhere.
+    cipher: what computes the keystream; see `chacha.keystream`.
+
+  Raises:
+    ValueError: if a field is out of range.
+  """
+
+  chunk_size: int = 10
+  execution: str = 'auto'
+  cipher: str = 'auto'
+
+  def __post_init__(self):
+    if self.chunk_size < 1:
+      raise ValueError(f'chunk_size={self.chunk_size} must be at least 1')
+    if self.execution not in EXECUTIONS:
+      raise ValueError(
+        f'execution={self.execution!r} is not one of {EXECUTIONS}'
+      )
+    if self.cipher not in CIPHERS:
+      raise ValueError(f'cipher={self.cipher!r} is not one of {CIPHERS}')
+
+  @property
+  def vmaps(self) -> bool:
+    """Whether clients of a chunk are vmapped on this machine."""
+    if self.execution == 'auto':
+      return jax.default_backend() != 'cpu'
+    return self.execution == 'vmap'

@@ -1,0 +1,161 @@
+"""Tests of whole rounds with lying servers and inconsistent clients."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import small
+from ml_collections import ConfigDict
+
+from fps_jax import train
+from fps_jax.sharing.audit import SharingError
+
+
+def shared_config(
+  num_servers: int, threshold: int, secrets: int, **sharing
+) -> ConfigDict:
+  config = small.small_config()
+  config.sharing.num_servers = num_servers
+  config.sharing.threshold = threshold
+  config.sharing.secrets_per_polynomial = secrets
+  config.sharing.update(sharing)
+  return config
+
+
+@pytest.fixture(scope='module')
+def honest_params() -> np.ndarray:
+  """The final model whatever the scheme: shares cancel."""
+  config = small.small_config()
+  config.sharing.scheme = 'ideal'
+  return small.run(config)[0]
+
+
+@pytest.mark.parametrize(
+  ('numbers', 'prime'),
+  [((5, 4, 2), 2**22 - 3), ((7, 5, 2), 2**31 - 1), ((10, 8, 4), 2**19 - 1)],
+)
+def test_packed_sharing_gives_the_model_of_the_ideal_sum(
+  numbers, prime, honest_params
+):
+  params, _ = small.run(shared_config(*numbers, prime=prime))
+  np.testing.assert_array_equal(params, honest_params)
+
+
+@pytest.mark.parametrize('cipher', ['auto', 'openssl'])
+def test_cipher_does_not_change_what_servers_hold(cipher):
+  config = shared_config(5, 4, 2)
+  held = []
+  for name in ('xla', cipher):
+    config.perf.cipher = name
+    simulation = small.make(config)
+    keys = simulation.plan(0).keys
+    lifted = simulation.protocol.lift(
+      np.zeros(32, np.float32),
+      np.zeros(32, bool),
+      np.int32(0),
+      simulation.key,
+      type(keys.dealings)(*(rows[0] for rows in keys.dealings)),
+      np.int32(16),
+    )
+    held.append(np.asarray(lifted))
+  np.testing.assert_array_equal(held[0], held[1])
+
+
+def test_entropy_does_not_change_the_model(honest_params):
+  params, _ = small.run(shared_config(5, 3, 1, entropy='os'))
+  np.testing.assert_array_equal(params, honest_params)
+
+
+def test_seeds_change_the_bytes_and_nothing_else(honest_params):
+  params, rows = small.run(shared_config(5, 3, 1))
+  unseeded, more = small.run(shared_config(5, 3, 1, seeded=False))
+  np.testing.assert_array_equal(params, honest_params)
+  np.testing.assert_array_equal(unseeded, honest_params)
+  for row, other in zip(rows, more, strict=True):
+    saved = other['uplink_bytes_per_client'] - row['uplink_bytes_per_client']
+    word_bytes = (31 * (row['kept_parameters'] + 1) + 7) // 8
+    assert saved == 2 * (word_bytes - 32)
+
+
+def test_one_liar_of_7_with_threshold_4_is_named_and_changes_nothing(
+  honest_params,
+):
+  params, rows = small.run(shared_config(7, 4, 1, lying_servers=(2,)))
+  assert [row['wrong_servers'] for row in rows] == [[2], [2], [2]]
+  np.testing.assert_array_equal(params, honest_params)
+
+
+@pytest.mark.parametrize(
+  ('numbers', 'lying', 'missing'),
+  [((5, 3, 1), (5,), ()), ((7, 4, 1), (1,), (3,)), ((7, 3, 2), (2, 6), ())],
+)
+def test_liars_within_the_bound_are_named_and_change_nothing(
+  numbers, lying, missing, honest_params
+):
+  config = shared_config(*numbers, lying_servers=lying, missing_servers=missing)
+  params, rows = small.run(config)
+  assert all(row['wrong_servers'] == list(lying) for row in rows)
+  np.testing.assert_array_equal(params, honest_params)
+
+
+@pytest.mark.parametrize(
+  ('numbers', 'lying', 'missing', 'present'),
+  [
+    ((5, 4, 2), (3,), (), r'\(1, 2, 3, 4, 5\)'),
+    ((7, 4, 1), (1,), (2, 3), r'\(1, 4, 5, 6, 7\)'),
+    ((7, 4, 1), (1, 2), (), r'\(1, 2, 3, 4, 5, 6, 7\)'),
+  ],
+)
+def test_liars_beyond_the_bound_stop_the_round_with_the_servers_named(
+  numbers, lying, missing, present
+):
+  config = shared_config(*numbers, lying_servers=lying, missing_servers=missing)
+  rows = []
+  with pytest.raises(SharingError, match=f'round 1: .* servers {present} '):
+    train.train(small.make(config), 3, 1, rows.append)
+  assert rows == []
+
+
+@pytest.mark.parametrize('audit', ['servers', 'none'])
+def test_without_an_audit_a_liar_changes_the_model(audit, honest_params):
+  # Without it the three lowest servers open; without spare ones, no audit is.
+  missing = (4, 5) if audit == 'servers' else ()
+  config = shared_config(
+    5, 3, 1, audit=audit, lying_servers=(1,), missing_servers=missing
+  )
+  params, rows = small.run(config)
+  assert not np.array_equal(params, honest_params)
+  assert [row['wrong_servers'] for row in rows] == [[], [], []]
+
+
+def test_inconsistent_client_is_named_and_left_out():
+  config = shared_config(5, 3, 1, audit='clients', inconsistent_clients=(3,))
+  # Vmapped, a client can be left out of a plan without moving the others.
+  config.perf.execution = 'vmap'
+  params, rows = small.run(config)
+  assert [row['inconsistent_clients'] for row in rows] == [[3], [3], [3]]
+  assert [row['clients_reporting'] for row in rows] == [7, 7, 7]
+  honest = shared_config(5, 3, 1)
+  honest.perf.execution = 'vmap'
+  simulation = small.make(honest)
+
+  class Without(type(simulation.planner)):
+    """Plans without client 3."""
+
+    def plan(self, round_number):
+      plan = super().plan(round_number)
+      ids = np.where(np.asarray(plan.client_ids) == 3, -1, plan.client_ids)
+      return dataclasses.replace(plan, client_ids=ids)
+
+  planner = simulation.planner
+  planner.__class__ = Without
+  without, _ = small.run_simulation(simulation, honest)
+  np.testing.assert_array_equal(params, without)
+
+
+def test_checking_honest_clients_changes_nothing(honest_params):
+  for numbers in ((5, 3, 1), (5, 4, 2)):
+    params, rows = small.run(shared_config(*numbers, audit='clients'))
+    np.testing.assert_array_equal(params, honest_params)
+    assert all(row['inconsistent_clients'] == [] for row in rows)
+    assert all(row['clients_reporting'] == 8 for row in rows)
