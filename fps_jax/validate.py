@@ -76,6 +76,12 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     yield f'seeds={config.seeds} must be in [0, {MAX_SEED}]'
   if not math.isfinite(config.data.pixel_mean):
     yield f'data.pixel_mean={config.data.pixel_mean} must be finite'
+  inconsistent = config.sharing.inconsistent_clients
+  if not all(0 <= c < config.data.num_clients for c in inconsistent):
+    yield (
+      f'sharing.inconsistent_clients={inconsistent} must be in [0, '
+      f'{config.data.num_clients}), the numbers of clients'
+    )
   yield from _collect('perf', lambda: Performance(**config.perf))
   yield from _collect(
     'pruning',

@@ -7,6 +7,7 @@ import pytest
 import small
 
 from fps_jax import study
+from fps_jax.benchmark import sharing_throughput
 from fps_jax.validate import validate
 
 _FOLDER = pathlib.Path(__file__).parent.parent / 'experiments'
@@ -21,17 +22,16 @@ def _load(path):
 
 
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
-def test_full_config_is_valid(path):
-  for variant in study.resolve_variants(_load(path).get_config()).values():
-    validate(variant)
-
-
-@pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
-def test_tiny_config_builds_every_variant(path):
-  config = _load(path).get_config('tiny')
+@pytest.mark.parametrize('arguments', ['', 'tiny'])
+def test_config_is_valid_and_tiny_ones_build(path, arguments):
+  config = _load(path).get_config(arguments)
+  if config.job == 'sharing_throughput':
+    sharing_throughput.validate(config)
+    return
   for variant in study.resolve_variants(config).values():
     validate(variant)
-    small.make(variant)
+    if arguments == 'tiny':
+      small.make(variant)
 
 
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)

@@ -19,6 +19,8 @@ def _row(round_: int, **changes: Any) -> dict[str, Any]:
     kept_parameters=75,
     clients_reporting=4,
     clipped_fraction=None,
+    wrong_servers=[],
+    inconsistent_clients=[],
     uplink_bytes_per_client=400,
     downlink_bytes_per_client=400,
     server_to_central_bytes=0,
@@ -29,7 +31,10 @@ def _row(round_: int, **changes: Any) -> dict[str, Any]:
 
 def test_rows_read_back_as_written(tmp_path: pathlib.Path) -> None:
   path = tmp_path / 'new' / 'folder' / 'metrics.jsonl'
-  rows = [_row(1), _row(2, test_accuracy=0.5, clipped_fraction=0)]
+  rows = [
+    _row(1, wrong_servers=[2, 5]),
+    _row(2, test_accuracy=0.5, clipped_fraction=0),
+  ]
   with metrics.MetricsWriter(path) as writer:
     for row in rows:
       writer.write(row)
@@ -67,6 +72,8 @@ def test_existing_file_is_continued(tmp_path: pathlib.Path) -> None:
     (_row(1, round_seconds=float('inf')), 'round_seconds=inf in round 1'),
     (_row(1, round_seconds=None), 'round_seconds=None is a NoneType'),
     (_row(1, kept_parameters=7.5), 'kept_parameters=7.5 is a float'),
+    (_row(1, wrong_servers=(2,)), r'wrong_servers=\(2,\) is a tuple'),
+    (_row(1, wrong_servers=[2.0]), r'wrong_servers=\[2.0\] is a list'),
     (_row(1, kept=7), r"unknown \['kept'\]"),
     ({'round': 1}, r"misses \['clients_reporting', "),
   ],

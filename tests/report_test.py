@@ -45,6 +45,8 @@ def _write_run(
           kept_parameters=100,
           clients_reporting=4,
           clipped_fraction=None,
+          wrong_servers=[],
+          inconsistent_clients=[],
           uplink_bytes_per_client=uplink,
           downlink_bytes_per_client=1000 * seed,
           server_to_central_bytes=500,

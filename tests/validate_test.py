@@ -78,7 +78,19 @@ BAD = [
   ('sharing.threshold', 6, 'threshold=6 must be in [1, num_servers=5]'),
   ('sharing.prime', 2**31 - 3, '=2147483645 is not a prime'),
   ('sharing.prime', 2**61 - 1, f'={2**61 - 1} is not a prime in [2, 2**31)'),
-  ('sharing.prime', 5, 'num_servers=5 must be below the field prime 5'),
+  ('sharing.prime', 5, 'need 6 points, more than the field prime 5'),
+  ('sharing.secrets_per_polynomial', 0, 'must be in [1, threshold=3]'),
+  ('sharing.secrets_per_polynomial', 4, 'must be in [1, threshold=3]'),
+  ('sharing.entropy', 'sead', "sharing.entropy='sead' is not one of ['os'"),
+  ('sharing.audit', 'all', "sharing.audit='all' is not one of ['clients'"),
+  (
+    'sharing.lying_servers',
+    (6,),
+    'lying_servers=(6,) must be distinct numbers',
+  ),
+  ('sharing.lying_servers', (2, 2), 'lying_servers=(2, 2) must be distinct'),
+  ('sharing.inconsistent_clients', (100,), '(100,) must be in [0, 100)'),
+  ('perf.cipher', 'aes', "cipher='aes' is not one of"),
   ('sharing.value_bits', 1, 'value_bits=1 must be in [2, 16]'),
   ('sharing.value_bits', 17, 'value_bits=17 must be in [2, 16]'),
   ('sharing.missing_servers', (6,), '(6,) must be distinct numbers from 1 to'),
@@ -105,6 +117,9 @@ GOOD = [
   ('sharing.value_bits', 2),
   ('sharing.value_bits', 16),
   ('sharing.missing_servers', (1, 5)),
+  ('sharing.secrets_per_polynomial', 3),
+  ('sharing.lying_servers', (1, 5)),
+  ('sharing.inconsistent_clients', (0, 99)),
 ]
 
 

@@ -12,11 +12,10 @@ from fps_jax.sharing import field as field_module
 from fps_jax.sharing import reference
 from fps_jax.sharing.field import PrimeField, is_prime
 
-# Tiny ones; primes just above a power of two (2^16 + 1, 2^30 + 3), which need
-# the most folds; and just below one (2^22 - 3 and the Mersenne primes).
+# Tiny ones; primes just above a power of two (17, 2^16 + 1, 2^30 + 3), which
+# need the most folds; and just below one (2^22 - 3 and the Mersenne primes).
 PRIMES = (
-  2, 3, 5, 11, 17, 251, 65537, 2**17 - 1, 2**19 - 1, 2**22 - 3, 2**30 + 3,
-  2**31 - 1,
+  2, 5, 17, 251, 65537, 2**17 - 1, 2**19 - 1, 2**22 - 3, 2**30 + 3, 2**31 - 1
 )  # fmt: skip
 MODULI = pytest.mark.parametrize('p', PRIMES)
 # Compiling takes seconds, so that not every prime is compiled.
@@ -75,7 +74,8 @@ def test_operations_on_all_pairs_of_elements_are_exact(
   p: int, apply: Apply
 ) -> None:
   field = PrimeField(p)
-  elements = np.uint32(edges(p) + draw(p, (20,)).tolist())
+  # Of one shape for all primes, so that each operation is compiled once.
+  elements = np.uint32((edges(p) + draw(p, (40,)).tolist())[:40])
   a, b = elements[:, None], elements[None]
 
   @apply
@@ -92,7 +92,7 @@ def test_operations_on_all_pairs_of_elements_are_exact(
 def test_matmul_of_largest_elements_does_not_overflow(
   p: int, apply: Apply
 ) -> None:
-  field, terms = PrimeField(p), (1, 4, 5, 9, 40)
+  field, terms = PrimeField(p), (4, 5, 40)
 
   @apply
   def products(matrix, x_SxM):
@@ -131,12 +131,11 @@ def test_matmul_of_a_large_matrix_equals_python_ints(p: int) -> None:
   matrix[1], x[:, 3] = p - 1, p - 1
   assert matrix.size > field_module._MAX_UNROLLED
 
-  @jax.jit
-  def products(traced, x_SxM):
-    return field.matmul(matrix, tuple(x_SxM)), field.matmul(traced, x_SxM)
-
-  for found in products(matrix, x):
-    assert_equals(found, ints(matrix) @ ints(x), p)
+  rows = tuple(jnp.asarray(x))
+  found = jax.jit(field.matmul)(matrix, rows)
+  assert_equals(found, ints(matrix) @ ints(x), p)
+  if p == 2**31 - 1:
+    np.testing.assert_array_equal(field.matmul(matrix, rows), found)
 
 
 def test_matmul_without_rows_is_empty() -> None:
@@ -153,37 +152,28 @@ def test_matmul_of_other_inner_dimensions_raises() -> None:
 
 @MODULI
 def test_dot_equals_python_ints(p: int) -> None:
-  field, (a, x) = PrimeField(p), draw_to_edges(p, 4, 60, 6)
-  many = 20_011
-
-  @jax.jit
-  def products(a, b):
-    largest = jnp.full((2, many), np.uint32(p - 1))
-    return field.dot(a, b), field.dot(largest, largest[:1])
-
-  found, of_largest = products(a, x.T)
+  a, x = draw_to_edges(p, 3, 5003, 6)
+  a[1], x[:, 3] = p - 1, p - 1
+  found = jax.jit(PrimeField(p).dot)(a, x.T)
   assert_equals(found, ints(a) @ ints(x), p)
-  assert of_largest.tolist() == 2 * [[many * (p - 1) ** 2 % p]]
 
 
 @MODULI
 def test_sum_is_exact_and_does_not_overflow(p: int) -> None:
-  field, terms = PrimeField(p), (1, 4, 40, 20_011)
+  field, many = PrimeField(p), 20_011
   words = draw(p, (41, 60))
+  words[:, 3] = p - 1
   # The first sums are at the ends of the field, where a reduction is one off.
   words[-1, :3] = (ints([0, 1, p - 1]) - ints(words)[:-1, :3].sum(0)) % p
-  cube = words.reshape(41, 3, 20)
 
   @jax.jit
-  def sums(words, cube):
-    largest = jnp.full((max(terms), 1), np.uint32(p - 1))
-    of_largest = jnp.stack([field.sum(largest[:many]) for many in terms])
-    return field.sum(words), field.sum(cube), of_largest
+  def sums(words):
+    largest = jnp.full((many,), np.uint32(p - 1))
+    return field.sum(words.reshape(41, 3, 20)), field.sum(largest)
 
-  plain, cubic, of_largest = sums(words, cube)
-  assert_equals(plain, ints(words).sum(0), p)
-  assert_equals(cubic, ints(cube).sum(0), p)
-  assert of_largest.tolist() == [[many * (p - 1) % p] for many in terms]
+  found, of_largest = sums(words)
+  assert_equals(found, ints(words).sum(0).reshape(3, 20), p)
+  assert of_largest.item() == many * (p - 1) % p
 
 
 def test_sum_of_nothing_is_zero() -> None:
@@ -192,11 +182,11 @@ def test_sum_of_nothing_is_zero() -> None:
   assert total.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize('p', [11, 2**31 - 1])
-def test_results_are_the_same_eager_jit_vmap_and_in_x64(p: int) -> None:
+def test_results_are_the_same_eager_jit_vmap_and_in_x64() -> None:
+  p = 2**31 - 1
   field = PrimeField(p)
   matrix, large = draw(p, (3, 5)), draw(p, (52, 5))
-  batch = jnp.asarray(draw(p, (3, 5, 6), seed=1))
+  batch = jnp.asarray(draw(p, (2, 5, 6), seed=1))
 
   def everything(x_SxM):
     return {

@@ -80,8 +80,14 @@ def neighbours_are_independent(words: np.ndarray, p: int) -> bool:
   return is_plausible(counts, np.full(p * p, p**-2.0))
 
 
-@DRAWERS
-@pytest.mark.parametrize('p', PRIMES)
+@pytest.mark.parametrize(
+  ('p', 'name'),
+  [
+    *itertools.product(PRIMES, ['openssl', 'host']),
+    # A second each to compile.
+    *itertools.product([5, 1073741827, 2**31 - 1], ['xla']),
+  ],
+)
 def test_words_are_those_of_the_reference(p: int, name: str) -> None:
   keys, first_word = make_keys(3), 48
   words = drawer(name, p)(keys, first_word, 37)
@@ -93,7 +99,7 @@ def test_words_are_those_of_the_reference(p: int, name: str) -> None:
 
 
 # With p = 5, three draws of eight are repeated.
-@DRAWERS
+@pytest.mark.parametrize('name', ['openssl', 'host'])
 def test_words_depend_neither_on_number_nor_on_first_word(name: str) -> None:
   draw, keys = drawer(name, 5), make_keys(3)
   words = np.asarray(draw(keys, 0, 200))
@@ -112,7 +118,7 @@ def test_words_depend_on_their_key_alone(name: str) -> None:
     beside_others[2 - i] = keys[i]
     drawn = np.asarray(draw(beside_others, 0, 37))
     np.testing.assert_array_equal(drawn[2 - i], rows[i])
-    assert not (drawn[i - 1] == rows[i]).all()
+    assert len({row.tobytes() for row in drawn}) == 3
 
 
 @pytest.mark.parametrize('cipher', ['openssl', 'xla'])
