@@ -33,7 +33,8 @@ def train(
   """Runs a simulation from its first round to its last.
 
   The metrics of a round are fetched after the next one is dispatched, so that
-  the device never waits for the host.
+  the device never waits for the host; or before, if the rounds are audited,
+  because an audited round returns only when its sums have been collected.
 
   Args:
     simulation: what to run.
@@ -51,11 +52,15 @@ def train(
     SharingError: if more servers are wrong than can be told apart.
   """
   state = simulation.init_state()
+  is_audited = simulation.protocol.auditor is not None
   waiting: _Dispatched | None = None
   clock = _clock()
   next(clock)
   for r in range(num_rounds):
     plan = simulation.plan(r)
+    if waiting and is_audited:
+      on_row(_fetch_row(simulation, waiting, clock))
+      waiting = None
     state, metrics, report = _step(simulation, state, plan, r)
     is_due = (r + 1) % eval_every_rounds == 0 or r + 1 == num_rounds
     test = simulation.evaluate(state.params) if is_due else None
