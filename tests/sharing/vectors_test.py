@@ -41,7 +41,7 @@ def as_words(texts: list[str]) -> np.ndarray:
   return np.frombuffer(bytes.fromhex(''.join(texts)), '<u4').reshape(-1, 8)
 
 
-def keys_of_round(case: dict) -> np.ndarray:
+def key_of_round(case: dict) -> np.ndarray:
   root = randomness.root_key(case['run_seed'])
   np.testing.assert_array_equal(root, *as_words([case['root_key']]))
   key = randomness.round_key(root, case['round'])
@@ -50,7 +50,9 @@ def keys_of_round(case: dict) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def combine(auditor, sums_NxW, coins_Qx8):
+def combine(field, sums_NxW, coins_Qx8):
+  # Of a scheme, only the field and N matter here: fewer programs to compile.
+  auditor = Auditor(Shamir(field, len(sums_NxW), 1), (1,))
   coefficients = auditor.coefficients(coins_Qx8, 0, sums_NxW.shape[1])
   return auditor.combine(sums_NxW, coefficients)
 
@@ -69,7 +71,7 @@ def test_every_scheme_and_every_verdict_occurs() -> None:
 
 @HONEST
 def test_seeds_are_derived_from_the_run_seed(case: dict) -> None:
-  key = keys_of_round(case)
+  key = key_of_round(case)
   for client in case['clients']:
     seeds = randomness.keys(
       key, Purpose.SHARE, scheme_of(case).num_random, client['client']
@@ -92,7 +94,12 @@ def test_first_shares_are_drawn_from_the_seeds(prime: int, cipher: str) -> None:
   if cipher == 'on the host':
     words = randomness.uniform_on_host(seeds, *arguments)
   else:
-    words = jax.jit(lambda: randomness.uniform(seeds, *arguments, cipher))()
+    uniform = jax.jit(
+      lambda seeds: randomness.uniform(seeds, *arguments, cipher),
+      # Halves the time to compile, which is all of the time.
+      compiler_options={'xla_backend_optimization_level': 0},
+    )
+    words = uniform(seeds)
   expected = [row for c in clients for row in c['shares'][: len(c['seeds'])]]
   assert words.tolist() == expected
 
@@ -126,14 +133,11 @@ def test_share_is_packed_into_these_bytes(case: dict) -> None:
 
 @AUDITED
 def test_audit_reaches_the_verdict(case: dict) -> None:
-  scheme = scheme_of(case)
-  everyone = Auditor(scheme, scheme.server_points)
-  coins = randomness.keys(
-    keys_of_round(case), Purpose.CHECK, everyone.num_checks
-  )
-  checks = np.asarray(combine(everyone, np.uint32(case['sums']), coins))
+  auditor = Auditor(scheme_of(case), tuple(case['present']))
+  key, field = key_of_round(case), auditor.scheme.field
+  coins = randomness.keys(key, Purpose.CHECK, auditor.num_checks)
+  checks = np.asarray(combine(field, np.uint32(case['sums']), coins))
   assert checks.tolist() == case['checks']
-  auditor = Auditor(scheme, tuple(case['present']))
   if case['wrong'] is None:
     with pytest.raises(SharingError, match='contradict each other'):
       auditor.find_wrong_servers(checks)
