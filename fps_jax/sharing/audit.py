@@ -6,9 +6,12 @@ products with public random coefficients that are drawn after the vectors are
 fixed; decoding those words finds whose vector is wrong, except with probability
 2^-`SOUNDNESS_BITS` a server, however long the vectors are.
 
-Of servers: with n of N present, up to (n - k) / 2 that send a wrong sum, or the
-sum over another set of clients, are named and left out; beyond that the sum is
-refused, or, if n = k, nothing can be noticed at all.
+Of servers: with n of N present and e = (n - k) // 2, up to e that send a wrong
+sum, or the sum over another set of clients, are named and left out. Up to
+n - k - e are at least noticed: the sum is refused or they are named. More than
+that are noticed if their errors are unrelated, but colluders who know the code
+can pass another polynomial off, or have honest servers named. With n = k
+nothing can be noticed at all.
 
 Of clients: their combination is blinded by words that the client shares for the
 purpose, so that it says nothing about the update. One server that disagrees
@@ -200,7 +203,7 @@ class Auditor:
       jnp.asarray(words_CxQxN.reshape(-1, self.scheme.num_servers).T),
     )
     syndromes_RxCxQ = np.asarray(syndromes_RxCQ).reshape(
-      len(syndromes_RxCQ), len(checks), -1
+      len(syndromes_RxCQ), *words_CxQxN.shape[:2]
     )
     is_wrong_C = np.atleast_1d(syndromes_RxCxQ.any(axis=(0, 2)))
     return [c for c, wrong in zip(checks, is_wrong_C, strict=True) if wrong]

@@ -44,6 +44,9 @@ def root_key(seed: int) -> np.ndarray:
 
   Args:
     seed: the run's seed, in [0, 2^64).
+
+  Raises:
+    OverflowError: if the seed is out of range.
   """
   digest = hashlib.sha256(b'fps_jax sharing' + seed.to_bytes(8, 'little'))
   return np.frombuffer(digest.digest(), '<u4').astype(np.uint32)
@@ -140,7 +143,11 @@ def uniform(
 
   Returns:
     uint32 [T, num_words].
+
+  Raises:
+    ValueError: if `first_word` is known and not a multiple of 16.
   """
+  _check_first_word(first_word)
   keys_Tx8 = jnp.asarray(keys_Tx8)
   low_bits = jnp.uint32(2**field.bits - 1)
   first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
@@ -175,8 +182,9 @@ def uniform_on_host(
 ) -> np.ndarray:
   """Returns the elements of `uniform`, computed by OpenSSL outside of XLA.
 
-  Same arguments and result, but for NumPy; `first_word` is a Python int.
+  Same arguments, result and error, but for NumPy; `first_word` is an int.
   """
+  _check_first_word(first_word)
   keys_Tx8 = np.asarray(keys_Tx8)
   num_blocks = -(-num_words // chacha.BLOCK_WORDS)
   state = np.zeros((len(keys_Tx8), 12), np.uint32)
@@ -194,3 +202,11 @@ def uniform_on_host(
     attempt += 1
     words = np.where(words < field.modulus, words, draw(attempt))
   return words
+
+
+def _check_first_word(first_word: Array | int) -> None:
+  if isinstance(first_word, int) and first_word % chacha.BLOCK_WORDS:
+    raise ValueError(
+      f'first_word={first_word} must be a multiple of {chacha.BLOCK_WORDS}, '
+      'where a block of the cipher begins'
+    )

@@ -271,3 +271,12 @@ def test_unknown_entropy_raises() -> None:
   expected = r"entropy='dice' is not one of \('seed', 'os'\)"
   with pytest.raises(ValueError, match=expected):
     randomness.make_root_key('dice', 0)
+
+
+@pytest.mark.parametrize(
+  'draw', [randomness.uniform, randomness.uniform_on_host]
+)
+@pytest.mark.parametrize('first_word', [1, 15, 17])
+def test_first_word_inside_a_block_is_refused(draw, first_word):
+  with pytest.raises(ValueError, match=f'first_word={first_word} must be a mu'):
+    draw(np.zeros((1, 8), np.uint32), first_word, 16, PrimeField(11))
