@@ -73,8 +73,8 @@ class RoundPlan:
   Attributes:
     cohort: who trains on what.
     keep_count: int32 [], parameters kept; not read without pruning.
-    opening: which servers the sum is opened from, as the sum protocol has it;
-      None where there are no servers.
+    opening: what opens the sum, from which servers, as the sum protocol has
+      it; None where there are no servers.
     keys: what sharing draws on, as the sum protocol has it; None where nothing
       is shared.
   """

@@ -54,7 +54,7 @@ def measure_sharing(
     return share([coefficients[0], *drawn])
 
   shares = share(coefficients)
-  row = scheme.opening(scheme.server_points).matrix_LxK[0]
+  row = scheme.opening(scheme.server_points)[0, : scheme.threshold]
   weights = [field(int(weight)) for weight in row]
 
   def reconstruct():

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.sharing import decoding, randomness
-from fps_jax.sharing.shamir import Opening, Shamir
+from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array
 
 # What a config can ask for; 'clients' audits the servers, too.
@@ -172,7 +172,7 @@ class Auditor:
     ]
     return tuple(sorted(inconsistent)), tuple(sorted(liars))
 
-  def opening_without(self, wrong: Sequence[int]) -> Opening:
+  def opening_without(self, wrong: Sequence[int]) -> np.ndarray:
     """Returns the opening from servers that are present and not wrong."""
     return self.scheme.opening([s for s in self.present if s not in wrong])
 

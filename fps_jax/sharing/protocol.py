@@ -28,7 +28,7 @@ from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.randomness import Purpose
-from fps_jax.sharing.shamir import Opening, Shamir
+from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array, Key
 
 SCHEMES = ('none', 'ideal', 'shamir')
@@ -108,8 +108,8 @@ class SumProtocol(NamedTuple):
     decode_count: opened -> float32, counts.
     count_clipped: values float32 -> float32 [], values beyond the clip.
     values_per_column: l.
-    opening: from which servers the sums are opened, a pytree of arrays; None
-      where there are no servers.
+    opening: what opens the sums, from which servers: uint32 [L, N]; None where
+      there are no servers.
     make_keys: (root key, round, client numbers [C]) -> `RoundKeys`; on the
       host, before the round; None where nothing is shared.
     distort: (sums [R, W], `RoundKeys`) -> [R, W], what the servers report;
@@ -119,13 +119,13 @@ class SumProtocol(NamedTuple):
 
   zeros: Callable[[int], Array]
   lift: Callable[[Array, Array, Array, Key, Dealing | None, Array], Array]
-  add: Callable[[Array, Array, Array, Opening | None], Array]
-  open: Callable[[Array, Opening | None], Array]
+  add: Callable[[Array, Array, Array, Array | np.ndarray | None], Array]
+  open: Callable[[Array, Array | np.ndarray | None], Array]
   decode: Callable[[Array], Array]
   decode_count: Callable[[Array], Array]
   count_clipped: Callable[[Array], Array]
   values_per_column: int = 1
-  opening: Opening | None = None
+  opening: Array | np.ndarray | None = None
   make_keys: Callable[[np.ndarray, int, np.ndarray], RoundKeys] | None = None
   distort: Callable[[Array, RoundKeys], Array] | None = None
   auditor: Auditor | None = None

@@ -32,7 +32,6 @@ Example:
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,18 +39,6 @@ import numpy as np
 from fps_jax.sharing import randomness
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array
-
-
-class Opening(NamedTuple):
-  """Which k servers' shares reconstruct, and how: data, never a recompilation.
-
-  Attributes:
-    rows_K: int32 [K], rows of the shares: server numbers minus one.
-    matrix_LxK: uint32 [L, K], Lagrange(those servers -> the secret points).
-  """
-
-  rows_K: Array | np.ndarray
-  matrix_LxK: Array | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,22 +207,30 @@ class Shamir:
       )
     return tuple(sorted(present)[: self.threshold])
 
-  def opening(self, present: Sequence[int]) -> Opening:
-    """Returns what reconstructs from k of the servers that are present.
+  def opening(self, present: Sequence[int]) -> np.ndarray:
+    """Returns the matrix that opens the shares of k of the present servers.
 
-    It is data, not code: a compiled reconstruction serves every choice.
+    It is Lagrange(those k servers -> the secret points), with columns of zeros
+    for all others. It is data, not code: a compiled reconstruction serves every
+    choice.
 
     Args:
       present: numbers of the servers that answer; at least k of 1 .. N.
+
+    Returns:
+      uint32 [L, N].
 
     Raises:
       ValueError: if fewer than k servers answer, or a number is unknown.
     """
     servers = self.choose_servers(present)
-    return Opening(
-      rows_K=np.array(servers, np.int32) - 1,
-      matrix_LxK=self.field.lagrange_matrix(servers, self.secret_points),
+    matrix = np.zeros(
+      (self.secrets_per_polynomial, self.num_servers), np.uint32
     )
+    matrix[:, np.array(servers) - 1] = self.field.lagrange_matrix(
+      servers, self.secret_points
+    )
+    return matrix
 
   def check_matrix(self, present: Sequence[int]) -> np.ndarray:
     """Returns the matrix that is zero on shares of one polynomial each.
@@ -264,12 +259,15 @@ class Shamir:
       matrix[row, server - 1] = self.field.modulus - 1
     return matrix
 
-  def open_shares(self, shares_NxM: Array, opening: Opening) -> Array:
-    """Recovers the secrets from the k rows that the opening names.
+  def open_shares(
+    self, shares_NxM: Array, opening_LxN: Array | np.ndarray
+  ) -> Array:
+    """Recovers the secrets.
 
     Args:
-      shares_NxM: uint32 [N, M]; other rows are not read.
-      opening: from `opening`; may be traced.
+      shares_NxM: uint32 [N, M]; rows that the opening does not use may hold
+        anything.
+      opening_LxN: from `opening`; may be traced.
 
     Returns:
       uint32 [L, M] secrets.
@@ -282,14 +280,13 @@ class Shamir:
         f'{shares_NxM.shape[0]} rows of shares for num_servers='
         f'{self.num_servers}: give every server a row, zeros where it is absent'
       )
-    chosen_KxM = shares_NxM[opening.rows_K]
-    return self.field.matmul(opening.matrix_LxK, chosen_KxM)
+    return self.field.matmul(opening_LxN, shares_NxM)
 
   def reconstruct(self, shares_NxM: Array, present: Sequence[int]) -> Array:
     """Recovers the secrets from k of the servers that are present.
 
     Args:
-      shares_NxM: uint32 [N, M]; rows of absent servers are not read.
+      shares_NxM: uint32 [N, M]; rows of absent servers may hold anything.
       present: numbers of the servers that answer; at least k of 1 .. N.
 
     Returns:
