@@ -147,7 +147,7 @@ class _Case:
     return self._explicit(self._device_secrets, self._random)
 
   def share_cipher(self) -> Array:
-    """All shares of a client, random words included, a tile at a time."""
+    """A client's seeds expanded and its other shares, a tile at a time."""
     if jax.default_backend() != 'cpu':
       return self.share_in_program()
     tiled = tiles.share_in_tiles(self._scheme, self._secrets, self._seeds)

@@ -14,6 +14,7 @@ Example:
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ KEY_WORDS = 8
 NONCE_WORDS = 3
 CIPHERS = ('auto', 'openssl', 'xla')
 _MAX_BLOCKS = 2**32
+_ALIGNMENT = 64  # bytes
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
 _DIAGONALS = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
@@ -146,7 +148,7 @@ def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
   """
   # As a NumPy array: indexing JAX's would dispatch a program a row.
   state = np.asarray(state, '<u4')
-  words = np.empty((*state.shape[:-1], num_words), '<u4')
+  words = _aligned_empty((*state.shape[:-1], num_words))
   zeros = _zeros(num_words)
   for index in np.ndindex(state.shape[:-1]):
     row = state[index]
@@ -157,6 +159,14 @@ def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
     encryptor = Cipher(algorithm, mode=None).encryptor()
     encryptor.update_into(zeros, words[index].view(np.uint8).data)
   return words.astype(np.uint32, copy=False)
+
+
+def _aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
+  """Returns an empty uint32 array that JAX can use without copying it."""
+  size = math.prod(shape)
+  buffer = np.empty(size + _ALIGNMENT // 4, '<u4')
+  start = -buffer.ctypes.data % _ALIGNMENT // 4
+  return buffer[start : start + size].reshape(shape)
 
 
 @functools.lru_cache(maxsize=8)

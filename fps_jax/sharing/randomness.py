@@ -26,6 +26,8 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array
 
 ENTROPIES = ('seed', 'os')
+# Drawing this many words again takes as long as drawing one on its own.
+_MANY_BLOCKS = 4096
 
 
 @enum.unique
@@ -191,16 +193,30 @@ def uniform_on_host(
   state[:, :8] = keys_Tx8
   state[:, 8] = first_word // chacha.BLOCK_WORDS
 
+  low_bits = np.uint32(2**field.bits - 1)
+
   def draw(attempt: int) -> np.ndarray:
     state[:, 9] = attempt
     words = chacha.call_openssl(state, chacha.BLOCK_WORDS * num_blocks)
-    words &= np.uint32(2**field.bits - 1)
+    words &= low_bits
     return words[:, :num_words]
+
+  def draw_one(attempt: int, row: int, position: int) -> np.uint32:
+    block, word = divmod(position, chacha.BLOCK_WORDS)
+    state_12 = state[row].copy()
+    state_12[8] += block
+    state_12[9] = attempt
+    return chacha.call_openssl(state_12, chacha.BLOCK_WORDS)[word] & low_bits
 
   words, attempt = draw(0), 0
   while words.size and words.max() >= field.modulus:
     attempt += 1
-    words = np.where(words < field.modulus, words, draw(attempt))
+    outside = np.flatnonzero(words >= field.modulus)
+    if len(outside) * _MANY_BLOCKS > words.size:
+      words = np.where(words < field.modulus, words, draw(attempt))
+      continue
+    for row, position in zip(*np.divmod(outside, num_words), strict=True):
+      words[row, position] = draw_one(attempt, row, int(position))
   return words
 
 

@@ -24,7 +24,9 @@ def share_in_tiles(
   seeds_Tx8: np.ndarray,
   tile_columns: int = TILE_COLUMNS,
 ) -> Iterator[Array]:
-  """Yields the shares of a long vector, `tile_columns` columns at a time.
+  """Yields the shares that travel as such, `tile_columns` columns at a time.
+
+  Those of servers 1 .. t are what the seeds expand to, and are not yielded.
 
   Args:
     scheme: the sharing scheme.
@@ -33,7 +35,7 @@ def share_in_tiles(
     tile_columns: columns of a tile, a multiple of 16; the last has the rest.
 
   Yields:
-    uint32 [N, columns]; put together, they are `scheme.share`'s.
+    uint32 [N - T, columns]; put together, the last rows of `scheme.share`'s.
   """
   for start in range(0, secrets_LxM.shape[1], tile_columns):
     tile_LxW = secrets_LxM[:, start : start + tile_columns]
@@ -73,7 +75,7 @@ def add_in_tiles(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _share(scheme: Shamir, secrets_LxW: Array, random_TxW: Array) -> Array:
-  return scheme.share_with(secrets_LxW, random_TxW)
+  return scheme.explicit_shares(secrets_LxW, random_TxW)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
