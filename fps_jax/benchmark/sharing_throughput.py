@@ -36,12 +36,10 @@ def default() -> ConfigDict:
     (5, 4, 2, 2**31 - 1),
     (7, 5, 2, 2**31 - 1),
     (10, 8, 4, 2**31 - 1),
-    (5, 3, 1, 2**22 - 3),
     (5, 4, 2, 2**22 - 3),
-    (5, 3, 1, 2**19 - 1),
     (5, 4, 2, 2**19 - 1),
   )
-  config.log2_words = (16, 18, 19, 20, 22)  # lengths of a share
+  config.log2_words = (18, 19, 20, 22)  # lengths of a share
   config.num_clients = 100  # whose shares are summed
   config.max_sum_words = 2**27  # fewer clients where their shares exceed this
   config.repeats = 15  # of which the median is taken

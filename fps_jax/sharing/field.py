@@ -67,8 +67,7 @@ class PrimeField:
   def add(self, a: Array, b: Array) -> Array:
     """Returns a + b mod p; uint32 elements of shapes that broadcast."""
     # Both are below 2^31, so the sum fits 32 bits.
-    total = a + b
-    return jnp.where(total >= self.modulus, total - self.modulus, total)
+    return self._subtract_once(a + b)
 
   def subtract(self, a: Array, b: Array) -> Array:
     """Returns a - b mod p; uint32 elements of shapes that broadcast."""
@@ -231,7 +230,14 @@ class PrimeField:
       2**self.bits - 1
     ) < bound:
       x, bound = self._fold(x, bound)
+    # Folding ends below 2^32.
+    x = x.astype(jnp.uint32)
     while bound >= self.modulus:
-      x = jnp.where(x >= self.modulus, x - np.uint64(self.modulus), x)
+      x = self._subtract_once(x)
       bound = max(bound - self.modulus, self.modulus - 1)
-    return x.astype(jnp.uint32)
+    return x
+
+  def _subtract_once(self, x: Array) -> Array:
+    """Returns uint32 `x` minus p where that is not negative."""
+    # Below zero it wraps to more than any x.
+    return jnp.minimum(x, x - jnp.uint32(self.modulus))
