@@ -57,8 +57,18 @@ class ClientSums(NamedTuple):
 
 
 def tile_columns(values_per_column: int) -> int:
-  """Returns the columns of a tile: a multiple of the cipher's block."""
-  return TILE // values_per_column // BLOCK_WORDS * BLOCK_WORDS
+  """Returns the columns of a tile: a multiple of the cipher's block.
+
+  Raises:
+    ValueError: if not even one block of columns fits a tile.
+  """
+  columns = TILE // values_per_column // BLOCK_WORDS * BLOCK_WORDS
+  if not columns:
+    raise ValueError(
+      f'columns of {values_per_column} values are too long for a tile of {TILE} '
+      f'values: pack at most {TILE // BLOCK_WORDS} secrets in a word'
+    )
+  return columns
 
 
 def padded_size(num_params: int, values_per_column: int = 1) -> int:

@@ -113,6 +113,7 @@ def make_round(method: Method, performance: Performance) -> RoundFn:
   """
   protocol, auditor = method.protocol, method.protocol.auditor
   per_column = protocol.values_per_column
+  tile_columns = parallel.tile_columns(per_column)
 
   @jax.jit
   def collect(
@@ -160,7 +161,7 @@ def make_round(method: Method, performance: Performance) -> RoundFn:
         sums.held,
         plan.keys.coins_Qx8,
         parallel.used_tiles(plan.keep_count, per_column),
-        parallel.tile_columns(per_column),
+        tile_columns,
       )
     return _Collected(params_D, mask_D, kept, sums, checks_QxN)
 

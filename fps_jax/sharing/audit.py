@@ -9,15 +9,16 @@ fixed; decoding those words finds whose vector is wrong, except with probability
 Of servers: with n of N present and e = (n - k) // 2, up to e that send a wrong
 sum, or the sum over another set of clients, are named and left out. Up to
 n - k - e are at least noticed: the sum is refused or they are named. More than
-that are noticed if their errors are unrelated, but colluders who know the code
-can pass another polynomial off, or have honest servers named. With n = k
-nothing can be noticed at all.
+that are noticed if their errors are random; related ones, be it by design or
+because two servers swapped their sums, can pass for another polynomial, or have
+an honest server named. With n = k nothing can be noticed at all.
 
 Of clients: their combination is blinded by words that the client shares for the
 purpose, so that it says nothing about the update. One server that disagrees
 with most clients is taken for a liar, a client whose shares do not fit together
 otherwise is left out. A lying server can thus have a minority of honest clients
-left out; telling who of the two lies would take signatures.
+left out, or with n - k < 2 all of them; telling who of the two lies would take
+signatures.
 """
 
 import dataclasses

@@ -448,3 +448,11 @@ def test_clients_take_their_steps_or_when_vmapped_the_most_of_their_chunk(
 )
 def test_tiles_hold_all_values_and_the_count(size: int, expected: int):
   assert parallel.padded_size(size) == expected
+
+
+def test_columns_too_long_for_a_tile_are_refused():
+  assert parallel.tile_columns(1) == TILE
+  with pytest.raises(
+    ValueError, match='columns of 2 values .* at most 1 secre'
+  ):
+    parallel.tile_columns(2)

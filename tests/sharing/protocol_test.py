@@ -2,23 +2,27 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.sharing import protocol
+from fps_jax.sharing import protocol, randomness
+from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.protocol import Faults, SumProtocol
+from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 
+Size = tuple[int, int, int]  # (N, k, l)
 FIELD = PrimeField(2**31 - 1)
 CODEC = Codec(FIELD, clip=0.25, value_bits=8, max_clients=50, max_count=600)
+NOBODY = Faults()
 CLIENTS, SIZE = 12, 30
-SHAMIR_SIZES = [(3, 2), (5, 3), (4, 4)]
+ROOT = randomness.root_key(seed=6)
 
 VALUES_CxM = np.random.default_rng(0).uniform(-0.3, 0.3, (CLIENTS, SIZE))
 VALUES_CxM = VALUES_CxM.astype(np.float32)
@@ -27,23 +31,32 @@ ALIVE_C = np.arange(CLIENTS) % 3 != 1
 IS_COUNT = np.arange(SIZE) == 7  # This entry carries the sample count.
 
 
+@functools.cache
 def shamir(
-  num_servers: int, threshold: int, present: Sequence[int], reveal: str = 'sum'
+  size: Size, reveal: str = 'sum', codec: Codec = CODEC, faults: Faults = NOBODY
 ) -> SumProtocol:
-  scheme = Shamir(FIELD, num_servers, threshold)
-  return protocol.shamir_sum(CODEC, scheme, present, reveal)
+  """Returns the protocol of (N, k, l), with all servers present."""
+  scheme = Shamir(codec.field, *size)
+  return protocol.shamir_sum(
+    codec, scheme, scheme.server_points, reveal, faults=faults
+  )
 
 
 PROTOCOLS = {
   'none': protocol.plain_sum(),
   'ideal': protocol.ideal_sum(CODEC),
-  'shamir-sum': shamir(3, 2, (1, 3), 'sum'),
-  'shamir-updates': shamir(3, 2, (1, 3), 'updates'),
+  'shamir-sum': shamir((3, 2, 1)),
+  'shamir-updates': shamir((3, 2, 1), 'updates'),
+  'packed-sum': shamir((5, 4, 2)),
 }
 ALL = pytest.mark.parametrize('name', list(PROTOCOLS))
-EXACT = pytest.mark.parametrize(
-  'name', ['ideal', 'shamir-sum', 'shamir-updates']
-)
+
+
+def make_keys(scheme: SumProtocol, root: np.ndarray = ROOT, clients=CLIENTS):
+  """Returns the keys of clients 0, 1, ... in a round; None without sharing."""
+  if scheme.make_keys is None:
+    return None
+  return scheme.make_keys(root, 3, np.arange(clients))
 
 
 @functools.cache
@@ -51,25 +64,32 @@ def lift_fn(lift):
   """Returns a function to many contributions, each with a key of its own."""
 
   @jax.jit
-  def lift_all(values_CxM, counts_C, key):
+  def lift_all(values_CxM, is_count, counts_C, key, dealings, first_column):
     keys_C = jax.random.split(key, len(counts_C))
-    return jax.vmap(lift, (0, None, 0, 0))(
-      values_CxM, IS_COUNT, counts_C, keys_C
+    return jax.vmap(lift, (0, None, 0, 0, 0, None))(
+      values_CxM, is_count, counts_C, keys_C, dealings, first_column
     )
 
   return lift_all
 
 
-def lift_all(scheme: SumProtocol, values_CxM: np.ndarray = VALUES_CxM):
+def lift_all(
+  scheme: SumProtocol, values_CxM=VALUES_CxM, counts_C=COUNTS_C, root=ROOT
+):
   """Returns the contributions of all clients [C, ...]."""
-  return lift_fn(scheme.lift)(values_CxM, COUNTS_C, jax.random.key(5))
+  keys = make_keys(scheme, root, len(counts_C))
+  is_count = IS_COUNT[: values_CxM.shape[1]]
+  dealings = keys.dealings if keys else None
+  arguments = (values_CxM, is_count, counts_C, jax.random.key(5), dealings)
+  return lift_fn(scheme.lift)(*arguments, jnp.int32(0))
 
 
 def add_and_open(scheme: SumProtocol, lifted, alive, opening):
   """Returns float32 [M], the sum of what is lifted."""
-  sums = scheme.add(scheme.zeros(SIZE), lifted, alive, opening)
+  sums = scheme.add(scheme.zeros(lifted.shape[-1]), lifted, alive, opening)
   opened = scheme.open(sums, opening)
-  return jnp.where(IS_COUNT, scheme.decode_count(opened), scheme.decode(opened))
+  is_count = IS_COUNT[: len(opened)]
+  return jnp.where(is_count, scheme.decode_count(opened), scheme.decode(opened))
 
 
 @functools.cache
@@ -110,29 +130,26 @@ def test_ideal_sum_is_the_sum_of_rounded_values() -> None:
   assert total[IS_COUNT] == integers[IS_COUNT]
 
 
-@pytest.mark.parametrize(('num_servers', 'threshold'), SHAMIR_SIZES)
+@pytest.mark.parametrize('size', [(3, 2, 1), (5, 3, 1), (5, 4, 2), (6, 5, 3)])
 def test_shamir_opens_the_ideal_sum_whichever_servers_survive(
-  num_servers: int, threshold: int
+  size: Size,
 ) -> None:
   expected = open_sum(PROTOCOLS['ideal'], lift_all(PROTOCOLS['ideal']))
+  num_servers, threshold, split = size
   numbers = range(1, num_servers + 1)
-  lifted = lift_all(shamir(num_servers, threshold, numbers))
-  assert lifted.shape == (CLIENTS, num_servers, SIZE)
-  subsets = [
-    present
-    for size in range(threshold, num_servers + 1)
-    for present in itertools.combinations(numbers, size)
-  ]
+  lifted = lift_all(shamir(size))
+  assert lifted.shape == (CLIENTS, num_servers, SIZE // split)
   for reveal in protocol.REVEALS:
-    scheme = shamir(num_servers, threshold, numbers, reveal)
-    for present in subsets:
-      # What the other servers hold must not be read.
-      absent = np.setdiff1d(numbers, present) - 1
-      held = np.array(lifted)
-      held[:, absent] = FIELD.modulus - 1
-      opening = shamir(num_servers, threshold, present, reveal).opening
-      total = open_sum(scheme, held, opening=opening)
-      np.testing.assert_array_equal(total, expected)
+    assert shamir(size, reveal).values_per_column == split
+    for num_present in range(threshold, num_servers + 1):
+      for present in itertools.combinations(numbers, num_present):
+        # What the other servers hold must not matter.
+        held = np.array(lifted)
+        held[:, np.setdiff1d(numbers, present) - 1] = FIELD.modulus - 1
+        scheme = Shamir(FIELD, *size)
+        opening = protocol.shamir_sum(CODEC, scheme, present, reveal).opening
+        total = open_sum(shamir(size, reveal), held, opening=opening)
+        np.testing.assert_array_equal(total, expected)
 
 
 @ALL
@@ -178,19 +195,19 @@ def test_sum_without_clients_is_zero(name: str) -> None:
   assert total.tolist() == SIZE * [0]
 
 
-@EXACT
+@pytest.mark.parametrize('name', ['shamir-updates', 'packed-sum'])
 def test_order_and_grouping_of_clients_do_not_matter(name: str) -> None:
   scheme = PROTOCOLS[name]
   lifted = lift_all(scheme)
   expected = open_sum(scheme, lifted)
   order = np.random.default_rng(0).permutation(CLIENTS)
-  groupings = ([order], np.split(order, [5, 6]), np.split(order, 4))
+  groupings = ([order], np.split(order, [5, 6]))
 
   @jax.jit
   def open_grouped(lifted, opening):
     opened = []
     for groups in groupings:
-      sums = scheme.zeros(SIZE)
+      sums = scheme.zeros(lifted.shape[-1])
       for rows in groups:
         sums = scheme.add(sums, lifted[rows], ALIVE_C[rows], opening)
       opened.append(scheme.open(sums, opening))
@@ -203,9 +220,8 @@ def test_order_and_grouping_of_clients_do_not_matter(name: str) -> None:
     np.testing.assert_array_equal(total, expected)
 
 
-@pytest.mark.parametrize('name', ['ideal', 'shamir-sum'])
-def test_jit_changes_no_bit(name: str) -> None:
-  scheme = PROTOCOLS[name]
+def test_jit_changes_no_bit() -> None:
+  scheme = PROTOCOLS['packed-sum']
   lifted = lift_all(scheme)
   eager = add_and_open(scheme, lifted, ALIVE_C, scheme.opening)
   np.testing.assert_array_equal(open_sum(scheme, lifted), eager)
@@ -224,10 +240,125 @@ def test_shares_hide_values_and_count_and_are_added_as_shares(
   assert not np.any(lifted[..., IS_COUNT] == words[..., IS_COUNT])
   # Servers add their own shares, unless central opens every update.
   opening = scheme.opening
-  sums = scheme.add(scheme.zeros(SIZE), lifted, ALIVE_C, opening)
+  sums = jax.jit(scheme.add)(scheme.zeros(SIZE), lifted, ALIVE_C, opening)
   added = {'sum': lifted, 'updates': words}[reveal]
   expected = np.asarray(added)[ALIVE_C].sum(0, np.uint64) % FIELD.modulus
   np.testing.assert_array_equal(sums, expected)
+
+
+def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
+  scheme, width, tile_size = shamir((5, 4, 2)), 16, 32
+  # Multiples of the step, which are not rounded.
+  levels = np.random.default_rng(2).integers(-127, 128, 2 * tile_size)
+  values = (levels * CODEC.step).astype(np.float32).reshape(2, -1)
+  is_count, key = np.zeros(tile_size, bool), jax.random.key(0)
+  dealing = jax.tree.map(lambda rows: rows[4], make_keys(scheme).dealings)
+  lift = jax.jit(scheme.lift)
+  tiles = [
+    lift(values[tile], is_count, jnp.int32(0), key, dealing, width * tile)
+    for tile in range(2)
+  ]
+  # Consecutive values make a column; client 4's seeds of round 3 share it.
+  secrets = FIELD.from_signed(jnp.int32(levels)).reshape(-1, 2).T
+  round_key = randomness.round_key(ROOT, 3)
+  seeds = randomness.keys(round_key, Purpose.SHARE, 2, owner=4)
+  expected = jax.jit(Shamir(FIELD, 5, 4, 2).share)(secrets, seeds)
+  np.testing.assert_array_equal(jnp.concatenate(tiles, axis=1), expected)
+
+
+@pytest.mark.parametrize(
+  ('size', 'reveal'), [((3, 2, 1), 'sum'), ((5, 4, 2), 'updates')]
+)
+def test_largest_sums_and_counts_decode_exactly(
+  size: Size, reveal: str
+) -> None:
+  clients, largest_count = 8, 65_535
+  edge = functools.partial(
+    Codec, PrimeField(2**19 - 1), 0.5, 16, max_count=largest_count
+  )
+  with pytest.raises(ValueError, match=r'9 clients x 32767 levels .* wrap'):
+    edge(max_clients=clients + 1)
+  with pytest.raises(ValueError, match='of up to 65536 can reach 524288'):
+    edge(max_clients=clients, max_count=largest_count + 1)
+  codec = edge(max_clients=clients)
+  scheme = shamir(size, reveal, codec)
+  values = np.full((clients, SIZE), codec.clip, np.float32)
+  values[:, 1::2] *= -1
+  values[:, 0] = 2 * codec.clip
+  counts = np.full(clients, largest_count, np.int32)
+  total = open_sum(scheme, lift_all(scheme, values, counts), counts > 0)
+  expected = np.sign(values[0]) * np.float32(clients * codec.levels)
+  expected *= np.float32(codec.step)
+  expected[IS_COUNT] = clients * largest_count
+  np.testing.assert_array_equal(total, expected)
+
+
+@pytest.mark.parametrize('name', ['shamir-sum', 'packed-sum'])
+def test_entropy_changes_the_shares_but_not_the_sum(name: str) -> None:
+  scheme = PROTOCOLS[name]
+  expected = open_sum(PROTOCOLS['ideal'], lift_all(PROTOCOLS['ideal']))
+  roots = [
+    randomness.make_root_key(entropy, 6) for entropy in ('seed', 'os', 'os')
+  ]
+  lifted = [np.asarray(lift_all(scheme, root=root)) for root in roots]
+  np.testing.assert_array_equal(lifted[0], lift_all(scheme))
+  for first, second in itertools.combinations(lifted, 2):
+    assert np.mean(first == second) < 0.01
+  for shares in lifted:
+    np.testing.assert_array_equal(open_sum(scheme, shares), expected)
+
+
+def test_every_key_is_used_once() -> None:
+  scheme = Shamir(FIELD, 7, 4)
+  faults = Faults(lying_servers=(2, 5), inconsistent_clients=(70_000,))
+  auditor = Auditor(scheme, scheme.server_points, checks_clients=True)
+  audited = protocol.shamir_sum(
+    CODEC, scheme, scheme.server_points, auditor=auditor, faults=faults
+  )
+  assert audited.auditor is auditor
+  make_keys = audited.make_keys
+  clients = np.array([70_000, 0, 3, -1], np.int32)
+  rounds = [make_keys(ROOT, number, clients) for number in (0, 1)]
+  assert rounds[0].dealings.seeds_Tx8.shape == (4, 3, 8)
+  assert rounds[0].dealings.blinds_Kx8.shape == (4, 4, 8)
+  assert rounds[0].coins_Qx8.shape == (auditor.num_checks, 8)
+  assert rounds[0].lies.shape == (2, 8)
+  is_consistent = rounds[0].dealings.is_consistent
+  assert is_consistent.tolist() == [False, True, True, True]
+  keys = np.concatenate(
+    [
+      key.reshape(-1, 8)
+      for keys in rounds
+      for key in (*keys.dealings[:2], keys.coins_Qx8, keys.lies)
+    ]
+  )
+  assert len(np.unique(keys, axis=0)) == len(keys)
+  # A client's keys do not depend on who else takes part.
+  alone = make_keys(ROOT, 1, clients[2:3])
+  np.testing.assert_array_equal(
+    alone.dealings.seeds_Tx8[0], rounds[1].dealings.seeds_Tx8[2]
+  )
+  # Without an audit there is nothing to draw for one.
+  honest = shamir((7, 4, 1)).make_keys(ROOT, 0, clients)
+  assert honest.dealings.blinds_Kx8.shape == (4, 0, 8)
+  assert len(honest.coins_Qx8) == len(honest.lies) == 0
+
+
+def test_faults_are_where_they_are_said_to_be() -> None:
+  honest = shamir((5, 4, 2))
+  assert honest.distort is None
+  lifted = np.asarray(lift_all(honest))
+  scheme = shamir((5, 4, 2), faults=Faults((2, 5), inconsistent_clients=(3, 8)))
+  wrong = lifted.copy()
+  wrong[[3, 8], -1] = (wrong[[3, 8], -1] + np.uint64(1)) % FIELD.modulus
+  np.testing.assert_array_equal(lift_all(scheme), wrong)
+
+  sums = honest.add(honest.zeros(lifted.shape[-1]), lifted, ALIVE_C, None)
+  sums = np.asarray(sums)
+  reported = np.asarray(jax.jit(scheme.distort)(sums, make_keys(scheme)))
+  assert reported.max() < FIELD.modulus
+  np.testing.assert_array_equal(reported[[0, 2, 3]], sums[[0, 2, 3]])
+  assert (reported[[1, 4]] != sums[[1, 4]]).all()
 
 
 @ALL
@@ -239,29 +370,27 @@ def test_only_a_codec_clips(name: str) -> None:
   assert count == (0 if name == 'none' else beyond)
 
 
+SCHEME = Shamir(FIELD, 3, 2)
+NO_AUDIT = "reveal='updates' opens every client's words .* use reveal='sum'"
+
+
 @pytest.mark.parametrize(
-  ('prime', 'present', 'reveal', 'message'),
+  ('parts', 'message'),
   [
-    (FIELD.modulus, (1, 2), 'all', r"reveal='all' is not one of \('sum', "),
+    ({'reveal': 'all'}, r"reveal='all' is not one of \('sum', 'updates'\)"),
     (
-      2**19 - 1,
-      (1, 2),
-      'sum',
-      'the prime 2147483647, the sharing scheme 524287',
+      {'scheme': Shamir(PrimeField(2**19 - 1), 3, 2)},
+      'the codec uses the prime 2147483647, the sharing scheme 524287',
     ),
-    (FIELD.modulus, (2,), 'sum', '1 of 3 servers answer, but threshold=2'),
-    (FIELD.modulus, (2, 2), 'updates', r'servers \(2, 2\) must be distinct'),
-    (
-      FIELD.modulus,
-      (1, 4),
-      'sum',
-      r'servers \(1, 4\) must be distinct numbers',
-    ),
+    ({'present': (2,)}, '1 of 3 servers answer, but threshold=2'),
+    ({'present': (2, 2), 'reveal': 'updates'}, r'\(2, 2\) must be distinct'),
+    ({'present': (1, 4)}, r'servers \(1, 4\) must be distinct numbers'),
+    ({'reveal': 'updates', 'auditor': Auditor(SCHEME, (1, 2, 3))}, NO_AUDIT),
+    ({'reveal': 'updates', 'faults': Faults((1,))}, NO_AUDIT),
   ],
 )
 def test_parts_that_do_not_fit_raise(
-  prime: int, present: tuple[int, ...], reveal: str, message: str
+  parts: dict[str, Any], message: str
 ) -> None:
-  scheme = Shamir(PrimeField(prime), 3, 2)
   with pytest.raises(ValueError, match=message):
-    protocol.shamir_sum(CODEC, scheme, present, reveal)
+    protocol.shamir_sum(CODEC, **{'scheme': SCHEME, 'present': (1, 2)} | parts)

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import itertools
-import math
 import os
 import subprocess
 import sys
@@ -23,8 +22,7 @@ LARGEST = 2**31 - 1
 # (N, k, l), of which every view can be enumerated in a field of 7 or 11.
 PRIVATE_SIZES = [(3, 2, 1), (4, 2, 1), (5, 3, 1), (5, 4, 2), (5, 3, 2)]
 PRIVATE = pytest.mark.parametrize(
-  ('p', 'size'),
-  [(p, size) for p in (7, 11) for size in PRIVATE_SIZES],
+  ('p', 'size'), [(p, size) for p in (7, 11) for size in PRIVATE_SIZES]
 )
 
 
@@ -107,44 +105,28 @@ def test_that_test_sees_that_any_one_share_more_says_something(
     assert not views_are_independent(shares, servers)
 
 
-@PRIVATE
-def test_that_test_sees_randomness_that_is_not_uniform(
-  p: int, size: tuple[int, int, int]
-) -> None:
-  # Random words that are never all 0, as a careless generator's would be.
-  num_random = size[1] - size[2]
-  shares = all_shares(p, size)[:, :, 1:]
-  for servers in itertools.combinations(range(size[0]), num_random):
-    # The first shares alone are the random words, whatever the secrets.
-    is_first = servers == tuple(range(num_random))
-    assert views_are_independent(shares, servers) == is_first
-
-
-@pytest.mark.parametrize('p', [LARGEST, 2**22 - 3])
-@pytest.mark.parametrize('num_servers', range(1, 11))
-def test_any_k_shares_reconstruct(num_servers: int, p: int) -> None:
+@pytest.mark.parametrize(
+  ('p', 'num_servers'),
+  [(LARGEST, n) for n in range(1, 11)] + [(2**22 - 3, n) for n in (3, 10)],
+)
+def test_any_k_shares_reconstruct(p: int, num_servers: int) -> None:
   majority = num_servers // 2 + 1
-  thresholds = [(1, 1), (majority, 1), (majority, (majority + 1) // 2)]
+  thresholds = [(1, 1), (majority, 1), (majority, min(2, majority))]
   thresholds += [(num_servers, 1), (num_servers, num_servers)]
   for threshold, split in sorted(set(thresholds)):
     scheme = make(p, num_servers, threshold, split)
     secrets, shares = share_worst(scheme)
-    openings, held = [], []
-    for present in itertools.combinations(scheme.server_points, threshold):
-      openings.append(scheme.opening(present))
-      # What absent servers hold must not be read.
-      absent = np.setdiff1d(scheme.server_points, present) - 1
-      held.append(shares.copy())
-      held[-1][absent] = p - 1
-    opened = jax.vmap(scheme.open_shares)(
-      jnp.stack(held),
-      jax.tree.map(lambda *leaves: jnp.stack(leaves), *openings),
-    )
-    assert opened.dtype == jnp.uint32
-    assert len(opened) == math.comb(num_servers, threshold)
-    np.testing.assert_array_equal(
-      opened, np.broadcast_to(secrets, opened.shape)
-    )
+    chosen = list(itertools.combinations(scheme.server_points, threshold))
+    # Compiling pays off for many alone.
+    compiles = jax.jit if len(chosen) > 40 else lambda function: function
+    open_shares = compiles(scheme.open_shares)
+    for present in chosen:
+      # What absent servers hold must not matter, in the field or not.
+      held = np.full_like(shares, 2**32 - 1)
+      held[np.array(present) - 1] = shares[np.array(present) - 1]
+      opened = open_shares(jnp.asarray(held), scheme.opening(present))
+      assert opened.dtype == jnp.uint32
+      np.testing.assert_array_equal(opened, secrets)
 
 
 @pytest.mark.parametrize('p', [11, 2**30 + 3, LARGEST])
@@ -192,9 +174,7 @@ def test_sums_of_shares_with_weights_are_shares_of_the_sum() -> None:
       np.testing.assert_array_equal(opened, sums_KxM[:2])
 
 
-def test_seeded_shares_are_those_of_the_words_that_the_seeds_expand_to() -> (
-  None
-):
+def test_shares_are_those_of_the_words_that_seeds_expand_to() -> None:
   plain, seeded = (
     Shamir(PrimeField(LARGEST), 5, 4, 2, seeded) for seeded in (False, True)
   )
@@ -218,12 +198,6 @@ def test_share_hides_equal_secrets_with_words_of_their_own() -> None:
   assert len(np.unique(first)) > 3990
   assert np.mean(first == other) < 0.01
   np.testing.assert_array_equal(scheme.reconstruct(other, (1, 3, 4)), secrets)
-
-
-def test_threshold_1_gives_every_server_the_secret() -> None:
-  secrets = jnp.uint32([[0, 1, LARGEST - 1]])
-  shares = make(LARGEST, 3, 1).share(secrets, seeds(0))
-  np.testing.assert_array_equal(shares, np.tile(secrets, (3, 1)))
 
 
 @pytest.mark.parametrize('size', [(4, 2, 1), (5, 3, 1), (5, 4, 2), (4, 3, 3)])
@@ -262,24 +236,6 @@ def test_check_matrix_finds_any_change_of_worst_case_shares(
       noticed = np.asarray(check(matrix, wrong)).any(0)
       can_be = server in present and len(present) > scheme.threshold
       assert noticed.tolist() == 40 * [can_be]
-
-
-def test_more_than_k_servers_may_answer_in_any_order() -> None:
-  scheme = make(LARGEST, 5, 3)
-  secrets, shares = share_worst(scheme)
-  for present in [(5, 4, 3, 2, 1), (4, 1, 5, 2), (5, 3, 4), [3, 1, 2]]:
-    opened = scheme.reconstruct(jnp.asarray(shares), present)
-    np.testing.assert_array_equal(opened, secrets)
-  assert scheme.choose_servers((5, 1, 4, 3)) == (1, 3, 4)
-
-
-def test_one_wrong_share_reconstructs_another_secret() -> None:
-  scheme = make(LARGEST, 5, 3)
-  secrets, shares = share_worst(scheme)
-  wrong = shares.copy()
-  wrong[3] = (wrong[3] + np.uint64(1)) % LARGEST
-  opened = scheme.reconstruct(jnp.asarray(wrong), (2, 4, 5))
-  assert not np.any(opened == secrets)
 
 
 @pytest.mark.parametrize('split', [1, 3])
@@ -335,20 +291,14 @@ def digest_of_sharded_sharing() -> str:
 
 
 def test_eight_devices_share_as_one_does() -> None:
+  script = 'import shamir_test; print(shamir_test.digest_of_sharded_sharing())'
+  environment = os.environ | {
+    'PYTHONPATH': os.pathsep.join(sys.path),
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+  }
+  command = [sys.executable, '-c', script]
   done = subprocess.run(
-    [
-      sys.executable,
-      '-c',
-      'import shamir_test; print(shamir_test.digest_of_sharded_sharing())',
-    ],
-    env=os.environ
-    | {
-      'PYTHONPATH': os.pathsep.join(sys.path),
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-    },
-    capture_output=True,
-    text=True,
-    timeout=300,
+    command, env=environment, capture_output=True, text=True, timeout=300
   )
   assert done.returncode == 0, done.stderr
   num_devices, digest = done.stdout.split()
@@ -377,17 +327,12 @@ def test_numbers_that_do_not_fit_raise(
     make(p, *size)
 
 
-@pytest.mark.parametrize(
-  ('p', 'size'),
-  [(2, (1, 1, 1)), (3, (2, 2, 1)), (7, (6, 6, 1)), (7, (4, 3, 3))],
-)
-def test_a_field_of_p_elements_serves_p_points(
-  p: int, size: tuple[int, int, int]
-) -> None:
-  scheme = make(p, *size)
-  secrets, shares = share_worst(scheme)
-  opened = scheme.reconstruct(jnp.asarray(shares), range(1, size[0] + 1))
-  np.testing.assert_array_equal(opened, secrets)
+def test_a_field_of_p_elements_serves_p_points() -> None:
+  for p, *size in [(2, 1, 1, 1), (3, 2, 2, 1), (7, 6, 6, 1), (7, 4, 3, 3)]:
+    scheme = make(p, *size)
+    secrets, shares = share_worst(scheme)
+    opened = scheme.reconstruct(jnp.asarray(shares), scheme.server_points)
+    np.testing.assert_array_equal(opened, secrets)
 
 
 @pytest.mark.parametrize(
@@ -404,29 +349,17 @@ def test_too_few_repeated_or_unknown_servers_raise(
   present: tuple[int, ...], message: str
 ) -> None:
   scheme = make(11, 5, 3)
-  shares = jnp.zeros((5, 2), jnp.uint32)
-  with pytest.raises(ValueError, match=message):
-    scheme.reconstruct(shares, present)
   for refuse in (scheme.choose_servers, scheme.opening, scheme.check_matrix):
     with pytest.raises(ValueError, match=message):
       refuse(present)
-
-
-@pytest.mark.parametrize(
-  ('missing', 'present'),
-  [((), (1, 2, 3, 4, 5)), ((2,), (1, 3, 4, 5)), ((5, 1), (2, 3, 4))],
-)
-def test_up_to_n_minus_k_servers_may_miss(
-  missing: tuple[int, ...], present: tuple[int, ...]
-) -> None:
-  assert make(11, 5, 3).present_without(missing) == present
+  with pytest.raises(ValueError, match=message):
+    scheme.reconstruct(jnp.zeros((5, 2), jnp.uint32), present)
 
 
 @pytest.mark.parametrize(
   ('missing', 'message'),
   [
     ((1, 2, 3), '2 of 5 servers answer, but threshold=3 are needed: at most 2'),
-    ((1, 2, 3, 4, 5), '0 of 5 servers answer, but threshold=3 are needed'),
     ((2, 2), r'missing servers \(2, 2\) must be distinct .* num_servers=5'),
     ((6,), r'missing servers \(6,\) must be distinct .* num_servers=5'),
     ((0,), r'missing servers \(0,\) must be distinct .* num_servers=5'),
@@ -439,25 +372,28 @@ def test_too_many_repeated_or_unknown_missing_servers_raise(
     make(11, 5, 3).present_without(missing)
 
 
-@pytest.mark.parametrize(
-  ('num_values', 'split', 'expected'),
-  [(0, 1, 0), (7, 1, 7), (7, 2, 4), (8, 2, 4), (9, 4, 3)],
-)
-def test_columns_hold_all_values(
-  num_values: int, split: int, expected: int
-) -> None:
-  assert make(LARGEST, 5, 4, split).num_columns(num_values) == expected
-
-
-def test_shares_without_a_row_for_every_server_are_refused() -> None:
+def test_the_lowest_k_of_the_present_servers_reconstruct() -> None:
   scheme = make(LARGEST, 5, 3)
-  _, shares = share_worst(scheme)
+  assert scheme.choose_servers((5, 1, 4, 3)) == (1, 3, 4)
+  assert scheme.present_without(()) == (1, 2, 3, 4, 5)
+  assert scheme.present_without((5, 1)) == (2, 3, 4)
+  secrets, shares = share_worst(scheme)
+  for present in [(5, 4, 3, 2, 1), (4, 1, 5, 2), [3, 1, 2]]:
+    opened = scheme.reconstruct(jnp.asarray(shares), present)
+    np.testing.assert_array_equal(opened, secrets)
+
+
+def test_rows_that_do_not_fit_are_refused() -> None:
+  scheme = make(LARGEST, 5, 4, 2)
+  secrets, shares = share_worst(scheme)
   with pytest.raises(ValueError, match='3 rows of shares for num_servers=5'):
-    scheme.reconstruct(jnp.asarray(shares[:3]), (1, 2, 3))
+    scheme.reconstruct(jnp.asarray(shares[:3]), (1, 2, 3, 4))
+  for random in (shares[:1], shares[:3]):
+    message = f'4 columns cannot be applied to {2 + len(random)} rows'
+    with pytest.raises(ValueError, match=message):
+      scheme.share_with(jnp.asarray(secrets), jnp.asarray(random))
 
 
-@pytest.mark.parametrize(('num_secrets', 'num_random'), [(2, 1), (1, 2)])
-def test_too_few_words_are_refused(num_secrets: int, num_random: int) -> None:
-  scheme, words = make(LARGEST, 5, 4, 2), jnp.asarray(worst_words(LARGEST, 4))
-  with pytest.raises(ValueError, match='4 columns cannot be applied to 3 rows'):
-    scheme.share_with(words[:num_secrets], words[2 : 2 + num_random])
+def test_columns_hold_all_values() -> None:
+  scheme = make(LARGEST, 5, 4, 2)
+  assert [scheme.num_columns(n) for n in (0, 1, 7, 8)] == [0, 1, 4, 4]
