@@ -65,8 +65,8 @@ def tile_columns(values_per_column: int) -> int:
   columns = TILE // values_per_column // BLOCK_WORDS * BLOCK_WORDS
   if not columns:
     raise ValueError(
-      f'columns of {values_per_column} values are too long for a tile of {TILE} '
-      f'values: pack at most {TILE // BLOCK_WORDS} secrets in a word'
+      f'columns of {values_per_column} values are too long for a tile of '
+      f'{TILE} values: pack at most {TILE // BLOCK_WORDS} secrets in a word'
     )
   return columns
 

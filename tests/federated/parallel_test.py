@@ -453,6 +453,6 @@ def test_tiles_hold_all_values_and_the_count(size: int, expected: int):
 def test_columns_too_long_for_a_tile_are_refused():
   assert parallel.tile_columns(1) == TILE
   with pytest.raises(
-    ValueError, match='columns of 2 values .* at most 1 secre'
+    ValueError, match=r'columns of 2 values .* at most 1 secre'
   ):
     parallel.tile_columns(2)
