@@ -133,7 +133,7 @@ def compile_sum(scheme: str, performance: Performance):
     )
 
   # Sharing takes long to optimise and is exact either way.
-  options = QUICK if PROTOCOLS[scheme].opening else None
+  options = QUICK if PROTOCOLS[scheme].opening is not None else None
   return jax.jit(sum_table, compiler_options=options)
 
 
