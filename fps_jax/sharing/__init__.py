@@ -1,1 +1,1 @@
-"""Secret sharing: field, codec, Shamir's scheme, sum protocols, wire format."""
+"""Secret sharing: field, codec, cipher, scheme, sums, audits, messages."""

@@ -69,10 +69,6 @@ class PrimeField:
     # Both are below 2^31, so the sum fits 32 bits.
     return self._subtract_once(a + b)
 
-  def subtract(self, a: Array, b: Array) -> Array:
-    """Returns a - b mod p; uint32 elements of shapes that broadcast."""
-    return jnp.where(a >= b, a - b, a + (self.modulus - b))
-
   def multiply(self, a: Array, b: Array) -> Array:
     """Returns a * b mod p; uint32 elements of shapes that broadcast."""
     with jax.enable_x64(True):

@@ -80,11 +80,10 @@ def test_operations_on_all_pairs_of_elements_are_exact(
 
   @apply
   def tables(a, b):
-    operations = field.add, field.subtract, field.multiply
-    return [*(operate(a, b) for operate in operations), field.dot(a, b.T)]
+    return field.add(a, b), field.multiply(a, b), field.dot(a, b.T)
 
   found, (a, b) = tables(a, b), (ints(a), ints(b))
-  for words, expected in zip(found, (a + b, a - b, a * b, a * b), strict=True):
+  for words, expected in zip(found, (a + b, a * b, a * b), strict=True):
     assert_equals(words, expected, p)
 
 
@@ -191,7 +190,6 @@ def test_results_are_the_same_with_jit_vmap_and_in_x64() -> None:
   def everything(x_SxM):
     return {
       'add': field.add(x_SxM, x_SxM[::-1]),
-      'subtract': field.subtract(x_SxM, x_SxM[::-1]),
       'multiply': field.multiply(x_SxM, x_SxM[::-1]),
       'sum': field.sum(x_SxM),
       'dot': field.dot(x_SxM, x_SxM[::-1]),
