@@ -61,7 +61,16 @@ def add_in_tiles(
 
   Returns:
     What the servers hold then, in the same tiles.
+
+  Raises:
+    ValueError: if the tiles do not hold as many columns as the secrets have.
   """
+  num_columns = sum(sums_NxW.shape[1] for sums_NxW in held)
+  if num_columns != secrets_LxM.shape[1]:
+    raise ValueError(
+      f'the servers hold {num_columns} columns, the secrets have '
+      f'{secrets_LxM.shape[1]}: give sums of the same length'
+    )
   added, start = [], 0
   for sums_NxW in held:
     tile_LxW = secrets_LxM[:, start : start + sums_NxW.shape[1]]

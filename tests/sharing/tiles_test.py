@@ -81,3 +81,13 @@ def test_default_tile_is_whole_blocks_of_the_cipher() -> None:
 def test_an_empty_vector_has_no_tiles() -> None:
   secrets, seeds = secrets_and_seeds(SCHEMES['plain'], 0)
   assert not list(tiles.share_in_tiles(SCHEMES['plain'], secrets, seeds))
+
+
+@pytest.mark.parametrize('num_columns', [31, 33])
+def test_sums_of_another_length_are_refused(num_columns: int) -> None:
+  scheme = SCHEMES['plain']
+  held = [jnp.zeros((scheme.num_servers, 16), jnp.uint32)] * 2
+  secrets, seeds = secrets_and_seeds(scheme, num_columns)
+  expected = f'hold 32 columns, the secrets have {num_columns}: give sums'
+  with pytest.raises(ValueError, match=expected):
+    tiles.add_in_tiles(scheme, held, secrets, seeds)
