@@ -6,17 +6,24 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from fps_jax import data, models
 from fps_jax.data.cohort import CohortPlanner
-from fps_jax.data.dataset import Dataset
+from fps_jax.data.on_devices import DeviceData, PlacedDataset
+from fps_jax.devices import put_per_device
 from fps_jax.federated import client, communication, evaluation, server
 from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.round import Method, Report, RoundFn, make_round
+from fps_jax.federated.round import (
+  Collected,
+  Method,
+  Report,
+  Round,
+  make_round,
+)
 from fps_jax.pruning import masks, schedules
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
@@ -28,25 +35,12 @@ from fps_jax.types import Array, RoundMetrics, RoundPlan, RoundState
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceData:
-  """The training set on the device, put there once for all runs of a study.
-
-  Attributes:
-    images: uint8 [n, height, width, channels].
-    labels: int32 [n].
-  """
-
-  images: Array
-  labels: Array
-
-
-@dataclasses.dataclass(frozen=True)
 class Simulation:
   """One run, ready to start; nothing is compiled or initialised yet.
 
   Attributes:
     planner: draws cohorts.
-    run_round: the round, compiled at its first call.
+    round: compiled at its first call.
     evaluate: parameters -> (images right, mean loss), on the test set.
     init_state: makes the state before round 0 from the run's seed.
     keep_counts: parameters kept in each round.
@@ -57,11 +51,12 @@ class Simulation:
     num_params: D.
     num_test: test images.
     key: root key of the run.
-    data: the training set on the device.
+    mesh: the devices of all processes.
+    put_data: puts the training set on the devices, or returns where it is.
   """
 
   planner: CohortPlanner
-  run_round: RoundFn
+  round: Round
   evaluate: Callable[[Array], tuple[Array, Array]]
   init_state: Callable[[], RoundState]
   keep_counts: tuple[int, ...]
@@ -72,7 +67,8 @@ class Simulation:
   num_params: int
   num_test: int
   key: Array
-  data: DeviceData
+  mesh: Mesh
+  put_data: Callable[[], DeviceData]
 
   def plan(self, round_number: int) -> RoundPlan:
     """Returns the plan of a round, counted from 0."""
@@ -82,49 +78,54 @@ class Simulation:
       keys = self.protocol.make_keys(
         self.sharing_root, round_number, np.asarray(cohort.client_ids)
       )
+    cohort = dataclasses.replace(
+      cohort, indices=put_per_device(self.mesh, np.asarray(cohort.indices))
+    )
     return RoundPlan(
       cohort=cohort,
-      keep_count=jnp.int32(self.keep_counts[round_number]),
+      keep_count=np.int32(self.keep_counts[round_number]),
       opening=self.protocol.opening,
       keys=keys,
     )
 
-  def step(
-    self, state: RoundState, plan: RoundPlan
+  def start(
+    self, state: RoundState, plan: RoundPlan, data: DeviceData
+  ) -> Collected:
+    """Starts a round; returns at once."""
+    return self.round.start(state, plan, self.key, data.images, data.labels)
+
+  def finish(
+    self,
+    state: RoundState,
+    plan: RoundPlan,
+    data: DeviceData,
+    collected: Collected,
   ) -> tuple[RoundState, RoundMetrics, Report]:
-    """Runs one round; `state` is donated and must not be used again.
+    """Finishes a round; `state` is donated and must not be used again.
 
     Raises:
       SharingError: if more servers are wrong than can be told apart.
     """
-    return self.run_round(
-      state, plan, self.key, self.data.images, self.data.labels
+    return self.round.finish(
+      state, plan, self.key, data.images, data.labels, collected
     )
 
 
-def put_on_device(dataset: Dataset) -> DeviceData:
-  """Copies the training set to the device."""
-  return DeviceData(
-    jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels)
-  )
-
-
-def build(
-  config: ConfigDict, seed: int, dataset: Dataset, device_data: DeviceData
-) -> Simulation:
+def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   """Builds one run from a resolved, validated config.
 
   Args:
     config: the config of one variant.
     seed: the run's seed.
-    dataset: the data set on the host.
-    device_data: its training set on the device.
+    placed: the data set, on the mesh that the run uses.
 
   Raises:
     ValueError: if the data does not fit the config: too few examples for the
       partition, a sum that could wrap, a sparsity below the exempt ones.
   """
-  planner = _make_planner(config, seed, dataset.train_labels)
+  dataset, mesh = placed.dataset, placed.mesh
+  partition = _make_partition(config, seed, dataset.train_labels)
+  planner = _make_planner(config, seed, placed, partition)
   max_count = planner.max_count
   shares = config.sharing.scheme != 'none'
   scheme = make_scheme(config.sharing) if shares else None
@@ -133,10 +134,12 @@ def build(
     dataset.num_classes,
     **config.model.args.get(config.model.name, {}),
   )
-  image = jnp.zeros((1, *dataset.train_images.shape[1:]), jnp.float32)
-  key = jax.random.key(seed)
+  image_shape = (1, *dataset.image_shape)
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  key = jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
 
   def init_params():
+    image = jnp.zeros(image_shape, jnp.float32)
     return model.init(device_key(key, Stream.MODEL), image)['params']
 
   def apply(params, images):
@@ -169,25 +172,34 @@ def build(
     protocol=sum_protocol,
     server_optimizer=optimizer,
     unravel=unravel,
-    exempt_D=jnp.asarray(exempt_D) if prunes else None,
+    exempt_D=exempt_D if prunes else None,
     max_count=max_count,
   )
+
+  def init_state() -> RoundState:
+    params_D = ravel_pytree(init_params())[0]
+    return RoundState(
+      round=jnp.int32(0),
+      params=params_D,
+      optimizer_state=optimizer.init(params_D),
+    )
 
   def count_bytes(num_kept: int, num_reporting: int) -> RoundBytes:
     return _count_bytes(config, scheme, num_params, num_kept, num_reporting)
 
   return Simulation(
     planner=planner,
-    run_round=make_round(method, Performance(**config.perf)),
+    round=make_round(method, Performance(**config.perf), mesh),
     evaluate=evaluation.make_evaluate(
       apply,
       unravel,
       dataset.test_images,
       dataset.test_labels,
       config.eval.batch_size,
+      mesh,
       *pixels,
     ),
-    init_state=lambda: _init_state(init_params, optimizer),
+    init_state=jax.jit(init_state, out_shardings=everywhere),
     keep_counts=_keep_counts(config, num_params, int(exempt_D.sum())),
     protocol=sum_protocol,
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
@@ -196,39 +208,38 @@ def build(
     num_params=num_params,
     num_test=len(dataset.test_labels),
     key=key,
-    data=device_data,
+    mesh=mesh,
+    put_data=lambda: placed.put(partition),
   )
 
 
-def _init_state(
-  init_params: Callable[[], dict], optimizer: optax.GradientTransformation
-) -> RoundState:
-  params_D = ravel_pytree(jax.jit(init_params)())[0]
-  return RoundState(
-    round=jnp.int32(0),
-    params=params_D,
-    optimizer_state=optimizer.init(params_D),
-  )
-
-
-def _make_planner(
+def _make_partition(
   config: ConfigDict, seed: int, labels: np.ndarray
-) -> CohortPlanner:
-  partition = data.partition(
+) -> list[np.ndarray]:
+  return data.partition(
     config.data.partition,
     labels,
     config.data.num_clients,
     host_generator(seed, Stream.PARTITION),
     **config.data.partition_args.get(config.data.partition, {}),
   )
+
+
+def _make_planner(
+  config: ConfigDict,
+  seed: int,
+  placed: PlacedDataset,
+  partition: list[np.ndarray],
+) -> CohortPlanner:
   return CohortPlanner(
-    partition,
+    placed.number_rows(partition),
     seed=seed,
     cohort_size=config.cohort.size,
     batch_size=config.client.batch_size,
     epochs=config.client.epochs,
     steps=config.client.steps,
     dropout_probability=config.cohort.dropout_probability,
+    placement=placed.placement,
   )
 
 

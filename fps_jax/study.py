@@ -11,7 +11,9 @@ from rich.console import Console
 
 from fps_jax import data, report
 from fps_jax import workdir as workdirs
-from fps_jax.build import Simulation, build, put_on_device
+from fps_jax.build import Simulation, build
+from fps_jax.data.on_devices import PlacedDataset
+from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
 from fps_jax.metrics import MetricsRow, MetricsWriter
 from fps_jax.progress import Progress
@@ -149,15 +151,16 @@ def _build_all(
   variants: dict[str, ConfigDict], tfds_data_dir: str | None
 ) -> dict[tuple[str, int], Simulation]:
   """Builds every run; variants of one data set share it."""
-  loaded: dict[str, Any] = {}
+  placed: dict[tuple[str, int], PlacedDataset] = {}
   simulations = {}
   for name, variant in variants.items():
-    source = variant.data.source
-    if source not in loaded:
-      dataset = data.load(source, tfds_data_dir)
-      loaded[source] = (dataset, put_on_device(dataset))
+    use = variant.data.source, variant.perf.num_devices
+    if use not in placed:
+      dataset = data.load(variant.data.source, tfds_data_dir)
+      mesh = make_mesh(variant.perf.num_devices)
+      placed[use] = PlacedDataset(dataset, mesh)
     for seed in variant.seeds:
-      simulations[name, seed] = build(variant, seed, *loaded[source])
+      simulations[name, seed] = build(variant, seed, placed[use])
   return simulations
 
 

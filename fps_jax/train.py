@@ -1,5 +1,6 @@
 """The training loop of one run: rounds, evaluation, one row of metrics each."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -11,14 +12,14 @@ from fps_jax.build import Simulation
 from fps_jax.federated.round import Report
 from fps_jax.metrics import MetricsRow
 from fps_jax.sharing.audit import SharingError
-from fps_jax.types import Array, RoundMetrics, RoundPlan, RoundState
+from fps_jax.types import Array, RoundMetrics, RoundState
 
 
 class _Dispatched(NamedTuple):
   """A round whose results may still be being computed."""
 
   round_number: int
-  client_ids: Array
+  client_ids: np.ndarray
   metrics: RoundMetrics
   report: Report
   test: tuple[Array, Array] | None
@@ -32,9 +33,8 @@ def train(
 ) -> RoundState:
   """Runs a simulation from its first round to its last.
 
-  The metrics of a round are fetched after the next one is dispatched, so that
-  the device never waits for the host; or before, if the rounds are audited,
-  because an audited round returns only when its sums have been collected.
+  While devices compute a round, the host plans the next one and fetches the
+  metrics of the one before.
 
   Args:
     simulation: what to run.
@@ -51,34 +51,29 @@ def train(
       rounds before have been handed to `on_row` by then.
     SharingError: if more servers are wrong than can be told apart.
   """
+  data = simulation.put_data()
   state = simulation.init_state()
-  is_audited = simulation.protocol.auditor is not None
   waiting: _Dispatched | None = None
   clock = _clock()
   next(clock)
+  plan = simulation.plan(0)
   for r in range(num_rounds):
-    plan = simulation.plan(r)
-    if waiting and is_audited:
-      on_row(_fetch_row(simulation, waiting, clock))
-      waiting = None
-    state, metrics, report = _step(simulation, state, plan, r)
-    is_due = (r + 1) % eval_every_rounds == 0 or r + 1 == num_rounds
-    test = simulation.evaluate(state.params) if is_due else None
+    collected = simulation.start(state, plan, data)
+    is_last = r + 1 == num_rounds
+    next_plan = plan if is_last else simulation.plan(r + 1)
     if waiting:
       on_row(_fetch_row(simulation, waiting, clock))
+    try:
+      state, metrics, report = simulation.finish(state, plan, data, collected)
+    except SharingError as error:
+      raise SharingError(f'round {r + 1}: {error}') from error
+    is_due = is_last or (r + 1) % eval_every_rounds == 0
+    test = simulation.evaluate(state.params) if is_due else None
     waiting = _Dispatched(r, plan.cohort.client_ids, metrics, report, test)
+    plan = next_plan
   if waiting:
     on_row(_fetch_row(simulation, waiting, clock))
   return state
-
-
-def _step(
-  simulation: Simulation, state: RoundState, plan: RoundPlan, round_number: int
-) -> tuple[RoundState, RoundMetrics, Report]:
-  try:
-    return simulation.step(state, plan)
-  except SharingError as error:
-    raise SharingError(f'round {round_number + 1}: {error}') from error
 
 
 def _clock() -> Iterator[float]:
@@ -100,13 +95,17 @@ def _fetch_row(
   kept = simulation.keep_counts[r]
   sent = simulation.count_bytes(kept, sending)
   clipped = None
+  # The exact sums: no row's place matters.
+  counted = (client_ids >= 0) & metrics.is_finite
+  loss_sum = math.fsum(metrics.loss_sum[counted])
+  num_trained = math.fsum(metrics.num_trained[counted])
   if simulation.has_codec and sending:
-    clipped = float(metrics.clipped_values) / (kept * sending)
+    clipped = math.fsum(metrics.clipped_values[counted]) / (kept * sending)
   return {
     'round': r + 1,
     'test_accuracy': int(test[0]) / simulation.num_test if test else None,
     'test_loss_nats': float(test[1]) if test else None,
-    'train_loss_nats': float(metrics.train_loss) if sending else None,
+    'train_loss_nats': loss_sum / num_trained if sending else None,
     'sparsity': 1 - kept / simulation.num_params,
     'kept_parameters': kept,
     'clients_reporting': reporting,

@@ -22,6 +22,8 @@ import optax
 Array = jax.Array
 Params = Any  # A pytree of float32 arrays, as flax.linen makes it.
 Key = jax.Array
+# Of a plan: NumPy's on the host, JAX's in a program, a sharding in between.
+PlanArray = Any
 
 
 @jax.tree_util.register_dataclass
@@ -47,22 +49,23 @@ class RoundState:
 class CohortPlan:
   """Who trains on what in one round. Made on the host, before the round.
 
-  Rows are ordered by number of steps, largest first, so that clients that
-  share a chunk do about the same work. Rows of padding, whose client id is -1,
-  come last.
+  Each device has as many consecutive rows. They are ordered by number of steps,
+  largest first, so that clients that share a chunk do about the same work; rows
+  of padding, whose client id is -1, come last.
 
   Attributes:
     client_ids: int32 [C], -1 for a row of padding.
-    indices: int32 [C, S, B], rows of the training set, -1 for padding.
+    indices: int32 [C, S, B], rows of the examples that the client's process
+      holds, -1 for padding. A process makes its own clients' rows alone.
     num_steps: int32 [C], steps that hold at least one example.
     num_examples: int32 [C], training examples that the client owns: its
       weight in FedAvg.
   """
 
-  client_ids: Array
-  indices: Array
-  num_steps: Array
-  num_examples: Array
+  client_ids: PlanArray
+  indices: PlanArray
+  num_steps: PlanArray
+  num_examples: PlanArray
 
 
 @jax.tree_util.register_dataclass
@@ -80,7 +83,7 @@ class RoundPlan:
   """
 
   cohort: CohortPlan
-  keep_count: Array
+  keep_count: PlanArray
   opening: Any
   keys: Any
 
@@ -88,16 +91,19 @@ class RoundPlan:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundMetrics:
-  """What a round measures on the device.
+  """What a round measures on the devices, of each row of its plan.
+
+  Rows of padding mean nothing.
 
   Attributes:
-    train_loss: float32 [], mean loss (nats) over the examples that clients
-      with a finite update trained on; nan if there are none.
-    clipped_values: float32 [], values that the codec clipped, all clients.
-    is_finite: bool [C], whether each client's update was finite; one that is
+    loss_sum: float32 [C], training loss (nats) summed over examples.
+    num_trained: float32 [C], examples trained on, repeats counted.
+    clipped_values: float32 [C], values that the codec clipped.
+    is_finite: bool [C], whether the client's update was finite; one that is
       not was left out.
   """
 
-  train_loss: Array
+  loss_sum: Array
+  num_trained: Array
   clipped_values: Array
   is_finite: Array

@@ -4,6 +4,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax import build, config, data, train
+from fps_jax.data.on_devices import PlacedDataset
+from fps_jax.devices import make_mesh
 from fps_jax.metrics import MetricsRow
 
 
@@ -21,7 +23,8 @@ def small_config() -> ConfigDict:
 def make(small: ConfigDict, seed: int = 0) -> build.Simulation:
   """Builds one run of a config."""
   dataset = data.load(small.data.source)
-  return build.build(small, seed, dataset, build.put_on_device(dataset))
+  mesh = make_mesh(small.perf.num_devices)
+  return build.build(small, seed, PlacedDataset(dataset, mesh))
 
 
 def run(

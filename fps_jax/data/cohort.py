@@ -5,11 +5,13 @@ The training set sits once on the device; a client is a list of its rows.
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 
+from fps_jax.devices import Placement
 from fps_jax.rng import Stream, host_generator
 from fps_jax.types import CohortPlan
+
+_ONE_DEVICE = Placement()
 
 
 class CohortPlanner:
@@ -19,10 +21,11 @@ class CohortPlanner:
     - the plan depends on (seed, round) alone, and a client's batches on
       (seed, round, client): not on who else takes part;
     - a client's epoch holds each of its examples exactly once;
+    - who takes part on what does not depend on the placement;
     - every round's plan has the same shapes, so nothing is compiled again.
 
   Attributes:
-    cohort_size: C, rows of a plan.
+    cohort_size: clients drawn a round.
     max_count: largest sample count of a client.
   """
 
@@ -36,6 +39,7 @@ class CohortPlanner:
     epochs: int,
     steps: int = 0,
     dropout_probability: float = 0.0,
+    placement: Placement = _ONE_DEVICE,
   ):
     """Prepares plans.
 
@@ -51,6 +55,7 @@ class CohortPlanner:
         owns fewer than B examples, in batches of all it owns.
       dropout_probability: chance in [0, 1) that a drawn client never reports,
         independently of the others.
+      placement: where clients run.
 
     Raises:
       ValueError: if an argument is out of range or a client owns nothing.
@@ -83,7 +88,18 @@ class CohortPlanner:
     self._epochs = epochs
     self._steps = steps
     self._dropout_probability = dropout_probability
-    self._max_steps = steps or epochs * -(-self.max_count // batch_size)
+    self._placement = placement
+    self._rows_per_process = placement.rows_per_process(
+      len(partition), cohort_size
+    )
+    counts = np.array([len(rows) for rows in partition])
+    self._num_examples = counts.astype(np.int32)
+    # Shapes are those of the largest client, whoever takes part.
+    self._num_steps = (
+      np.full_like(self._num_examples, steps)
+      if steps
+      else (epochs * -(-counts // batch_size)).astype(np.int32)
+    )
 
   def plan(self, round_number: int) -> CohortPlan:
     """Returns the plan of a round, counted from 0."""
@@ -93,24 +109,22 @@ class CohortPlanner:
       self.cohort_size
     )
     reporting = drawn[drops >= self._dropout_probability]
-    batches = {c: self._batches(round_number, int(c)) for c in reporting}
-    ordered = sorted(reporting, key=lambda c: (-len(batches[c]), c))
+    ordered = sorted(reporting, key=lambda c: (-self._num_steps[c], c))
+    client_ids = self._placement.arrange(ordered, self._rows_per_process)
+    is_present = client_ids >= 0
 
-    shape = (self.cohort_size, self._max_steps, self._batch_size)
+    own_ids = client_ids[self._placement.own_rows(self._rows_per_process)]
+    shape = (len(own_ids), int(self._num_steps.max()), self._batch_size)
     indices = np.full(shape, -1, np.int32)
-    client_ids = np.full(self.cohort_size, -1, np.int32)
-    num_steps = np.zeros(self.cohort_size, np.int32)
-    num_examples = np.zeros(self.cohort_size, np.int32)
-    for row, client in enumerate(ordered):
-      client_ids[row] = client
-      num_steps[row] = len(batches[client])
-      num_examples[row] = len(self._partition[client])
-      indices[row, : len(batches[client])] = batches[client]
+    for row, client in enumerate(own_ids):
+      if client >= 0:
+        batches = self._batches(round_number, int(client))
+        indices[row, : len(batches)] = batches
     return CohortPlan(
-      client_ids=jnp.asarray(client_ids),
-      indices=jnp.asarray(indices),
-      num_steps=jnp.asarray(num_steps),
-      num_examples=jnp.asarray(num_examples),
+      client_ids=client_ids,
+      indices=indices,
+      num_steps=np.where(is_present, self._num_steps[client_ids], 0),
+      num_examples=np.where(is_present, self._num_examples[client_ids], 0),
     )
 
   def _batches(self, round_number: int, client: int) -> np.ndarray:

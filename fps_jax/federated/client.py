@@ -47,13 +47,13 @@ def make_local_update(
   """Returns local training by mini-batch gradient descent.
 
   The returned function takes the received parameters (already 0 where they
-  are pruned), a mask (a pytree of 0.0 and 1.0 like the parameters, or None to
-  train them all), the whole training set on the device (uint8 images, int32
+  are pruned), a mask (a pytree of bool like the parameters, or None to train
+  them all), the whole training set on the device (uint8 images, int32
   labels), int32 [S, B] rows of it that make up the client's batches (-1 is
   padding) and the number of steps to take, which may be traced.
 
   Guarantees:
-    - entries that are 0 and masked by 0 stay 0;
+    - entries that are 0 and masked by False stay 0;
     - rows of padding have no influence, and a step of nothing but padding
       changes neither the parameters nor the optimiser's state.
 
@@ -93,7 +93,9 @@ def make_local_update(
           received,
         )
       if mask is not None:
-        gradients = jax.tree.map(jnp.multiply, gradients, mask)
+        gradients = jax.tree.map(
+          lambda g, kept: jnp.where(kept, g, 0.0), gradients, mask
+        )
       updates, new_state = optimizer.update(gradients, optimizer_state, params)
       new = (optax.apply_updates(params, updates), new_state)
       is_real = jnp.any(rows_B >= 0)

@@ -1,12 +1,18 @@
-"""Central evaluation of the global model on the whole test set."""
+"""Central evaluation of the global model on the whole test set.
 
+Its batches are split over all devices of the mesh.
+"""
+
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fps_jax.devices import CLIENT_AXES, put_per_device
 from fps_jax.federated.client import Apply, scale_pixels
 from fps_jax.types import Array, Params
 
@@ -17,36 +23,45 @@ def make_evaluate(
   images: np.ndarray,
   labels: np.ndarray,
   batch_size: int,
+  mesh: Mesh,
   pixel_mean: float = 0.0,
   pixel_std: float = 1.0,
 ) -> Callable[[Array], tuple[Array, Array]]:
   """Returns float32 [D] -> (int32 [] images classified right, mean nats).
 
-  Guarantee: every test image counts exactly once, whatever the batch size.
+  Guarantees:
+    - every test image counts exactly once, whatever the batch size;
+    - the number of devices changes no bit of the result.
 
   Args:
     apply: (params, images) -> logits.
     unravel: float32 [D] -> pytree of parameters.
-    images: uint8 [n, height, width, channels]; put on the device once.
+    images: uint8 [n, height, width, channels]; put on the devices once.
     labels: int32 [n].
     batch_size: images evaluated at a time, at least 1.
+    mesh: see `fps_jax.devices`.
     pixel_mean: as in training.
     pixel_std: as in training.
   """
   count = len(labels)
   batch_size = min(batch_size, count)
   num_batches = -(-count // batch_size)
-  missing = num_batches * batch_size - count
+  # Whole batches for each device.
+  num_rows = -(-num_batches // mesh.size) * mesh.size
+  missing = num_rows * batch_size - count
+  own = np.array_split(np.arange(num_rows), jax.process_count())[
+    jax.process_index()
+  ]
 
   def batched(array, fill):
     padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
     array = np.pad(array, padding, constant_values=fill)
-    return jnp.asarray(array.reshape(num_batches, batch_size, *array.shape[1:]))
+    array = array.reshape(num_rows, batch_size, *array.shape[1:])
+    return put_per_device(mesh, array[own])
 
   batches = batched(images, 0), batched(labels, -1)
 
-  @jax.jit
-  def evaluate(params_D, batches):
+  def evaluate_here(params_D, batches):
     params = unravel(params_D)
 
     def evaluate_batch(batch):
@@ -59,8 +74,24 @@ def make_evaluate(
       correct = jnp.sum((jnp.argmax(logits, 1) == labels) & valid)
       return correct, jnp.sum(jnp.where(valid, losses, 0.0))
 
-    correct, loss = jax.lax.map(evaluate_batch, batches)
-    return jnp.sum(correct, dtype=jnp.int32), jnp.sum(loss) / count
+    return jax.lax.map(evaluate_batch, batches)
+
+  split = PartitionSpec(CLIENT_AXES)
+  evaluate_batches = jax.shard_map(
+    evaluate_here, mesh=mesh, in_specs=(PartitionSpec(), split), out_specs=split
+  )
+  everywhere = NamedSharding(mesh, PartitionSpec())
+
+  @functools.partial(jax.jit, out_shardings=everywhere)
+  def evaluate(params_D, batches):
+    correct_B, loss_B = jax.lax.with_sharding_constraint(
+      evaluate_batches(params_D, batches), everywhere
+    )
+    # A slice of fixed length: the order of additions depends on no device.
+    return (
+      jnp.sum(correct_B, dtype=jnp.int32),
+      jnp.sum(loss_B[:num_batches]) / count,
+    )
 
   # The test set is an argument so that it does not become a constant of the
   # compiled program.

@@ -1,6 +1,8 @@
 """Many clients at once: the only file that knows clients are an axis.
 
-Clients are run a chunk at a time. Within a chunk they are vmapped on an
+Clients are split over the devices of a mesh; every device runs the same program
+on its own, and sums and measures are then put together. A device runs its
+clients a chunk at a time. Within a chunk they are vmapped on an
 accelerator and run in sequence on a CPU, which is the faster way there. Their
 updates are cut into tiles of `TILE` values, lifted into the sum protocol and
 added to what the servers hold, so memory grows neither with the number of
@@ -8,9 +10,9 @@ clients nor with clients x servers x parameters, and only as many tiles are
 computed as parameters are kept: the count may be traced.
 
 Guarantee: given the clients' updates, neither the chunk size nor the execution
-changes a bit of a sum in the field. Run in sequence, they do not change the
-updates either. Vmapping rounds those differently (another order of additions
-in float32), as any change of batch shape does.
+nor the devices change a bit of a sum in the field. Run in sequence, they do not
+change the updates either. Vmapping rounds those differently (another order of
+additions in float32), as any change of batch shape does.
 """
 
 from collections.abc import Callable
@@ -18,11 +20,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
+from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.performance import Performance
 from fps_jax.sharing.chacha import BLOCK_WORDS
-from fps_jax.sharing.protocol import Dealing, SumProtocol
+from fps_jax.sharing.protocol import Dealing, RoundKeys, SumProtocol
 from fps_jax.types import Array, CohortPlan, Key, RoundPlan
 
 # Values of a tile, about: a tile is whole columns, whole blocks of the cipher.
@@ -32,28 +36,36 @@ TILE = 8192
 TrainClient = Callable[[Array, Array], ClientResult]
 
 
-class ClientSums(NamedTuple):
-  """Sums over clients, as the servers hold them, and each client's measures.
+class ClientMeasures(NamedTuple):
+  """What is measured of each client; of a row of padding it means nothing.
 
   Attributes:
-    held: [R, columns], what the servers hold: sums of the weighted values,
-      and of the sample counts at position `keep_count`.
     checks: uint32 [C, Q, N], the servers' blinded combinations of each client's
       shares; None where clients are not checked.
     loss_sum: float32 [C], training loss (nats) summed over examples.
     num_trained: float32 [C], examples trained on, repeats counted.
     clipped: float32 [C], values that the codec clipped.
     is_finite: bool [C]; an update that is not finite is left out of the sum.
-
-  What is measured of a row of padding means nothing.
   """
 
-  held: Array
   checks: Array | None
   loss_sum: Array
   num_trained: Array
   clipped: Array
   is_finite: Array
+
+
+class ClientSums(NamedTuple):
+  """Sums over clients, and each client's measures.
+
+  Attributes:
+    held: [R, columns], what the servers hold: sums of the weighted values,
+      and of the sample counts at position `keep_count`.
+    measures: of every row of the plan.
+  """
+
+  held: Array
+  measures: ClientMeasures
 
 
 def tile_columns(values_per_column: int) -> int:
@@ -131,9 +143,8 @@ def sum_clients(
       return jax.vmap(train, (0, None))(chunk.indices, num_steps)
     return _train_in_sequence(train, chunk, num_params)
 
-  def add_chunk(
-    held: Array, chunk: _Chunk
-  ) -> tuple[Array, tuple[Array | None, ...]]:
+  def add_chunk(number: Array, sums: ClientSums) -> ClientSums:
+    chunk: _Chunk = jax.tree.map(lambda rows: rows[number], chunks)
     result = train_chunk(chunk.cohort)
     finite_C = jnp.all(jnp.isfinite(result.delta), axis=1)
     alive_C = (chunk.cohort.client_ids >= 0) & finite_C & chunk.accepted_C
@@ -187,31 +198,91 @@ def sum_clients(
       0,
       used_tiles(keep_count, per_column),
       add_tile,
-      (held, nothing_C, blinds_CxQxN),
+      (sums.held, nothing_C, blinds_CxQxN),
     )
-    return held, (
-      checks_CxQxN,
-      result.loss_sum,
-      result.num_trained,
-      clipped_C,
-      finite_C,
+    measured = ClientMeasures(
+      checks=checks_CxQxN,
+      loss_sum=result.loss_sum,
+      num_trained=result.num_trained,
+      clipped=clipped_C,
+      is_finite=finite_C,
     )
+    measures = jax.tree.map(
+      lambda rows, values: rows.at[number].set(values),
+      sums.measures,
+      measured,
+    )
+    return ClientSums(held, measures)
 
   dealings = keys.dealings if keys else None
   everyone = _Chunk(plan.cohort, accepted_C, dealings)
   chunks = _split_chunks(everyone, performance.chunk_size)
-  held, measures = jax.lax.scan(
-    add_chunk, protocol.zeros(size // per_column), chunks
+  num_chunks, chunk_size = chunks.accepted_C.shape
+  num_present = jnp.sum(plan.cohort.client_ids >= 0)
+  nothing = jnp.zeros((num_chunks, chunk_size), jnp.float32)
+  no_checks = None
+  if auditor is not None:
+    shape = (*nothing.shape, auditor.num_checks, auditor.scheme.num_servers)
+    no_checks = jnp.zeros(shape, jnp.uint32)
+  nobody = ClientMeasures(no_checks, nothing, nothing, nothing, nothing > 0)
+  # Chunks of empty rows are not run at all.
+  held, measures = jax.lax.fori_loop(
+    0,
+    -(-num_present // chunk_size),
+    add_chunk,
+    ClientSums(protocol.zeros(size // per_column), nobody),
   )
-  num_clients = accepted_C.shape[0]
-  # Flattened before anybody adds them up, so that no rounding depends on the
-  # chunk size.
-  return ClientSums(
-    held,
-    *jax.tree.map(
-      lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_clients], measures
-    ),
+  num_rows = accepted_C.shape[0]
+  measures = jax.tree.map(
+    lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_rows], measures
   )
+  return ClientSums(held, measures)
+
+
+def on_mesh(
+  mesh: Mesh, protocol: SumProtocol, collect: Callable[..., Any]
+) -> Callable[..., Any]:
+  """Returns a function of a round that runs on every device of a mesh.
+
+  Args:
+    mesh: see `fps_jax.devices`.
+    protocol: how the sum is formed.
+    collect: (anything replicated, `RoundPlan`, accepted bool [C], round key,
+      images, labels) -> anything that all devices have alike. It sees its
+      device's rows of the plan, and the examples of its process.
+
+  Returns:
+    A function of the same arguments: the rows of all devices, and the examples
+    of all processes, one after another.
+  """
+  replicated, clients = PartitionSpec(), PartitionSpec(CLIENT_AXES)
+  examples = PartitionSpec(PROCESS_AXIS)
+  dealings: Any = clients
+  cohort: Any = clients
+  keys = RoundKeys(dealings, coins_Qx8=replicated, lies=replicated)
+  plan = RoundPlan(
+    cohort=cohort,
+    keep_count=replicated,
+    opening=replicated,
+    keys=keys if protocol.make_keys else None,
+  )
+  return jax.shard_map(
+    collect,
+    mesh=mesh,
+    in_specs=(replicated, plan, clients, replicated, examples, examples),
+    out_specs=replicated,
+    # Nothing in a loop over traced counts can be shown to be replicated.
+    check_vma=False,
+  )
+
+
+def add_devices(protocol: SumProtocol, sums: ClientSums) -> ClientSums:
+  """Adds up and puts together what the devices of a mesh have."""
+  measures = jax.tree.map(
+    lambda rows: jax.lax.all_gather(rows, CLIENT_AXES, tiled=True),
+    sums.measures,
+  )
+  return ClientSums(protocol.add_devices(sums.held, CLIENT_AXES), measures)
 
 
 class _Chunk(NamedTuple):

@@ -18,6 +18,7 @@ class Performance:
       >= 1; memory grows with it.
     execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
       vmapped elsewhere.
+    num_devices: devices that each process uses; 0 for all it has.
     cipher: what computes the keystream; see `chacha.keystream`.
 
   Raises:
@@ -26,11 +27,16 @@ class Performance:
 
   chunk_size: int = 10
   execution: str = 'auto'
+  num_devices: int = 0
   cipher: str = 'auto'
 
   def __post_init__(self):
     if self.chunk_size < 1:
       raise ValueError(f'chunk_size={self.chunk_size} must be at least 1')
+    if self.num_devices < 0:
+      raise ValueError(
+        f'num_devices={self.num_devices} must be at least 0, which means all'
+      )
     if self.execution not in EXECUTIONS:
       raise ValueError(
         f'execution={self.execution!r} is not one of {EXECUTIONS}'

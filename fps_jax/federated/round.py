@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 
 from fps_jax.federated import parallel, server
 from fps_jax.federated.client import ClientResult, LocalUpdate
@@ -27,6 +28,7 @@ from fps_jax.types import (
   Array,
   Key,
   Params,
+  PlanArray,
   RoundMetrics,
   RoundPlan,
   RoundState,
@@ -40,7 +42,7 @@ class Method(NamedTuple):
     local_update: local training of one client.
     protocol: how the sum over clients is formed.
     server_optimizer: the central server's optimiser.
-    unravel: float32 [D] -> pytree of parameters.
+    unravel: [D] -> pytree of parameters, of the vector's type.
     exempt_D: bool [D], parameters never pruned, or None for no pruning at all.
     max_count: largest sample count of a client.
   """
@@ -49,7 +51,7 @@ class Method(NamedTuple):
   protocol: SumProtocol
   server_optimizer: optax.GradientTransformation
   unravel: Callable[[Array], Params]
-  exempt_D: Array | None
+  exempt_D: np.ndarray | None
   max_count: int
 
 
@@ -65,14 +67,7 @@ class Report(NamedTuple):
   inconsistent_clients: tuple[int, ...] = ()
 
 
-# (state, plan, key, images, labels) -> (state, metrics, report)
-RoundFn = Callable[
-  [RoundState, RoundPlan, Key, Array, Array],
-  tuple[RoundState, RoundMetrics, Report],
-]
-
-
-class _Collected(NamedTuple):
+class Collected(NamedTuple):
   """What the central server has when all clients have reported.
 
   Attributes:
@@ -90,47 +85,64 @@ class _Collected(NamedTuple):
   checks_QxN: Array | None
 
 
-def make_round(method: Method, performance: Performance) -> RoundFn:
-  """Returns the round: two compiled programs, and the audit between them.
+class Round(NamedTuple):
+  """A round in two steps, so that the host can work while devices do.
 
-  The returned function takes the state (donated: it must not be used again),
-  the plan of the round, the run's root key, into which each round folds its
-  number, and the training set, which stays on the device.
+  Attributes:
+    start: (state, plan, key, images, labels) -> `Collected`, being computed:
+      the plan of the round, the run's root key, into which each round folds its
+      number, and the training set, which stays on the devices.
+    finish: (state, plan, key, images, labels, collected) -> (state, metrics,
+      report), after `start` of the same arguments. The state is donated: it
+      must not be used again. Waits for what is collected if it is audited.
+  """
+
+  start: Callable[[RoundState, RoundPlan, Key, Array, Array], Collected]
+  finish: Callable[
+    [RoundState, RoundPlan, Key, Array, Array, Collected],
+    tuple[RoundState, RoundMetrics, Report],
+  ]
+
+
+def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
+  """Returns the round: two compiled programs, and the audit between them.
 
   Guarantees:
     - if no client reports a finite update, the model and the optimiser's state
       stay as they are, but for pruning;
     - what the audit names does not influence the model: servers are left out
       of the reconstruction, and for clients the round is computed again without
-      them.
+      them;
+    - given the clients' updates, the model is the same, bit for bit, on any
+      number of devices and processes, but for sharing in the clear.
 
-  Raises (the returned function):
+  Raises (`finish`):
     SharingError: if more servers are wrong than can be told apart.
 
   Args:
     method: the parts of a round.
     performance: chunk size, execution and cipher.
+    mesh: the devices that clients are split over; see `fps_jax.devices`.
   """
   protocol, auditor = method.protocol, method.protocol.auditor
   per_column = protocol.values_per_column
   tile_columns = parallel.tile_columns(per_column)
 
-  @jax.jit
-  def collect(
+  def collect_here(
     state: RoundState,
     plan: RoundPlan,
     accepted_C: Array,
     key: Key,
     images: Array,
     labels: Array,
-  ) -> _Collected:
+  ) -> Collected:
     params_D, mask_D, kept, mask = state.params, None, None, None
     num_params = params_D.shape[0]
     plan = _set_keep_count(method, plan, num_params)
     if method.exempt_D is not None:
       mask_D = masks.keep_largest(params_D, plan.keep_count, method.exempt_D)
       params_D = jnp.where(mask_D, params_D, 0.0)
-      mask = method.unravel(mask_D.astype(jnp.float32))
+      mask = method.unravel(mask_D)
       padded_size = parallel.padded_size(num_params, per_column)
       kept = masks.kept_indices(mask_D, padded_size)
     received = method.unravel(params_D)
@@ -153,6 +165,7 @@ def make_round(method: Method, performance: Performance) -> RoundFn:
       round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
     )
+    sums = parallel.add_devices(protocol, sums)
     if protocol.distort is not None:
       sums = sums._replace(held=protocol.distort(sums.held, plan.keys))
     checks_QxN = None
@@ -163,17 +176,23 @@ def make_round(method: Method, performance: Performance) -> RoundFn:
         parallel.used_tiles(plan.keep_count, per_column),
         tile_columns,
       )
-    return _Collected(params_D, mask_D, kept, sums, checks_QxN)
+    return Collected(params_D, mask_D, kept, sums, checks_QxN)
+
+  collect = jax.jit(parallel.on_mesh(mesh, protocol, collect_here))
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def finish(
-    state: RoundState, collected: _Collected, plan: RoundPlan
+  def step(
+    state: RoundState,
+    collected: Collected,
+    keep_count: PlanArray,
+    opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
     params_D, mask_D, kept, sums, _ = collected
     num_params = params_D.shape[0]
-    opened_M = protocol.open(sums.held, plan.opening)
-    plan = _set_keep_count(method, plan, num_params)
-    count = protocol.decode_count(opened_M[plan.keep_count])
+    opened_M = protocol.open(sums.held, opening)
+    if method.exempt_D is None:
+      keep_count = num_params
+    count = protocol.decode_count(opened_M[keep_count])
     has_clients = count > 0
     weight = jnp.where(has_clients, count / method.max_count, 1.0)
     update_M = protocol.decode(opened_M) / weight
@@ -194,25 +213,30 @@ def make_round(method: Method, performance: Performance) -> RoundFn:
       (params_D, state.optimizer_state),
     )
     metrics = RoundMetrics(
-      train_loss=_sum_finite(sums.loss_sum, sums.is_finite)
-      / _sum_finite(sums.num_trained, sums.is_finite),
-      clipped_values=_sum_finite(sums.clipped, sums.is_finite),
-      is_finite=sums.is_finite,
+      loss_sum=sums.measures.loss_sum,
+      num_trained=sums.measures.num_trained,
+      clipped_values=sums.measures.clipped,
+      is_finite=sums.measures.is_finite,
     )
     state = RoundState(
       round=state.round + 1, params=params_D, optimizer_state=optimizer_state
     )
     return state, metrics
 
-  def run_round(
+  def start(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> Collected:
+    everyone = np.ones(plan.cohort.client_ids.shape, bool)
+    return collect(state, plan, everyone, key, images, labels)
+
+  def finish(
     state: RoundState,
     plan: RoundPlan,
     key: Key,
     images: Array,
     labels: Array,
+    collected: Collected,
   ) -> tuple[RoundState, RoundMetrics, Report]:
-    everyone = jnp.ones(plan.cohort.client_ids.shape, bool)
-    collected = collect(state, plan, everyone, key, images, labels)
     report = Report()
     if auditor is not None:
       inconsistent = _find_inconsistent(auditor, plan, collected.sums)
@@ -224,10 +248,10 @@ def make_round(method: Method, performance: Performance) -> RoundFn:
         opening = auditor.opening_without(wrong)
         plan = dataclasses.replace(plan, opening=opening)
       report = Report(wrong, inconsistent)
-    state, metrics = finish(state, collected, plan)
+    state, metrics = step(state, collected, plan.keep_count, plan.opening)
     return state, metrics, report
 
-  return run_round
+  return Round(start, finish)
 
 
 def _set_keep_count(
@@ -236,21 +260,16 @@ def _set_keep_count(
   """Returns the plan, with all D parameters kept if there is no pruning."""
   if method.exempt_D is not None:
     return plan
-  return dataclasses.replace(plan, keep_count=jnp.int32(num_params))
+  return dataclasses.replace(plan, keep_count=np.int32(num_params))
 
 
 def _find_inconsistent(
   auditor: Auditor, plan: RoundPlan, sums: parallel.ClientSums
 ) -> tuple[int, ...]:
   """Returns the clients of the round whose shares do not fit together."""
-  if sums.checks is None:
+  if sums.measures.checks is None:
     return ()
   clients = np.asarray(plan.cohort.client_ids).tolist()
-  checks = dict(zip(clients, np.asarray(sums.checks), strict=True))
+  checks = dict(zip(clients, np.asarray(sums.measures.checks), strict=True))
   checks.pop(-1, None)
   return auditor.find_inconsistent_clients(checks)[0]
-
-
-def _sum_finite(values_C: Array, is_finite_C: Array) -> Array:
-  """Returns the sum over the clients whose update counted."""
-  return jnp.sum(jnp.where(is_finite_C, values_C, 0.0))

@@ -27,7 +27,9 @@ _EXEMPT_SCORE = np.uint32(0x7F800000)  # The bits of +infinity.
 
 
 def keep_largest(
-  weights_D: Array, keep_count: Array | int, exempt_D: Array | None = None
+  weights_D: Array,
+  keep_count: Array | int,
+  exempt_D: Array | np.ndarray | None = None,
 ) -> Array:
   """Returns the mask of the `keep_count` largest magnitudes, one threshold.
 

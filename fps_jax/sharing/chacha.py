@@ -14,13 +14,13 @@ Example:
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+from fps_jax.host_memory import aligned_empty
 from fps_jax.types import Array
 
 BLOCK_WORDS = 16
@@ -28,7 +28,6 @@ KEY_WORDS = 8
 NONCE_WORDS = 3
 CIPHERS = ('auto', 'openssl', 'xla')
 _MAX_BLOCKS = 2**32
-_ALIGNMENT = 64  # bytes
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
 _DIAGONALS = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
@@ -148,7 +147,7 @@ def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
   """
   # As a NumPy array: indexing JAX's would dispatch a program a row.
   state = np.asarray(state, '<u4')
-  words = _aligned_empty((*state.shape[:-1], num_words))
+  words = aligned_empty((*state.shape[:-1], num_words), '<u4')
   zeros = _zeros(num_words)
   for index in np.ndindex(state.shape[:-1]):
     row = state[index]
@@ -159,14 +158,6 @@ def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
     encryptor = Cipher(algorithm, mode=None).encryptor()
     encryptor.update_into(zeros, words[index].view(np.uint8).data)
   return words.astype(np.uint32, copy=False)
-
-
-def _aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
-  """Returns an empty uint32 array that JAX can use without copying it."""
-  size = math.prod(shape)
-  buffer = np.empty(size + _ALIGNMENT // 4, '<u4')
-  start = -buffer.ctypes.data % _ALIGNMENT // 4
-  return buffer[start : start + size].reshape(shape)
 
 
 @functools.lru_cache(maxsize=8)

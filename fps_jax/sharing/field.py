@@ -95,6 +95,22 @@ class PrimeField:
       )
       return self._reduce(total, largest)
 
+  def sum_devices(self, a: Array, axis_names: tuple[str, ...]) -> Array:
+    """Returns the sum mod p of uint32 elements over axes of a device mesh.
+
+    The halves of the words are added in 32 bits, which every interconnect can
+    do, so there may be up to 65,536 devices.
+
+    Args:
+      a: elements, of one shape on every device, inside of `jax.shard_map`.
+      axis_names: of the mesh.
+    """
+    low, high = jax.lax.psum((a & 0xFFFF, a >> 16), axis_names)
+    num_devices = jax.lax.axis_size(axis_names)
+    with jax.enable_x64(True):
+      total = (high.astype(jnp.uint64) << 16) + low.astype(jnp.uint64)
+      return self._reduce(total, num_devices * (self.modulus - 1))
+
   def matmul(
     self, matrix_RxS: Array | np.ndarray, rows_SxM: Array | Sequence[Array]
   ) -> Array:

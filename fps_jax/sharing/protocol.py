@@ -29,7 +29,7 @@ from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import Array, Key
+from fps_jax.types import Array, Key, PlanArray
 
 SCHEMES = ('none', 'ideal', 'shamir')
 REVEALS = ('sum', 'updates')
@@ -45,9 +45,9 @@ class Dealing(NamedTuple):
     is_consistent: bool [], whether it deals shares of one polynomial each.
   """
 
-  seeds_Tx8: Array | np.ndarray
-  blinds_Kx8: Array | np.ndarray
-  is_consistent: Array | np.ndarray
+  seeds_Tx8: PlanArray
+  blinds_Kx8: PlanArray
+  is_consistent: PlanArray
 
 
 class RoundKeys(NamedTuple):
@@ -60,8 +60,8 @@ class RoundKeys(NamedTuple):
   """
 
   dealings: Dealing
-  coins_Qx8: Array | np.ndarray
-  lies: Array | np.ndarray
+  coins_Qx8: PlanArray
+  lies: PlanArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +103,8 @@ class SumProtocol(NamedTuple):
       key is consumed.
     add: (sums [R, W], contributions [C, ...], alive bool [C], opening) ->
       [R, W].
+    add_devices: sums [R, W] of the clients of one device, as a program of many
+      runs on each, and the names of its mesh axes -> [R, W], those of all.
     open: (sums [R, W], opening) -> [M], the sum, still encoded.
     decode: opened [M] -> float32 [M], values.
     decode_count: opened -> float32, counts.
@@ -120,6 +122,7 @@ class SumProtocol(NamedTuple):
   zeros: Callable[[int], Array]
   lift: Callable[[Array, Array, Array, Key, Dealing | None, Array], Array]
   add: Callable[[Array, Array, Array, Array | np.ndarray | None], Array]
+  add_devices: Callable[[Array, tuple[str, ...]], Array]
   open: Callable[[Array, Array | np.ndarray | None], Array]
   decode: Callable[[Array], Array]
   decode_count: Callable[[Array], Array]
@@ -150,6 +153,7 @@ def plain_sum() -> SumProtocol:
     zeros=lambda size: jnp.zeros((1, size), jnp.float32),
     lift=lift,
     add=add,
+    add_devices=jax.lax.psum,
     open=lambda sums, opening: sums[0],
     decode=lambda opened: opened,
     decode_count=lambda opened: opened,
@@ -176,6 +180,7 @@ def ideal_sum(codec: Codec) -> SumProtocol:
     zeros=lambda size: jnp.zeros((1, size), jnp.uint32),
     lift=lift,
     add=add,
+    add_devices=codec.field.sum_devices,
     open=lambda sums, opening: sums[0],
     decode=codec.decode,
     decode_count=codec.decode_count,

@@ -1,0 +1,88 @@
+"""The training set on the devices, as uint8, for as long as a run lasts."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jax.sharding import Mesh
+
+from fps_jax.data.dataset import Dataset
+from fps_jax.devices import Placement, put_per_process
+from fps_jax.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceData:
+  """Examples on the devices.
+
+  Attributes:
+    images: uint8 [P * n, height, width, channels]; each process's devices hold
+      its n rows.
+    labels: int32 [P * n].
+  """
+
+  images: Array
+  labels: Array
+
+
+class PlacedDataset:
+  """A data set whose examples are put where their clients run.
+
+  One process holds the whole training set, once for all runs of a study. Each
+  of several holds the examples of its own clients alone.
+
+  Attributes:
+    dataset: on the host.
+    mesh: see `fps_jax.devices`.
+    placement: on the mesh.
+  """
+
+  def __init__(self, dataset: Dataset, mesh: Mesh):
+    """Puts nothing on a device yet; the arguments are attributes."""
+    self.dataset = dataset
+    self.mesh = mesh
+    self.placement = Placement.of(mesh)
+    self._everything: DeviceData | None = None
+
+  def number_rows(self, partition: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns each client's rows, counted as its process holds them."""
+    if self.placement.num_processes == 1:
+      return list(partition)
+    next_row = [0] * self.placement.num_processes
+    numbered = []
+    for client, rows in enumerate(partition):
+      owner = client % self.placement.num_processes
+      start = next_row[owner]
+      next_row[owner] += len(rows)
+      numbered.append(np.arange(start, next_row[owner], dtype=np.int32))
+    return numbered
+
+  def put(self, partition: Sequence[np.ndarray]) -> DeviceData:
+    """Returns the examples of this process's clients, on its devices.
+
+    Args:
+      partition: rows of the training set that each client owns, all clients.
+    """
+    images, labels = self.dataset.train_images, self.dataset.train_labels
+    if self.placement.num_processes == 1:
+      if self._everything is None:
+        self._everything = self._put(images, labels)
+      return self._everything
+    clients = np.arange(len(partition))
+    owners = self.placement.owners(clients)
+    held = [
+      np.concatenate([partition[c] for c in clients[owners == p]])
+      if np.any(owners == p)
+      else np.zeros(0, np.int32)
+      for p in range(self.placement.num_processes)
+    ]
+    # As many rows on all processes: those of padding are never read.
+    num_rows = max(len(rows) for rows in held)
+    rows = held[self.placement.process]
+    rows = np.pad(rows, (0, num_rows - len(rows)))
+    return self._put(images[rows], labels[rows])
+
+  def _put(self, images: np.ndarray, labels: np.ndarray) -> DeviceData:
+    return DeviceData(
+      put_per_process(self.mesh, images), put_per_process(self.mesh, labels)
+    )
