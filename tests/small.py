@@ -6,7 +6,9 @@ from ml_collections import ConfigDict
 from fps_jax import build, config, data, train
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
+from fps_jax.federated.round import Report
 from fps_jax.metrics import MetricsRow
+from fps_jax.types import RoundMetrics, RoundPlan, RoundState
 
 
 def small_config() -> ConfigDict:
@@ -25,6 +27,15 @@ def make(small: ConfigDict, seed: int = 0) -> build.Simulation:
   dataset = data.load(small.data.source)
   mesh = make_mesh(small.perf.num_devices)
   return build.build(small, seed, PlacedDataset(dataset, mesh))
+
+
+def step(
+  simulation: build.Simulation, state: RoundState, plan: RoundPlan
+) -> tuple[RoundState, RoundMetrics, Report]:
+  """Runs one round; `state` is donated."""
+  data = simulation.put_data()
+  collected = simulation.start(state, plan, data)
+  return simulation.finish(state, plan, data, collected)
 
 
 def run(

@@ -46,14 +46,16 @@ def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
   simulation = small.make(config)
   rows = []
 
-  def poisoned_round(state, *rest):
-    state, metrics, report = simulation.run_round(state, *rest)
+  def finish(state, *rest):
+    state, metrics, report = simulation.round.finish(state, *rest)
     if int(state.round) == 3:
       is_finite = metrics.is_finite.at[2].set(False)
       metrics = dataclasses.replace(metrics, is_finite=is_finite)
     return state, metrics, report
 
-  poisoned = dataclasses.replace(simulation, run_round=poisoned_round)
+  poisoned = dataclasses.replace(
+    simulation, round=simulation.round._replace(finish=finish)
+  )
   client = int(simulation.planner.plan(2).client_ids[2])
   with pytest.raises(FloatingPointError, match=rf'round 3.*\[{client}\]'):
     train.train(poisoned, 3, 1, rows.append)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fps_jax.devices import make_mesh
 from fps_jax.federated.evaluation import make_evaluate
 
 COUNT, NUM_CLASSES = 10, 3
@@ -38,7 +39,7 @@ def evaluate_reference(
 @batch_sizes
 def test_evaluation_equals_a_direct_computation(batch_size: int):
   evaluate = make_evaluate(
-    apply, unravel, IMAGES, LABELS, batch_size, MEAN, STD
+    apply, unravel, IMAGES, LABELS, batch_size, make_mesh(), MEAN, STD
   )
   correct, loss = evaluate(jnp.asarray(PARAMS))
   expected_correct, expected_loss = evaluate_reference(IMAGES, LABELS)
@@ -64,7 +65,12 @@ def test_every_image_counts_exactly_once(batch_size: int):
     return jnp.stack([logit, jnp.zeros_like(logit)], axis=1)
 
   evaluate = make_evaluate(
-    apply_table, lambda params_D: params_D[0], images, labels, batch_size
+    apply_table,
+    lambda params_D: params_D[0],
+    images,
+    labels,
+    batch_size,
+    make_mesh(),
   )
   correct, loss = evaluate(jnp.ones(1))
   assert correct == np.sum(labels == 0)
@@ -73,7 +79,9 @@ def test_every_image_counts_exactly_once(batch_size: int):
 
 
 def test_evaluation_uses_the_parameters_it_is_given():
-  evaluate = make_evaluate(apply, unravel, IMAGES, LABELS, 4, MEAN, STD)
+  evaluate = make_evaluate(
+    apply, unravel, IMAGES, LABELS, 4, make_mesh(), MEAN, STD
+  )
   losses = [float(evaluate(jnp.asarray(PARAMS * s))[1]) for s in (0, 1)]
   np.testing.assert_allclose(losses[0], np.log(NUM_CLASSES), rtol=1e-6)
   assert losses[0] != losses[1]
@@ -81,6 +89,8 @@ def test_evaluation_uses_the_parameters_it_is_given():
 
 def test_evaluation_does_not_change_the_data_set():
   images, labels = IMAGES.copy(), LABELS.copy()
-  make_evaluate(apply, unravel, images, labels, 7)(jnp.asarray(PARAMS))
+  make_evaluate(apply, unravel, images, labels, 7, make_mesh())(
+    jnp.asarray(PARAMS)
+  )
   np.testing.assert_array_equal(images, IMAGES)
   np.testing.assert_array_equal(labels, LABELS)

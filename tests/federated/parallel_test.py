@@ -213,7 +213,8 @@ def test_chunk_size_and_execution_do_not_change_a_bit(
     np.testing.assert_array_equal(actual.held, expected.held)
     for field in ('loss_sum', 'num_trained', 'clipped', 'is_finite'):
       np.testing.assert_array_equal(
-        getattr(actual, field)[PRESENT], getattr(expected, field)[PRESENT]
+        getattr(actual.measures, field)[PRESENT],
+        getattr(expected.measures, field)[PRESENT],
       )
 
 
@@ -246,7 +247,8 @@ def test_order_of_clients_does_not_change_a_bit(scheme: str):
   np.testing.assert_array_equal(actual.held, expected.held)
   # Measures are in the order of the plan.
   np.testing.assert_array_equal(
-    actual.loss_sum[:5], expected.loss_sum[np.array(order[:5])]
+    actual.measures.loss_sum[:5],
+    expected.measures.loss_sum[np.array(order[:5])],
   )
 
 
@@ -258,11 +260,11 @@ def test_measures_are_those_of_each_client(execution: str, chunk_size: int):
   deltas[5, :9] = 0.9  # Weight 1 / 8: within it.
   sums = run(deltas, 'ideal', Performance(chunk_size, execution))
   clients = CLIENT_IDS[PRESENT]
-  assert sums.loss_sum.shape == CLIENT_IDS.shape
-  np.testing.assert_array_equal(sums.loss_sum[PRESENT], clients / 2)
-  np.testing.assert_array_equal(sums.num_trained[PRESENT], clients + 6)
-  np.testing.assert_array_equal(sums.clipped[PRESENT], [4, 0, 0, 0, 0])
-  assert np.all(sums.is_finite[PRESENT])
+  assert sums.measures.loss_sum.shape == CLIENT_IDS.shape
+  np.testing.assert_array_equal(sums.measures.loss_sum[PRESENT], clients / 2)
+  np.testing.assert_array_equal(sums.measures.num_trained[PRESENT], clients + 6)
+  np.testing.assert_array_equal(sums.measures.clipped[PRESENT], [4, 0, 0, 0, 0])
+  assert np.all(sums.measures.is_finite[PRESENT])
 
 
 @pytest.mark.parametrize('scheme', SHARED)
@@ -353,7 +355,13 @@ def test_update_that_is_not_finite_is_left_out(scheme: str, bad: float):
   counted = PRESENT & (CLIENT_IDS != 3)
   for execution in ('vmap', 'sequential'):
     sums = run(deltas, scheme, Performance(2, execution))
-    assert sums.is_finite[PRESENT].tolist() == [True, False, True, True, True]
+    assert sums.measures.is_finite[PRESENT].tolist() == [
+      True,
+      False,
+      True,
+      True,
+      True,
+    ]
     values, count = opened(scheme, sums)
     np.testing.assert_array_equal(values, weighted_sum(deltas, counted))
     assert count == NUM_EXAMPLES.sum() - 4
@@ -438,7 +446,7 @@ def test_clients_take_their_steps_or_when_vmapped_the_most_of_their_chunk(
     make_plan(), num_steps=np.int32([9, 4, 3, 1, 1, 0, 0])
   )
   sums = run(make_deltas(), 'ideal', Performance(2, execution), plan=plan)
-  taken = (sums.num_trained[PRESENT] - CLIENT_IDS[PRESENT]) / 3
+  taken = (sums.measures.num_trained[PRESENT] - CLIENT_IDS[PRESENT]) / 3
   np.testing.assert_array_equal(taken, steps)
 
 

@@ -51,7 +51,7 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
       simulation.keep_counts[r],
       masks.exempt_mask(template, config.pruning.exempt),
     )
-    state, _, _ = simulation.step(state, plan)
+    state, _, _ = small.step(simulation, state, plan)
   np.testing.assert_allclose(
     state.params, ravel_pytree(expected)[0], rtol=1e-4, atol=1e-6
   )
@@ -194,7 +194,7 @@ def test_nothing_is_compiled_after_the_first_round():
   try:
     counts = []
     for r in range(config.num_rounds):
-      state, _, _ = simulation.step(state, simulation.plan(r))
+      state, _, _ = small.step(simulation, state, simulation.plan(r))
       counts.append(len(compiled))
   finally:
     jax.monitoring.unregister_event_duration_listener(on_duration)
