@@ -24,6 +24,7 @@ from fps_jax.federated.round import (
   Round,
   make_round,
 )
+from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning import masks, schedules
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
@@ -158,6 +159,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     config.server.momentum,
   )
   sum_protocol = _make_protocol(config, scheme, max_count)
+  keep_counts = _keep_counts(config, num_params, int(exempt_D.sum()))
   method = Method(
     local_update=client.make_local_update(
       apply,
@@ -170,6 +172,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       *pixels,
     ),
     protocol=sum_protocol,
+    tiling=Tiling.fit(
+      num_params, keep_counts[-1], sum_protocol.values_per_column
+    ),
     server_optimizer=optimizer,
     unravel=unravel,
     exempt_D=exempt_D if prunes else None,
@@ -200,7 +205,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       *pixels,
     ),
     init_state=jax.jit(init_state, out_shardings=everywhere),
-    keep_counts=_keep_counts(config, num_params, int(exempt_D.sum())),
+    keep_counts=keep_counts,
     protocol=sum_protocol,
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
@@ -268,7 +273,7 @@ def _make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
     # Any k shares are those of some polynomial: there is nothing to notice.
     return None
   checks_clients = sharing.audit == 'clients'
-  return Auditor(scheme, present, checks_clients, config.perf.cipher)
+  return Auditor(scheme, present, checks_clients)
 
 
 def _make_protocol(
@@ -295,7 +300,6 @@ def _make_protocol(
     protocol.Faults(
       tuple(sharing.lying_servers), tuple(sharing.inconsistent_clients)
     ),
-    config.perf.cipher,
   )
 
 

@@ -111,7 +111,6 @@ def default() -> ConfigDict:
   config.perf.chunk_size = Performance.chunk_size
   config.perf.execution = Performance.execution  # auto, vmap, sequential
   config.perf.num_devices = Performance.num_devices  # 0: all there are
-  config.perf.cipher = Performance.cipher  # auto, openssl, xla
   return config
 
 

@@ -100,7 +100,7 @@ def _fetch_row(
   loss_sum = math.fsum(metrics.loss_sum[counted])
   num_trained = math.fsum(metrics.num_trained[counted])
   if simulation.has_codec and sending:
-    clipped = math.fsum(metrics.clipped_values[counted]) / (kept * sending)
+    clipped = int(metrics.clipped_values[counted].sum()) / (kept * sending)
   return {
     'round': r + 1,
     'test_accuracy': int(test[0]) / simulation.num_test if test else None,

@@ -98,7 +98,7 @@ class RoundMetrics:
   Attributes:
     loss_sum: float32 [C], training loss (nats) summed over examples.
     num_trained: float32 [C], examples trained on, repeats counted.
-    clipped_values: float32 [C], values that the codec clipped.
+    clipped_values: int32 [C], values that the codec clipped.
     is_finite: bool [C], whether the client's update was finite; one that is
       not was left out.
   """

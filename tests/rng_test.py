@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.random import threefry_2x32
 
-from fps_jax.rng import Stream, device_key, host_generator
+from fps_jax.rng import Stream, bits_16, device_key, host_generator
 
 # As many ids as streams are used with, none, one or two.
 IDS = [(1,), (2,), (1, 2), (2, 1), (1, 1), (3, 70_000)]
@@ -86,3 +87,34 @@ def test_device_keys_are_the_same_when_traced():
     assert jnp.array_equal(
       jax.random.key_data(actual), jax.random.key_data(expected)
     )
+
+
+def test_draw_of_bits_does_not_depend_on_where_the_array_begins():
+  draws = np.asarray(bits_16(jax.random.key(0), 0, 40))
+  draw = jax.jit(bits_16, static_argnums=2)
+  for first, size in ((0, 1), (0, 39), (4, 7), (16, 24), (36, 4)):
+    part = draw(jax.random.key(0), first, size)
+    np.testing.assert_array_equal(part, draws[first : first + size])
+
+
+def test_bits_are_the_halves_of_the_words_of_threefry():
+  key = jax.random.key(3)
+  draws = np.asarray(bits_16(key, 8, 4))
+  counts = jnp.uint32([2, 0])
+  words = np.asarray(threefry_2x32(jax.random.key_data(key), counts))
+  expected = [words[0] & 0xFFFF, words[0] >> 16, words[1] & 0xFFFF]
+  assert draws.tolist() == [*expected, words[1] >> 16]
+
+
+def test_bits_of_keys_differ_and_are_uniform():
+  draws = np.concatenate(
+    [np.asarray(bits_16(jax.random.key(k), 0, 2**16)) for k in range(4)]
+  )
+  assert draws.min() >= 0
+  assert draws.max() < 2**16
+  for bit in range(16):
+    # Hoeffding: off by more with a probability below 2 exp(-20).
+    share = (draws >> bit & 1).mean()
+    assert abs(share - 0.5) < (10 / draws.size) ** 0.5
+  # Equal draws at a place are as rare as chance has it: 1 in 2^16.
+  assert np.sum(draws[: 2**16] == draws[2**16 : 2**17]) < 20

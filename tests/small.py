@@ -17,8 +17,6 @@ def small_config() -> ConfigDict:
   config.tiny(small)
   small.model.args.mlp.widths = (16,)
   small.pruning.sparsity = 0.7
-  # Programs that call OpenSSL are compiled anew each time.
-  small.perf.cipher = 'xla'
   return small
 
 

@@ -90,7 +90,6 @@ BAD = [
   ),
   ('sharing.lying_servers', (2, 2), 'lying_servers=(2, 2) must be distinct'),
   ('sharing.inconsistent_clients', (100,), '(100,) must be in [0, 100)'),
-  ('perf.cipher', 'aes', "cipher='aes' is not one of"),
   ('sharing.value_bits', 1, 'value_bits=1 must be in [2, 16]'),
   ('sharing.value_bits', 17, 'value_bits=17 must be in [2, 16]'),
   ('sharing.missing_servers', (6,), '(6,) must be distinct numbers from 1 to'),

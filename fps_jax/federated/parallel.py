@@ -1,11 +1,10 @@
 """Many clients at once: the only file that knows clients are an axis.
 
-Clients are split over the devices of a mesh; every device runs the same program
-on its own, and sums and measures are then put together. A device runs its
-clients a chunk at a time. Within a chunk they are vmapped on an
+A device runs its clients a chunk at a time; `fps_jax.federated.sharded` puts
+together what several devices sum. Within a chunk clients are vmapped on an
 accelerator and run in sequence on a CPU, which is the faster way there. Their
-updates are cut into tiles of `TILE` values, lifted into the sum protocol and
-added to what the servers hold, so memory grows neither with the number of
+updates are cut into tiles, lifted into the sum protocol and added to what the
+servers hold, so memory grows neither with the number of
 clients nor with clients x servers x parameters, and only as many tiles are
 computed as parameters are kept: the count may be traced.
 
@@ -20,19 +19,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
 
-from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.performance import Performance
-from fps_jax.sharing.chacha import BLOCK_WORDS
-from fps_jax.sharing.protocol import Dealing, RoundKeys, SumProtocol
-from fps_jax.types import Array, CohortPlan, Key, RoundPlan
+from fps_jax.federated.tiling import Tiling
+from fps_jax.sharing.protocol import Dealing, SumProtocol
+from fps_jax.types import Array, CohortPlan, Key, Params, RoundPlan
 
-# Values of a tile, about: a tile is whole columns, whole blocks of the cipher.
-TILE = 8192
+_INFINITY_BITS = 0x7F800000
 
-# (indices_SxB, num_steps) -> one client's result, its delta a flat vector.
+# (indices_SxB, num_steps) -> one client's result.
 TrainClient = Callable[[Array, Array], ClientResult]
 
 
@@ -44,7 +40,7 @@ class ClientMeasures(NamedTuple):
       shares; None where clients are not checked.
     loss_sum: float32 [C], training loss (nats) summed over examples.
     num_trained: float32 [C], examples trained on, repeats counted.
-    clipped: float32 [C], values that the codec clipped.
+    clipped: int32 [C], values that the codec clipped.
     is_finite: bool [C]; an update that is not finite is left out of the sum.
   """
 
@@ -68,39 +64,13 @@ class ClientSums(NamedTuple):
   measures: ClientMeasures
 
 
-def tile_columns(values_per_column: int) -> int:
-  """Returns the columns of a tile: a multiple of the cipher's block.
-
-  Raises:
-    ValueError: if not even one block of columns fits a tile.
-  """
-  columns = TILE // values_per_column // BLOCK_WORDS * BLOCK_WORDS
-  if not columns:
-    raise ValueError(
-      f'columns of {values_per_column} values are too long for a tile of '
-      f'{TILE} values: pack at most {TILE // BLOCK_WORDS} secrets in a word'
-    )
-  return columns
-
-
-def padded_size(num_params: int, values_per_column: int = 1) -> int:
-  """Returns the length of whole tiles for D values and the sample count."""
-  tile_size = tile_columns(values_per_column) * values_per_column
-  return (num_params // tile_size + 1) * tile_size
-
-
-def used_tiles(keep_count: Array, values_per_column: int) -> Array:
-  """Returns the tiles that hold `keep_count` values and the sample count."""
-  return keep_count // (tile_columns(values_per_column) * values_per_column) + 1
-
-
 def sum_clients(
   train: TrainClient,
   protocol: SumProtocol,
+  tiling: Tiling,
   plan: RoundPlan,
   accepted_C: Array,
   kept: Array | None,
-  num_params: int,
   max_count: int,
   round_key: Key,
   performance: Performance,
@@ -113,12 +83,12 @@ def sum_clients(
   Args:
     train: local training of one client.
     protocol: how the sum is formed.
+    tiling: how updates are cut.
     plan: of the round; rows with client id -1 add nothing. Its `keep_count`
       positions are shared, all D without pruning.
     accepted_C: bool [C]; clients whose row is False add nothing either.
-    kept: int32 [padded_size(D)] positions that are shared, padded with D, or
-      None to share all parameters in order.
-    num_params: D.
+    kept: int32 [`tiling.padded_size`] positions that are shared, padded with D,
+      or None to share all parameters in order.
     max_count: largest sample count of a client.
     round_key: key of this round's rounding; every client's draws are folded
       from it by client id.
@@ -127,78 +97,69 @@ def sum_clients(
   Returns:
     The sums, not yet opened.
   """
-  per_column = protocol.values_per_column
-  columns = tile_columns(per_column)
-  tile_size = columns * per_column
-  size = padded_size(num_params, per_column)
   keys, keep_count = plan.keys, plan.keep_count
   auditor = protocol.auditor
   if auditor is not None and not auditor.checks_clients:
     auditor = None
 
-  def train_chunk(chunk: CohortPlan) -> ClientResult:
-    if performance.vmaps:
-      # An unbatched trip count keeps the loop free of per-client selects.
-      num_steps = jnp.max(chunk.num_steps)
-      return jax.vmap(train, (0, None))(chunk.indices, num_steps)
-    return _train_in_sequence(train, chunk, num_params)
-
-  def add_chunk(number: Array, sums: ClientSums) -> ClientSums:
+  def add_chunk(
+    number: Array, carry: tuple[ClientSums, Array]
+  ) -> tuple[ClientSums, Array]:
+    sums, deltas_CxM = carry
     chunk: _Chunk = jax.tree.map(lambda rows: rows[number], chunks)
-    result = train_chunk(chunk.cohort)
-    finite_C = jnp.all(jnp.isfinite(result.delta), axis=1)
+    train_chunk = _train_vmapped if performance.vmaps else _train_in_sequence
+    result = train_chunk(train, chunk.cohort, deltas_CxM)
+    deltas_CxM = result.delta
+    finite_C = _are_finite(deltas_CxM)
     alive_C = (chunk.cohort.client_ids >= 0) & finite_C & chunk.accepted_C
     weight_C = chunk.cohort.num_examples.astype(jnp.float32) / max_count
     keys_C = _client_keys(round_key, chunk.cohort.client_ids)
-    deltas_CxD = result.delta
-    if kept is None:
-      deltas_CxD = jnp.pad(deltas_CxD, ((0, 0), (0, size - num_params)))
 
     def add_tile(
       tile: Array, carry: tuple[Array, Array, Any]
     ) -> tuple[Array, Array, Any]:
       held, clipped_C, checks_CxQxN = carry
-      start, first_column = tile * tile_size, tile * columns
+      start, first_column = tile * tiling.size, tile * tiling.columns
       if kept is None:
-        values_CxM = jax.lax.dynamic_slice_in_dim(
-          deltas_CxD, start, tile_size, 1
+        values_CxW = jax.lax.dynamic_slice_in_dim(
+          deltas_CxM, start, tiling.size, 1
         )
       else:
-        positions = jax.lax.dynamic_slice_in_dim(kept, start, tile_size)
-        values_CxM = deltas_CxD.at[:, positions].get(mode='fill', fill_value=0)
-      values_CxM = values_CxM * weight_C[:, None]
-      is_count_M = start + jnp.arange(tile_size) == keep_count
+        positions_W = jax.lax.dynamic_slice_in_dim(kept, start, tiling.size)
+        values_CxW = deltas_CxM.at[:, positions_W].get(mode='clip')
+      values_CxW = values_CxW * weight_C[:, None]
+      is_count_W = start + jnp.arange(tiling.size) == keep_count
       contributions = jax.vmap(protocol.lift, (0, None, 0, 0, 0, None))(
-        values_CxM,
-        is_count_M,
+        values_CxW,
+        is_count_W,
         chunk.cohort.num_examples,
-        _fold_each(keys_C, tile),
+        keys_C,
         chunk.dealings,
         first_column,
       )
-      part = jax.lax.dynamic_slice_in_dim(held, first_column, columns, 1)
+      part = jax.lax.dynamic_slice_in_dim(held, first_column, tiling.columns, 1)
       part = protocol.add(part, contributions, alive_C, plan.opening)
       held = jax.lax.dynamic_update_slice_in_dim(held, part, first_column, 1)
       if auditor is not None and keys is not None:
         coefficients_QxW = auditor.coefficients(
-          keys.coins_Qx8, first_column, columns
+          keys.coins_Qx8, first_column, tiling.columns
         )
         checks_CxQxN = auditor.scheme.field.add(
           checks_CxQxN,
           jax.vmap(auditor.combine, (0, None))(contributions, coefficients_QxW),
         )
-      clipped_C += jax.vmap(protocol.count_clipped)(values_CxM)
+      clipped_C += jax.vmap(protocol.count_clipped)(values_CxW)
       return held, clipped_C, checks_CxQxN
 
-    nothing_C = jnp.zeros(alive_C.shape, jnp.float32)
+    none_C = jnp.zeros(alive_C.shape, jnp.int32)
     blinds_CxQxN = None
     if auditor is not None and chunk.dealings is not None:
       blinds_CxQxN = jax.vmap(auditor.blind)(chunk.dealings.blinds_Kx8)
     held, clipped_C, checks_CxQxN = jax.lax.fori_loop(
       0,
-      used_tiles(keep_count, per_column),
+      tiling.used(keep_count),
       add_tile,
-      (sums.held, nothing_C, blinds_CxQxN),
+      (sums.held, none_C, blinds_CxQxN),
     )
     measured = ClientMeasures(
       checks=checks_CxQxN,
@@ -212,7 +173,7 @@ def sum_clients(
       sums.measures,
       measured,
     )
-    return ClientSums(held, measures)
+    return ClientSums(held, measures), deltas_CxM
 
   dealings = keys.dealings if keys else None
   everyone = _Chunk(plan.cohort, accepted_C, dealings)
@@ -224,65 +185,26 @@ def sum_clients(
   if auditor is not None:
     shape = (*nothing.shape, auditor.num_checks, auditor.scheme.num_servers)
     no_checks = jnp.zeros(shape, jnp.uint32)
-  nobody = ClientMeasures(no_checks, nothing, nothing, nothing, nothing > 0)
+  nobody = ClientMeasures(
+    checks=no_checks,
+    loss_sum=nothing,
+    num_trained=nothing,
+    clipped=nothing.astype(jnp.int32),
+    is_finite=nothing > 0,
+  )
+  no_deltas = jnp.zeros((chunk_size, tiling.padded_size), jnp.float32)
   # Chunks of empty rows are not run at all.
-  held, measures = jax.lax.fori_loop(
+  (held, measures), _ = jax.lax.fori_loop(
     0,
     -(-num_present // chunk_size),
     add_chunk,
-    ClientSums(protocol.zeros(size // per_column), nobody),
+    (ClientSums(protocol.zeros(tiling.padded_columns), nobody), no_deltas),
   )
   num_rows = accepted_C.shape[0]
   measures = jax.tree.map(
     lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_rows], measures
   )
   return ClientSums(held, measures)
-
-
-def on_mesh(
-  mesh: Mesh, protocol: SumProtocol, collect: Callable[..., Any]
-) -> Callable[..., Any]:
-  """Returns a function of a round that runs on every device of a mesh.
-
-  Args:
-    mesh: see `fps_jax.devices`.
-    protocol: how the sum is formed.
-    collect: (anything replicated, `RoundPlan`, accepted bool [C], round key,
-      images, labels) -> anything that all devices have alike. It sees its
-      device's rows of the plan, and the examples of its process.
-
-  Returns:
-    A function of the same arguments: the rows of all devices, and the examples
-    of all processes, one after another.
-  """
-  replicated, clients = PartitionSpec(), PartitionSpec(CLIENT_AXES)
-  examples = PartitionSpec(PROCESS_AXIS)
-  dealings: Any = clients
-  cohort: Any = clients
-  keys = RoundKeys(dealings, coins_Qx8=replicated, lies=replicated)
-  plan = RoundPlan(
-    cohort=cohort,
-    keep_count=replicated,
-    opening=replicated,
-    keys=keys if protocol.make_keys else None,
-  )
-  return jax.shard_map(
-    collect,
-    mesh=mesh,
-    in_specs=(replicated, plan, clients, replicated, examples, examples),
-    out_specs=replicated,
-    # Nothing in a loop over traced counts can be shown to be replicated.
-    check_vma=False,
-  )
-
-
-def add_devices(protocol: SumProtocol, sums: ClientSums) -> ClientSums:
-  """Adds up and puts together what the devices of a mesh have."""
-  measures = jax.tree.map(
-    lambda rows: jax.lax.all_gather(rows, CLIENT_AXES, tiled=True),
-    sums.measures,
-  )
-  return ClientSums(protocol.add_devices(sums.held, CLIENT_AXES), measures)
 
 
 class _Chunk(NamedTuple):
@@ -293,29 +215,73 @@ class _Chunk(NamedTuple):
   dealings: Dealing | None
 
 
+def _train_vmapped(
+  train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
+) -> ClientResult:
+  """Trains a chunk's clients at once, all for the steps of the longest."""
+  # An unbatched trip count keeps the loop free of per-client selects.
+  num_steps = jnp.max(chunk.num_steps)
+  result = jax.vmap(train, (0, None))(chunk.indices, num_steps)
+  return result._replace(delta=_write_rows(deltas_CxM, result.delta, 0))
+
+
 def _train_in_sequence(
-  train: TrainClient, chunk: CohortPlan, num_params: int
+  train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
 ) -> ClientResult:
   """Trains a chunk's clients one after another; padding is not trained.
 
   The trip count is traced on purpose: XLA would inline a loop of one and fuse
   it otherwise, and the chunk size would show in the last bits.
-  """
-  size = chunk.client_ids.shape[0]
-  empty = ClientResult(
-    delta=jnp.zeros((size, num_params), jnp.float32),
-    loss_sum=jnp.zeros(size, jnp.float32),
-    num_trained=jnp.zeros(size, jnp.float32),
-  )
 
-  def train_row(row, results):
+  Args:
+    train: local training of one client.
+    chunk: the clients.
+    deltas_CxM: float32 [C, M >= D], zeros beyond D.
+
+  Returns:
+    The clients' results, with flat deltas written over `deltas_CxM`. Rows of
+    padding stay as they are.
+  """
+  nothing_C = jnp.zeros(len(chunk.client_ids), jnp.float32)
+
+  def train_row(row: Array, results: ClientResult) -> ClientResult:
     result = train(chunk.indices[row], chunk.num_steps[row])
-    return jax.tree.map(
-      lambda rows, value: rows.at[row].set(value), results, result
+    delta = jax.tree.map(lambda leaf: leaf[None], result.delta)
+    return ClientResult(
+      _write_rows(results.delta, delta, row),
+      results.loss_sum.at[row].set(result.loss_sum),
+      results.num_trained.at[row].set(result.num_trained),
     )
 
   num_present = jnp.sum(chunk.client_ids >= 0)
+  empty = ClientResult(deltas_CxM, nothing_C, nothing_C)
   return jax.lax.fori_loop(0, num_present, train_row, empty)
+
+
+def _write_rows(
+  rows_CxM: Array, trees: Params, first_row: Array | int
+) -> Array:
+  """Writes pytrees as flat rows, in the order of `ravel_pytree`.
+
+  A leaf at a time: the concatenation of all leaves is what XLA, on a CPU, would
+  write value by value.
+  """
+  column = 0
+  for leaf in jax.tree.leaves(trees):
+    flat = leaf.reshape(leaf.shape[0], -1)
+    rows_CxM = jax.lax.dynamic_update_slice(rows_CxM, flat, (first_row, column))
+    column += flat.shape[1]
+  return rows_CxM
+
+
+def _are_finite(rows_CxM: Array) -> Array:
+  """Returns whether all values of a row are finite, bool [C].
+
+  The bits of a float32 without its sign are ordered as magnitudes are, with
+  infinity and what is not a number last; integers have a fast maximum.
+  """
+  bits_CxM = jax.lax.bitcast_convert_type(jnp.abs(rows_CxM), jnp.int32)
+  return jnp.max(bits_CxM, axis=1) < _INFINITY_BITS
 
 
 def _client_keys(round_key: Key, client_ids_C: Array) -> Key:
@@ -323,11 +289,6 @@ def _client_keys(round_key: Key, client_ids_C: Array) -> Key:
   # Padding has id -1; its draws are never used.
   ids_C = jnp.maximum(client_ids_C, 0)
   return jax.vmap(jax.random.fold_in, (None, 0))(round_key, ids_C)
-
-
-def _fold_each(keys_C: Key, number: Array) -> Key:
-  """Folds one number into every key."""
-  return jax.vmap(jax.random.fold_in, (0, None))(keys_C, number)
 
 
 def _split_chunks(everyone: _Chunk, chunk_size: int) -> _Chunk:

@@ -4,8 +4,6 @@ import dataclasses
 
 import jax
 
-from fps_jax.sharing.chacha import CIPHERS
-
 EXECUTIONS = ('auto', 'vmap', 'sequential')
 
 
@@ -19,7 +17,6 @@ class Performance:
     execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
       vmapped elsewhere.
     num_devices: devices that each process uses; 0 for all it has.
-    cipher: what computes the keystream; see `chacha.keystream`.
 
   Raises:
     ValueError: if a field is out of range.
@@ -28,7 +25,6 @@ class Performance:
   chunk_size: int = 10
   execution: str = 'auto'
   num_devices: int = 0
-  cipher: str = 'auto'
 
   def __post_init__(self):
     if self.chunk_size < 1:
@@ -41,8 +37,6 @@ class Performance:
       raise ValueError(
         f'execution={self.execution!r} is not one of {EXECUTIONS}'
       )
-    if self.cipher not in CIPHERS:
-      raise ValueError(f'cipher={self.cipher!r} is not one of {CIPHERS}')
 
   @property
   def vmaps(self) -> bool:

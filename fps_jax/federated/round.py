@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
-from fps_jax.federated import parallel, server
+from fps_jax.federated import parallel, server, sharded
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning import masks
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.audit import Auditor
@@ -41,6 +41,7 @@ class Method(NamedTuple):
   Attributes:
     local_update: local training of one client.
     protocol: how the sum over clients is formed.
+    tiling: how updates are cut to be summed.
     server_optimizer: the central server's optimiser.
     unravel: [D] -> pytree of parameters, of the vector's type.
     exempt_D: bool [D], parameters never pruned, or None for no pruning at all.
@@ -49,6 +50,7 @@ class Method(NamedTuple):
 
   local_update: LocalUpdate
   protocol: SumProtocol
+  tiling: Tiling
   server_optimizer: optax.GradientTransformation
   unravel: Callable[[Array], Params]
   exempt_D: np.ndarray | None
@@ -121,12 +123,11 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
 
   Args:
     method: the parts of a round.
-    performance: chunk size, execution and cipher.
+    performance: chunk size and execution.
     mesh: the devices that clients are split over; see `fps_jax.devices`.
   """
   protocol, auditor = method.protocol, method.protocol.auditor
-  per_column = protocol.values_per_column
-  tile_columns = parallel.tile_columns(per_column)
+  tiling, num_params = method.tiling, method.tiling.num_params
 
   def collect_here(
     state: RoundState,
@@ -137,35 +138,31 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     labels: Array,
   ) -> Collected:
     params_D, mask_D, kept, mask = state.params, None, None, None
-    num_params = params_D.shape[0]
-    plan = _set_keep_count(method, plan, num_params)
+    plan = _set_keep_count(method, plan)
     if method.exempt_D is not None:
       mask_D = masks.keep_largest(params_D, plan.keep_count, method.exempt_D)
       params_D = jnp.where(mask_D, params_D, 0.0)
       mask = method.unravel(mask_D)
-      padded_size = parallel.padded_size(num_params, per_column)
-      kept = masks.kept_indices(mask_D, padded_size)
+      kept = masks.kept_indices(mask_D, tiling.padded_size)
     received = method.unravel(params_D)
 
     def train(indices_SxB: Array, num_steps: Array) -> ClientResult:
-      result = method.local_update(
+      return method.local_update(
         received, mask, images, labels, indices_SxB, num_steps
       )
-      delta_D = ravel_pytree(result.delta)[0]
-      return result._replace(delta=delta_D)
 
     sums = parallel.sum_clients(
       train=train,
       protocol=protocol,
+      tiling=tiling,
       plan=plan,
       accepted_C=accepted_C,
       kept=kept,
-      num_params=num_params,
       max_count=method.max_count,
       round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
     )
-    sums = parallel.add_devices(protocol, sums)
+    sums = sharded.add_devices(protocol, sums)
     if protocol.distort is not None:
       sums = sums._replace(held=protocol.distort(sums.held, plan.keys))
     checks_QxN = None
@@ -173,12 +170,12 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       checks_QxN = auditor.examine(
         sums.held,
         plan.keys.coins_Qx8,
-        parallel.used_tiles(plan.keep_count, per_column),
-        tile_columns,
+        tiling.used(plan.keep_count),
+        tiling.columns,
       )
     return Collected(params_D, mask_D, kept, sums, checks_QxN)
 
-  collect = jax.jit(parallel.on_mesh(mesh, protocol, collect_here))
+  collect = jax.jit(sharded.on_mesh(mesh, protocol, collect_here))
 
   @functools.partial(jax.jit, donate_argnums=0)
   def step(
@@ -188,7 +185,6 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
     params_D, mask_D, kept, sums, _ = collected
-    num_params = params_D.shape[0]
     opened_M = protocol.open(sums.held, opening)
     if method.exempt_D is None:
       keep_count = num_params
@@ -254,13 +250,13 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   return Round(start, finish)
 
 
-def _set_keep_count(
-  method: Method, plan: RoundPlan, num_params: int
-) -> RoundPlan:
+def _set_keep_count(method: Method, plan: RoundPlan) -> RoundPlan:
   """Returns the plan, with all D parameters kept if there is no pruning."""
   if method.exempt_D is not None:
     return plan
-  return dataclasses.replace(plan, keep_count=np.int32(num_params))
+  return dataclasses.replace(
+    plan, keep_count=np.int32(method.tiling.num_params)
+  )
 
 
 def _find_inconsistent(

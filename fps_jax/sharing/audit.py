@@ -50,13 +50,11 @@ class Auditor:
     scheme: the sharing scheme.
     present: numbers of the servers that answer.
     checks_clients: whether clients are checked, too.
-    cipher: see `chacha.keystream`.
   """
 
   scheme: Shamir
   present: tuple[int, ...]
   checks_clients: bool = False
-  cipher: str = 'auto'
 
   @property
   def num_checks(self) -> int:
@@ -80,7 +78,7 @@ class Auditor:
       uint32 [Q, W] field elements.
     """
     return randomness.uniform(
-      coins_Qx8, first_column, num_columns, self.scheme.field, self.cipher
+      coins_Qx8, first_column, num_columns, self.scheme.field
     )
 
   def combine(self, rows_NxW: Array, coefficients_QxW: Array) -> Array:
@@ -97,7 +95,7 @@ class Auditor:
       uint32 [Q, N], to be added to the client's combinations.
     """
     words_KxQ = randomness.uniform(
-      blinds_Kx8, 0, self.num_checks, self.scheme.field, self.cipher
+      blinds_Kx8, 0, self.num_checks, self.scheme.field
     )
     split = self.scheme.secrets_per_polynomial
     return self.scheme.share_with(words_KxQ[:split], words_KxQ[split:]).T

@@ -1,8 +1,10 @@
 """The ChaCha20 cipher's keystream: the cryptographic generator of all shares.
 
-Two implementations of one stream, held bit-identical by tests: one in JAX, for
-accelerators, and OpenSSL's through the package `cryptography`, several times
-faster on a CPU, called back from the compiled program.
+Two implementations of one stream, held bit-identical by tests: one in JAX, part
+of compiled programs, and OpenSSL's through the package `cryptography`, for the
+host. Compiled programs do not call OpenSSL back: on a CPU that is faster alone,
+but threads of several devices would wait for Python's lock, and no compilation
+cache keeps such a program.
 
 Reference: Y. Nir and A. Langley, RFC 8439, sections 2.1 to 2.4.
 
@@ -26,7 +28,6 @@ from fps_jax.types import Array
 BLOCK_WORDS = 16
 KEY_WORDS = 8
 NONCE_WORDS = 3
-CIPHERS = ('auto', 'openssl', 'xla')
 _MAX_BLOCKS = 2**32
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
@@ -38,7 +39,6 @@ def keystream(
   nonce: Array,
   first_block: Array | int,
   num_blocks: int,
-  cipher: str = 'auto',
 ) -> Array:
   """Returns words of the ChaCha20 keystream.
 
@@ -48,35 +48,20 @@ def keystream(
     first_block: uint32 [], the block counter to start from; may be traced.
       `first_block + num_blocks` must not pass 2^32, where the counter ends.
     num_blocks: blocks of 16 words.
-    cipher: `'openssl'`, `'xla'`, or `'auto'`: OpenSSL on a CPU, XLA elsewhere.
-      A program that calls OpenSSL is not kept in JAX's compilation cache.
 
   Returns:
     uint32 [..., 16 * num_blocks].
 
   Raises:
-    ValueError: if the cipher is unknown or the counter is known to end.
+    ValueError: if the counter is known to end.
   """
-  if cipher not in CIPHERS:
-    raise ValueError(f'cipher={cipher!r} is not one of {CIPHERS}')
   known_first = first_block if isinstance(first_block, int) else 0
   if known_first + num_blocks > _MAX_BLOCKS:
     raise ValueError(
       f'{num_blocks} blocks from block {known_first} pass 2**32, where the '
       'counter ends: use another nonce'
     )
-  arguments = (key, nonce, jnp.uint32(first_block))
-  openssl = functools.partial(_openssl_keystream, num_blocks=num_blocks)
-  xla = functools.partial(_xla_keystream, num_blocks=num_blocks)
-  if cipher == 'auto':
-    return jax.lax.platform_dependent(*arguments, cpu=openssl, default=xla)
-  return (openssl if cipher == 'openssl' else xla)(*arguments)
-
-
-def _xla_keystream(
-  key: Array, nonce: Array, first_block: Array, num_blocks: int
-) -> Array:
-  counter = first_block + jnp.arange(num_blocks, dtype=jnp.uint32)
+  counter = jnp.uint32(first_block) + jnp.arange(num_blocks, dtype=jnp.uint32)
   shape = (*key.shape[:-1], num_blocks)
   initial = [
     *(jnp.full(shape, constant, jnp.uint32) for constant in _CONSTANTS),
@@ -85,8 +70,10 @@ def _xla_keystream(
     *(jnp.broadcast_to(nonce[..., i, None], shape) for i in range(NONCE_WORDS)),
   ]
   final = jax.lax.fori_loop(0, 10, _double_round, tuple(initial))
-  words = [a + b for a, b in zip(initial, final, strict=True)]
-  return jnp.stack(words, axis=-1).reshape(
+  words = jnp.stack([a + b for a, b in zip(initial, final, strict=True)])
+  # Stacked, then transposed: in one step, XLA would write word by word.
+  words = jax.lax.optimization_barrier(words)
+  return jnp.moveaxis(words, 0, -1).reshape(
     *shape[:-1], BLOCK_WORDS * num_blocks
   )
 
@@ -119,22 +106,7 @@ def _rotate(x: Array, bits: int) -> Array:
   return (x << jnp.uint32(bits)) | (x >> jnp.uint32(32 - bits))
 
 
-def _openssl_keystream(
-  key: Array, nonce: Array, first_block: Array, num_blocks: int
-) -> Array:
-  batch, num_words = key.shape[:-1], BLOCK_WORDS * num_blocks
-  counter = jnp.broadcast_to(first_block, (*batch, 1))
-  # One operand: each costs a transfer of its own.
-  state = jnp.concatenate([key, counter, nonce], axis=-1)
-  return jax.pure_callback(
-    functools.partial(call_openssl, num_words=num_words),
-    jax.ShapeDtypeStruct((*batch, num_words), jnp.uint32),
-    state,
-    vmap_method='broadcast_all',
-  )
-
-
-def call_openssl(state: Array | np.ndarray, num_words: int) -> np.ndarray:
+def keystream_on_host(state: Array | np.ndarray, num_words: int) -> np.ndarray:
   """Returns words of keystreams, computed on the host.
 
   Args:

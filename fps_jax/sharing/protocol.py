@@ -97,10 +97,10 @@ class SumProtocol(NamedTuple):
 
   Attributes:
     zeros: int columns W -> [R, W], an empty sum.
-    lift: (values float32 [M], is_count bool [M], count int32 [], rounding key,
-      `Dealing`, first column, a multiple of 16) -> contribution of one client
-      [..., W]; where `is_count` is True it carries `count` for the value; the
-      key is consumed.
+    lift: (values float32 [M], is_count bool [M], count int32 [], rounding key
+      of the client and round, `Dealing`, first column, a multiple of 16) ->
+      contribution of one client [..., W]; where `is_count` is True it carries
+      `count` for the value.
     add: (sums [R, W], contributions [C, ...], alive bool [C], opening) ->
       [R, W].
     add_devices: sums [R, W] of the clients of one device, as a program of many
@@ -108,7 +108,7 @@ class SumProtocol(NamedTuple):
     open: (sums [R, W], opening) -> [M], the sum, still encoded.
     decode: opened [M] -> float32 [M], values.
     decode_count: opened -> float32, counts.
-    count_clipped: values float32 -> float32 [], values beyond the clip.
+    count_clipped: values float32 -> int32 [], values beyond the clip.
     values_per_column: l.
     opening: what opens the sums, from which servers: uint32 [L, N]; None where
       there are no servers.
@@ -157,7 +157,7 @@ def plain_sum() -> SumProtocol:
     open=lambda sums, opening: sums[0],
     decode=lambda opened: opened,
     decode_count=lambda opened: opened,
-    count_clipped=lambda values: jnp.zeros((), jnp.float32),
+    count_clipped=lambda values: jnp.zeros((), jnp.int32),
   )
 
 
@@ -169,8 +169,8 @@ def ideal_sum(codec: Codec) -> SumProtocol:
   """
 
   def lift(values, is_count, count, key, dealing, first_column):
-    del dealing, first_column
-    return _encode(codec, values, is_count, count, key)[None]
+    del dealing
+    return _encode(codec, values, is_count, count, key, first_column)[None]
 
   def add(sums, contributions, alive, opening):
     words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
@@ -195,7 +195,6 @@ def shamir_sum(
   reveal: str = 'sum',
   auditor: Auditor | None = None,
   faults: Faults = _NO_FAULTS,
-  cipher: str = 'auto',
 ) -> SumProtocol:
   """Returns the scheme `shamir`: servers add shares, the central one opens.
 
@@ -208,7 +207,6 @@ def shamir_sum(
       client's words and adds them itself, as the published text has it.
     auditor: what finds wrong sums and shares, with `reveal='sum'`.
     faults: who does not follow the protocol.
-    cipher: see `chacha.keystream`.
 
   Raises:
     ValueError: if fewer than k servers are present, the fields differ,
@@ -253,14 +251,14 @@ def shamir_sum(
     )
 
   def lift(values, is_count, count, key, dealing, first_column):
-    words = _encode(codec, values, is_count, count, key)
+    first = first_column * num_secrets
+    words = _encode(codec, values, is_count, count, key, first)
     secrets_LxW = words.reshape(-1, num_secrets).T
     random_TxW = randomness.uniform(
       dealing.seeds_Tx8,
       first_column,
       secrets_LxW.shape[1],
       scheme.field,
-      cipher,
     )
     shares_NxW = scheme.share_with(secrets_LxW, random_TxW)
     if faults.inconsistent_clients:
@@ -281,9 +279,7 @@ def shamir_sum(
 
   def distort(sums_NxW, keys):
     rows = np.array(faults.lying_servers) - 1
-    lies = randomness.uniform(
-      keys.lies, 0, sums_NxW.shape[1], scheme.field, cipher
-    )
+    lies = randomness.uniform(keys.lies, 0, sums_NxW.shape[1], scheme.field)
     return sums_NxW.at[rows].set(scheme.field.add(sums_NxW[rows], lies))
 
   num_rows = num_secrets if opens_updates else scheme.num_servers
@@ -301,8 +297,13 @@ def shamir_sum(
 
 
 def _encode(
-  codec: Codec, values: Array, is_count: Array, count: Array, key: Key
+  codec: Codec,
+  values: Array,
+  is_count: Array,
+  count: Array,
+  key: Key,
+  first: Array,
 ) -> Array:
   """Returns a client's words: its values and, where told, its count."""
-  words = codec.encode(values, key)
+  words = codec.encode(values, key, first)
   return jnp.where(is_count, codec.encode_count(count), words)

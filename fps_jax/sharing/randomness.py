@@ -94,7 +94,7 @@ def derive(
     uint32 [8]. Distinct (purpose, number, first, second) give independent keys.
   """
   state = np.array([*key_8, number, first, second, purpose], np.uint32)
-  return chacha.call_openssl(state, chacha.BLOCK_WORDS)[: chacha.KEY_WORDS]
+  return chacha.keystream_on_host(state, chacha.BLOCK_WORDS)[: chacha.KEY_WORDS]
 
 
 def round_key(root_8: np.ndarray, round_number: int) -> np.ndarray:
@@ -127,7 +127,6 @@ def uniform(
   first_word: Array | int,
   num_words: int,
   field: PrimeField,
-  cipher: str = 'auto',
 ) -> Array:
   """Returns exactly uniform field elements, a row a key.
 
@@ -141,7 +140,6 @@ def uniform(
     first_word: position of the first element, a multiple of 16; may be traced.
     num_words: elements a row.
     field: the field.
-    cipher: see `chacha.keystream`.
 
   Returns:
     uint32 [T, num_words].
@@ -158,7 +156,7 @@ def uniform(
   def draw(attempt: Array) -> Array:
     nonce = jnp.zeros(chacha.NONCE_WORDS, jnp.uint32).at[0].set(attempt)
     nonces = jnp.broadcast_to(nonce, (len(keys_Tx8), chacha.NONCE_WORDS))
-    words = chacha.keystream(keys_Tx8, nonces, first_block, num_blocks, cipher)
+    words = chacha.keystream(keys_Tx8, nonces, first_block, num_blocks)
     return words[:, :num_words] & low_bits
 
   def is_outside(carry: tuple[Array, Array]) -> Array:
@@ -197,7 +195,7 @@ def uniform_on_host(
 
   def draw(attempt: int) -> np.ndarray:
     state[:, 9] = attempt
-    words = chacha.call_openssl(state, chacha.BLOCK_WORDS * num_blocks)
+    words = chacha.keystream_on_host(state, chacha.BLOCK_WORDS * num_blocks)
     words &= low_bits
     return words[:, :num_words]
 
@@ -206,7 +204,9 @@ def uniform_on_host(
     state_12 = state[row].copy()
     state_12[8] += block
     state_12[9] = attempt
-    return chacha.call_openssl(state_12, chacha.BLOCK_WORDS)[word] & low_bits
+    return (
+      chacha.keystream_on_host(state_12, chacha.BLOCK_WORDS)[word] & low_bits
+    )
 
   words, attempt = draw(0), 0
   while words.size and words.max() >= field.modulus:

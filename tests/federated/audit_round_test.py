@@ -41,26 +41,6 @@ def test_packed_sharing_gives_the_model_of_the_ideal_sum(
   np.testing.assert_array_equal(params, honest_params)
 
 
-@pytest.mark.parametrize('cipher', ['auto', 'openssl'])
-def test_cipher_does_not_change_what_servers_hold(cipher):
-  config = shared_config(5, 4, 2)
-  held = []
-  for name in ('xla', cipher):
-    config.perf.cipher = name
-    simulation = small.make(config)
-    keys = simulation.plan(0).keys
-    lifted = simulation.protocol.lift(
-      np.zeros(32, np.float32),
-      np.zeros(32, bool),
-      np.int32(0),
-      simulation.key,
-      type(keys.dealings)(*(rows[0] for rows in keys.dealings)),
-      np.int32(16),
-    )
-    held.append(np.asarray(lifted))
-  np.testing.assert_array_equal(held[0], held[1])
-
-
 def test_entropy_does_not_change_the_model(honest_params):
   params, _ = small.run(shared_config(5, 3, 1, entropy='os'))
   np.testing.assert_array_equal(params, honest_params)

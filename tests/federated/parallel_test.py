@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.federated import parallel
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.parallel import ClientSums, sum_clients
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
@@ -41,6 +41,7 @@ QUICK = {'xla_backend_optimization_level': 0}
 TILE = 16
 NUM_PARAMS = 40  # Two tiles and a half.
 SIZE = 3 * TILE
+TILING = Tiling(NUM_PARAMS, values_per_column=1, columns=TILE)
 MAX_COUNT = 8
 # The rows of the plan; the last two are padding.
 CLIENT_IDS = np.array([7, 3, 11, 0, 5, -1, -1], np.int32)
@@ -48,11 +49,6 @@ NUM_EXAMPLES = np.array([8, 4, 2, 8, 1, 0, 0], np.int32)
 PRESENT = CLIENT_IDS >= 0
 KEY = jax.random.key(5)
 ROOT = randomness.root_key(5)
-
-
-@pytest.fixture(autouse=True)
-def small_tiles(monkeypatch: pytest.MonkeyPatch):
-  monkeypatch.setattr(parallel, 'TILE', TILE)
 
 
 def make_plan(order: list[int] | None = None) -> CohortPlan:
@@ -123,10 +119,10 @@ def compile_sum(scheme: str, performance: Performance):
     return sum_clients(
       train=train,
       protocol=PROTOCOLS[scheme],
+      tiling=TILING,
       plan=plan,
       accepted_C=accepted,
       kept=kept,
-      num_params=NUM_PARAMS,
       max_count=MAX_COUNT,
       round_key=key,
       performance=performance,
@@ -283,7 +279,7 @@ def test_draws_follow_the_client_the_tile_and_the_round(scheme: str):
         weighted[part],
         np.zeros(TILE, bool),
         count,
-        jax.random.fold_in(key, tile),
+        key,
         None,
         tile * TILE,
       )
@@ -415,10 +411,10 @@ def test_keep_count_may_be_traced():
     return sum_clients(
       train,
       PROTOCOLS['ideal'],
+      TILING,
       dataclasses.replace(plan, keep_count=keep_count),
       np.ones(len(CLIENT_IDS), bool),
       kept,
-      NUM_PARAMS,
       MAX_COUNT,
       KEY,
       Performance(3, 'sequential'),
@@ -448,19 +444,3 @@ def test_clients_take_their_steps_or_when_vmapped_the_most_of_their_chunk(
   sums = run(make_deltas(), 'ideal', Performance(2, execution), plan=plan)
   taken = (sums.measures.num_trained[PRESENT] - CLIENT_IDS[PRESENT]) / 3
   np.testing.assert_array_equal(taken, steps)
-
-
-@pytest.mark.parametrize(
-  ('size', 'expected'),
-  [(1, 16), (15, 16), (16, 32), (17, 32), (32, 48), (33, 48)],
-)
-def test_tiles_hold_all_values_and_the_count(size: int, expected: int):
-  assert parallel.padded_size(size) == expected
-
-
-def test_columns_too_long_for_a_tile_are_refused():
-  assert parallel.tile_columns(1) == TILE
-  with pytest.raises(
-    ValueError, match=r'columns of 2 values .* at most 1 secre'
-  ):
-    parallel.tile_columns(2)

@@ -13,7 +13,6 @@ from fps_jax.federated.performance import Performance
   [
     ({'chunk_size': 0}, 'chunk_size=0 must be at least 1'),
     ({'chunk_size': -3}, 'chunk_size=-3 must be at least 1'),
-    ({'cipher': 'aes'}, "cipher='aes' is not one of .*'openssl'"),
     ({'execution': 'pmap'}, "execution='pmap' is not one of .*'sequential'"),
   ],
 )

@@ -1,8 +1,6 @@
 """Tests of `fps_jax.sharing.chacha` against RFC 8439 and Python's integers."""
 
-import functools
 import struct
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from fps_jax.sharing import chacha, reference
 
-CIPHERS = pytest.mark.parametrize('cipher', chacha.CIPHERS)
 COUNTING_KEY = bytes(range(32))
 
 # Key, nonce, counter and keystream of RFC 8439.
@@ -85,13 +82,8 @@ def as_bytes(words: np.ndarray) -> bytes:
   return np.asarray(words).astype('<u4').tobytes()
 
 
-@functools.cache
-def jitted(cipher: str) -> Callable:
-  """Returns `keystream` with the first block traced, as callers have it."""
-  return jax.jit(
-    functools.partial(chacha.keystream, cipher=cipher),
-    static_argnames='num_blocks',
-  )
+# With the first block traced, as callers have it.
+keystream = jax.jit(chacha.keystream, static_argnames='num_blocks')
 
 
 def random_words(*shape: int) -> np.ndarray:
@@ -135,29 +127,26 @@ def test_rfc_stream_is_that_of_openssl_and_of_the_reference(name: str) -> None:
   assert struct.pack(f'<{len(words)}I', *words)[: len(stream)] == stream
 
 
-@CIPHERS
 @RFC
-def test_keystream_is_that_of_the_rfc(name: str, cipher: str) -> None:
+def test_keystream_is_that_of_the_rfc(name: str) -> None:
   key, nonce, counter, stream = rfc_stream(name)
-  words = jitted(cipher)(as_words(key), as_words(nonce), counter, num_blocks=2)
+  words = keystream(as_words(key), as_words(nonce), counter, num_blocks=2)
   assert words.dtype == jnp.uint32
   assert words.shape == (32,)
   assert as_bytes(words)[: len(stream)] == stream
 
 
-@CIPHERS
 @pytest.mark.parametrize('first_block', [0, 1, 2**31 - 1, 2**32 - 4, 2**32 - 3])
-def test_every_cipher_is_the_reference(cipher: str, first_block: int) -> None:
+def test_keystream_is_the_reference(first_block: int) -> None:
   keys, nonces = random_words(2, 3, 8), random_words(2, 3, 3)
   keys[0, 0], nonces[0, 0] = 2**32 - 1, 2**32 - 1
   expected = expected_words(keys, nonces, first_block, num_blocks=3)
-  words = jitted(cipher)(keys, nonces, np.uint32(first_block), num_blocks=3)
+  words = keystream(keys, nonces, np.uint32(first_block), num_blocks=3)
   assert words.shape == (2, 3, 48)
   np.testing.assert_array_equal(words, expected)
 
 
-@CIPHERS
-def test_words_are_the_same_eager_jit_and_vmap(cipher: str) -> None:
+def test_words_are_the_same_eager_jit_and_vmap() -> None:
   keys, nonces = random_words(4, 2, 8), random_words(4, 2, 3)
   firsts = np.uint32([0, 7, 2**31, 2**32 - 2])
   expected = np.stack([
@@ -166,7 +155,7 @@ def test_words_are_the_same_eager_jit_and_vmap(cipher: str) -> None:
   ])  # fmt: skip
 
   def draw(keys, nonces, first_block):
-    return chacha.keystream(keys, nonces, first_block, 2, cipher)
+    return chacha.keystream(keys, nonces, first_block, 2)
 
   for one in (draw, jax.jit(draw)):
     rows = [
@@ -183,51 +172,38 @@ def test_words_are_the_same_eager_jit_and_vmap(cipher: str) -> None:
   assert len(np.unique(repeated, axis=0)) == 4
 
 
-@CIPHERS
-def test_any_block_is_read_without_those_before_it(cipher: str) -> None:
+def test_any_block_is_read_without_those_before_it() -> None:
   key, nonce = random_words(8), random_words(3)
-  stream = jitted(cipher)(key, nonce, 0, num_blocks=20)
+  stream = keystream(key, nonce, 0, num_blocks=20)
   assert len(np.unique(stream)) == 320
   for first in (0, 1, 7, 18):
-    part = jitted(cipher)(key, nonce, first, num_blocks=2)
+    part = keystream(key, nonce, first, num_blocks=2)
     np.testing.assert_array_equal(part, stream[16 * first : 16 * (first + 2)])
 
 
-@CIPHERS
-def test_nothing_is_drawn_for_no_key_and_no_block(cipher: str) -> None:
-  of_no_key = jitted(cipher)(random_words(0, 8), random_words(0, 3), 0, 2)
+def test_nothing_is_drawn_for_no_key_and_no_block() -> None:
+  of_no_key = keystream(random_words(0, 8), random_words(0, 3), 0, 2)
   assert of_no_key.shape == (0, 32)
-  of_no_block = jitted(cipher)(random_words(2, 8), random_words(2, 3), 0, 0)
+  of_no_block = keystream(random_words(2, 8), random_words(2, 3), 0, 0)
   assert of_no_block.shape == (2, 0)
 
 
 def test_openssl_on_the_host_is_the_reference() -> None:
   state = random_words(3, 12)
-  words = chacha.call_openssl(state, 32)
+  words = chacha.keystream_on_host(state, 32)
   assert words.dtype == np.uint32
   for row, drawn in zip(state, words, strict=True):
     expected = expected_words(row[:8], row[9:], int(row[8]), 2)
     np.testing.assert_array_equal(drawn, expected)
 
 
-def test_unknown_cipher_raises() -> None:
-  expected = r"cipher='aes' is not one of \('auto', 'openssl', 'xla'\)"
-  with pytest.raises(ValueError, match=expected):
-    chacha.keystream(random_words(8), random_words(3), 0, 1, 'aes')
-
-
-@CIPHERS
 @pytest.mark.parametrize(
   ('first_block', 'num_blocks'), [(2**32 - 2, 3), (0, 2**32 + 1), (2**32, 1)]
 )
-def test_end_of_the_counter_raises(
-  cipher: str, first_block: int, num_blocks: int
-) -> None:
+def test_end_of_the_counter_raises(first_block: int, num_blocks: int) -> None:
   expected = (
     rf'{num_blocks} blocks from block {first_block} pass 2\*\*32, where the '
     'counter ends: use another nonce'
   )
   with pytest.raises(ValueError, match=expected):
-    chacha.keystream(
-      random_words(8), random_words(3), first_block, num_blocks, cipher
-    )
+    chacha.keystream(random_words(8), random_words(3), first_block, num_blocks)

@@ -364,7 +364,7 @@ def test_faults_are_where_they_are_said_to_be() -> None:
 @ALL
 def test_only_a_codec_clips(name: str) -> None:
   count = PROTOCOLS[name].count_clipped(jnp.asarray(VALUES_CxM))
-  assert count.dtype == jnp.float32
+  assert count.dtype == jnp.int32
   beyond = int((np.abs(VALUES_CxM) > CODEC.clip).sum())
   assert beyond > 0
   assert count == (0 if name == 'none' else beyond)

@@ -18,7 +18,7 @@ from fps_jax.sharing.randomness import Purpose
 PRIMES = (2, 5, 17, 257, 65537, 1073741827, 2**22 - 3, 2**31 - 1)
 # Of the last, a quarter is repeated; even 32 bits modulo it would be biased.
 SAMPLED = pytest.mark.parametrize('p', [2, 3, 11, 1610612741])
-DRAWERS = pytest.mark.parametrize('name', ['openssl', 'xla', 'host'])
+DRAWERS = pytest.mark.parametrize('name', ['xla', 'host'])
 SIZE = 2**17
 # Of most tests, so that each drawer is compiled once: keys, words.
 SHAPE = (3, 37)
@@ -35,7 +35,7 @@ def drawer(name: str, p: int) -> Callable:
   field = PrimeField(p)
   if name == 'host':
     return functools.partial(randomness.uniform_on_host, field=field)
-  uniform = functools.partial(randomness.uniform, field=field, cipher=name)
+  uniform = functools.partial(randomness.uniform, field=field)
   return jax.jit(uniform, static_argnums=2)
 
 
@@ -83,7 +83,7 @@ def neighbours_are_independent(words: np.ndarray, p: int) -> bool:
 @pytest.mark.parametrize(
   ('p', 'name'),
   [
-    *itertools.product(PRIMES, ['openssl', 'host']),
+    *itertools.product(PRIMES, ['host']),
     # A second each to compile.
     *itertools.product([5, 1073741827, 2**31 - 1], ['xla']),
   ],
@@ -99,7 +99,7 @@ def test_words_are_those_of_the_reference(p: int, name: str) -> None:
 
 
 # With p = 5, three draws of eight are repeated.
-@pytest.mark.parametrize('name', ['openssl', 'host'])
+@pytest.mark.parametrize('name', ['xla', 'host'])
 def test_words_depend_neither_on_number_nor_on_first_word(name: str) -> None:
   draw, keys = drawer(name, 5), make_keys(3)
   words = np.asarray(draw(keys, 0, 200))
@@ -121,12 +121,11 @@ def test_words_depend_on_their_key_alone(name: str) -> None:
     assert len({row.tobytes() for row in drawn}) == 3
 
 
-@pytest.mark.parametrize('cipher', ['openssl', 'xla'])
-def test_vmapped_rows_stop_redrawing_each_on_its_own(cipher: str) -> None:
+def test_vmapped_rows_stop_redrawing_each_on_its_own() -> None:
   field, keys, firsts = PrimeField(5), make_keys(6), np.uint32([0, 2**31])
 
   def draw(keys, first_word):
-    return randomness.uniform(keys, first_word, 37, field, cipher)
+    return randomness.uniform(keys, first_word, 37, field)
 
   every = jax.jit(jax.vmap(draw))(keys.reshape(2, 3, 8), firsts)
   for rows, three, first in zip(every, np.split(keys, 2), firsts, strict=True):
@@ -134,7 +133,7 @@ def test_vmapped_rows_stop_redrawing_each_on_its_own(cipher: str) -> None:
     np.testing.assert_array_equal(rows, expected)
 
 
-def test_words_need_no_jit_and_no_cipher_by_name() -> None:
+def test_words_need_no_jit() -> None:
   words = randomness.uniform(make_keys(3), 16, 37, PrimeField(5))
   expected = drawer('host', 5)(make_keys(3), 16, 37)
   np.testing.assert_array_equal(words, expected)

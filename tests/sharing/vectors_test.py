@@ -79,9 +79,9 @@ def test_seeds_are_derived_from_the_run_seed(case: dict) -> None:
     np.testing.assert_array_equal(seeds, as_words(client['seeds']))
 
 
-@pytest.mark.parametrize('cipher', ['openssl', 'xla', 'on the host'])
+@pytest.mark.parametrize('drawer', ['in a program', 'on the host'])
 @pytest.mark.parametrize('prime', make_vectors.PRIMES)
-def test_first_shares_are_drawn_from_the_seeds(prime: int, cipher: str) -> None:
+def test_first_shares_are_drawn_from_the_seeds(prime: int, drawer: str) -> None:
   clients = [
     client
     for case in VECTORS['honest']
@@ -91,11 +91,11 @@ def test_first_shares_are_drawn_from_the_seeds(prime: int, cipher: str) -> None:
   # All at once, to compile once.
   seeds = as_words([seed for client in clients for seed in client['seeds']])
   arguments = (0, make_vectors.NUM_COLUMNS, PrimeField(prime))
-  if cipher == 'on the host':
+  if drawer == 'on the host':
     words = randomness.uniform_on_host(seeds, *arguments)
   else:
     uniform = jax.jit(
-      lambda seeds: randomness.uniform(seeds, *arguments, cipher),
+      lambda seeds: randomness.uniform(seeds, *arguments),
       # Halves the time to compile, which is all of the time.
       compiler_options={'xla_backend_optimization_level': 0},
     )
