@@ -1,13 +1,19 @@
 """Runs a config's job: python launch.py --config=experiments/NAME.py."""
 
+import contextlib
 import datetime
+import os
 import re
 import sys
+import tempfile
+from collections.abc import Iterator
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from fps_jax import jobs
+from fps_jax import jobs, startup
+from fps_jax.options import Options
 from fps_jax.study import StudyError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -28,6 +34,32 @@ _TFDS_DATA_DIR = flags.DEFINE_string(
   None,
   'Folder of prepared TFDS data sets. Default: $TFDS_DATA_DIR, else where TFDS '
   'keeps them.',
+)
+_PROFILE = flags.DEFINE_bool(
+  'profile',
+  False,
+  'Write a JAX trace of one round, the second if there is one, to '
+  'WORKDIR/profile. Its operations bear the names of phases.',
+)
+_COMPILATION_CACHE = flags.DEFINE_string(
+  'compilation_cache',
+  '~/.cache/fps_jax',
+  'Folder that keeps compiled programs for the next run; empty to keep none.',
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'Run as one of several processes that JAX finds in the environment of Slurm, '
+  'Open MPI, GKE or a TPU pod.',
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'Instead: HOST:PORT of process 0.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  'num_processes', None, 'With --coordinator: how many processes there are.'
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  'process_id', None, 'With --coordinator: number of this process, from 0.'
 )
 
 
@@ -59,10 +91,43 @@ def main(argv: list[str]) -> None:
   config = _CONFIG.value
   time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   workdir = _WORKDIR.value or f'runs/{config.name}-{time}'
+  options = Options(_TFDS_DATA_DIR.value, _PROFILE.value)
+  _choose_devices()
   try:
-    jobs.run(config, workdir, sys.argv, _TFDS_DATA_DIR.value)
+    with _silent_unless_first() as folder:
+      jobs.run(config, folder or workdir, sys.argv, options)
   except StudyError as error:
     sys.exit(f'error: {error}')
+
+
+def _choose_devices() -> None:
+  """Does everything that must precede JAX's first look at its devices."""
+  startup.use_all_cores()
+  startup.keep_compiled(_COMPILATION_CACHE.value)
+  try:
+    startup.Processes(
+      _DISTRIBUTED.value,
+      _COORDINATOR.value,
+      _NUM_PROCESSES.value,
+      _PROCESS_ID.value,
+    ).join()
+  except ValueError as error:
+    sys.exit(f'error: {error}')
+
+
+@contextlib.contextmanager
+def _silent_unless_first() -> Iterator[str | None]:
+  """Lets process 0 alone print and write; gives others a folder to forget."""
+  if not jax.process_index():
+    yield None
+    return
+  logging.set_verbosity(logging.ERROR)
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    open(os.devnull, 'w') as nowhere,
+    contextlib.redirect_stdout(nowhere),
+  ):
+    yield folder
 
 
 if __name__ == '__main__':

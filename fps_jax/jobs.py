@@ -6,24 +6,25 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from fps_jax.benchmark import sharing_throughput
+from fps_jax.options import Options
 from fps_jax.study import StudyError, run_study
 
-# (config, work directory, command line, where TFDS data sets are)
-Job = Callable[
-  [ConfigDict, str | pathlib.Path, Sequence[str], str | None], None
-]
+# (config, work directory, command line, options)
+Job = Callable[[ConfigDict, str | pathlib.Path, Sequence[str], Options], None]
 
 JOBS: dict[str, Job] = {
   'study': run_study,
   'sharing_throughput': sharing_throughput.run,
 }
 
+_DEFAULTS = Options()
+
 
 def run(
   config: ConfigDict,
   workdir: str | pathlib.Path,
   argv: Sequence[str],
-  tfds_data_dir: str | None = None,
+  options: Options = _DEFAULTS,
 ) -> None:
   """Runs the job that a config names.
 
@@ -32,4 +33,4 @@ def run(
   """
   if config.job not in JOBS:
     raise StudyError(f'job={config.job!r} is not one of {sorted(JOBS)}')
-  JOBS[config.job](config, workdir, argv, tfds_data_dir)
+  JOBS[config.job](config, workdir, argv, options)

@@ -3,7 +3,7 @@
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -16,6 +16,7 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
 from fps_jax.metrics import MetricsRow, MetricsWriter
+from fps_jax.options import Options
 from fps_jax.progress import Progress
 from fps_jax.summary import TITLES
 from fps_jax.train import train
@@ -25,8 +26,20 @@ from fps_jax.validate import validate
 _MUCH_CLIPPED = 0.01
 
 
+_DEFAULTS = Options()
+
+
 class StudyError(Exception):
   """A study cannot run or go on; the message says why and what to do."""
+
+
+class _Run(NamedTuple):
+  """One run of a study."""
+
+  name: str
+  seed: int
+  variant: ConfigDict
+  simulation: Simulation
 
 
 def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
@@ -85,7 +98,7 @@ def run_study(
   config: ConfigDict,
   workdir: str | pathlib.Path,
   argv: Sequence[str],
-  tfds_data_dir: str | None = None,
+  options: Options = _DEFAULTS,
   console: Console | None = None,
 ) -> None:
   """Runs a study and writes everything about it to the work directory.
@@ -99,8 +112,7 @@ def run_study(
     config: see `fps_jax.config.default`.
     workdir: created; must not exist, or be empty.
     argv: the command line, for the record.
-    tfds_data_dir: where TFDS data sets are prepared; see
-      `fps_jax.data.load_tfds`.
+    options: of the command line.
     console: where progress and the table go; by default standard output.
 
   Raises:
@@ -114,7 +126,7 @@ def run_study(
     for name, variant in variants.items():
       _validate(name, variant, alone=len(variants) == 1)
     workdirs.create(workdir)
-    simulations = _build_all(variants, tfds_data_dir)
+    simulations = _build_all(variants, options.tfds_data_dir)
     workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
     workdirs.write_json(
       workdir / 'environment.json', describe_environment(argv)
@@ -123,9 +135,12 @@ def run_study(
       workdirs.write_json(
         workdir / name / 'config.json', json.loads(variant.to_json())
       )
+    profile = workdir / 'profile' if options.profile else None
     with Progress(console) as progress:
       for (name, seed), simulation in simulations.items():
-        _run(simulation, variants[name], workdir, name, seed, progress)
+        run = _Run(name, seed, variants[name], simulation)
+        _run(run, workdir, progress, profile)
+        profile = None  # The first run is enough.
     table = report.write_report(
       workdir, list(variants), config.baseline or next(iter(variants))
     )
@@ -165,13 +180,12 @@ def _build_all(
 
 
 def _run(
-  simulation: Simulation,
-  variant: ConfigDict,
+  run: _Run,
   workdir: pathlib.Path,
-  name: str,
-  seed: int,
   progress: Progress,
+  profile: pathlib.Path | None,
 ) -> None:
+  name, seed, variant, simulation = run
   path = workdir / name / f'seed_{seed}' / 'metrics.jsonl'
   clipped = []
   progress.start_run(TITLES.get(name, name), seed, variant.num_rounds)
@@ -182,7 +196,13 @@ def _run(
       progress.update(row)
       clipped.append(row['clipped_fraction'] or 0.0)
 
-    train(simulation, variant.num_rounds, variant.eval.every_rounds, on_row)
+    train(
+      simulation,
+      variant.num_rounds,
+      variant.eval.every_rounds,
+      on_row,
+      profile,
+    )
   progress.finish_run()
   if max(clipped) > _MUCH_CLIPPED:
     logging.warning(

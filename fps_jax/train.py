@@ -1,6 +1,7 @@
 """The training loop of one run: rounds, evaluation, one row of metrics each."""
 
 import math
+import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from fps_jax import profiling
 from fps_jax.build import Simulation
 from fps_jax.federated.round import Report
 from fps_jax.metrics import MetricsRow
@@ -30,6 +32,7 @@ def train(
   num_rounds: int,
   eval_every_rounds: int,
   on_row: Callable[[MetricsRow], None],
+  profile: pathlib.Path | None = None,
 ) -> RoundState:
   """Runs a simulation from its first round to its last.
 
@@ -42,6 +45,7 @@ def train(
     eval_every_rounds: rounds between evaluations; the last one is always
       evaluated.
     on_row: called with each round's metrics, in order.
+    profile: folder for a trace of the second round, or of the only one.
 
   Returns:
     The state after the last round.
@@ -58,17 +62,20 @@ def train(
   next(clock)
   plan = simulation.plan(0)
   for r in range(num_rounds):
-    collected = simulation.start(state, plan, data)
     is_last = r + 1 == num_rounds
-    next_plan = plan if is_last else simulation.plan(r + 1)
-    if waiting:
-      on_row(_fetch_row(simulation, waiting, clock))
-    try:
-      state, metrics, report = simulation.finish(state, plan, data, collected)
-    except SharingError as error:
-      raise SharingError(f'round {r + 1}: {error}') from error
-    is_due = is_last or (r + 1) % eval_every_rounds == 0
-    test = simulation.evaluate(state.params) if is_due else None
+    traced = profile if r == min(1, num_rounds - 1) else None
+    with profiling.trace(traced, state) as wait_if_traced:
+      collected = simulation.start(state, plan, data)
+      next_plan = plan if is_last else simulation.plan(r + 1)
+      if waiting:
+        on_row(_fetch_row(simulation, waiting, clock))
+      try:
+        state, metrics, report = simulation.finish(state, plan, data, collected)
+      except SharingError as error:
+        raise SharingError(f'round {r + 1}: {error}') from error
+      is_due = is_last or (r + 1) % eval_every_rounds == 0
+      test = simulation.evaluate(state.params) if is_due else None
+      wait_if_traced((state, test))
     waiting = _Dispatched(r, plan.cohort.client_ids, metrics, report, test)
     plan = next_plan
   if waiting:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fps_jax import config as configs
 from fps_jax import metrics, study
+from fps_jax.options import Options
 
 
 def _study_config():
@@ -133,7 +134,9 @@ def test_missing_tfds_set_is_one_line_with_its_cure(tmp_path):
   with pytest.raises(
     study.StudyError, match=r'cifar10.*tfds_data_dir'
   ) as caught:
-    study.run_study(config, tmp_path / 'work', [], str(tmp_path), console)
+    study.run_study(
+      config, tmp_path / 'work', [], Options(str(tmp_path)), console
+    )
   assert '\n' not in str(caught.value)
 
 

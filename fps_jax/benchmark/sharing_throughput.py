@@ -18,6 +18,7 @@ from rich.console import Console
 from fps_jax import workdir as workdirs
 from fps_jax.benchmark import galois_peer, sharing_cases, sharing_report
 from fps_jax.environment import describe_environment
+from fps_jax.options import Options
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.study import StudyError
@@ -50,7 +51,7 @@ def run(
   config: ConfigDict,
   workdir: str | pathlib.Path,
   argv: Sequence[str],
-  tfds_data_dir: str | None = None,
+  options: Options,
 ) -> None:
   """Measures every case, and writes and prints tables, a figure and JSON.
 
@@ -61,13 +62,14 @@ def run(
     config: see `default`.
     workdir: created; must not exist, or be empty.
     argv: the command line, for the record.
-    tfds_data_dir: not used.
+    options: must not ask for a profile.
 
   Raises:
     StudyError: if the config is invalid or the work directory cannot be used.
   """
-  del tfds_data_dir
   workdir, console = pathlib.Path(workdir), Console()
+  if options.profile:
+    raise StudyError('--profile traces a round: this job has none')
   try:
     schemes = validate(config)
     workdirs.create(workdir)

@@ -108,7 +108,8 @@ def sum_clients(
     sums, deltas_CxM = carry
     chunk: _Chunk = jax.tree.map(lambda rows: rows[number], chunks)
     train_chunk = _train_vmapped if performance.vmaps else _train_in_sequence
-    result = train_chunk(train, chunk.cohort, deltas_CxM)
+    with jax.named_scope('train'):
+      result = train_chunk(train, chunk.cohort, deltas_CxM)
     deltas_CxM = result.delta
     finite_C = _are_finite(deltas_CxM)
     alive_C = (chunk.cohort.client_ids >= 0) & finite_C & chunk.accepted_C
@@ -138,7 +139,8 @@ def sum_clients(
         first_column,
       )
       part = jax.lax.dynamic_slice_in_dim(held, first_column, tiling.columns, 1)
-      part = protocol.add(part, contributions, alive_C, plan.opening)
+      with jax.named_scope('sum'):
+        part = protocol.add(part, contributions, alive_C, plan.opening)
       held = jax.lax.dynamic_update_slice_in_dim(held, part, first_column, 1)
       if auditor is not None and keys is not None:
         coefficients_QxW = auditor.coefficients(

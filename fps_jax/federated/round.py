@@ -140,10 +140,11 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     params_D, mask_D, kept, mask = state.params, None, None, None
     plan = _set_keep_count(method, plan)
     if method.exempt_D is not None:
-      mask_D = masks.keep_largest(params_D, plan.keep_count, method.exempt_D)
-      params_D = jnp.where(mask_D, params_D, 0.0)
+      with jax.named_scope('prune'):
+        mask_D = masks.keep_largest(params_D, plan.keep_count, method.exempt_D)
+        params_D = jnp.where(mask_D, params_D, 0.0)
+        kept = masks.kept_indices(mask_D, tiling.padded_size)
       mask = method.unravel(mask_D)
-      kept = masks.kept_indices(mask_D, tiling.padded_size)
     received = method.unravel(params_D)
 
     def train(indices_SxB: Array, num_steps: Array) -> ClientResult:
@@ -162,17 +163,19 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
     )
-    sums = sharded.add_devices(protocol, sums)
+    with jax.named_scope('sum'):
+      sums = sharded.add_devices(protocol, sums)
     if protocol.distort is not None:
       sums = sums._replace(held=protocol.distort(sums.held, plan.keys))
     checks_QxN = None
     if auditor is not None:
-      checks_QxN = auditor.examine(
-        sums.held,
-        plan.keys.coins_Qx8,
-        tiling.used(plan.keep_count),
-        tiling.columns,
-      )
+      with jax.named_scope('audit'):
+        checks_QxN = auditor.examine(
+          sums.held,
+          plan.keys.coins_Qx8,
+          tiling.used(plan.keep_count),
+          tiling.columns,
+        )
     return Collected(params_D, mask_D, kept, sums, checks_QxN)
 
   collect = jax.jit(sharded.on_mesh(mesh, protocol, collect_here))
@@ -185,7 +188,8 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
     params_D, mask_D, kept, sums, _ = collected
-    opened_M = protocol.open(sums.held, opening)
+    with jax.named_scope('reconstruct'):
+      opened_M = protocol.open(sums.held, opening)
     if method.exempt_D is None:
       keep_count = num_params
     count = protocol.decode_count(opened_M[keep_count])
@@ -196,13 +200,14 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       update_D = update_M[:num_params]
     else:
       update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
-    stepped = server.apply_update(
-      method.server_optimizer,
-      params_D,
-      state.optimizer_state,
-      update_D,
-      mask_D,
-    )
+    with jax.named_scope('server'):
+      stepped = server.apply_update(
+        method.server_optimizer,
+        params_D,
+        state.optimizer_state,
+        update_D,
+        mask_D,
+      )
     params_D, optimizer_state = jax.tree.map(
       lambda new, old: jnp.where(has_clients, new, old),
       stepped,

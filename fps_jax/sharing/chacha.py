@@ -16,6 +16,7 @@ Example:
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,9 @@ def keystream(
     jnp.broadcast_to(counter, shape),
     *(jnp.broadcast_to(nonce[..., i, None], shape) for i in range(NONCE_WORDS)),
   ]
-  final = jax.lax.fori_loop(0, 10, _double_round, tuple(initial))
+  final = jax.lax.fori_loop(
+    0, 10, lambda _, state: _double_round(state), tuple(initial)
+  )
   words = jnp.stack([a + b for a, b in zip(initial, final, strict=True)])
   # Stacked, then transposed: in one step, XLA would write word by word.
   words = jax.lax.optimization_barrier(words)
@@ -78,7 +81,29 @@ def keystream(
   )
 
 
-def _double_round(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+def blocks_on_host(state: np.ndarray) -> np.ndarray:
+  """Returns one block for each of many states, computed by NumPy.
+
+  Args:
+    state: uint32 [..., 12], as of `keystream_on_host`.
+
+  Returns:
+    uint32 [..., 16].
+  """
+  shape = state.shape[:-1]
+  # At least one axis: NumPy warns of scalars that wrap.
+  columns = state.reshape(-1, 12).T
+  constants = np.array(_CONSTANTS, np.uint32)[:, None]
+  initial = [*np.broadcast_to(constants, (4, columns.shape[1])), *columns]
+  final = tuple(initial)
+  for _ in range(10):
+    final = _double_round(final)
+  words = [a + b for a, b in zip(initial, final, strict=True)]
+  return np.stack(words, axis=-1).reshape(*shape, BLOCK_WORDS)
+
+
+def _double_round(state: tuple[Any, ...]) -> tuple[Any, ...]:
+  """Mixes columns, then diagonals; words are arrays of JAX or of NumPy."""
   words = list(state)
   for a, b, c, d in (*_COLUMNS, *_DIAGONALS):
     words[a], words[b], words[c], words[d] = _quarter_round(
@@ -87,9 +112,7 @@ def _double_round(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
   return tuple(words)
 
 
-def _quarter_round(
-  a: Array, b: Array, c: Array, d: Array
-) -> tuple[Array, Array, Array, Array]:
+def _quarter_round(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, ...]:
   """RFC 8439, section 2.1."""
   a = a + b
   d = _rotate(d ^ a, 16)
@@ -102,8 +125,8 @@ def _quarter_round(
   return a, b, c, d
 
 
-def _rotate(x: Array, bits: int) -> Array:
-  return (x << jnp.uint32(bits)) | (x >> jnp.uint32(32 - bits))
+def _rotate(x: Any, bits: int) -> Any:
+  return (x << np.uint32(bits)) | (x >> np.uint32(32 - bits))
 
 
 def keystream_on_host(state: Array | np.ndarray, num_words: int) -> np.ndarray:

@@ -234,9 +234,8 @@ def shamir_sum(
 
     def client_keys(purpose, num_keys):
       # Rows of padding, -1, are nobody's: their keys are never used.
-      owners = [int(client) % 2**32 for client in client_ids]
-      rows = [randomness.keys(key, purpose, num_keys, c) for c in owners]
-      return np.array(rows, np.uint32).reshape(len(rows), num_keys, 8)
+      owners = client_ids.astype(np.uint32)
+      return randomness.keys(key, purpose, num_keys, owners)
 
     return RoundKeys(
       dealings=Dealing(
@@ -254,13 +253,11 @@ def shamir_sum(
     first = first_column * num_secrets
     words = _encode(codec, values, is_count, count, key, first)
     secrets_LxW = words.reshape(-1, num_secrets).T
-    random_TxW = randomness.uniform(
-      dealing.seeds_Tx8,
-      first_column,
-      secrets_LxW.shape[1],
-      scheme.field,
-    )
-    shares_NxW = scheme.share_with(secrets_LxW, random_TxW)
+    with jax.named_scope('share'):
+      random_TxW = randomness.uniform(
+        dealing.seeds_Tx8, first_column, secrets_LxW.shape[1], scheme.field
+      )
+      shares_NxW = scheme.share_with(secrets_LxW, random_TxW)
     if faults.inconsistent_clients:
       error = jnp.where(dealing.is_consistent, jnp.uint32(0), jnp.uint32(1))
       wrong_W = scheme.field.add(shares_NxW[-1], error)
@@ -305,5 +302,6 @@ def _encode(
   first: Array,
 ) -> Array:
   """Returns a client's words: its values and, where told, its count."""
-  words = codec.encode(values, key, first)
-  return jnp.where(is_count, codec.encode_count(count), words)
+  with jax.named_scope('encode'):
+    words = codec.encode(values, key, first)
+    return jnp.where(is_count, codec.encode_count(count), words)

@@ -77,24 +77,29 @@ def make_root_key(entropy: str, seed: int) -> np.ndarray:
 def derive(
   key_8: np.ndarray,
   purpose: Purpose,
-  number: int = 0,
-  first: int = 0,
-  second: int = 0,
+  number: int | np.ndarray = 0,
+  first: int | np.ndarray = 0,
+  second: int | np.ndarray = 0,
 ) -> np.ndarray:
-  """Returns a key's child: the first half of one ChaCha20 block.
+  """Returns children of a key: the first half of one ChaCha20 block each.
 
   Args:
     key_8: uint32 [8].
-    purpose: what the child is for.
-    number: the block's counter, in [0, 2^32), as the other numbers.
+    purpose: what the children are for.
+    number: the block's counter, in [0, 2^32), as the other numbers; they are
+      broadcast against each other.
     first: the first word of the block's nonce.
     second: the second one; `purpose` is the third.
 
   Returns:
-    uint32 [8]. Distinct (purpose, number, first, second) give independent keys.
+    uint32 [..., 8]. Distinct (purpose, number, first, second) give independent
+    keys.
   """
-  state = np.array([*key_8, number, first, second, purpose], np.uint32)
-  return chacha.keystream_on_host(state, chacha.BLOCK_WORDS)[: chacha.KEY_WORDS]
+  numbers = np.broadcast_arrays(number, first, second, int(purpose))
+  state = np.empty((*numbers[0].shape, 12), np.uint32)
+  state[..., :8] = key_8
+  state[..., 8:] = np.stack(numbers, axis=-1)
+  return chacha.blocks_on_host(state)[..., : chacha.KEY_WORDS]
 
 
 def round_key(root_8: np.ndarray, round_number: int) -> np.ndarray:
@@ -103,23 +108,25 @@ def round_key(root_8: np.ndarray, round_number: int) -> np.ndarray:
 
 
 def keys(
-  round_key_8: np.ndarray, purpose: Purpose, num_keys: int, owner: int = 0
+  round_key_8: np.ndarray,
+  purpose: Purpose,
+  num_keys: int,
+  owners: int | np.ndarray = 0,
 ) -> np.ndarray:
-  """Returns keys of one owner for one purpose in a round.
+  """Returns keys of owners for one purpose in a round.
 
   Args:
     round_key_8: uint32 [8].
     purpose: what they are for.
-    num_keys: how many; key i is for server i + 1, where they are for servers.
-    owner: the client's number, or that of the server.
+    num_keys: how many an owner has; key i is for server i + 1, where they are
+      for servers.
+    owners: the clients' numbers, or those of the servers, in [0, 2^32).
 
   Returns:
-    uint32 [num_keys, 8].
+    uint32 [..., num_keys, 8], the leading axes those of `owners`.
   """
-  children = [
-    derive(round_key_8, purpose, 0, owner, i + 1) for i in range(num_keys)
-  ]
-  return np.array(children, np.uint32).reshape(num_keys, chacha.KEY_WORDS)
+  places = np.arange(1, num_keys + 1)
+  return derive(round_key_8, purpose, 0, np.asarray(owners)[..., None], places)
 
 
 def uniform(

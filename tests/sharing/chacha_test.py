@@ -188,6 +188,14 @@ def test_nothing_is_drawn_for_no_key_and_no_block() -> None:
   assert of_no_block.shape == (2, 0)
 
 
+@pytest.mark.parametrize('shape', [(), (0,), (5,), (2, 3)])
+def test_blocks_on_the_host_are_those_of_openssl(shape: tuple[int]) -> None:
+  state = random_words(*shape, 12)
+  blocks = chacha.blocks_on_host(state)
+  assert blocks.dtype == np.uint32
+  np.testing.assert_array_equal(blocks, chacha.keystream_on_host(state, 16))
+
+
 def test_openssl_on_the_host_is_the_reference() -> None:
   state = random_words(3, 12)
   words = chacha.keystream_on_host(state, 32)

@@ -198,7 +198,7 @@ def test_keys_are_those_of_the_reference() -> None:
     name = purpose.name.lower()
     assert child.dtype == np.uint32
     assert as_bytes(child) == reference.derive(expected, name, 1, 2**32 - 1, 3)
-    rows = randomness.keys(key, purpose, 3, owner=2**32 - 1)
+    rows = randomness.keys(key, purpose, 3, owners=2**32 - 1)
     assert rows.shape == (3, 8)
     assert [as_bytes(row) for row in rows] == reference.keys(
       expected, name, 3, 2**32 - 1

@@ -1,0 +1,114 @@
+"""What is said to JAX before it looks for devices.
+
+Importing the package starts no device, so that `launch.py` can still choose
+them, and join other processes.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+import jax
+
+from fps_jax.environment import cpu_model
+
+_ONE_DEVICE_FLAG = '--xla_force_host_platform_device_count'
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+  """Which processes work together, as the command line has it.
+
+  Attributes:
+    distributed: whether JAX finds the processes in the environment of Slurm,
+      Open MPI, GKE or a TPU pod.
+    coordinator: instead, HOST:PORT of process 0, which must be free there.
+    num_processes: with `coordinator`, how many there are.
+    process_id: with `coordinator`, the number of this one, from 0.
+
+  Raises:
+    ValueError: if the attributes contradict each other.
+  """
+
+  distributed: bool = False
+  coordinator: str | None = None
+  num_processes: int | None = None
+  process_id: int | None = None
+
+  def __post_init__(self):
+    given = (self.coordinator, self.num_processes, self.process_id)
+    if any(value is not None for value in given) and None in given:
+      raise ValueError(
+        f'coordinator={self.coordinator}, num_processes={self.num_processes} '
+        f'and process_id={self.process_id} belong together: give all three, or '
+        '--distributed alone where JAX can find them'
+      )
+    if self.coordinator is None:
+      return
+    if self.distributed:
+      raise ValueError(
+        f'--distributed finds the coordinator: leave it out, or '
+        f'coordinator={self.coordinator}'
+      )
+    if ':' not in self.coordinator:
+      raise ValueError(
+        f'coordinator={self.coordinator} must be HOST:PORT, such as '
+        'localhost:1234'
+      )
+    process_id, num_processes = self.process_id or 0, self.num_processes or 0
+    if not 0 <= process_id < num_processes:
+      raise ValueError(
+        f'process_id={self.process_id} must be in [0, num_processes='
+        f'{self.num_processes})'
+      )
+
+  def join(self) -> None:
+    """Waits for the other processes, if there are any.
+
+    Raises:
+      ValueError: if the environment does not tell them.
+    """
+    if self.coordinator is not None:
+      jax.distributed.initialize(
+        self.coordinator, self.num_processes, self.process_id
+      )
+    elif self.distributed:
+      try:
+        jax.distributed.initialize()
+      except (ValueError, RuntimeError) as error:
+        raise ValueError(
+          f'--distributed: {error}. JAX does not know this environment: give '
+          '--coordinator, --num_processes and --process_id'
+        ) from error
+
+
+def use_all_cores() -> None:
+  """Makes a JAX device of each core of a CPU, unless the user chose a number.
+
+  A number set by `JAX_NUM_CPU_DEVICES` or in `XLA_FLAGS` stays. Accelerators
+  are not affected.
+  """
+  if jax.config.values['jax_num_cpu_devices'] >= 0:
+    return
+  if _ONE_DEVICE_FLAG not in os.environ.get('XLA_FLAGS', ''):
+    cores = len(os.sched_getaffinity(0))
+    jax.config.update('jax_num_cpu_devices', cores)
+
+
+def keep_compiled(folder: str) -> None:
+  """Keeps compiled programs on disk, for the next run of the same.
+
+  A folder set by `JAX_COMPILATION_CACHE_DIR` stays.
+
+  Args:
+    folder: created when needed; `~` is the home directory. Each model of
+      processor has its own in it, for programs are compiled for one. Empty:
+      nothing is kept.
+  """
+  if not folder or jax.config.values['jax_compilation_cache_dir']:
+    return
+  model = hashlib.sha256(cpu_model().encode()).hexdigest()[:16]
+  path = pathlib.Path(folder).expanduser() / model
+  jax.config.update('jax_compilation_cache_dir', str(path))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
