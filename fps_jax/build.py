@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,6 +111,12 @@ class Simulation:
     return self.round.finish(
       state, plan, self.key, data.images, data.labels, collected
     )
+
+  def programs(
+    self, state: RoundState, plan: RoundPlan, data: DeviceData
+  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+    """Returns what a round calls, as `Round.programs`; runs nothing."""
+    return self.round.programs(state, plan, self.key, data.images, data.labels)
 
 
 def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:

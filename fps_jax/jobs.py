@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from fps_jax.benchmark import sharing_throughput
+from fps_jax.benchmark import sharing_throughput, throughput
 from fps_jax.options import Options
 from fps_jax.study import StudyError, run_study
 
@@ -15,6 +15,7 @@ Job = Callable[[ConfigDict, str | pathlib.Path, Sequence[str], Options], None]
 JOBS: dict[str, Job] = {
   'study': run_study,
   'sharing_throughput': sharing_throughput.run,
+  'throughput': throughput.run,
 }
 
 _DEFAULTS = Options()

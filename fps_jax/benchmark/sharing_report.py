@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import figure as mpl_figure
-from rich import box
 from rich.table import Table
 
+from fps_jax.benchmark.table import markdown_table, terminal_table
 from fps_jax.federated.communication import count_bytes
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
@@ -59,26 +59,12 @@ def uplink_bytes() -> list[dict[str, int]]:
 
 def tables(results: Mapping[str, Any]) -> list[Table]:
   """Returns the tables for a terminal."""
-  made = []
-  for title, header, cells in _contents(results):
-    table = Table(title=title, box=box.SIMPLE, title_justify='left')
-    for i, column in enumerate(header):
-      table.add_column(column, justify='right' if i else 'left', no_wrap=i == 0)
-    for line in cells:
-      table.add_row(*line)
-    made.append(table)
-  return made
+  return [terminal_table(*table) for table in _contents(results)]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
   """Returns the tables in Markdown."""
-  parts = []
-  for title, header, cells in _contents(results):
-    rule = ['---', *['---:'] * (len(header) - 1)]
-    lines = [header, rule, *cells]
-    table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    parts.append(f'{title}\n\n{table}\n')
-  return '\n'.join(parts)
+  return '\n'.join(markdown_table(*table) for table in _contents(results))
 
 
 def write_figure(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ whatever the sparsity and whoever takes part.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,12 +97,18 @@ class Round(NamedTuple):
     finish: (state, plan, key, images, labels, collected) -> (state, metrics,
       report), after `start` of the same arguments. The state is donated: it
       must not be used again. Waits for what is collected if it is audited.
+    programs: arguments of `start` -> the jitted functions that a round calls,
+      each with its arguments or their shapes, to be lowered or exported.
   """
 
   start: Callable[[RoundState, RoundPlan, Key, Array, Array], Collected]
   finish: Callable[
     [RoundState, RoundPlan, Key, Array, Array, Collected],
     tuple[RoundState, RoundMetrics, Report],
+  ]
+  programs: Callable[
+    [RoundState, RoundPlan, Key, Array, Array],
+    tuple[tuple[Any, tuple[Any, ...]], ...],
   ]
 
 
@@ -224,11 +230,23 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     )
     return state, metrics
 
+  def everyone(plan: RoundPlan) -> np.ndarray:
+    return np.ones(plan.cohort.client_ids.shape, bool)
+
   def start(
     state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
   ) -> Collected:
-    everyone = np.ones(plan.cohort.client_ids.shape, bool)
-    return collect(state, plan, everyone, key, images, labels)
+    return collect(state, plan, everyone(plan), key, images, labels)
+
+  def programs(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+    arguments = (state, plan, everyone(plan), key, images, labels)
+    collected = jax.eval_shape(collect, *arguments)
+    return (
+      (collect, arguments),
+      (step, (state, collected, plan.keep_count, plan.opening)),
+    )
 
   def finish(
     state: RoundState,
@@ -252,7 +270,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     state, metrics = step(state, collected, plan.keep_count, plan.opening)
     return state, metrics, report
 
-  return Round(start, finish)
+  return Round(start, finish, programs)
 
 
 def _set_keep_count(method: Method, plan: RoundPlan) -> RoundPlan:

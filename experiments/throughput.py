@@ -1,0 +1,90 @@
+"""Clients and examples a second, by model, execution, method and cohort.
+
+Random images of MNIST's size; about 20 minutes on two CPU cores:
+
+  python launch.py --config=experiments/throughput.py
+
+Arguments: `w1` (MLP, 100 clients of 600 images, batches of 10) and `w2` (CNN,
+10 clients, batches of 50) measure FedAvg on MNIST from TFDS alone and end with
+one line of JSON; any setting can be overridden, the model's width, the cohort,
+the method or the execution. `scaling` measures cohorts of 10 to 10,000 clients
+alone; `tiny` is a test of seconds. Results are in experiments/README.md.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from fps_jax import config as configs
+from fps_jax.benchmark import throughput
+
+_METHODS = {
+  'fedavg': {},
+  'pruning': {'pruning': {'schedule': 'constant'}},
+  'ideal': {'sharing': {'scheme': 'ideal'}},
+  'sharing': {'sharing': {'scheme': 'shamir'}},
+  'fedpruneshare': {
+    'pruning': {'schedule': 'constant'},
+    'sharing': {'scheme': 'shamir'},
+  },
+}
+_MODELS = ('mlp', 'mcmahan_cnn', 'cifar_cnn', 'resnet8', 'resnet20')
+_COHORTS = (10, 100, 1_000, 10_000)
+
+
+def get_config(arguments: str | None = None) -> ConfigDict:
+  """Returns the config; see the module docstring for the arguments."""
+  args = configs.parse_arguments(
+    arguments, w1=False, w2=False, scaling=False, tiny=False
+  )
+  config = throughput.default()
+  if args.w1 or args.w2:
+    config.name = 'w1' if args.w1 else 'w2'
+    config.data.source = 'mnist'
+    config.timing.examples = 0
+    config.timing.trace = False
+    if args.w2:
+      config.model.name = 'mcmahan_cnn'
+      config.cohort.size = 10
+      config.client.batch_size = 50
+  else:
+    if not args.scaling:
+      _add_methods(config)
+      _add_models(config, _MODELS[:1] if args.tiny else _MODELS)
+    _add_scaling(config, (2, 8) if args.tiny else _COHORTS)
+  if args.tiny:
+    configs.tiny(config)
+    config.timing.rounds = 1
+    config.timing.image_shape = (8, 8, 1)
+  return config
+
+
+def _add_methods(config: ConfigDict) -> None:
+  """Adds w1 by each method, their rounds in turn."""
+  for name, overrides in _METHODS.items():
+    timing = {'group': 'methods', 'rounds': config.timing.rounds * 3}
+    config.variants[name] = {**overrides, 'timing': timing}
+
+
+def _add_models(config: ConfigDict, models: Sequence[str]) -> None:
+  """Adds FedAvg of each model, clients in sequence and vmapped."""
+  for model, execution in itertools.product(models, ('sequential', 'vmap')):
+    config.variants[f'{model}_{execution}'] = {
+      'model': {'name': model},
+      'perf': {'execution': execution},
+      'client': {'batch_size': 20},
+      'cohort': {'size': 10},
+      'data': {'num_clients': 10},
+      'timing': {'examples': 120, 'group': model},
+    }
+
+
+def _add_scaling(config: ConfigDict, cohorts: Sequence[int]) -> None:
+  """Adds cohorts of one and the same set of clients."""
+  for cohort in cohorts:
+    config.variants[f'scaling_{cohort}'] = {
+      'cohort': {'size': cohort},
+      'data': {'num_clients': max(cohorts)},
+      'timing': {'examples': 60, 'trace': False},
+    }

@@ -1,0 +1,151 @@
+"""How fast rounds are: a job of launch.py.
+
+A config's variants are its cases. Cases of one group run in one process, their
+rounds in turn, so that they are compared under the same conditions; each group
+has a process of its own, so that memory and compilation are its own. A config
+without variants runs in this process.
+"""
+
+import concurrent.futures
+import json
+import multiprocessing
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from fps_jax import config as configs
+from fps_jax import workdir as workdirs
+from fps_jax.benchmark import throughput_report, throughput_worker
+from fps_jax.options import Options
+from fps_jax.study import StudyError, resolve_variants
+from fps_jax.validate import validate
+
+
+def default() -> ConfigDict:
+  """Returns the default config: FedAvg on random images, no case yet."""
+  config = configs.default()
+  config.name = 'throughput'
+  config.job = 'throughput'
+  config.data.partition = 'iid'
+  config.pruning.schedule = 'none'
+  config.sharing.scheme = 'none'
+  config.timing = ConfigDict()
+  config.timing.rounds = 5  # after one that compiles
+  config.timing.group = ''  # cases of one group run in turn, '' is no group
+  config.timing.trace = True  # time phases, in one round more
+  config.timing.examples = 600  # random ones a client; 0: config.data.source
+  config.timing.image_shape = (28, 28, 1)  # of random examples
+  return config
+
+
+def run(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  argv: Sequence[str],
+  options: Options,
+) -> None:
+  """Measures every case, and writes and prints tables, figures and JSON.
+
+  The last line of output is one JSON object: of a single case, its row; of
+  several, what `results.json` holds.
+
+  Args:
+    config: see `default`.
+    workdir: created; must not exist, or be empty.
+    argv: the command line, for the record.
+    options: of the command line. A profile is not written: phases are in the
+      results.
+
+  Raises:
+    StudyError: if the config is invalid, the data is missing or the work
+      directory cannot be used.
+  """
+  workdir, console = pathlib.Path(workdir), Console()
+  if options.profile:
+    raise StudyError(
+      '--profile is for studies; this job times phases by itself '
+      '(config.timing.trace)'
+    )
+  try:
+    variants = resolve_variants(config)
+    for variant in variants.values():
+      _validate(variant)
+    workdirs.create(workdir)
+    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
+    results = _measure_groups(variants, argv, options.tfds_data_dir, console)
+  except (ValueError, OSError) as error:
+    raise StudyError(str(error)) from error
+  workdirs.write_json(workdir / 'results.json', results)
+  workdirs.write_json(workdir / 'environment.json', results['environment'])
+  for table in throughput_report.tables(results):
+    console.print(table)
+  (workdir / 'report.md').write_text(throughput_report.markdown(results))
+  throughput_report.write_figures(results['rows'], workdir)
+  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+  last = results
+  if len(results['rows']) == 1:
+    last = {'workload': config.name, **results['rows'][0]}
+  print(json.dumps(last))
+
+
+def _validate(config: ConfigDict) -> None:
+  validate(config)
+  timing = config.timing
+  if timing.rounds < 1:
+    raise ValueError(f'timing.rounds={timing.rounds} must be at least 1')
+  if timing.examples < 0:
+    raise ValueError(
+      f'timing.examples={timing.examples} must be at least 0, which means '
+      'those of data.source'
+    )
+  if len(timing.image_shape) != 3 or min(timing.image_shape) < 1:
+    raise ValueError(
+      f'timing.image_shape={timing.image_shape} must be (height, width, '
+      'channels), each at least 1'
+    )
+
+
+def _measure_groups(
+  variants: Mapping[str, ConfigDict],
+  argv: Sequence[str],
+  tfds_data_dir: str | None,
+  console: Console,
+) -> dict[str, Any]:
+  """Returns the rows of all cases, and the last group's machine."""
+  groups: dict[str, dict[str, dict[str, Any]]] = {}
+  for name, variant in variants.items():
+    # Rounds that are not run must be there to be planned.
+    variant = variant.copy_and_resolve_references()
+    variant.unlock()
+    variant.num_rounds = variant.timing.rounds + 3
+    group = variant.timing.group or name
+    groups.setdefault(group, {})[name] = variant.to_dict()
+  rows, machines = [], []
+  for group in groups.values():
+    arguments = (group, list(argv), tfds_data_dir)
+    measured = (
+      throughput_worker.measure(*arguments)
+      if len(groups) == 1
+      else _in_own_process(*arguments)
+    )
+    for row in measured['rows']:
+      row['peak_rss_mb'] = round(measured['peak_rss_mb'])
+      rows.append(row)
+      console.print(throughput_report.progress_line(row), highlight=False)
+    machines.append(measured['machine'])
+  return {
+    'environment': measured['environment'],
+    'machine': machines[0],
+    'rows': rows,
+  }
+
+
+def _in_own_process(*arguments: Any) -> dict[str, Any]:
+  """Measures a group in a new process, which has the devices for itself."""
+  with concurrent.futures.ProcessPoolExecutor(
+    max_workers=1, mp_context=multiprocessing.get_context('spawn')
+  ) as pool:
+    return pool.submit(throughput_worker.measure, *arguments).result()
