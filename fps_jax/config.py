@@ -108,7 +108,7 @@ def default() -> ConfigDict:
 
   # How fast, never what; see fps_jax.federated.parallel on float rounding.
   config.perf = ConfigDict()
-  config.perf.chunk_size = Performance.chunk_size
+  config.perf.chunk_size = Performance.chunk_size  # 0: chosen
   config.perf.execution = Performance.execution  # auto, vmap, sequential
   config.perf.num_devices = Performance.num_devices  # 0: all there are
   return config

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fps_jax.host_memory import aligned_empty
+from fps_jax.host_memory import aligned_empty, is_aligned
 from fps_jax.types import Array
 
 PROCESS_AXIS, DEVICE_AXIS = 'process', 'device'
@@ -89,8 +89,8 @@ class Placement:
   ) -> np.ndarray:
     """Returns which client each row of a plan is for, all processes' rows.
 
-    A process's clients are dealt to its devices there and back, so that none
-    gets more work than another if the largest come first.
+    A process's clients are dealt to its devices there and back, so that no two
+    differ by more work than that of the largest client, if that comes first.
 
     Args:
       ordered_ids: int [at most C], the clients of the round, by falling work.
@@ -133,13 +133,16 @@ def put_per_process(mesh: Mesh, array: np.ndarray) -> Array:
 
   Args:
     mesh: of all processes.
-    array: this process's, of the same shape in all of them.
+    array: this process's, of the same shape in all of them. It must not change
+      any more: devices of a CPU share it where it is aligned.
 
   Returns:
     All processes' arrays one after another, as one global array.
   """
-  shared = aligned_empty(array.shape, array.dtype)
-  shared[...] = array
+  shared = array
+  if not is_aligned(array):
+    shared = aligned_empty(array.shape, array.dtype)
+    shared[...] = array
   return jax.make_array_from_process_local_data(
     NamedSharding(mesh, PartitionSpec(PROCESS_AXIS)), shared
   )

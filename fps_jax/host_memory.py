@@ -16,3 +16,8 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
   buffer = np.empty(size + _ALIGNMENT, np.uint8)
   start = -buffer.ctypes.data % _ALIGNMENT
   return buffer[start : start + size].view(dtype).reshape(shape)
+
+
+def is_aligned(array: np.ndarray) -> bool:
+  """Returns whether CPU devices can share an array as it is."""
+  return array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0

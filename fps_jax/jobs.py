@@ -1,21 +1,23 @@
 """What `launch.py` can run: a config's `job` names one of these."""
 
 import pathlib
+import pkgutil
 from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from fps_jax.benchmark import sharing_throughput, throughput
 from fps_jax.options import Options
-from fps_jax.study import StudyError, run_study
+from fps_jax.study import StudyError
 
 # (config, work directory, command line, options)
 Job = Callable[[ConfigDict, str | pathlib.Path, Sequence[str], Options], None]
 
-JOBS: dict[str, Job] = {
-  'study': run_study,
-  'sharing_throughput': sharing_throughput.run,
-  'throughput': throughput.run,
+# Where each is. Imported when asked for, since some hold what only they need,
+# such as Matplotlib, and measure their own memory.
+JOBS = {
+  'study': 'fps_jax.study:run_study',
+  'sharing_throughput': 'fps_jax.benchmark.sharing_throughput:run',
+  'throughput': 'fps_jax.benchmark.throughput:run',
 }
 
 _DEFAULTS = Options()
@@ -34,4 +36,5 @@ def run(
   """
   if config.job not in JOBS:
     raise StudyError(f'job={config.job!r} is not one of {sorted(JOBS)}')
-  JOBS[config.job](config, workdir, argv, options)
+  job: Job = pkgutil.resolve_name(JOBS[config.job])
+  job(config, workdir, argv, options)

@@ -9,7 +9,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import data, report
+from fps_jax import data
 from fps_jax import workdir as workdirs
 from fps_jax.build import Simulation, build
 from fps_jax.data.on_devices import PlacedDataset
@@ -141,6 +141,9 @@ def run_study(
         run = _Run(name, seed, variants[name], simulation)
         _run(run, workdir, progress, profile)
         profile = None  # The first run is enough.
+    # Matplotlib comes with it: not before the runs, which leave it the memory.
+    from fps_jax import report
+
     table = report.write_report(
       workdir, list(variants), config.baseline or next(iter(variants))
     )

@@ -63,7 +63,7 @@ BAD = [
   ('seeds', (), 'seeds=() must be distinct and at least one'),
   ('seeds', (1, 2, 1), 'seeds=(1, 2, 1) must be distinct'),
   ('seeds', (1, -1), r'seeds=(1, -1) must be in [0, 4294967295]'),
-  ('perf.chunk_size', 0, 'chunk_size=0 must be at least 1'),
+  ('perf.chunk_size', -1, 'chunk_size=-1 must be at least 0'),
   ('perf.execution', 'pmap', "execution='pmap' is not one of"),
   ('pruning.schedule', 'cubc', "'cubc' is not one of ['constant', 'cubic'"),
   ('pruning.sparsity', 1.0, 'sparsity=1.0 must be in [0, 1)'),
@@ -188,7 +188,7 @@ def test_all_problems_are_reported_at_once_one_a_line():
       ('model.name', 'mpl'),
       ('cohort.size', 200),
       ('seeds', (1, 1, -2)),
-      ('perf.chunk_size', 0),
+      ('perf.chunk_size', -1),
       ('pruning.sparsity', 2.0),
       ('sharing.threshold', 9),
     )
@@ -201,7 +201,7 @@ def test_all_problems_are_reported_at_once_one_a_line():
     'cohort.size=200 must be at most data.num_clients=100',
     'seeds=(1, 1, -2) must be distinct',
     'seeds=(1, 1, -2) must be in [0, 4294967295]',
-    'chunk_size=0 must be at least 1',
+    'chunk_size=-1 must be at least 0',
     'sparsity=2.0 must be in [0, 1)',
     'threshold=9 must be in [1, num_servers=5]',
   ]

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fps_jax import config as configs
+from fps_jax import startup
 from fps_jax import workdir as workdirs
 from fps_jax.benchmark import throughput_report, throughput_worker
 from fps_jax.options import Options
@@ -83,7 +84,10 @@ def run(
   for table in throughput_report.tables(results):
     console.print(table)
   (workdir / 'report.md').write_text(throughput_report.markdown(results))
-  throughput_report.write_figures(results['rows'], workdir)
+  # Matplotlib comes with it: not before the runs, whose memory is measured.
+  from fps_jax.benchmark import throughput_figures
+
+  throughput_figures.write_figures(results['rows'], workdir)
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
   last = results
   if len(results['rows']) == 1:
@@ -148,4 +152,9 @@ def _in_own_process(*arguments: Any) -> dict[str, Any]:
   with concurrent.futures.ProcessPoolExecutor(
     max_workers=1, mp_context=multiprocessing.get_context('spawn')
   ) as pool:
-    return pool.submit(throughput_worker.measure, *arguments).result()
+    return pool.submit(_measure_on_all_cores, *arguments).result()
+
+
+def _measure_on_all_cores(*arguments: Any) -> dict[str, Any]:
+  startup.use_all_cores()
+  return throughput_worker.measure(*arguments)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fps_jax import data, startup
+from fps_jax import data
 from fps_jax.benchmark import machine
 from fps_jax.benchmark.flops import training_flops
 from fps_jax.benchmark.phases import measure_phases
@@ -44,7 +44,6 @@ def measure(
     What `json.dumps` takes: `environment`, `rows` (see `_Run.results`), and
     `peak_rss_mb` (MiB) of this process before the rounds that are traced.
   """
-  startup.use_all_cores()
   jax.config.update('jax_enable_compilation_cache', False)
   runs = _build_all(configs, tfds_data_dir)
   num_rounds = max(run.timing.rounds for run in runs)

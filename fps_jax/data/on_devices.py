@@ -79,8 +79,12 @@ class PlacedDataset:
     # As many rows on all processes: those of padding are never read.
     num_rows = max(len(rows) for rows in held)
     rows = held[self.placement.process]
-    rows = np.pad(rows, (0, num_rows - len(rows)))
-    return self._put(images[rows], labels[rows])
+
+    def pad(own: np.ndarray) -> np.ndarray:
+      missing = ((0, num_rows - len(own)),) + ((0, 0),) * (own.ndim - 1)
+      return np.pad(own, missing)
+
+    return self._put(pad(images[rows]), pad(labels[rows]))
 
   def _put(self, images: np.ndarray, labels: np.ndarray) -> DeviceData:
     return DeviceData(

@@ -54,8 +54,9 @@ def make_evaluate(
   ]
 
   def batched(array, fill):
-    padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
-    array = np.pad(array, padding, constant_values=fill)
+    if missing:
+      padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
+      array = np.pad(array, padding, constant_values=fill)
     array = array.reshape(num_rows, batch_size, *array.shape[1:])
     return put_per_device(mesh, array[own])
 

@@ -179,7 +179,7 @@ def sum_clients(
 
   dealings = keys.dealings if keys else None
   everyone = _Chunk(plan.cohort, accepted_C, dealings)
-  chunks = _split_chunks(everyone, performance.chunk_size)
+  chunks = _split_chunks(everyone, performance.clients_per_chunk)
   num_chunks, chunk_size = chunks.accepted_C.shape
   num_present = jnp.sum(plan.cohort.client_ids >= 0)
   nothing = jnp.zeros((num_chunks, chunk_size), jnp.float32)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fps_jax.federated import parallel, server, sharded
 from fps_jax.federated.client import ClientResult, LocalUpdate
@@ -194,18 +194,18 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
     params_D, mask_D, kept, sums, _ = collected
-    with jax.named_scope('reconstruct'):
-      opened_M = protocol.open(sums.held, opening)
     if method.exempt_D is None:
       keep_count = num_params
-    count = protocol.decode_count(opened_M[keep_count])
-    has_clients = count > 0
-    weight = jnp.where(has_clients, count / method.max_count, 1.0)
-    update_M = protocol.decode(opened_M) / weight
-    if kept is None:
-      update_D = update_M[:num_params]
-    else:
-      update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
+    with jax.named_scope('reconstruct'):
+      opened_M = protocol.open(sums.held, opening)
+      count = protocol.decode_count(opened_M[keep_count])
+      has_clients = count > 0
+      weight = jnp.where(has_clients, count / method.max_count, 1.0)
+      update_M = protocol.decode(opened_M) / weight
+      if kept is None:
+        update_D = update_M[:num_params]
+      else:
+        update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
     with jax.named_scope('server'):
       stepped = server.apply_update(
         method.server_optimizer,
@@ -214,11 +214,11 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         update_D,
         mask_D,
       )
-    params_D, optimizer_state = jax.tree.map(
-      lambda new, old: jnp.where(has_clients, new, old),
-      stepped,
-      (params_D, state.optimizer_state),
-    )
+      params_D, optimizer_state = jax.tree.map(
+        lambda new, old: jnp.where(has_clients, new, old),
+        stepped,
+        (params_D, state.optimizer_state),
+      )
     metrics = RoundMetrics(
       loss_sum=sums.measures.loss_sum,
       num_trained=sums.measures.num_trained,
@@ -242,7 +242,11 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
   ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
     arguments = (state, plan, everyone(plan), key, images, labels)
-    collected = jax.eval_shape(collect, *arguments)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    collected = jax.tree.map(
+      lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere),
+      jax.eval_shape(collect, *arguments),
+    )
     return (
       (collect, arguments),
       (step, (state, collected, plan.keep_count, plan.opening)),

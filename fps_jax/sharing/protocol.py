@@ -251,7 +251,12 @@ def shamir_sum(
 
   def lift(values, is_count, count, key, dealing, first_column):
     first = first_column * num_secrets
-    words = _encode(codec, values, is_count, count, key, first)
+    # XLA fuses no branch: it would encode anew for every share.
+    words = jax.lax.cond(
+      first_column >= 0,
+      lambda: _encode(codec, values, is_count, count, key, first),
+      lambda: jnp.zeros(values.shape, jnp.uint32),
+    )
     secrets_LxW = words.reshape(-1, num_secrets).T
     with jax.named_scope('share'):
       random_TxW = randomness.uniform(

@@ -11,8 +11,8 @@ from fps_jax.federated.performance import Performance
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'chunk_size': 0}, 'chunk_size=0 must be at least 1'),
-    ({'chunk_size': -3}, 'chunk_size=-3 must be at least 1'),
+    ({'chunk_size': -1}, 'chunk_size=-1 must be at least 0'),
+    ({'num_devices': -1}, 'num_devices=-1 must be at least 0'),
     ({'execution': 'pmap'}, "execution='pmap' is not one of .*'sequential'"),
   ],
 )
@@ -36,3 +36,9 @@ def test_auto_vmaps_everywhere_but_on_a_cpu(
 ):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   assert Performance(execution=execution).vmaps is vmaps
+
+
+def test_chunk_size_is_chosen_or_that_of_the_user():
+  assert Performance(execution='sequential').clients_per_chunk == 5
+  assert Performance(execution='vmap').clients_per_chunk == 16
+  assert Performance(3, 'vmap').clients_per_chunk == 3

@@ -1,0 +1,29 @@
+"""A round lowers for platforms that this machine lacks."""
+
+import jax
+import pytest
+import small
+
+
+@pytest.mark.parametrize('platform', ['cuda', 'tpu'])
+@pytest.mark.parametrize('model', ['mlp', 'mcmahan_cnn'])
+@pytest.mark.parametrize('scheme', ['none', 'shamir'])
+def test_round_lowers_without_the_hardware(
+  platform: str, model: str, scheme: str
+):
+  config = small.small_config()
+  config.model.name = model
+  config.sharing.scheme = scheme
+  config.perf.execution = 'vmap'  # As these platforms have it.
+  simulation = small.make(config)
+  programs = simulation.programs(
+    simulation.init_state(), simulation.plan(0), simulation.put_data()
+  )
+  assert len(programs) == 2
+  for program, arguments in programs:
+    exported = jax.export.export(program, platforms=[platform])(*arguments)
+    assert exported.platforms == (platform,)
+    # Nothing calls back into Python or a CPU's libraries.
+    text = exported.mlir_module()
+    assert 'callback' not in text
+    assert 'ynn' not in text

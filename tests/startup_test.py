@@ -1,0 +1,88 @@
+"""What is said to JAX before it starts; importing does not start it."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from fps_jax.startup import Processes, keep_compiled
+
+_PRINT_DEVICES = (
+  'import importlib, pkgutil, jax, fps_jax; '
+  'names = [m.name for m in pkgutil.walk_packages(fps_jax.__path__, '
+  '"fps_jax.")]; '
+  '[importlib.import_module(name) for name in names]; '
+  'from fps_jax import startup; startup.use_all_cores(); '
+  'print(jax.device_count())'
+)
+
+
+def _count_devices(**variables: str) -> int:
+  done = subprocess.run(
+    [sys.executable, '-c', _PRINT_DEVICES],
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', **variables},
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=120,
+  )
+  return int(done.stdout)
+
+
+def test_importing_everything_leaves_the_devices_to_be_chosen():
+  assert _count_devices() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+  'variables',
+  [
+    {'JAX_NUM_CPU_DEVICES': '3'},
+    {'XLA_FLAGS': '--xla_force_host_platform_device_count=3'},
+  ],
+)
+def test_number_of_devices_that_the_user_chose_stays(variables: dict[str, str]):
+  assert _count_devices(**variables) == 3
+
+
+def test_without_flags_there_is_one_process():
+  Processes().join()
+  assert not jax.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ((False, 'localhost:1', None, None), 'num_processes=None .* give all thr'),
+    ((False, None, 2, 0), 'coordinator=None, num_processes=2 .* give all thr'),
+    ((True, 'localhost:1', 2, 0), 'leave it out, or coordinator=localhost:1'),
+    ((False, 'localhost', 2, 0), 'coordinator=localhost must be HOST:PORT'),
+    ((False, 'localhost:1', 2, 2), r'process_id=2 must be in \[0, num_proces'),
+    ((False, 'localhost:1', 2, -1), r'process_id=-1 must be in'),
+  ],
+)
+def test_processes_that_contradict_themselves_are_refused(arguments, message):
+  with pytest.raises(ValueError, match=message):
+    Processes(*arguments)
+
+
+def test_distributed_where_jax_finds_no_processes_says_what_to_give():
+  with pytest.raises(ValueError, match=r'--distributed: .* give --coordinator'):
+    Processes(distributed=True).join()
+
+
+def test_folder_for_compiled_programs_is_the_processors_own(tmp_path):
+  before = jax.config.values['jax_compilation_cache_dir']
+  jax.config.update('jax_compilation_cache_dir', None)
+  try:
+    keep_compiled('')
+    assert not jax.config.values['jax_compilation_cache_dir']
+    keep_compiled(str(tmp_path))
+    folder = jax.config.values['jax_compilation_cache_dir']
+    assert folder.startswith(f'{tmp_path}/')
+    # What is set already stays.
+    keep_compiled('elsewhere')
+    assert jax.config.values['jax_compilation_cache_dir'] == folder
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
