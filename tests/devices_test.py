@@ -219,10 +219,3 @@ def test_arrays_come_back_as_they_were_put(put):
   result = put(make_mesh(), array)
   assert result.dtype == array.dtype
   np.testing.assert_array_equal(result, array)
-
-
-def test_array_put_per_process_does_not_follow_its_source():
-  array = np.zeros((4, 16), np.int32)
-  result = put_per_process(make_mesh(), array)
-  array[...] = 1
-  assert not np.any(result)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fps_jax.host_memory import aligned_empty
+from fps_jax.host_memory import aligned_empty, is_aligned
 
 DTYPES = [np.uint8, np.bool_, np.float32, np.int64, '<u4']
 SHAPES = [(), (1,), (3,), (5, 7), (2, 3, 4), (1000, 100)]
@@ -54,3 +54,12 @@ def test_cpu_device_copies_an_array_that_begins_elsewhere():
   array = aligned_empty((17,), np.float32)[1:]
   array[...] = 1
   assert not is_shared(array)
+
+
+def test_only_whole_arrays_at_a_boundary_are_aligned():
+  array = aligned_empty((4, 64), np.uint8)
+  assert is_aligned(array)
+  assert is_aligned(array[1:])
+  assert not is_aligned(array[:, 1:])
+  assert not is_aligned(array.reshape(-1)[1:])
+  assert not is_aligned(array.T)

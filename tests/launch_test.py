@@ -22,7 +22,7 @@ def _launch(*arguments):
 
 def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
   done = _launch(
-    '--config=experiments/mnist.py:seeds=2,tiny',
+    '--config=experiments/mnist.py:seeds=2,tiny,methods=fedpruneshare',
     '--config.num_rounds=2',
     '--config.model.args.mlp.widths=(8,)',
     '--config.pruning.sparsity=0.5',

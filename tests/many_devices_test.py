@@ -45,5 +45,5 @@ def test_two_processes_give_the_model_of_one(model_of_one_device: str):
   with socket.socket() as free:
     free.bind(('localhost', 0))
     coordinator = f'localhost:{free.getsockname()[1]}'
-  processes = [_start('2', coordinator, '2', number) for number in '01']
+  processes = [_start('1', coordinator, '2', number) for number in '01']
   assert [_model(p) for p in processes] == 2 * [model_of_one_device]

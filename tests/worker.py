@@ -23,7 +23,6 @@ def main(arguments: list[str]) -> None:
   config.cohort.dropout_probability = 0.2
   config.perf.chunk_size = 2
   config.num_rounds = 2
-  config.sharing.audit = 'clients'
   params, rows = small.run(config)
   model = hashlib.sha256(params.tobytes()).hexdigest()
   print('model', model, [row['train_loss_nats'] for row in rows])

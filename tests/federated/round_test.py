@@ -117,7 +117,7 @@ def test_chunk_size_does_not_change_a_run(scheme):
   config.sharing.scheme = scheme
   config.perf.execution = 'sequential'
   runs = []
-  for chunk_size in (1, 10, 100):
+  for chunk_size in (1, 5, 100):
     config.perf.chunk_size = chunk_size
     runs.append(small.run(config))
   for params, rows in runs[1:]:

@@ -261,7 +261,7 @@ def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
   # Consecutive values make a column; client 4's seeds of round 3 share it.
   secrets = FIELD.from_signed(jnp.int32(levels)).reshape(-1, 2).T
   round_key = randomness.round_key(ROOT, 3)
-  seeds = randomness.keys(round_key, Purpose.SHARE, 2, owner=4)
+  seeds = randomness.keys(round_key, Purpose.SHARE, 2, owners=4)
   expected = jax.jit(Shamir(FIELD, 5, 4, 2).share)(secrets, seeds)
   np.testing.assert_array_equal(jnp.concatenate(tiles, axis=1), expected)
 
