@@ -14,8 +14,7 @@ def terminal_table(
     title=title,
     box=box.SIMPLE,
     title_justify='left',
-    pad_edge=False,
-    collapse_padding=True,
+    padding=(0, 1, 0, 0),
   )
   for i, column in enumerate(header):
     table.add_column(column, justify='right' if i else 'left', no_wrap=i == 0)

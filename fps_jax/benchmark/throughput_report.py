@@ -93,9 +93,9 @@ def _contents(
     contents.append(
       (
         'Milliseconds of each phase in a traced round, averaged over devices. '
-        f'Protocol: its traffic, of a copy at {machine["copy_gigabytes"]:.1f} '
-        'GB/s on all devices.',
-        ['Case', *PHASES, 'Protocol'],
+        'Of copy: what encoding to summing must move at least, over what a '
+        f'copy on all devices does, {machine["copy_gigabytes"]:.1f} GB/s.',
+        ['Case', *PHASES, 'Of copy'],
         [
           [
             row['name'],

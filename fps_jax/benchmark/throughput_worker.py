@@ -20,6 +20,7 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
 from fps_jax.federated.performance import Performance
+from fps_jax.host_memory import aligned_empty
 from fps_jax.types import RoundPlan
 
 _COMPILED = '/jax/core/compile/backend_compile_duration'
@@ -205,11 +206,14 @@ def _load(config: ConfigDict, tfds_data_dir: str | None) -> Dataset:
   if not config.timing.examples:
     return data.load(config.data.source, tfds_data_dir)
   rng = np.random.default_rng(0)
-  num_train = config.timing.examples * config.data.num_clients
   shape = config.timing.image_shape
 
   def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
-    images = rng.integers(256, size=(count, *shape), dtype=np.uint8)
+    # Where devices share them, and never twice in memory: that is measured.
+    images = aligned_empty((count, *shape), np.uint8)
+    for image in images:
+      image[...] = rng.integers(256, size=shape, dtype=np.uint8)
     return images, rng.integers(10, size=count, dtype=np.int32)
 
+  num_train = config.timing.examples * config.data.num_clients
   return Dataset('random', *draw(num_train), *draw(_NUM_TEST), num_classes=10)
