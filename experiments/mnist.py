@@ -1,7 +1,7 @@
 """FedPruneShare against its three baselines on the bundled MNIST sample.
 
 20 of 100 clients a round, non-IID (Dirichlet 0.5), 5 local epochs; 90 % of the
-parameters are gone by round 35. About two minutes on two CPU cores:
+parameters are gone by round 35. About a minute on two CPU cores:
 
   python launch.py --config=experiments/mnist.py
 
