@@ -21,7 +21,7 @@ Example:
   >>> from fps_jax.sharing import randomness
   >>> scheme = Shamir(PrimeField(2**31 - 1), num_servers=5, threshold=3)
   >>> round_key = randomness.round_key(randomness.root_key(seed=0), 0)
-  >>> seeds = randomness.keys(round_key, randomness.Purpose.SHARE, 2, owner=9)
+  >>> seeds = randomness.keys(round_key, randomness.Purpose.SHARE, 2, owners=9)
   >>> shares = scheme.share(jnp.uint32([[7, 42]]), seeds)
   >>> shares.shape
   (5, 2)
