@@ -92,7 +92,7 @@ def main(argv: list[str]) -> None:
   time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   workdir = _WORKDIR.value or f'runs/{config.name}-{time}'
   options = Options(_TFDS_DATA_DIR.value, _PROFILE.value)
-  _choose_devices()
+  _prepare()
   try:
     with _silent_unless_first() as folder:
       jobs.run(config, folder or workdir, sys.argv, options)
@@ -100,8 +100,9 @@ def main(argv: list[str]) -> None:
     sys.exit(f'error: {error}')
 
 
-def _choose_devices() -> None:
+def _prepare() -> None:
   """Does everything that must precede JAX's first look at its devices."""
+  startup.share_heap()
   startup.use_all_cores()
   startup.keep_compiled(_COMPILATION_CACHE.value)
   try:

@@ -1,6 +1,7 @@
 """What is said to JAX before it starts; importing does not start it."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -18,17 +19,39 @@ _PRINT_DEVICES = (
   'print(jax.device_count())'
 )
 
+# Eight threads allocate at once; glibc then lists its heaps.
+_COUNT_HEAPS = """
+import ctypes, threading
+together = threading.Barrier(8)
+def allocate():
+  together.wait()
+  some = bytearray(10_000)
+  together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fdopen(1, b'w'))
+libc.malloc_info(0, file)
+libc.fflush(file)
+"""
 
-def _count_devices(**variables: str) -> int:
+
+def _run(code: str, variables: dict[str, str]) -> str:
   done = subprocess.run(
-    [sys.executable, '-c', _PRINT_DEVICES],
+    [sys.executable, '-c', code],
     env={**os.environ, 'JAX_PLATFORMS': 'cpu', **variables},
     capture_output=True,
     text=True,
     check=True,
     timeout=120,
   )
-  return int(done.stdout)
+  return done.stdout
+
+
+def _count_devices(**variables: str) -> int:
+  return int(_run(_PRINT_DEVICES, variables))
 
 
 def test_importing_everything_leaves_the_devices_to_be_chosen():
@@ -44,6 +67,24 @@ def test_importing_everything_leaves_the_devices_to_be_chosen():
 )
 def test_number_of_devices_that_the_user_chose_stays(variables: dict[str, str]):
   assert _count_devices(**variables) == 3
+
+
+@pytest.mark.skipif(
+  platform.libc_ver()[0] != 'glibc', reason='heaps are those of glibc'
+)
+@pytest.mark.parametrize(
+  ('code', 'variables', 'expected'),
+  [
+    ('', {}, range(4, 100)),
+    ('startup.share_heap()', {}, range(1, 2)),
+    ('startup.share_heap()', {'MALLOC_ARENA_MAX': '3'}, range(2, 4)),
+  ],
+)
+def test_threads_share_one_heap_unless_the_user_chose_a_number(
+  code: str, variables: dict[str, str], expected: range
+):
+  done = _run(f'from fps_jax import startup; {code}\n{_COUNT_HEAPS}', variables)
+  assert done.count('<heap nr=') in expected
 
 
 def test_without_flags_there_is_one_process():

@@ -26,7 +26,6 @@ def matmul_flops_per_second(mesh: Mesh, repeats: int) -> float:
   """
 
   def multiply(a: Array) -> Array:
-    # Unrolled: inside of a loop, a CPU would use one thread of several.
     return functools.reduce(lambda b, _: a @ b, range(_PRODUCTS), a)
 
   scale = _SIDE**-0.5  # Keeps the values finite and normal.

@@ -156,5 +156,6 @@ def _in_own_process(*arguments: Any) -> dict[str, Any]:
 
 
 def _measure_on_all_cores(*arguments: Any) -> dict[str, Any]:
+  startup.share_heap()
   startup.use_all_cores()
   return throughput_worker.measure(*arguments)

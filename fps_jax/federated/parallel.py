@@ -4,9 +4,9 @@ A device runs its clients a chunk at a time; `fps_jax.federated.sharded` puts
 together what several devices sum. Within a chunk clients are vmapped on an
 accelerator and run in sequence on a CPU, which is the faster way there. Their
 updates are cut into tiles, lifted into the sum protocol and added to what the
-servers hold, so memory grows neither with the number of
-clients nor with clients x servers x parameters, and only as many tiles are
-computed as parameters are kept: the count may be traced.
+servers hold, so no array grows with clients x parameters, let alone times
+servers, and only as many tiles are computed as parameters are kept: the count
+may be traced.
 
 Guarantee: given the clients' updates, neither the chunk size nor the execution
 nor the devices change a bit of a sum in the field. Run in sequence, they do not

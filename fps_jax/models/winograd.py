@@ -103,7 +103,7 @@ def _tiles(x: Array, axis: int, length: int) -> Array:
 def transforms(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns A^T [m, n], G [n, r] and B^T [n, n] of F(m, r) as float32.
 
-  Computed with fractions, so each entry is as near as float32 has it.
+  Computed with fractions, and rounded only at the end.
 
   Args:
     size: r, the taps of the filter.
