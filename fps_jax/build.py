@@ -26,14 +26,22 @@ from fps_jax.federated.round import (
   make_round,
 )
 from fps_jax.federated.tiling import Tiling
-from fps_jax.pruning import masks, schedules
+from fps_jax.pruning import erk, masks, schedules
+from fps_jax.pruning.pruner import Pruner
+from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import Array, RoundMetrics, RoundPlan, RoundState
+from fps_jax.types import (
+  Array,
+  PruningPlan,
+  RoundMetrics,
+  RoundPlan,
+  RoundState,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Simulation:
     round: compiled at its first call.
     evaluate: parameters -> (images right, mean loss), on the test set.
     init_state: makes the state before round 0 from the run's seed.
-    keep_counts: parameters kept in each round.
+    pruning_plans: how many parameters each round keeps.
     protocol: how the sum over clients is formed.
     sharing_root: uint32 [8], the key that all sharing draws on.
     count_bytes: (kept, reporting clients) -> bytes of a round.
@@ -61,7 +69,7 @@ class Simulation:
   round: Round
   evaluate: Callable[[Array], tuple[Array, Array]]
   init_state: Callable[[], RoundState]
-  keep_counts: tuple[int, ...]
+  pruning_plans: tuple[PruningPlan, ...]
   protocol: protocol.SumProtocol
   sharing_root: np.ndarray
   count_bytes: Callable[[int, int], RoundBytes]
@@ -85,7 +93,7 @@ class Simulation:
     )
     return RoundPlan(
       cohort=cohort,
-      keep_count=np.int32(self.keep_counts[round_number]),
+      pruning=jax.tree.map(np.int32, self.pruning_plans[round_number]),
       opening=self.protocol.opening,
       keys=keys,
     )
@@ -159,14 +167,21 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   num_params = flat.shape[0]
   pixels = (config.data.pixel_mean, config.data.pixel_std)
   prunes = config.pruning.schedule != 'none'
-  exempt_D = masks.exempt_mask(template, config.pruning.exempt)
+  remembers = prunes and config.pruning.server == 'dense'
+  pruner = Pruner.of(
+    template,
+    config.pruning.exempt,
+    scope=config.pruning.scope,
+    server=config.pruning.server,
+    regrows=config.pruning.regrow_every > 0,
+  )
   optimizer = server.make_optimizer(
     config.server.optimizer,
     config.server.learning_rate,
     config.server.momentum,
   )
   sum_protocol = _make_protocol(config, scheme, max_count)
-  keep_counts = _keep_counts(config, num_params, int(exempt_D.sum()))
+  plans = _pruning_plans(config, num_params, pruner)
   method = Method(
     local_update=client.make_local_update(
       apply,
@@ -180,11 +195,11 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     ),
     protocol=sum_protocol,
     tiling=Tiling.fit(
-      num_params, keep_counts[-1], sum_protocol.values_per_column
+      num_params, plans[-1].keep_count, sum_protocol.values_per_column
     ),
     server_optimizer=optimizer,
     unravel=unravel,
-    exempt_D=exempt_D if prunes else None,
+    pruner=pruner if prunes else None,
     max_count=max_count,
   )
 
@@ -193,6 +208,8 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     return RoundState(
       round=jnp.int32(0),
       params=params_D,
+      # Two arrays: a state is donated, and no array can be so twice.
+      remembered=jnp.copy(params_D) if remembers else None,
       optimizer_state=optimizer.init(params_D),
     )
 
@@ -212,7 +229,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       *pixels,
     ),
     init_state=jax.jit(init_state, out_shardings=everywhere),
-    keep_counts=keep_counts,
+    pruning_plans=plans,
     protocol=sum_protocol,
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
@@ -334,18 +351,61 @@ def _count_bytes(
   )
 
 
-def _keep_counts(
-  config: ConfigDict, num_params: int, num_exempt: int
-) -> tuple[int, ...]:
-  """Returns how many parameters each round keeps."""
-  pruning = config.pruning
+def make_regrowth(pruning: ConfigDict) -> Regrowth:
+  """Returns the schedule of regrowth of a config's section `pruning`.
+
+  Raises:
+    ValueError: if a number is out of range.
+  """
+  return Regrowth(
+    pruning.regrow_every,
+    pruning.regrow_fraction,
+    pruning.regrow_end_round,
+    pruning.candidates_per_regrown,
+  )
+
+
+def make_schedule(pruning: ConfigDict) -> schedules.Schedule:
+  """Returns the schedule of sparsity of a config's section `pruning`.
+
+  Raises:
+    ValueError: if a number is out of range or the name unknown.
+  """
+  return schedules.make(
+    pruning.schedule,
+    pruning.sparsity,
+    pruning.begin_round,
+    pruning.end_round,
+    pruning.num_steps,
+  )
+
+
+def _pruning_plans(
+  config: ConfigDict, num_params: int, pruner: Pruner
+) -> tuple[PruningPlan, ...]:
+  """Returns how many parameters each round keeps, as Python ints."""
+  pruning, num_exempt = config.pruning, pruner.num_exempt
   if pruning.schedule != 'none':
     # The final sparsity first, so that an error names what the user set.
     masks.keep_count(num_params, pruning.sparsity, num_exempt)
-  schedule = schedules.make(
-    pruning.schedule, pruning.sparsity, pruning.begin_round, pruning.end_round
-  )
-  return tuple(
-    masks.keep_count(num_params, schedule(r), num_exempt)
-    for r in range(config.num_rounds)
-  )
+  schedule, regrowth = make_schedule(pruning), make_regrowth(pruning)
+  plans = []
+  for r in range(config.num_rounds):
+    count = masks.keep_count(num_params, schedule(r), num_exempt)
+    regrown, candidates = regrowth.counts(
+      r, count - num_exempt, num_params - count
+    )
+    layers = None
+    if pruning.scope == 'erk':
+      layers = np.array(
+        erk.counts_per_layer(pruner.shapes, pruner.exempt, count)
+      )
+    plans.append(
+      PruningPlan(
+        keep_count=count + candidates,
+        num_candidates=candidates,
+        num_regrown=regrown,
+        layer_counts_L=layers,
+      )
+    )
+  return tuple(plans)

@@ -77,12 +77,19 @@ def default() -> ConfigDict:
   config.server.momentum = 0.9  # not used by sgd
 
   config.pruning = ConfigDict()
-  config.pruning.schedule = 'cubic'  # none, constant, cubic
+  config.pruning.schedule = 'cubic'  # none, constant, cubic, step
   config.pruning.sparsity = 0.9  # final fraction of ALL parameters removed
   config.pruning.begin_round = 0
   config.pruning.end_round = 20  # first round at the final sparsity
+  config.pruning.num_steps = 4  # of the schedule step
   # Parameters whose path matches are never pruned (but are shared).
   config.pruning.exempt = ('bias$', 'scale$', '^output/')
+  config.pruning.scope = 'global'  # or layer_normalised, erk
+  config.pruning.server = 'sparse'  # or dense: remembers what is pruned
+  config.pruning.regrow_every = 0  # rounds; 0: pruned weights stay pruned
+  config.pruning.regrow_fraction = 0.3  # of prunable kept weights, at first
+  config.pruning.regrow_end_round = 20  # first round without regrowth
+  config.pruning.candidates_per_regrown = 2.0  # pruned weights tried out
 
   config.sharing = ConfigDict()
   config.sharing.scheme = 'shamir'  # none, ideal, shamir

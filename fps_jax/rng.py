@@ -30,6 +30,7 @@ class Stream(enum.IntEnum):
   BATCHES = 3
   DROPOUT = 4
   UPDATE = 5
+  REGROWTH = 6
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -99,7 +99,7 @@ def _fetch_row(
   _check_finite(r, client_ids, metrics.is_finite)
   sending = int(np.sum(client_ids >= 0))
   reporting = sending - len(report.inconsistent_clients)
-  kept = simulation.keep_counts[r]
+  kept = simulation.pruning_plans[r].keep_count
   sent = simulation.count_bytes(kept, sending)
   clipped = None
   # The exact sums: no row's place matters.

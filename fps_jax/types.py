@@ -36,11 +36,14 @@ class RoundState:
   Attributes:
     round: int32 [], rounds completed so far.
     params: float32 [D], the global model; exactly 0 where it is pruned.
+    remembered: float32 [D], the global model with the last value of what is
+      pruned; None where the server forgets it.
     optimizer_state: the server optimiser's state.
   """
 
   round: Array
   params: Array
+  remembered: Array | None
   optimizer_state: optax.OptState
 
 
@@ -70,12 +73,32 @@ class CohortPlan:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PruningPlan:
+  """How many parameters a round keeps, tries out and regrows.
+
+  Attributes:
+    keep_count: int32 [], parameters that clients train and send, candidates
+      included; not read without pruning.
+    num_candidates: int32 [], those of them that are pruned but tried out.
+    num_regrown: int32 [], candidates that stay after the round.
+    layer_counts_L: int32 [L], parameters kept of each layer; None where one
+      threshold holds for all.
+  """
+
+  keep_count: PlanArray
+  num_candidates: PlanArray
+  num_regrown: PlanArray
+  layer_counts_L: PlanArray | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundPlan:
   """Everything that is decided before a round: data, never a recompilation.
 
   Attributes:
     cohort: who trains on what.
-    keep_count: int32 [], parameters kept; not read without pruning.
+    pruning: how many parameters are kept.
     opening: what opens the sum, from which servers, as the sum protocol has
       it; None where there are no servers.
     keys: what sharing draws on, as the sum protocol has it; None where nothing
@@ -83,7 +106,7 @@ class RoundPlan:
   """
 
   cohort: CohortPlan
-  keep_count: PlanArray
+  pruning: PruningPlan
   opening: Any
   keys: Any
 

@@ -12,11 +12,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fps_jax import models
-from fps_jax.build import make_scheme
+from fps_jax.build import make_regrowth, make_schedule, make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.federated import server
 from fps_jax.federated.performance import Performance
-from fps_jax.pruning import schedules
+from fps_jax.pruning import pruner
 from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.protocol import REVEALS, SCHEMES
@@ -83,16 +83,19 @@ def _problems(config: ConfigDict) -> Iterator[str]:
       f'{config.data.num_clients}), the numbers of clients'
     )
   yield from _collect('perf', lambda: Performance(**config.perf))
-  yield from _collect(
-    'pruning',
-    lambda: schedules.make(
-      config.pruning.schedule,
-      config.pruning.sparsity,
-      config.pruning.begin_round,
-      config.pruning.end_round,
-    ),
-  )
+  yield from _collect('pruning', lambda: check_pruning(config.pruning))
   yield from _collect('sharing', lambda: check_sharing(config.sharing))
+
+
+def check_pruning(pruning: ConfigDict) -> None:
+  """Checks schedule, scope and regrowth together.
+
+  Raises:
+    ValueError: if they do not fit.
+  """
+  make_schedule(pruning)
+  make_regrowth(pruning)
+  pruner.check(pruning.scope, pruning.server, pruning.regrow_every)
 
 
 def check_sharing(sharing: ConfigDict) -> None:

@@ -97,7 +97,7 @@ def sum_clients(
   Returns:
     The sums, not yet opened.
   """
-  keys, keep_count = plan.keys, plan.keep_count
+  keys, keep_count = plan.keys, plan.pruning.keep_count
   auditor = protocol.auditor
   if auditor is not None and not auditor.checks_clients:
     auditor = None

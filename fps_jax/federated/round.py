@@ -21,6 +21,7 @@ from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning import masks
+from fps_jax.pruning.pruner import Pruner
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.protocol import SumProtocol
@@ -29,6 +30,7 @@ from fps_jax.types import (
   Key,
   Params,
   PlanArray,
+  PruningPlan,
   RoundMetrics,
   RoundPlan,
   RoundState,
@@ -44,7 +46,7 @@ class Method(NamedTuple):
     tiling: how updates are cut to be summed.
     server_optimizer: the central server's optimiser.
     unravel: [D] -> pytree of parameters, of the vector's type.
-    exempt_D: bool [D], parameters never pruned, or None for no pruning at all.
+    pruner: how parameters are chosen, or None for no pruning at all.
     max_count: largest sample count of a client.
   """
 
@@ -53,7 +55,7 @@ class Method(NamedTuple):
   tiling: Tiling
   server_optimizer: optax.GradientTransformation
   unravel: Callable[[Array], Params]
-  exempt_D: np.ndarray | None
+  pruner: Pruner | None
   max_count: int
 
 
@@ -74,14 +76,17 @@ class Collected(NamedTuple):
 
   Attributes:
     params_D: the pruned model that clients received.
-    mask_D: bool [D], what is kept, or None for everything.
-    kept: positions of what is kept, or None for everything.
+    mask_D: bool [D], what clients train and send, or None for everything.
+    candidates_D: bool [D], those of them that are pruned but tried out; None
+      where nothing grows back.
+    kept: positions of what clients train and send, or None for everything.
     sums: what the servers report.
     checks_QxN: the audit's combinations of the sums; None without an audit.
   """
 
   params_D: Array
   mask_D: Array | None
+  candidates_D: Array | None
   kept: Array | None
   sums: parallel.ClientSums
   checks_QxN: Array | None
@@ -134,6 +139,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   """
   protocol, auditor = method.protocol, method.protocol.auditor
   tiling, num_params = method.tiling, method.tiling.num_params
+  pruner = method.pruner
 
   def collect_here(
     state: RoundState,
@@ -143,12 +149,22 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     images: Array,
     labels: Array,
   ) -> Collected:
-    params_D, mask_D, kept, mask = state.params, None, None, None
+    params_D, mask_D, candidates_D, kept = state.params, None, None, None
+    mask = None
     plan = _set_keep_count(method, plan)
-    if method.exempt_D is not None:
+    if pruner is not None:
       with jax.named_scope('prune'):
-        mask_D = masks.keep_largest(params_D, plan.keep_count, method.exempt_D)
+        if state.remembered is not None:
+          params_D = state.remembered
+        mask_D = pruner.keep(params_D, plan.pruning)
         params_D = jnp.where(mask_D, params_D, 0.0)
+        if pruner.regrows:
+          candidates_D = pruner.draw_candidates(
+            mask_D,
+            plan.pruning.num_candidates,
+            device_key(key, Stream.REGROWTH, state.round),
+          )
+          mask_D = mask_D | candidates_D
         kept = masks.kept_indices(mask_D, tiling.padded_size)
       mask = method.unravel(mask_D)
     received = method.unravel(params_D)
@@ -179,10 +195,10 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         checks_QxN = auditor.examine(
           sums.held,
           plan.keys.coins_Qx8,
-          tiling.used(plan.keep_count),
+          tiling.used(plan.pruning.keep_count),
           tiling.columns,
         )
-    return Collected(params_D, mask_D, kept, sums, checks_QxN)
+    return Collected(params_D, mask_D, candidates_D, kept, sums, checks_QxN)
 
   collect = jax.jit(sharded.on_mesh(mesh, protocol, collect_here))
 
@@ -190,12 +206,11 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   def step(
     state: RoundState,
     collected: Collected,
-    keep_count: PlanArray,
+    pruning: PruningPlan,
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
-    params_D, mask_D, kept, sums, _ = collected
-    if method.exempt_D is None:
-      keep_count = num_params
+    params_D, mask_D, candidates_D, kept, sums, _ = collected
+    keep_count = num_params if pruner is None else pruning.keep_count
     with jax.named_scope('reconstruct'):
       opened_M = protocol.open(sums.held, opening)
       count = protocol.decode_count(opened_M[keep_count])
@@ -219,6 +234,15 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         stepped,
         (params_D, state.optimizer_state),
       )
+    remembered = state.remembered
+    if mask_D is not None and remembered is not None:
+      remembered = jnp.where(mask_D, params_D, remembered)
+    if pruner is not None and mask_D is not None and candidates_D is not None:
+      with jax.named_scope('prune'):
+        regrown_D = pruner.regrow(
+          params_D, candidates_D, mask_D & ~candidates_D, pruning
+        )
+        params_D = jnp.where(has_clients, regrown_D, params_D)
     metrics = RoundMetrics(
       loss_sum=sums.measures.loss_sum,
       num_trained=sums.measures.num_trained,
@@ -226,7 +250,10 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       is_finite=sums.measures.is_finite,
     )
     state = RoundState(
-      round=state.round + 1, params=params_D, optimizer_state=optimizer_state
+      round=state.round + 1,
+      params=params_D,
+      remembered=remembered,
+      optimizer_state=optimizer_state,
     )
     return state, metrics
 
@@ -249,7 +276,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     )
     return (
       (collect, arguments),
-      (step, (state, collected, plan.keep_count, plan.opening)),
+      (step, (state, collected, plan.pruning, plan.opening)),
     )
 
   def finish(
@@ -271,7 +298,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         opening = auditor.opening_without(wrong)
         plan = dataclasses.replace(plan, opening=opening)
       report = Report(wrong, inconsistent)
-    state, metrics = step(state, collected, plan.keep_count, plan.opening)
+    state, metrics = step(state, collected, plan.pruning, plan.opening)
     return state, metrics, report
 
   return Round(start, finish, programs)
@@ -279,11 +306,12 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
 
 def _set_keep_count(method: Method, plan: RoundPlan) -> RoundPlan:
   """Returns the plan, with all D parameters kept if there is no pruning."""
-  if method.exempt_D is not None:
+  if method.pruner is not None:
     return plan
-  return dataclasses.replace(
-    plan, keep_count=np.int32(method.tiling.num_params)
+  pruning = dataclasses.replace(
+    plan.pruning, keep_count=np.int32(method.tiling.num_params)
   )
+  return dataclasses.replace(plan, pruning=pruning)
 
 
 def _find_inconsistent(

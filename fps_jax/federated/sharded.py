@@ -32,10 +32,11 @@ def on_mesh(
   examples = PartitionSpec(PROCESS_AXIS)
   dealings: Any = clients
   cohort: Any = clients
+  pruning: Any = replicated
   keys = RoundKeys(dealings, coins_Qx8=replicated, lies=replicated)
   plan = RoundPlan(
     cohort=cohort,
-    keep_count=replicated,
+    pruning=pruning,
     opening=replicated,
     keys=keys if protocol.make_keys else None,
   )

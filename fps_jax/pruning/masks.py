@@ -13,15 +13,12 @@ Example:
 """
 
 import math
-import re
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
-from fps_jax.types import Array, Params
+from fps_jax.types import Array
 
 _EXEMPT_SCORE = np.uint32(0x7F800000)  # The bits of +infinity.
 
@@ -74,31 +71,6 @@ def kept_indices(mask_D: Array, size: int) -> Array:
   """
   fill = mask_D.shape[0]
   return jnp.nonzero(mask_D, size=size, fill_value=fill)[0].astype(jnp.int32)
-
-
-def exempt_mask(params: Params, patterns: Sequence[str]) -> np.ndarray:
-  """Returns which parameters are never pruned.
-
-  Args:
-    params: the model's parameters; shapes are enough.
-    patterns: regular expressions, searched for in paths such as
-      `'hidden_0/kernel'` or `'output/bias'`.
-
-  Returns:
-    bool [D], in the order of `jax.flatten_util.ravel_pytree`.
-  """
-  flat = traverse_util.flatten_dict(params, sep='/')
-  flags = traverse_util.unflatten_dict(
-    {
-      path: np.full(
-        leaf.shape, any(re.search(pattern, path) for pattern in patterns)
-      )
-      for path, leaf in flat.items()
-    },
-    sep='/',
-  )
-  leaves = jax.tree_util.tree_leaves(flags)
-  return np.concatenate([leaf.ravel() for leaf in leaves])
 
 
 def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:

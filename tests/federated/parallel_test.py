@@ -17,7 +17,7 @@ from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import CohortPlan, RoundPlan
+from fps_jax.types import CohortPlan, PruningPlan, RoundPlan
 
 FIELD = PrimeField(2**31 - 1)
 # The step is 1 / 1024: multiples of it are encoded without any rounding.
@@ -72,7 +72,12 @@ def make_round_plan(
     keys = chosen.make_keys(ROOT, 0, np.asarray(cohort.client_ids))
   return RoundPlan(
     cohort=cohort,
-    keep_count=np.int32(keep_count),
+    pruning=PruningPlan(
+      keep_count=jnp.asarray(keep_count, jnp.int32),
+      num_candidates=np.int32(0),
+      num_regrown=np.int32(0),
+      layer_counts_L=None,
+    ),
     opening=chosen.opening,
     keys=keys,
   )
@@ -407,12 +412,11 @@ def test_keep_count_may_be_traced():
 
   @jax.jit
   def compiled(kept, keep_count):
-    plan = make_round_plan('ideal', make_plan(), 0)
     return sum_clients(
       train,
       PROTOCOLS['ideal'],
       TILING,
-      dataclasses.replace(plan, keep_count=keep_count),
+      make_round_plan('ideal', make_plan(), keep_count),
       np.ones(len(CLIENT_IDS), bool),
       kept,
       MAX_COUNT,

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
 from fps_jax.federated import reference
-from fps_jax.pruning import masks
+from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 
@@ -48,8 +48,8 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
       dataset.train_images,
       dataset.train_labels,
       config.client.learning_rate,
-      simulation.keep_counts[r],
-      masks.exempt_mask(template, config.pruning.exempt),
+      simulation.pruning_plans[r].keep_count,
+      Pruner.of(template, config.pruning.exempt).exempt_mask,
     )
     state, _, _ = small.step(simulation, state, plan)
   np.testing.assert_allclose(
@@ -197,7 +197,8 @@ def test_nothing_is_compiled_after_the_first_round():
       counts.append(len(compiled))
   finally:
     jax.monitoring.unregister_event_duration_listener(on_duration)
-  assert len(set(simulation.keep_counts)) > 3
+  kept = {plan.keep_count for plan in simulation.pruning_plans}
+  assert len(kept) > 3
   assert counts[0] > 0
   assert len(set(counts)) == 1
 

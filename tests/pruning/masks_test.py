@@ -3,15 +3,12 @@
 import functools
 import itertools
 import re
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
-from fps_jax import models
 from fps_jax.pruning import masks, reference
 
 SIZE = 40
@@ -170,49 +167,6 @@ def test_kept_indices_gather_and_scatter_the_kept_values() -> None:
   mask = reference.keep_largest(weights, 13)
   restored = gather_and_scatter(weights, mask)
   np.testing.assert_array_equal(restored, np.where(mask, weights, 0))
-
-
-@functools.cache
-def model_params(name: str):
-  """Returns the shapes of a model's parameters."""
-  model = models.make(name, 10)
-  images = jnp.zeros((1, 8, 8, 1))
-  return jax.eval_shape(model.init, jax.random.key(0), images)['params']
-
-
-@pytest.mark.parametrize('name', ['mlp', 'resnet8'])
-@pytest.mark.parametrize(
-  ('patterns', 'is_exempt'),
-  [
-    ((), lambda path: False),
-    (('',), lambda path: True),
-    (('bias$',), lambda path: path.endswith('bias')),
-    (('^output/',), lambda path: path.startswith('output/')),
-    (('output/k', '.ias'), lambda path: 'output/k' in path or 'bias' in path),
-  ],
-)
-def test_exempt_mask_is_in_the_order_of_the_flat_vector(
-  name: str, patterns: tuple[str, ...], is_exempt: Callable[[str], bool]
-) -> None:
-  def flags(path, leaf):
-    flag = is_exempt('/'.join(entry.key for entry in path))
-    return np.full(leaf.shape, flag, np.float32)
-
-  params = model_params(name)
-  vector, _ = ravel_pytree(jax.tree_util.tree_map_with_path(flags, params))
-  found = masks.exempt_mask(params, patterns)
-  assert found.dtype == np.bool_
-  assert found.any() == bool(patterns)
-  np.testing.assert_array_equal(found, np.asarray(vector) == 1)
-
-
-def test_exempt_mask_of_the_mlp_is_its_biases_and_output() -> None:
-  found = masks.exempt_mask(model_params('mlp'), ('bias$', '^output/'))
-  # hidden_0: bias 200, kernel 64 x 200; hidden_1: bias 200, kernel 200 x 200;
-  # output: bias 10, kernel 200 x 10.
-  lengths = [200, 64 * 200, 200, 200 * 200, 10 + 200 * 10]
-  flags = [True, False, True, False, True]
-  np.testing.assert_array_equal(found, np.repeat(flags, lengths))
 
 
 @pytest.mark.parametrize(

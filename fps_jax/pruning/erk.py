@@ -1,0 +1,79 @@
+"""Erdos-Renyi-kernel densities: how many parameters each layer keeps.
+
+A layer's density is proportional to the sum of its dimensions over their
+product, at most 1: small layers stay dense, large ones pay for it.
+
+Reference: U. Evci et al., Rigging the lottery, ICML 2020, section 3.
+
+Example:
+  >>> counts_per_layer([(4, 4), (100, 100)], [False, False], keep_count=104)
+  (4, 100)
+"""
+
+import heapq
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+
+def counts_per_layer(
+  shapes: Sequence[tuple[int, ...]],
+  exempt: Sequence[bool],
+  keep_count: int,
+) -> tuple[int, ...]:
+  """Returns how many parameters of each layer are kept.
+
+  Parameters are given out one by one, always to the layer that is furthest
+  behind its part: the one with the smallest (count + 1) / sum of dimensions,
+  and of equals the first.
+
+  Guarantees:
+    - the counts add up to `keep_count`;
+    - exempt layers are kept whole;
+    - no layer's count falls when `keep_count` grows, so masks are nested.
+
+  Args:
+    shapes: of the layers' arrays.
+    exempt: which of them are never pruned.
+    keep_count: parameters kept in all, from the exempt ones to all there are.
+
+  Raises:
+    ValueError: if `keep_count` is out of range.
+  """
+  sizes = [math.prod(shape) for shape in shapes]
+  counts = [
+    size if is_exempt else 0
+    for size, is_exempt in zip(sizes, exempt, strict=True)
+  ]
+  if not sum(counts) <= keep_count <= sum(sizes):
+    raise ValueError(
+      f'keep_count={keep_count} must be from {sum(counts)}, the exempt '
+      f'parameters, to {sum(sizes)}, all of them'
+    )
+  open_layers = [i for i, is_exempt in enumerate(exempt) if not is_exempt]
+  parts = [sum(shape) for shape in shapes]
+  left = keep_count - sum(counts)
+  # What every layer has for certain at once; the few that are left by turns.
+  while open_layers and left:
+    total = sum(parts[i] for i in open_layers)
+    full = [i for i in open_layers if sizes[i] * total <= left * parts[i]]
+    if not full:
+      for i in open_layers:
+        counts[i] = left * parts[i] // total
+      break
+    for i in full:
+      counts[i] = sizes[i]
+      left -= sizes[i]
+      open_layers.remove(i)
+  queue = [
+    (Fraction(counts[i] + 1, parts[i]), i)
+    for i in open_layers
+    if counts[i] < sizes[i]
+  ]
+  heapq.heapify(queue)
+  for _ in range(keep_count - sum(counts)):
+    _, i = heapq.heappop(queue)
+    counts[i] += 1
+    if counts[i] < sizes[i]:
+      heapq.heappush(queue, (Fraction(counts[i] + 1, parts[i]), i))
+  return tuple(counts)

@@ -1,0 +1,205 @@
+"""The masks of a run: which parameters a round keeps, tries out and regrows.
+
+| scope              | what is kept                                          |
+|--------------------|-------------------------------------------------------|
+| `global`           | the largest magnitudes of all, one threshold          |
+| `layer_normalised` | the largest magnitudes over the L2 norm of their      |
+|                    | layer, one threshold: no layer is emptied             |
+| `erk`              | of each layer the largest magnitudes, as many as      |
+|                    | `fps_jax.pruning.erk` says                            |
+
+Everything here is a function of public data, so that every client knows the
+mask and no index is sent.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fps_jax.pruning import masks
+from fps_jax.types import Array, Key, Params, PruningPlan
+
+SCOPES = ('global', 'layer_normalised', 'erk')
+SERVERS = ('sparse', 'dense')
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruner:
+  """How parameters are chosen; fixed while a run lasts.
+
+  Guarantees:
+    - a mask keeps exactly as many as the plan says, candidates included;
+    - exempt parameters are always kept;
+    - ties go to the lower index, and in each scope masks of one vector are
+      nested;
+    - candidates are pruned parameters, each as likely as any other.
+
+  Attributes:
+    shapes: of the layers' arrays, in the order of the flat vector.
+    exempt: which of them are never pruned.
+    scope: a member of `SCOPES`.
+    server: `'sparse'`: what is pruned is 0 and forgotten. `'dense'`: the
+      central server remembers the last value of what is pruned and chooses
+      among all parameters anew each round.
+    regrows: whether rounds may have candidates.
+  """
+
+  shapes: tuple[tuple[int, ...], ...]
+  exempt: tuple[bool, ...]
+  scope: str = 'global'
+  server: str = 'sparse'
+  regrows: bool = False
+
+  @classmethod
+  def of(cls, params: Params, patterns: Sequence[str], **kwargs: Any) -> Self:
+    """Returns the pruner of a model.
+
+    Args:
+      params: the model's parameters; shapes are enough.
+      patterns: regular expressions, searched for in paths such as
+        `'hidden_0/kernel'` or `'output/bias'`: what matches is exempt.
+      **kwargs: the other attributes.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    paths = ['/'.join(entry.key for entry in path) for path, _ in leaves]
+    return cls(
+      shapes=tuple(leaf.shape for _, leaf in leaves),
+      exempt=tuple(
+        any(re.search(pattern, path) for pattern in patterns) for path in paths
+      ),
+      **kwargs,
+    )
+
+  @property
+  def sizes(self) -> list[int]:
+    """Parameters of each layer."""
+    return [math.prod(shape) for shape in self.shapes]
+
+  @property
+  def is_dense(self) -> bool:
+    """Whether the server remembers what is pruned."""
+    return self.server == 'dense'
+
+  @property
+  def num_exempt(self) -> int:
+    """Parameters that are never pruned."""
+    return int(self.exempt_mask.sum())
+
+  @property
+  def exempt_mask(self) -> np.ndarray:
+    """Bool [D], whether a parameter is never pruned."""
+    return np.repeat(self.exempt, self.sizes)
+
+  def keep(self, params_D: Array, plan: PruningPlan) -> Array:
+    """Returns the mask of a round, without its candidates.
+
+    Args:
+      params_D: float32 [D], finite.
+      plan: of the round.
+
+    Returns:
+      bool [D].
+    """
+    count = plan.keep_count - plan.num_candidates
+    if plan.layer_counts_L is not None:
+      layers = zip(self._layers(params_D), self.exempt, strict=True)
+      kept = [
+        jnp.ones(layer.shape, bool)
+        if is_exempt
+        else masks.keep_largest(layer, plan.layer_counts_L[i])
+        for i, (layer, is_exempt) in enumerate(layers)
+      ]
+      return jnp.concatenate(kept)
+    if self.scope == 'layer_normalised':
+      params_D = jnp.concatenate(
+        [_normalise(layer) for layer in self._layers(params_D)]
+      )
+    return masks.keep_largest(params_D, count, self.exempt_mask)
+
+  def draw_candidates(self, mask_D: Array, count: Array, key: Key) -> Array:
+    """Returns a public random choice among pruned parameters.
+
+    Args:
+      mask_D: bool [D], what is kept.
+      count: int32 [], how many, at most as many as are pruned; may be traced.
+      key: of the round; it is consumed.
+
+    Returns:
+      bool [D].
+    """
+
+    def draw() -> Array:
+      lots_D = jax.random.uniform(key, mask_D.shape, minval=1.0, maxval=2.0)
+      return masks.keep_largest(jnp.where(mask_D, 0.0, lots_D), count)
+
+    return jax.lax.cond(count > 0, draw, lambda: jnp.zeros_like(mask_D))
+
+  def regrow(
+    self, params_D: Array, candidates_D: Array, kept_D: Array, plan: PruningPlan
+  ) -> Array:
+    """Returns the parameters after a round with candidates.
+
+    The candidates that training moved furthest, all from 0, take the place of
+    the smallest magnitudes. Both numbers are the plan's `num_regrown`.
+
+    Reference: U. Evci et al., Rigging the lottery, ICML 2020, with the summed
+    local update in place of a gradient.
+
+    Args:
+      params_D: float32 [D], after the server's step.
+      candidates_D: bool [D].
+      kept_D: bool [D], what was kept besides.
+      plan: of the round.
+
+    Returns:
+      float32 [D], 0 in all but `keep_count - num_candidates` places.
+    """
+
+    def exchange() -> Array:
+      count = plan.keep_count - plan.num_candidates - plan.num_regrown
+      old_D = jnp.where(kept_D, params_D, 0.0)
+      new_D = jnp.where(candidates_D, params_D, 0.0)
+      stays_D = masks.keep_largest(old_D, count, self.exempt_mask)
+      grows_D = masks.keep_largest(new_D, plan.num_regrown)
+      return jnp.where(stays_D, old_D, 0.0) + jnp.where(grows_D, new_D, 0.0)
+
+    return jax.lax.cond(plan.num_candidates > 0, exchange, lambda: params_D)
+
+  def _layers(self, params_D: Array) -> Iterator[Array]:
+    start = 0
+    for size in self.sizes:
+      yield params_D[start : start + size]
+      start += size
+
+
+def check(scope: str, server: str, regrow_every: int) -> None:
+  """Checks settings that exclude each other.
+
+  Raises:
+    ValueError: if a name is unknown, or regrowth is combined with what has a
+      regrowth of its own (a dense server) or fixed counts (ERK).
+  """
+  for name, value, known in (
+    ('scope', scope, SCOPES),
+    ('server', server, SERVERS),
+  ):
+    if value not in known:
+      raise ValueError(f'{name}={value!r} is not one of {known}')
+  if regrow_every and (server == 'dense' or scope == 'erk'):
+    raise ValueError(
+      f'regrow_every={regrow_every} needs server=sparse and another scope than '
+      f'erk, not server={server!r} and scope={scope!r}: a dense server brings '
+      'weights back by itself, and ERK fixes how many each layer has. Set '
+      'regrow_every=0'
+    )
+
+
+def _normalise(layer: Array) -> Array:
+  norm = jnp.linalg.norm(layer)
+  return layer / jnp.where(norm > 0, norm, 1.0)

@@ -1,0 +1,110 @@
+"""Whole rounds in which pruned weights come back."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import small
+
+
+def regrowing_config(scheme: str = 'none'):
+  config = small.small_config()
+  config.sharing.scheme = scheme
+  config.num_rounds = 6
+  config.pruning.schedule = 'constant'
+  config.pruning.regrow_every = 2
+  config.pruning.regrow_end_round = 5
+  return config
+
+
+def states_of(config) -> list[np.ndarray]:
+  """Returns the parameters after each round."""
+  simulation = small.make(config)
+  state = simulation.init_state()
+  states = []
+  for r in range(config.num_rounds):
+    state, _, _ = small.step(simulation, state, simulation.plan(r))
+    states.append(np.asarray(state.params))
+  return states
+
+
+@pytest.mark.parametrize('scope', ['global', 'layer_normalised'])
+def test_mask_changes_in_rounds_of_regrowth_alone(scope: str):
+  config = regrowing_config()
+  config.pruning.scope = scope
+  simulation = small.make(config)
+  masks = [state != 0 for state in states_of(config)]
+  changed = [bool((a != b).any()) for a, b in itertools.pairwise(masks)]
+  # Rounds 2 and 4, of those from 1 on.
+  assert changed == [False, True, False, True, False]
+  for before, after in ((1, 2), (3, 4)):
+    plan = simulation.pruning_plans[after]
+    came = int((masks[after] & ~masks[before]).sum())
+    assert came == plan.num_regrown > 0
+
+
+def test_candidates_are_counted_in_the_bytes():
+  _, rows = small.run(regrowing_config('ideal'))
+  plans = small.make(regrowing_config('ideal')).pruning_plans
+  for row, plan in zip(rows, plans, strict=True):
+    assert row['kept_parameters'] == plan.keep_count
+  kept = [plan.keep_count - plan.num_candidates for plan in plans]
+  assert len(set(kept)) == 1
+  sent = [row['uplink_bytes_per_client'] for row in rows]
+  assert sent[2] > sent[1] == sent[3]
+
+
+def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one():
+  ideal, _ = small.run(regrowing_config('ideal'))
+  shared, _ = small.run(regrowing_config('shamir'))
+  np.testing.assert_array_equal(ideal, shared)
+
+
+def test_round_without_clients_regrows_nothing():
+  config = regrowing_config()
+  simulation = small.make(config)
+  state = simulation.init_state()
+  for r in range(2):
+    state, _, _ = small.step(simulation, state, simulation.plan(r))
+  before = np.asarray(state.params)
+  plan = simulation.plan(2)
+  nobody = dataclasses.replace(
+    plan.cohort, client_ids=np.full_like(plan.cohort.client_ids, -1)
+  )
+  state, _, _ = small.step(
+    simulation, state, dataclasses.replace(plan, cohort=nobody)
+  )
+  np.testing.assert_array_equal(state.params, before)
+
+
+def test_dense_server_remembers_the_last_value_of_what_is_pruned():
+  config = regrowing_config()
+  config.pruning.regrow_every = 0
+  config.pruning.server = 'dense'
+  simulation = small.make(config)
+  state = simulation.init_state()
+  first = np.asarray(state.params)
+  num_came_back = 0
+  ever_kept = np.zeros(len(first), bool)
+  before = None
+  for r in range(config.num_rounds):
+    state, _, _ = small.step(simulation, state, simulation.plan(r))
+    params, remembered = np.asarray(state.params), np.asarray(state.remembered)
+    kept = params != 0
+    ever_kept |= kept
+    assert kept.sum() <= simulation.pruning_plans[r].keep_count
+    np.testing.assert_array_equal(params[kept], remembered[kept])
+    np.testing.assert_array_equal(remembered[~ever_kept], first[~ever_kept])
+    if before is not None:
+      num_came_back += int((kept & ~before).sum())
+    before = kept
+  assert num_came_back > 0
+
+
+def test_sparse_server_brings_nothing_back():
+  config = regrowing_config()
+  config.pruning.regrow_every = 0
+  masks = [state != 0 for state in states_of(config)]
+  for before, after in itertools.pairwise(masks):
+    assert not (after & ~before).any()
