@@ -143,8 +143,8 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   partition = _make_partition(config, seed, dataset.train_labels)
   planner = _make_planner(config, seed, placed, partition)
   max_count = planner.max_count
-  shares = config.sharing.scheme != 'none'
-  scheme = make_scheme(config.sharing) if shares else None
+  is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
+  scheme = None if is_clear else make_scheme(config.sharing)
   model = models.make(
     config.model.name,
     dataset.num_classes,
@@ -233,7 +233,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     protocol=sum_protocol,
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
-    has_codec=scheme is not None,
+    has_codec=config.sharing.scheme != 'none',
     num_params=num_params,
     num_test=len(dataset.test_labels),
     key=key,
@@ -303,17 +303,17 @@ def _make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
 def _make_protocol(
   config: ConfigDict, scheme: Shamir | None, max_count: int
 ) -> protocol.SumProtocol:
-  if scheme is None:
-    return protocol.plain_sum()
   sharing = config.sharing
+  if sharing.scheme == 'none':
+    return protocol.plain_sum()
   codec = Codec(
-    field=scheme.field,
+    field=PrimeField(sharing.prime),
     clip=sharing.clip,
     value_bits=sharing.value_bits,
     max_clients=config.cohort.size,
     max_count=max_count,
   )
-  if sharing.scheme == 'ideal':
+  if scheme is None or sharing.scheme == 'ideal':
     return protocol.ideal_sum(codec)
   return protocol.shamir_sum(
     codec,
@@ -336,7 +336,14 @@ def _count_bytes(
 ) -> RoundBytes:
   """Returns the bytes of a round, the audit's included."""
   if scheme is None:
-    return communication.count_bytes(num_params, num_kept, num_reporting, None)
+    value_bits = config.sharing.value_bits
+    return communication.count_bytes(
+      num_params,
+      num_kept,
+      num_reporting,
+      None,
+      value_bits=None if config.sharing.scheme == 'none' else value_bits,
+    )
   auditor = _make_auditor(config, scheme)
   return communication.count_bytes(
     num_params,

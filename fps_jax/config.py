@@ -19,6 +19,15 @@ FOUR_METHODS: dict[str, dict[str, dict[str, str]]] = {
   'sharing': {'pruning': {'schedule': 'none'}},
   'fedpruneshare': {},
 }
+# Others, to tell what each part buys.
+METHODS: dict[str, dict[str, dict[str, str]]] = {
+  **FOUR_METHODS,
+  'quantisation': {
+    'pruning': {'schedule': 'none'},
+    'sharing': {'scheme': 'quantised'},
+  },
+  'pruning_quantisation': {'sharing': {'scheme': 'quantised'}},
+}
 
 
 def default() -> ConfigDict:
@@ -92,7 +101,7 @@ def default() -> ConfigDict:
   config.pruning.candidates_per_regrown = 2.0  # pruned weights tried out
 
   config.sharing = ConfigDict()
-  config.sharing.scheme = 'shamir'  # none, ideal, shamir
+  config.sharing.scheme = 'shamir'  # none, quantised, ideal, shamir
   config.sharing.reveal = 'sum'  # or 'updates': central sees every update
   config.sharing.num_servers = 5  # N
   config.sharing.threshold = 3  # k: any k servers reconstruct
@@ -126,17 +135,17 @@ def compare_methods(config: ConfigDict, names: str = '') -> None:
 
   Args:
     config: the config.
-    names: keys of `FOUR_METHODS`, separated by `+`, the baseline first; empty
-      for all four.
+    names: keys of `METHODS`, separated by `+`, the baseline first; empty for
+      the four of `FOUR_METHODS`.
 
   Raises:
     ValueError: if a name is unknown.
   """
   chosen = names.split('+') if names else list(FOUR_METHODS)
   for name in chosen:
-    if name not in FOUR_METHODS:
-      raise ValueError(f'method {name!r} is not one of {list(FOUR_METHODS)}')
-    config.variants[name] = FOUR_METHODS[name]
+    if name not in METHODS:
+      raise ValueError(f'method {name!r} is not one of {list(METHODS)}')
+    config.variants[name] = METHODS[name]
   config.baseline = chosen[0]
 
 

@@ -13,6 +13,8 @@ TITLES: Mapping[str, str] = {
   'pruning': 'Pruning only',
   'sharing': 'Secret sharing only',
   'fedpruneshare': 'FedPruneShare',
+  'quantisation': 'Quantisation only',
+  'pruning_quantisation': 'Pruning and quantisation',
 }
 
 

@@ -94,10 +94,10 @@ def test_tiny_is_valid_and_never_grows_a_config(num_clients: int):
   assert config.data.num_clients == config.cohort.size == min(8, num_clients)
 
 
-@pytest.mark.parametrize('method', list(configs.FOUR_METHODS))
-def test_four_methods_are_valid(method: str):
+@pytest.mark.parametrize('method', list(configs.METHODS))
+def test_methods_are_valid(method: str):
   config = configs.default()
-  config.update(configs.FOUR_METHODS[method])
+  config.update(configs.METHODS[method])
   validate(config)
 
 

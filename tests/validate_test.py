@@ -8,6 +8,8 @@ from ml_collections import ConfigDict
 
 from fps_jax import config as configs
 from fps_jax import validate as module
+from fps_jax.pruning.schedules import SCHEDULES
+from fps_jax.sharing.protocol import SCHEMES
 from fps_jax.validate import check_sharing, validate
 
 AT_LEAST_ONE = (
@@ -72,6 +74,13 @@ BAD = [
   ('pruning.begin_round', -1, 'begin_round=-1'),
   ('pruning.begin_round', 21, '0 <= begin_round <= end_round'),
   ('pruning.end_round', -1, 'end_round=-1'),
+  ('pruning.num_steps', 0, 'num_steps=0 must be at least 1'),
+  ('pruning.scope', 'local', "scope='local' is not one of"),
+  ('pruning.server', 'lazy', "server='lazy' is not one of"),
+  ('pruning.regrow_every', -1, 'regrow_every=-1 must be at least 0'),
+  ('pruning.regrow_fraction', 0.6, 'regrow_fraction=0.6 must be in (0, 0.5]'),
+  ('pruning.regrow_end_round', -1, 'regrow_end_round=-1 must be at least 0'),
+  ('pruning.candidates_per_regrown', 0.5, 'candidates_per_regrown=0.5 must'),
   ('sharing.num_servers', 2, 'threshold=3 must be in [1, num_servers=2]'),
   ('sharing.num_servers', 0, 'must be in [1, num_servers=0]'),
   ('sharing.threshold', 0, 'threshold=0 must be in [1, num_servers=5]'),
@@ -171,8 +180,8 @@ def test_default_is_valid():
   validate(configs.default())
 
 
-@pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
-@pytest.mark.parametrize('schedule', ['none', 'constant', 'cubic'])
+@pytest.mark.parametrize('scheme', SCHEMES)
+@pytest.mark.parametrize('schedule', list(SCHEDULES))
 def test_every_scheme_and_schedule_is_allowed(scheme: str, schedule: str):
   validate(
     make_config(('sharing.scheme', scheme), ('pruning.schedule', schedule))

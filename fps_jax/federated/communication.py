@@ -34,6 +34,7 @@ def count_bytes(
   reveal: str = 'sum',
   num_sending: int | None = None,
   num_client_checks: int = 0,
+  value_bits: int | None = None,
 ) -> RoundBytes:
   """Counts the bytes of a round.
 
@@ -41,14 +42,16 @@ def count_bytes(
     num_params: D.
     num_kept: parameters that are not pruned.
     num_reporting: clients whose update arrives.
-    scheme: the sharing scheme; None sends float32 values in the clear to the
-      central server alone.
+    scheme: the sharing scheme; None sends values in the clear to the central
+      server alone.
     reveal: `'sum'` or `'updates'`: with the latter the servers pass on every
       client's share, expanded where it travelled as a seed.
     num_sending: servers that send to the central one: all that are present
       where it checks them against each other; None is the k that it needs.
     num_client_checks: words that each of them sends for each client so that the
       central one can check what the clients dealt; 0 sends none.
+    value_bits: of a value in the clear; None for float32. Not read where values
+      are shared.
 
   Raises:
     ValueError: if `num_sending` is not in [k, N], or clients are checked whose
@@ -56,7 +59,12 @@ def count_bytes(
   """
   downlink = clear.model_message_bytes(num_params, num_kept)
   if scheme is None:
-    return RoundBytes(clear.update_message_bytes(num_kept), downlink, 0)
+    uplink = (
+      clear.quantised_update_message_bytes(num_kept, value_bits)
+      if value_bits
+      else clear.update_message_bytes(num_kept)
+    )
+    return RoundBytes(uplink, downlink, 0)
   if num_sending is None:
     num_sending = scheme.threshold
   if not scheme.threshold <= num_sending <= scheme.num_servers:

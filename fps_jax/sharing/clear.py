@@ -1,11 +1,14 @@
 """The bytes of messages in the clear: models, and updates that are not shared.
 
-| message        | from, to        | payload                                   |
-|----------------|-----------------|-------------------------------------------|
-| `UPDATE`       | client, central | float32 values, the sample count (uint32) |
-| `MODEL`        | central, client | float32 values                            |
-| `SPARSE_MODEL` | central, client | a bit a parameter, set where it is kept,  |
-|                |                 | then the kept float32 values              |
+| message            | from, to        | payload                               |
+|--------------------|-----------------|---------------------------------------|
+| `UPDATE`           | client, central | float32 values, the sample count      |
+|                    |                 | (uint32)                              |
+| `QUANTISED_UPDATE` | client, central | bits of a value (a byte), values in   |
+|                    |                 | as many, the sample count (uint32)    |
+| `MODEL`            | central, client | float32 values                        |
+| `SPARSE_MODEL`     | central, client | a bit a parameter, set where it is    |
+|                    |                 | kept, then the kept float32 values    |
 
 Which positions an update's values belong to is never sent: every client prunes
 the same public model, so the mask is known. As in `fps_jax.sharing.wire`, a
@@ -14,7 +17,12 @@ message decodes to the value that encodes to it, or is refused.
 
 import numpy as np
 
-from fps_jax.sharing.bits import check_padding, packed_bytes
+from fps_jax.sharing.bits import (
+  check_padding,
+  pack_words,
+  packed_bytes,
+  unpack_words,
+)
 from fps_jax.sharing.header import (
   HEADER_BYTES,
   Header,
@@ -62,6 +70,81 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
   check_length(message, update_message_bytes(header.num_values))
   values = np.frombuffer(message, '<f4', header.num_values, HEADER_BYTES)
   return header, values, int.from_bytes(message[-_COUNT_BYTES:], 'little')
+
+
+def quantised_update_message_bytes(num_values: int, value_bits: int) -> int:
+  """Returns the length of a `QUANTISED_UPDATE` message."""
+  packed = packed_bytes(num_values, value_bits)
+  return HEADER_BYTES + 1 + packed + _COUNT_BYTES
+
+
+def encode_quantised_update(
+  header: Header, rounded_M: np.ndarray, value_bits: int, count: int
+) -> bytes:
+  """Encodes rounded values and a sample count in the clear.
+
+  Args:
+    header: with the parties and the number of values.
+    rounded_M: int32 [M], multiples of the codec's step, each in +-(2^(b - 1) -
+      1) for b bits.
+    value_bits: b, in [2, 16].
+    count: examples of the client.
+
+  Raises:
+    ValueError: if the header does not fit or a number is out of range.
+  """
+  header.check(None, Kind.QUANTISED_UPDATE)
+  if header.num_values != len(rounded_M):
+    raise ValueError(
+      f'the header announces {header.num_values} values, the payload has '
+      f'{len(rounded_M)}'
+    )
+  levels = _levels(value_bits)
+  outside = rounded_M[np.abs(rounded_M) > levels]
+  if len(outside):
+    raise ValueError(
+      f'a value is {outside[0]}, outside +-{levels}, what {value_bits} bits hold'
+    )
+  packed = pack_words((rounded_M + levels).astype(np.uint32), value_bits)
+  payload = bytes([value_bits]) + packed
+  return header.encode() + payload + encode_uint32('count', count)
+
+
+def decode_quantised_update(
+  message: bytes,
+) -> tuple[Header, np.ndarray, int, int]:
+  """Decodes a `QUANTISED_UPDATE`.
+
+  Returns:
+    The header, int32 [M] rounded values, their bits and the sample count.
+
+  Raises:
+    ValueError: if the kind or the length is wrong, or a value out of range.
+  """
+  header = Header.decode(message)
+  header.check(None, Kind.QUANTISED_UPDATE)
+  if len(message) == HEADER_BYTES:
+    check_length(message, HEADER_BYTES + 1 + _COUNT_BYTES)
+  value_bits = message[HEADER_BYTES]
+  levels = _levels(value_bits)
+  length = quantised_update_message_bytes(header.num_values, value_bits)
+  check_length(message, length)
+  packed = message[HEADER_BYTES + 1 : -_COUNT_BYTES]
+  words = unpack_words(packed, header.num_values, value_bits)
+  if header.num_values and int(words.max()) > 2 * levels:
+    raise ValueError(
+      f'value {words.argmax()} is one that no value of {value_bits} bits has: '
+      'the message was changed'
+    )
+  rounded_M = words.astype(np.int32) - levels
+  count = int.from_bytes(message[-_COUNT_BYTES:], 'little')
+  return header, rounded_M, value_bits, count
+
+
+def _levels(value_bits: int) -> int:
+  if not 2 <= value_bits <= 16:
+    raise ValueError(f'value_bits={value_bits} must be in [2, 16]')
+  return 2 ** (value_bits - 1) - 1
 
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:

@@ -45,6 +45,7 @@ class Kind(enum.IntEnum):
   SHARE = 5
   SUM = 6
   CHECK = 7
+  QUANTISED_UPDATE = 8
 
 
 def scheme_numbers(scheme: Shamir | None) -> dict[str, Any]:

@@ -5,13 +5,14 @@ client and one tile of columns; who calls them for thousands of clients is
 `fps_jax.federated.parallel`. Everything after `lift` is exact in the schemes
 that use a codec, so neither the order of clients nor their grouping matters.
 
-| scheme   | what is added up                      | who learns what         |
-|----------|---------------------------------------|-------------------------|
-| `none`   | float32 values                        | central: every update   |
-| `ideal`  | field words, without any sharing      | (a trusted third party) |
-| `shamir` | shares of field words, at each server | central: only the sum,  |
-|          |                                       | or every update with    |
-|          |                                       | `reveal='updates'`      |
+| scheme      | what is added up                    | who learns what         |
+|-------------|-------------------------------------|-------------------------|
+| `none`      | float32 values                      | central: every update   |
+| `quantised` | values as the codec rounds them     | central: every update   |
+| `ideal`     | field words, without any sharing    | (a trusted third party) |
+| `shamir`    | shares of field words, at each      | central: only the sum,  |
+|             | server                              | or every update with    |
+|             |                                     | `reveal='updates'`      |
 
 A column is l values, l = 1 unless the sharing scheme packs them.
 """
@@ -31,7 +32,9 @@ from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array, Key, PlanArray
 
-SCHEMES = ('none', 'ideal', 'shamir')
+SCHEMES = ('none', 'quantised', 'ideal', 'shamir')
+# Those in which clients send their values to the central server.
+CLEAR_SCHEMES = ('none', 'quantised')
 REVEALS = ('sum', 'updates')
 
 
@@ -162,10 +165,12 @@ def plain_sum() -> SumProtocol:
 
 
 def ideal_sum(codec: Codec) -> SumProtocol:
-  """Returns the scheme `ideal`: the same words as `shamir`, never shared.
+  """Returns the schemes `ideal` and `quantised`: words that nobody shares.
 
-  It is the functionality that the protocol realises, for fast studies: the
-  opened sums equal those of `shamir` bit for bit.
+  `ideal` is the functionality that the protocol realises, for fast studies: the
+  opened sums equal those of `shamir` bit for bit, and as many bytes are
+  counted. `quantised` has the same sums, and the bytes of values sent in the
+  clear (as A. Reisizadeh et al., FedPAQ, AISTATS 2020).
   """
 
   def lift(values, is_count, count, key, dealing, first_column):

@@ -148,6 +148,14 @@ def test_bytes_of_a_round_in_the_clear_equal_the_encoded_messages(
     downlink_per_client=encode_downlink(num_params, num_kept),
     server_to_central=0,
   )
+  header = Header(Kind.QUANTISED_UPDATE, 3, 1, 0, num_kept)
+  rounded = np.zeros(num_kept, np.int32)
+  message = clear.encode_quantised_update(header, rounded, 8, 600)
+  quantised = count_bytes(
+    num_params, num_kept, num_reporting, None, value_bits=8
+  )
+  assert quantised.uplink_per_client == len(message)
+  assert quantised.server_to_central == 0
 
 
 UPLINKS = [  # Bytes at 1,000,000 parameters, 10 % kept, as encoded.

@@ -57,6 +57,19 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
   )
 
 
+def test_quantised_and_ideal_give_identical_models_for_fewer_bytes(ideal_run):
+  config = small.small_config()
+  config.sharing.scheme = 'quantised'
+  params, rows = small.run(config)
+  np.testing.assert_array_equal(params, ideal_run[0])
+  for row, ideal_row in zip(rows, ideal_run[1], strict=True):
+    sent, shared = (r['uplink_bytes_per_client'] for r in (row, ideal_row))
+    # A byte a value to one server, against words of 31 bits to three of five.
+    assert sent < shared / 8
+    assert row['server_to_central_bytes'] == 0
+    assert row['clipped_fraction'] == ideal_row['clipped_fraction']
+
+
 @pytest.mark.parametrize('reveal', ['sum', 'updates'])
 @pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), (5, 3), (4, 4)])
 def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(

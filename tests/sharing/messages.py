@@ -63,6 +63,16 @@ def example(kind: Kind, size: int = 5, scheme: Shamir = SCHEME) -> Example:
     parts: tuple[Any, ...] = (make_header(kind, size), floats(size), 600)
     message = clear.encode_update(*parts)
     return Example(message, parts, clear.encode_update, clear.decode_update)
+  if kind is Kind.QUANTISED_UPDATE:
+    rounded = np.random.default_rng(3).integers(-15, 16, size, np.int32)
+    parts = (make_header(kind, size), rounded, 5, 600)
+    message = clear.encode_quantised_update(*parts)
+    return Example(
+      message,
+      parts,
+      clear.encode_quantised_update,
+      clear.decode_quantised_update,
+    )
   words = random_words(scheme.num_columns(size + 1), scheme)
   payload: tuple[Any, ...] = {
     Kind.SEED: (np.arange(2**32 - 8, 2**32, dtype=np.uint32),),

@@ -53,6 +53,9 @@ def test_lengths_are_those_of_encoded_messages() -> None:
     message = example(Kind.UPDATE, size).message
     assert len(message) == clear.update_message_bytes(size)
     assert len(message) == HEADER_BYTES + 4 * size + 4
+    message = example(Kind.QUANTISED_UPDATE, size).message
+    assert len(message) == clear.quantised_update_message_bytes(size, 5)
+    assert len(message) == HEADER_BYTES + 1 + (5 * size + 7) // 8 + 4
   for numbers, prime in itertools.product(SERVERS, PRIMES):
     scheme = Shamir(PrimeField(prime), *numbers)
     for size in SIZES:
@@ -219,6 +222,32 @@ def test_parts_that_do_not_fit_are_not_encoded() -> None:
   params, mask = np.float32([1, 2, 3]), np.array([True, False, True])
   with pytest.raises(ValueError, match='parameter 1 is not 0 but is not kept'):
     clear.encode_model(0, 1, params, mask)
+
+
+@pytest.mark.parametrize('value_bits', range(2, 17))
+def test_quantised_updates_of_any_bits_round_trip(value_bits: int) -> None:
+  levels = 2 ** (value_bits - 1) - 1
+  rounded = np.int32([-levels, levels, 0, 1 - levels, -1])
+  header = make_header(Kind.QUANTISED_UPDATE, 5)
+  message = clear.encode_quantised_update(header, rounded, value_bits, 7)
+  decoded = clear.decode_quantised_update(message)
+  assert_same(decoded, (header, rounded, value_bits, 7))
+  for wrong in (-levels - 1, levels + 1):
+    rounded[1] = wrong
+    with pytest.raises(ValueError, match=f'is {wrong}, outside \\+-{levels}, '):
+      clear.encode_quantised_update(header, rounded, value_bits, 7)
+
+
+def test_quantised_update_of_another_form_is_refused() -> None:
+  message = example(Kind.QUANTISED_UPDATE).message
+  header = message[:HEADER_BYTES]
+  with pytest.raises(ValueError, match='has 32 bytes, its header announces 37'):
+    clear.decode_quantised_update(header)
+  with pytest.raises(ValueError, match=r'value_bits=17 must be in \[2, 16\]'):
+    clear.decode_quantised_update(header + b'\x11' + message[33:])
+  all_ones = header + b'\5' + b'\xff\xff\xff\1' + message[-4:]
+  with pytest.raises(ValueError, match='value 0 is one that no value of 5'):
+    clear.decode_quantised_update(all_ones)
 
 
 def test_seed_that_nobody_takes_is_refused() -> None:
