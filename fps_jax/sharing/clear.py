@@ -103,7 +103,8 @@ def encode_quantised_update(
   outside = rounded_M[np.abs(rounded_M) > levels]
   if len(outside):
     raise ValueError(
-      f'a value is {outside[0]}, outside +-{levels}, what {value_bits} bits hold'
+      f'a value is {outside[0]}, outside +-{levels}, what {value_bits} bits '
+      'hold'
     )
   packed = pack_words((rounded_M + levels).astype(np.uint32), value_bits)
   payload = bytes([value_bits]) + packed
