@@ -7,8 +7,9 @@
 | `QUANTISED_UPDATE` | client, central | bits of a value (a byte), values in   |
 |                    |                 | as many, the sample count (uint32)    |
 | `MODEL`            | central, client | float32 values                        |
-| `SPARSE_MODEL`     | central, client | a bit a parameter, set where it is    |
-|                    |                 | kept, then the kept float32 values    |
+| `SPARSE_MODEL`     | central, client | how many are kept (uint32), which, as |
+|                    |                 | in `fps_jax.sharing.positions`, and   |
+|                    |                 | their float32 values                  |
 
 Which positions an update's values belong to is never sent: every client prunes
 the same public model, so the mask is known. As in `fps_jax.sharing.wire`, a
@@ -17,18 +18,18 @@ message decodes to the value that encodes to it, or is refused.
 
 import numpy as np
 
-from fps_jax.sharing.bits import (
-  check_padding,
-  pack_words,
-  packed_bytes,
-  unpack_words,
-)
+from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
 from fps_jax.sharing.header import (
   HEADER_BYTES,
   Header,
   Kind,
   check_length,
   encode_uint32,
+)
+from fps_jax.sharing.positions import (
+  decode_positions,
+  encode_positions,
+  position_bytes,
 )
 
 _FLOAT_BYTES = 4
@@ -150,8 +151,10 @@ def _levels(value_bits: int) -> int:
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:
   """Returns the length of a model's message: D parameters, some kept."""
-  bitmap = 0 if num_kept == num_params else packed_bytes(num_params, 1)
-  return HEADER_BYTES + bitmap + _FLOAT_BYTES * num_kept
+  values = HEADER_BYTES + _FLOAT_BYTES * num_kept
+  if num_kept == num_params:
+    return values
+  return values + _COUNT_BYTES + position_bytes(num_params, num_kept)
 
 
 def encode_model(
@@ -181,8 +184,11 @@ def encode_model(
     receiver=receiver,
     num_values=len(params_D),
   )
-  bitmap = b'' if dense else np.packbits(mask_D, bitorder='little').tobytes()
-  return header.encode() + bitmap + params_D[mask_D].astype('<f4').tobytes()
+  values = params_D[mask_D].astype('<f4').tobytes()
+  if dense:
+    return header.encode() + values
+  count = encode_uint32('num_kept', int(mask_D.sum()))
+  return header.encode() + count + encode_positions(mask_D) + values
 
 
 def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
@@ -193,7 +199,7 @@ def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
 
   Raises:
     ValueError: if the kind, the sender or the length is wrong, or a
-      `SPARSE_MODEL` is not sparse or sets bits after its mask.
+      `SPARSE_MODEL` is not sparse or its positions are not a mask.
   """
   header = Header.decode(message)
   num_params, start = header.num_values, HEADER_BYTES
@@ -208,21 +214,19 @@ def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
     check_length(message, model_message_bytes(num_params, num_params))
     mask = np.ones(num_params, bool)
   else:
-    start += packed_bytes(num_params, 1)
+    start += _COUNT_BYTES
     if len(message) < start:
       check_length(message, start)
-    bitmap = message[HEADER_BYTES:start]
-    check_padding(bitmap, num_params)
-    flags = np.unpackbits(
-      np.frombuffer(bitmap, np.uint8), count=num_params, bitorder='little'
-    )
-    mask = flags.astype(bool)
-    if mask.all():
+    num_kept = int.from_bytes(message[HEADER_BYTES:start], 'little')
+    if num_kept >= num_params:
       raise ValueError(
-        f'a SPARSE_MODEL keeps all of its {num_params} parameters: it must be '
-        'sent as MODEL'
+        f'a SPARSE_MODEL keeps {num_kept} of {num_params} parameters: one that '
+        'keeps all must be sent as MODEL'
       )
-    check_length(message, start + _FLOAT_BYTES * int(mask.sum()))
+    check_length(message, model_message_bytes(num_params, num_kept))
+    end = start + position_bytes(num_params, num_kept)
+    mask = decode_positions(message[start:end], num_params, num_kept)
+    start = end
   params = np.zeros(num_params, np.float32)
   params[mask] = np.frombuffer(message, '<f4', offset=start)
   return header, params, mask

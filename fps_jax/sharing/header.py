@@ -11,7 +11,7 @@ from typing import Any
 
 from fps_jax.sharing.shamir import Shamir
 
-VERSION = 2
+VERSION = 3
 
 _MAX_UINT32 = 2**32 - 1
 _MAGIC = b'FPS'

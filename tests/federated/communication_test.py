@@ -239,15 +239,16 @@ def test_bytes_are_python_ints_and_do_not_wrap():
 
 
 def test_bytes_of_one_round_worked_out_by_hand():
-  # Two secrets a 22-bit word: ceil(11 / 2) words are 17 bytes. 100 mask bits
-  # are 13 bytes. Of 5 servers, t = 4 - 2 take a seed of 32 bytes. A sum names
-  # its clients in 4 + 16 bytes. 3 checks of 4 clients are 4 + 33 bytes, and 3
-  # words that blind them make ceil(9 * 22 / 8) = 25 bytes of a share's 17.
+  # Two secrets a 22-bit word: ceil(11 / 2) words are 17 bytes. 10 of 100
+  # positions are a count, 3 lower bits each and 10 + 99 // 8 upper ones. Of 5
+  # servers, t = 4 - 2 take a seed of 32 bytes. A sum names its clients in 4 +
+  # 16 bytes. 3 checks of 4 clients are 4 + 33 bytes, and 3 words that blind
+  # them make ceil(9 * 22 / 8) = 25 bytes of a share's 17.
   scheme = Shamir(PrimeField(2**22 - 3), 5, 4, 2)
   counted = count_bytes(100, 10, 4, scheme, 'sum', 5, num_client_checks=3)
   assert counted == RoundBytes(
     uplink_per_client=2 * (32 + 32) + 3 * (32 + 25),
-    downlink_per_client=32 + 13 + 40,
+    downlink_per_client=32 + 4 + 4 + 3 + 40,
     server_to_central=5 * ((32 + 20 + 17) + (32 + 37)),
   )
 

@@ -12,6 +12,7 @@ from messages import SCHEME, example, make_header, model_example
 from fps_jax.sharing import bits, clear, wire
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import HEADER_BYTES, Header, Kind
+from fps_jax.sharing.positions import position_bytes
 from fps_jax.sharing.shamir import Shamir
 
 PRIMES = (7, 11, 257, 65537, 2**19 - 1, 2**22 - 3, 2**31 - 1)
@@ -76,8 +77,8 @@ def test_models_round_trip(density: float) -> None:
   for size in range(41):
     mask = np.random.default_rng(size).random(size) < density
     message, parts, _, decode = model_example(mask)
-    bitmap = 0 if mask.all() else (size + 7) // 8
-    assert len(message) == HEADER_BYTES + bitmap + 4 * mask.sum()
+    which = 0 if mask.all() else 4 + position_bytes(size, int(mask.sum()))
+    assert len(message) == HEADER_BYTES + which + 4 * mask.sum()
     assert len(message) == clear.model_message_bytes(size, int(mask.sum()))
     assert_same(decode(message), parts)
 
@@ -186,13 +187,20 @@ def test_word_outside_the_field_is_refused(kind: Kind, prime: int) -> None:
 
 
 def test_sparse_model_of_another_form_is_refused() -> None:
-  message = example(Kind.SPARSE_MODEL, 5).message
-  mask = bytes([message[HEADER_BYTES] | 0x20])
-  with pytest.raises(ValueError, match='lowest 5 bits are used: the others'):
-    clear.decode_model(message[:HEADER_BYTES] + mask + message[33:])
+  # Two of three are kept: a count, a bitmap, two values.
+  message, *_ = example(Kind.SPARSE_MODEL, 3)
+  start = HEADER_BYTES + 4
+  assert message[HEADER_BYTES : start + 1] == b'\2\0\0\0\6'
+  for bitmap, expected in (
+    (b'\7', '3 positions are set, 2 were announced'),
+    (b'\x0e', 'lowest 3 bits are used: the others'),
+  ):
+    with pytest.raises(ValueError, match=expected):
+      clear.decode_model(message[:start] + bitmap + message[start + 1 :])
   header = Header(Kind.SPARSE_MODEL, 7, 0, 9, 2).encode()
-  with pytest.raises(ValueError, match='all of its 2 parameters: it must be'):
-    clear.decode_model(header + b'\3' + bytes(8))
+  for count in (b'\2\0\0\0', b'\xff\xff\xff\xff'):
+    with pytest.raises(ValueError, match='of 2 parameters: one that keeps all'):
+      clear.decode_model(header + count + b'\3' + bytes(8))
   header = Header(Kind.MODEL, 7, 6, 9, 2).encode()
   with pytest.raises(ValueError, match='comes from sender 6, expected 0, the'):
     clear.decode_model(header + bytes(8))
