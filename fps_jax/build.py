@@ -172,7 +172,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     template,
     config.pruning.exempt,
     scope=config.pruning.scope,
-    server=config.pruning.server,
     regrows=config.pruning.regrow_every > 0,
   )
   optimizer = server.make_optimizer(

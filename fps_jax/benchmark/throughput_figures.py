@@ -57,8 +57,9 @@ def _draw_scaling(rows: Sequence[Row], path: pathlib.Path) -> None:
   )
   time.set_yscale('log')
   time.set_ylabel('Round (s); dashed: linear')
-  memory.plot(cohorts, [row['peak_rss_mb'] for row in rows], 'o-')
-  memory.set_ylim(bottom=0)
+  mebibytes = [row['peak_rss_mb'] for row in rows]
+  memory.plot(cohorts, mebibytes, 'o-')
+  memory.set_ylim(0, 1.1 * max(mebibytes))
   memory.set_ylabel('Peak memory (MiB)')
   for axes in (time, memory):
     axes.set_xscale('log')

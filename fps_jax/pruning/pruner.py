@@ -44,16 +44,12 @@ class Pruner:
     shapes: of the layers' arrays, in the order of the flat vector.
     exempt: which of them are never pruned.
     scope: a member of `SCOPES`.
-    server: `'sparse'`: what is pruned is 0 and forgotten. `'dense'`: the
-      central server remembers the last value of what is pruned and chooses
-      among all parameters anew each round.
     regrows: whether rounds may have candidates.
   """
 
   shapes: tuple[tuple[int, ...], ...]
   exempt: tuple[bool, ...]
   scope: str = 'global'
-  server: str = 'sparse'
   regrows: bool = False
 
   @classmethod
@@ -80,11 +76,6 @@ class Pruner:
   def sizes(self) -> list[int]:
     """Parameters of each layer."""
     return [math.prod(shape) for shape in self.shapes]
-
-  @property
-  def is_dense(self) -> bool:
-    """Whether the server remembers what is pruned."""
-    return self.server == 'dense'
 
   @property
   def num_exempt(self) -> int:
@@ -180,6 +171,13 @@ class Pruner:
 
 def check(scope: str, server: str, regrow_every: int) -> None:
   """Checks settings that exclude each other.
+
+  Args:
+    scope: a member of `SCOPES`.
+    server: `'sparse'`: what is pruned is 0 and forgotten. `'dense'`: the
+      central server remembers the last value of what is pruned and chooses
+      among all parameters anew each round.
+    regrow_every: rounds between two exchanges, 0 for none.
 
   Raises:
     ValueError: if a name is unknown, or regrowth is combined with what has a
