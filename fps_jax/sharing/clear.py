@@ -191,26 +191,37 @@ def encode_model(
   return header.encode() + count + encode_positions(mask_D) + values
 
 
-def decode_model(message: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
+def decode_model(
+  message: bytes, num_params: int
+) -> tuple[Header, np.ndarray, np.ndarray]:
   """Decodes a `MODEL` or a `SPARSE_MODEL`.
+
+  Args:
+    message: what arrived.
+    num_params: D, which a client knows. A few bytes can announce a sparse model
+      of any size; they must not make it allocate one.
 
   Returns:
     The header, float32 [D] parameters and bool [D] mask.
 
   Raises:
-    ValueError: if the kind, the sender or the length is wrong, or a
+    ValueError: if the kind, the sender, the size or the length is wrong, or a
       `SPARSE_MODEL` is not sparse or its positions are not a mask.
   """
   header = Header.decode(message)
-  num_params, start = header.num_values, HEADER_BYTES
+  start = HEADER_BYTES
   header.check(None, Kind.MODEL, Kind.SPARSE_MODEL)
+  if header.num_values != num_params:
+    raise ValueError(
+      f'a model of {header.num_values} parameters must be one of {num_params}: '
+      'server and clients must use the same configuration'
+    )
   if header.sender != 0:
     raise ValueError(
       f'a model comes from sender {header.sender}, expected 0, the central '
       'server'
     )
   if header.kind is Kind.MODEL:
-    # Before anything is allocated for what a header only claims.
     check_length(message, model_message_bytes(num_params, num_params))
     mask = np.ones(num_params, bool)
   else:

@@ -51,7 +51,11 @@ def model_example(mask: np.ndarray) -> Example:
 
   header = Header(kind, 7, 0, 9, len(mask))
   parts = (header, params, mask)
-  return Example(encode(*parts), parts, encode, clear.decode_model)
+
+  def decode(message):
+    return clear.decode_model(message, len(mask))
+
+  return Example(encode(*parts), parts, encode, decode)
 
 
 def example(kind: Kind, size: int = 5, scheme: Shamir = SCHEME) -> Example:

@@ -196,14 +196,17 @@ def test_sparse_model_of_another_form_is_refused() -> None:
     (b'\x0e', 'lowest 3 bits are used: the others'),
   ):
     with pytest.raises(ValueError, match=expected):
-      clear.decode_model(message[:start] + bitmap + message[start + 1 :])
+      clear.decode_model(message[:start] + bitmap + message[start + 1 :], 3)
   header = Header(Kind.SPARSE_MODEL, 7, 0, 9, 2).encode()
   for count in (b'\2\0\0\0', b'\xff\xff\xff\xff'):
     with pytest.raises(ValueError, match='of 2 parameters: one that keeps all'):
-      clear.decode_model(header + count + b'\3' + bytes(8))
+      clear.decode_model(header + count + b'\3' + bytes(8), 2)
   header = Header(Kind.MODEL, 7, 6, 9, 2).encode()
   with pytest.raises(ValueError, match='comes from sender 6, expected 0, the'):
-    clear.decode_model(header + bytes(8))
+    clear.decode_model(header + bytes(8), 2)
+  for other in (1, 3, 2**32 - 1):
+    with pytest.raises(ValueError, match=f'must be one of {other}:'):
+      clear.decode_model(header + bytes(8), other)
 
 
 def test_parts_that_do_not_fit_are_not_encoded() -> None:
