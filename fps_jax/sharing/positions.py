@@ -21,12 +21,7 @@ Example:
 
 import numpy as np
 
-from fps_jax.sharing.bits import (
-  check_padding,
-  pack_words,
-  packed_bytes,
-  unpack_words,
-)
+from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
 
 
 def position_bytes(size: int, count: int) -> int:
@@ -42,7 +37,7 @@ def encode_positions(mask_D: np.ndarray) -> bytes:
   """Encodes the positions that are True in bool [D]."""
   low_bits = _choose_low_bits(len(mask_D), int(mask_D.sum()))
   if low_bits is None:
-    return _pack_bits(mask_D)
+    return pack_words(mask_D, 1)
   positions_K = np.flatnonzero(mask_D)
   count = len(positions_K)
   high_H = np.zeros(_num_high_bits(len(mask_D), count, low_bits), bool)
@@ -50,7 +45,7 @@ def encode_positions(mask_D: np.ndarray) -> bytes:
   low = b''
   if low_bits:
     low = pack_words(positions_K & (2**low_bits - 1), low_bits)
-  return low + _pack_bits(high_H)
+  return low + pack_words(high_H, 1)
 
 
 def decode_positions(payload: bytes, size: int, count: int) -> np.ndarray:
@@ -71,12 +66,12 @@ def decode_positions(payload: bytes, size: int, count: int) -> np.ndarray:
     )
   low_bits = _choose_low_bits(size, count)
   if low_bits is None:
-    mask_D = _unpack_bits(payload, size)
+    mask_D = unpack_words(payload, size, 1).astype(bool)
     _check_count(int(mask_D.sum()), count)
     return mask_D
   num_low = packed_bytes(count, low_bits)
   num_high = _num_high_bits(size, count, low_bits)
-  high_H = _unpack_bits(payload[num_low:], num_high)
+  high_H = unpack_words(payload[num_low:], num_high, 1)
   _check_count(int(high_H.sum()), count)
   positions_K = (np.flatnonzero(high_H) - np.arange(count)) << low_bits
   if low_bits:
@@ -103,16 +98,6 @@ def _choose_low_bits(size: int, count: int) -> int | None:
 
 def _num_high_bits(size: int, count: int, low_bits: int) -> int:
   return count + (max(size - 1, 0) >> low_bits)
-
-
-def _pack_bits(bits: np.ndarray) -> bytes:
-  return np.packbits(bits, bitorder='little').tobytes()
-
-
-def _unpack_bits(payload: bytes, count: int) -> np.ndarray:
-  check_padding(payload, count)
-  packed = np.frombuffer(payload, np.uint8)
-  return np.unpackbits(packed, count=count, bitorder='little').astype(bool)
 
 
 def _check_count(found: int, expected: int) -> None:
