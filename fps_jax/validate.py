@@ -19,6 +19,7 @@ from fps_jax.federated.performance import Performance
 from fps_jax.pruning import pruner
 from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.audit import AUDITS
+from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.protocol import REVEALS, SCHEMES
 from fps_jax.sharing.randomness import ENTROPIES
 
@@ -104,8 +105,7 @@ def check_sharing(sharing: ConfigDict) -> None:
   Raises:
     ValueError: if they do not fit.
   """
-  if not 2 <= sharing.value_bits <= 16:
-    raise ValueError(f'value_bits={sharing.value_bits} must be in [2, 16]')
+  levels_of(sharing.value_bits)
   scheme = make_scheme(sharing)
   scheme.present_without(sharing.missing_servers)
   unknown = set(sharing.lying_servers) - set(scheme.server_points)

@@ -19,6 +19,7 @@ message decodes to the value that encodes to it, or is refused.
 import numpy as np
 
 from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
+from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.header import (
   HEADER_BYTES,
   Header,
@@ -100,7 +101,7 @@ def encode_quantised_update(
       f'the header announces {header.num_values} values, the payload has '
       f'{len(rounded_M)}'
     )
-  levels = _levels(value_bits)
+  levels = levels_of(value_bits)
   outside = rounded_M[np.abs(rounded_M) > levels]
   if len(outside):
     raise ValueError(
@@ -128,7 +129,7 @@ def decode_quantised_update(
   if len(message) == HEADER_BYTES:
     check_length(message, HEADER_BYTES + 1 + _COUNT_BYTES)
   value_bits = message[HEADER_BYTES]
-  levels = _levels(value_bits)
+  levels = levels_of(value_bits)
   length = quantised_update_message_bytes(header.num_values, value_bits)
   check_length(message, length)
   packed = message[HEADER_BYTES + 1 : -_COUNT_BYTES]
@@ -141,12 +142,6 @@ def decode_quantised_update(
   rounded_M = words.astype(np.int32) - levels
   count = int.from_bytes(message[-_COUNT_BYTES:], 'little')
   return header, rounded_M, value_bits, count
-
-
-def _levels(value_bits: int) -> int:
-  if not 2 <= value_bits <= 16:
-    raise ValueError(f'value_bits={value_bits} must be in [2, 16]')
-  return 2 ** (value_bits - 1) - 1
 
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:

@@ -15,8 +15,20 @@ from fps_jax.rng import bits_16
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
+_VALUE_BITS = range(2, 17)
 _SMALLEST_STEP = float(np.finfo(np.float32).tiny)
 _LARGEST_CLIP = float(np.finfo(np.float32).max)
+
+
+def levels_of(value_bits: int) -> int:
+  """Returns the largest magnitude of a rounded value: 2^(value_bits - 1) - 1.
+
+  Raises:
+    ValueError: if `value_bits` is not in [2, 16].
+  """
+  if value_bits not in _VALUE_BITS:
+    raise ValueError(f'value_bits={value_bits} must be in [2, 16]')
+  return 2 ** (value_bits - 1) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +63,6 @@ class Codec:
   max_count: int
 
   def __post_init__(self):
-    if not 2 <= self.value_bits <= 16:
-      raise ValueError(f'value_bits={self.value_bits} must be in [2, 16]')
     if not (self.step >= _SMALLEST_STEP and self.clip <= _LARGEST_CLIP):
       raise ValueError(
         f'clip={self.clip} must be above 0 and finite: in float32, at least '
@@ -82,7 +92,7 @@ class Codec:
   @property
   def levels(self) -> int:
     """Largest magnitude of a rounded value: 2^(value_bits - 1) - 1."""
-    return 2 ** (self.value_bits - 1) - 1
+    return levels_of(self.value_bits)
 
   @property
   def step(self) -> float:
