@@ -10,72 +10,39 @@ Example:
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
 Schedule = Callable[[int], float]
 
 
-def none(
-  sparsity: float, begin_round: int, end_round: int, num_steps: int
-) -> Schedule:
-  """Returns the schedule that never prunes."""
-  del sparsity, begin_round, end_round, num_steps
-  return lambda round_number: 0.0
-
-
-def constant(
-  sparsity: float, begin_round: int, end_round: int, num_steps: int
-) -> Schedule:
-  """Returns the schedule that prunes at once, from `begin_round` on.
+def constant(progress: Fraction, num_steps: int) -> float:
+  """Returns 1: all at once.
 
   From a later round than 0 on it is one-shot pruning after a warm-up.
   """
-  del end_round, num_steps
-
-  def schedule(round_number: int) -> float:
-    return sparsity if round_number >= begin_round else 0.0
-
-  return schedule
+  del progress, num_steps
+  return 1.0
 
 
-def cubic(
-  sparsity: float, begin_round: int, end_round: int, num_steps: int
-) -> Schedule:
-  """Returns s_t = s (1 - (1 - progress)^3), fast first and slow at the end.
+def cubic(progress: Fraction, num_steps: int) -> float:
+  """Returns 1 - (1 - progress)^3: fast first and slow at the end.
 
   Reference: M. Zhu and S. Gupta, To prune, or not to prune, 2017, equation 1,
   from an initial sparsity of zero.
   """
   del num_steps
-
-  def schedule(round_number: int) -> float:
-    if round_number >= end_round:
-      return sparsity
-    if round_number <= begin_round:
-      return 0.0
-    progress = (round_number - begin_round) / (end_round - begin_round)
-    return sparsity * (1 - (1 - progress) ** 3)
-
-  return schedule
+  return 1 - (1 - float(progress)) ** 3
 
 
-def step(
-  sparsity: float, begin_round: int, end_round: int, num_steps: int
-) -> Schedule:
-  """Returns the schedule of equal steps, the last of them at `end_round`."""
-
-  def schedule(round_number: int) -> float:
-    if round_number >= end_round:
-      return sparsity
-    if round_number < begin_round:
-      return 0.0
-    passed = num_steps * (round_number - begin_round)
-    return sparsity * (passed // (end_round - begin_round)) / num_steps
-
-  return schedule
+def step(progress: Fraction, num_steps: int) -> float:
+  """Returns equal steps, the last of them when progress is 1."""
+  return int(progress * num_steps) / num_steps
 
 
-SCHEDULES: dict[str, Callable[[float, int, int, int], Schedule]] = {
-  'none': none,
+# (rounds since begin_round over those up to end_round, in [0, 1); num_steps) ->
+# the part of the final sparsity. `none` never prunes.
+SCHEDULES: dict[str, Callable[[Fraction, int], float] | None] = {
+  'none': None,
   'constant': constant,
   'cubic': cubic,
   'step': step,
@@ -119,4 +86,14 @@ def make(
     )
   if num_steps < 1:
     raise ValueError(f'num_steps={num_steps} must be at least 1')
-  return SCHEDULES[name](sparsity, begin_round, end_round, num_steps)
+  part = SCHEDULES[name]
+
+  def schedule(round_number: int) -> float:
+    if part is None or round_number < begin_round:
+      return 0.0
+    if round_number >= end_round:
+      return sparsity
+    progress = Fraction(round_number - begin_round, end_round - begin_round)
+    return sparsity * part(progress, num_steps)
+
+  return schedule
