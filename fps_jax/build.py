@@ -1,30 +1,19 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from fps_jax import data, models
 from fps_jax.data.cohort import CohortPlanner
-from fps_jax.data.on_devices import DeviceData, PlacedDataset
-from fps_jax.devices import put_per_device
+from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import client, communication, evaluation, server
 from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.round import (
-  Collected,
-  Method,
-  Report,
-  Round,
-  make_round,
-)
+from fps_jax.federated.round import Method, make_round
 from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning import erk, masks, schedules
 from fps_jax.pruning.pruner import Pruner
@@ -35,96 +24,8 @@ from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import (
-  Array,
-  PruningPlan,
-  RoundMetrics,
-  RoundPlan,
-  RoundState,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Simulation:
-  """One run, ready to start; nothing is compiled or initialised yet.
-
-  Attributes:
-    planner: draws cohorts.
-    round: compiled at its first call.
-    evaluate: parameters -> (images right, mean loss), on the test set.
-    init_state: makes the state before round 0 from the run's seed.
-    pruning_plans: how many parameters each round keeps.
-    protocol: how the sum over clients is formed.
-    sharing_root: uint32 [8], the key that all sharing draws on.
-    count_bytes: (kept, reporting clients) -> bytes of a round.
-    has_codec: whether updates pass through the codec.
-    num_params: D.
-    num_test: test images.
-    key: root key of the run.
-    mesh: the devices of all processes.
-    put_data: puts the training set on the devices, or returns where it is.
-  """
-
-  planner: CohortPlanner
-  round: Round
-  evaluate: Callable[[Array], tuple[Array, Array]]
-  init_state: Callable[[], RoundState]
-  pruning_plans: tuple[PruningPlan, ...]
-  protocol: protocol.SumProtocol
-  sharing_root: np.ndarray
-  count_bytes: Callable[[int, int], RoundBytes]
-  has_codec: bool
-  num_params: int
-  num_test: int
-  key: Array
-  mesh: Mesh
-  put_data: Callable[[], DeviceData]
-
-  def plan(self, round_number: int) -> RoundPlan:
-    """Returns the plan of a round, counted from 0."""
-    cohort = self.planner.plan(round_number)
-    keys = None
-    if self.protocol.make_keys is not None:
-      keys = self.protocol.make_keys(
-        self.sharing_root, round_number, np.asarray(cohort.client_ids)
-      )
-    cohort = dataclasses.replace(
-      cohort, indices=put_per_device(self.mesh, np.asarray(cohort.indices))
-    )
-    return RoundPlan(
-      cohort=cohort,
-      pruning=jax.tree.map(np.int32, self.pruning_plans[round_number]),
-      opening=self.protocol.opening,
-      keys=keys,
-    )
-
-  def start(
-    self, state: RoundState, plan: RoundPlan, data: DeviceData
-  ) -> Collected:
-    """Starts a round; returns at once."""
-    return self.round.start(state, plan, self.key, data.images, data.labels)
-
-  def finish(
-    self,
-    state: RoundState,
-    plan: RoundPlan,
-    data: DeviceData,
-    collected: Collected,
-  ) -> tuple[RoundState, RoundMetrics, Report]:
-    """Finishes a round; `state` is donated and must not be used again.
-
-    Raises:
-      SharingError: if more servers are wrong than can be told apart.
-    """
-    return self.round.finish(
-      state, plan, self.key, data.images, data.labels, collected
-    )
-
-  def programs(
-    self, state: RoundState, plan: RoundPlan, data: DeviceData
-  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
-    """Returns what a round calls, as `Round.programs`; runs nothing."""
-    return self.round.programs(state, plan, self.key, data.images, data.labels)
+from fps_jax.simulation import Simulation
+from fps_jax.types import PruningPlan, RoundState
 
 
 def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:

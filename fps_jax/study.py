@@ -11,13 +11,14 @@ from rich.console import Console
 
 from fps_jax import data
 from fps_jax import workdir as workdirs
-from fps_jax.build import Simulation, build
+from fps_jax.build import build
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
 from fps_jax.metrics import MetricsRow, MetricsWriter
 from fps_jax.options import Options
 from fps_jax.progress import Progress
+from fps_jax.simulation import Simulation
 from fps_jax.summary import TITLES
 from fps_jax.train import train
 from fps_jax.validate import validate

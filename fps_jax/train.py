@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from fps_jax import profiling
-from fps_jax.build import Simulation
 from fps_jax.federated.round import Report
 from fps_jax.metrics import MetricsRow
 from fps_jax.sharing.audit import SharingError
+from fps_jax.simulation import Simulation
 from fps_jax.types import Array, RoundMetrics, RoundState
 
 

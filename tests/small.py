@@ -8,6 +8,7 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.federated.round import Report
 from fps_jax.metrics import MetricsRow
+from fps_jax.simulation import Simulation
 from fps_jax.types import RoundMetrics, RoundPlan, RoundState
 
 
@@ -20,7 +21,7 @@ def small_config() -> ConfigDict:
   return small
 
 
-def make(small: ConfigDict, seed: int = 0) -> build.Simulation:
+def make(small: ConfigDict, seed: int = 0) -> Simulation:
   """Builds one run of a config."""
   dataset = data.load(small.data.source)
   mesh = make_mesh(small.perf.num_devices)
@@ -28,7 +29,7 @@ def make(small: ConfigDict, seed: int = 0) -> build.Simulation:
 
 
 def step(
-  simulation: build.Simulation, state: RoundState, plan: RoundPlan
+  simulation: Simulation, state: RoundState, plan: RoundPlan
 ) -> tuple[RoundState, RoundMetrics, Report]:
   """Runs one round; `state` is donated."""
   data = simulation.put_data()
@@ -44,7 +45,7 @@ def run(
 
 
 def run_simulation(
-  simulation: build.Simulation, small: ConfigDict
+  simulation: Simulation, small: ConfigDict
 ) -> tuple[np.ndarray, list[MetricsRow]]:
   """Returns what `run` does, of a simulation that is built already."""
   rows: list[MetricsRow] = []

@@ -14,8 +14,8 @@ import tempfile
 import jax
 
 from fps_jax import profiling
-from fps_jax.build import Simulation
 from fps_jax.data.on_devices import DeviceData
+from fps_jax.simulation import Simulation
 from fps_jax.types import RoundPlan, RoundState
 
 PHASES = (
