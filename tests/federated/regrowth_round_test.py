@@ -56,9 +56,13 @@ def test_candidates_are_counted_in_the_bytes():
 
 
 def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one():
-  ideal, _ = small.run(regrowing_config('ideal'))
-  shared, _ = small.run(regrowing_config('shamir'))
+  ideal, ideal_rows = small.run(regrowing_config('ideal'))
+  shared, shared_rows = small.run(regrowing_config('shamir'))
   np.testing.assert_array_equal(ideal, shared)
+  for one, other in zip(ideal_rows, shared_rows, strict=True):
+    counted = [name for name in one if 'bytes' in name]
+    assert len(counted) >= 3
+    assert [one[name] for name in counted] == [other[name] for name in counted]
 
 
 def test_round_without_clients_regrows_nothing():
