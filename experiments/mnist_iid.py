@@ -2,7 +2,7 @@
 
 The 784-200-200-10 perceptron, 100 clients of 600 images, one local epoch in
 batches of 10, learning rate 0.1. Needs MNIST prepared for TFDS (BUILD.md,
-"Data"). About a minute a run on two CPU cores:
+"Data"). One to three minutes a run on two CPU cores:
 
   python launch.py --config=experiments/mnist_iid.py --tfds_data_dir=DIR
 

@@ -121,8 +121,8 @@ def share_heap() -> None:
   """Lets all threads allocate from one heap, where the C library is glibc.
 
   It gives every thread a heap of its own otherwise. XLA's threads free what
-  others allocated, so those heaps would grow by some 30 kB with each client of
-  a round. A number set by `MALLOC_ARENA_MAX` stays.
+  others allocated, so those heaps would grow with each client of a round. A
+  number set by `MALLOC_ARENA_MAX` stays.
   """
   if platform.libc_ver()[0] == 'glibc' and 'MALLOC_ARENA_MAX' not in os.environ:
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -8,8 +8,8 @@
 | `erk`              | of each layer the largest magnitudes, as many as      |
 |                    | `fps_jax.pruning.erk` says                            |
 
-Everything here is a function of public data, so that every client knows the
-mask and no index is sent.
+Everything here is a function of public data: whoever has the model the mask was
+drawn from knows the mask, and an update needs no indices.
 """
 
 import dataclasses

@@ -11,8 +11,8 @@
 |                    |                 | in `fps_jax.sharing.positions`, and   |
 |                    |                 | their float32 values                  |
 
-Which positions an update's values belong to is never sent: every client prunes
-the same public model, so the mask is known. As in `fps_jax.sharing.wire`, a
+Which positions an update's values belong to is not sent up: clients train what
+the model they were sent keeps. As in `fps_jax.sharing.wire`, a
 message decodes to the value that encodes to it, or is refused.
 """
 
