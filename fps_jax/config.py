@@ -61,7 +61,7 @@ def default() -> ConfigDict:
   config.model.args = ConfigDict(  # fields of each model
     {
       'mlp': {'widths': (200, 200)},
-      'cifar_cnn': {'channels': (32, 64, 64)},
+      'cifar_cnn': {'channels': (32, 64, 64), 'hidden': 0},
       'resnet8': {'width': 16},
       'resnet20': {'width': 16},
     }

@@ -154,7 +154,7 @@ def test_unknown_name_raises_and_lists_the_known_ones():
 @pytest.mark.parametrize(
   ('name', 'fields'),
   [
-    ('cifar_cnn', ['channels', 'num_groups']),
+    ('cifar_cnn', ['channels', 'num_groups', 'hidden']),
     ('mcmahan_cnn', []),
     ('mlp', ['widths']),
     ('resnet20', ['blocks_per_stage', 'width', 'num_groups']),
@@ -174,3 +174,10 @@ def test_fields_reach_the_model(name: str):
   model = models.make(name, NUM_CLASSES, **SMALL[name])
   for field, value in SMALL[name].items():
     assert getattr(model, field) == value
+
+
+def test_dense_layer_of_cifar_cnn_has_as_many_units_as_it_is_told():
+  model = models.make('cifar_cnn', NUM_CLASSES, hidden=256)
+  params = init_shapes(model, (32, 32, 3))['params']
+  assert params['hidden']['kernel'].shape == (1024, 256)
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 321_450
