@@ -1,5 +1,8 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +12,22 @@ from ml_collections import ConfigDict
 
 from fps_jax import data, models
 from fps_jax.data.cohort import CohortPlanner
+from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.federated import client, communication, evaluation, server
+from fps_jax.federated import (
+  bands,
+  client,
+  communication,
+  evaluation,
+  server,
+)
 from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import Method, make_round
 from fps_jax.federated.tiling import Tiling
+from fps_jax.flops import training_flops
+from fps_jax.heterogeneity.clock import Clock, Work
+from fps_jax.heterogeneity.profiles import Fleet
 from fps_jax.pruning import erk, masks, schedules
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.pruning.regrowth import Regrowth
@@ -42,8 +55,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   """
   dataset, mesh = placed.dataset, placed.mesh
   partition = _make_partition(config, seed, dataset.train_labels)
-  planner = _make_planner(config, seed, placed, partition)
-  max_count = planner.max_count
   is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
   scheme = None if is_clear else make_scheme(config.sharing)
   model = models.make(
@@ -80,8 +91,17 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     config.server.learning_rate,
     config.server.momentum,
   )
-  sum_protocol = _make_protocol(config, scheme, max_count)
   plans = _pruning_plans(config, num_params, pruner)
+
+  def count_bytes(pruning: PruningPlan, tiers: Sequence[int]) -> RoundBytes:
+    return _count_bytes(config, scheme, num_params, pruning, tiers)
+
+  clock = _make_clock(config, seed, dataset, plans, num_params, count_bytes)
+  planner = _make_planner(config, seed, placed, partition, clock)
+  max_count = planner.max_count
+  sum_protocol = _make_protocol(config, scheme, max_count)
+  num_tiers = len(plans[-1].keep_counts_T)
+  values_per_column = sum_protocol.values_per_column
   method = Method(
     local_update=client.make_local_update(
       apply,
@@ -95,12 +115,15 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     ),
     protocol=sum_protocol,
     tiling=Tiling.fit(
-      num_params, plans[-1].keep_count, sum_protocol.values_per_column
+      bands.most_values(num_params, num_tiers, values_per_column),
+      bands.counts_at(plans[-1].keep_counts_T, values_per_column)[-1],
+      values_per_column,
     ),
     server_optimizer=optimizer,
     unravel=unravel,
     pruner=pruner if prunes else None,
     max_count=max_count,
+    min_contributors=_min_contributors(config),
   )
 
   def init_state() -> RoundState:
@@ -112,9 +135,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       remembered=jnp.copy(params_D) if remembers else None,
       optimizer_state=optimizer.init(params_D),
     )
-
-  def count_bytes(num_kept: int, num_reporting: int) -> RoundBytes:
-    return _count_bytes(config, scheme, num_params, num_kept, num_reporting)
 
   return Simulation(
     planner=planner,
@@ -133,6 +153,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     protocol=sum_protocol,
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
+    clock=clock,
     has_codec=config.sharing.scheme != 'none',
     num_params=num_params,
     num_test=len(dataset.test_labels),
@@ -159,6 +180,7 @@ def _make_planner(
   seed: int,
   placed: PlacedDataset,
   partition: list[np.ndarray],
+  clock: Clock | None,
 ) -> CohortPlanner:
   return CohortPlanner(
     placed.number_rows(partition),
@@ -168,6 +190,7 @@ def _make_planner(
     epochs=config.client.epochs,
     steps=config.client.steps,
     dropout_probability=config.cohort.dropout_probability,
+    choose_tiers=clock.choose_tiers if clock else None,
     placement=placed.placement,
   )
 
@@ -227,35 +250,87 @@ def _make_protocol(
   )
 
 
+def _min_contributors(config: ConfigDict) -> int:
+  """Returns how many clients a sum must be of; in the clear, one is enough."""
+  is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
+  return 1 if is_clear else config.sharing.min_contributors
+
+
 def _count_bytes(
   config: ConfigDict,
   scheme: Shamir | None,
   num_params: int,
-  num_kept: int,
-  num_reporting: int,
+  pruning: PruningPlan,
+  tiers: Sequence[int],
 ) -> RoundBytes:
   """Returns the bytes of a round, the audit's included."""
-  if scheme is None:
-    value_bits = config.sharing.value_bits
-    return communication.count_bytes(
-      num_params,
-      num_kept,
-      num_reporting,
-      None,
-      value_bits=None if config.sharing.scheme == 'none' else value_bits,
-    )
-  auditor = _make_auditor(config, scheme)
-  return communication.count_bytes(
-    num_params,
-    num_kept,
-    num_reporting,
-    scheme,
-    config.sharing.reveal,
-    num_sending=len(auditor.present) if auditor else scheme.threshold,
-    num_client_checks=(
-      auditor.num_checks if auditor and auditor.checks_clients else 0
-    ),
+  kept = [int(count) for count in pruning.keep_counts_T]
+  values: Sequence[int] = kept
+  arguments: dict[str, Any] = {}
+  if scheme is not None:
+    auditor = _make_auditor(config, scheme)
+    values = bands.counts_at(kept, scheme.secrets_per_polynomial)
+    arguments = {
+      'reveal': config.sharing.reveal,
+      'num_sending': len(auditor.present) if auditor else scheme.threshold,
+      'num_client_checks': (
+        auditor.num_checks if auditor and auditor.checks_clients else 0
+      ),
+    }
+  elif config.sharing.scheme != 'none':
+    arguments = {'value_bits': config.sharing.value_bits}
+  return communication.average_tiers(
+    [
+      communication.count_bytes(
+        num_params,
+        num_kept,
+        len(tiers),
+        scheme,
+        num_values=num_values,
+        **arguments,
+      )
+      for num_kept, num_values in zip(kept, values, strict=True)
+    ],
+    tiers,
+    _min_contributors(config),
   )
+
+
+def _make_clock(
+  config: ConfigDict,
+  seed: int,
+  dataset: Dataset,
+  plans: Sequence[PruningPlan],
+  num_params: int,
+  count_bytes: Callable[[PruningPlan, Sequence[int]], RoundBytes],
+) -> Clock | None:
+  """Returns the simulated time of a run, or None without profiles."""
+  profiles = config.profiles
+  if profiles.distribution == 'none':
+    return None
+  flops = training_flops(config, dataset)
+
+  def work_of(plan: PruningPlan, tier: int) -> Work:
+    sent = count_bytes(plan, [tier])
+    sparsity = 1 - int(plan.keep_counts_T[tier]) / num_params
+    return Work(
+      download_bytes=sent.downlink_per_client,
+      upload_bytes=sent.uplink_per_client,
+      flops_per_example=flops * (1 - profiles.compute_saved * sparsity),
+    )
+
+  work = [
+    [work_of(plan, tier) for tier in range(len(plan.keep_counts_T))]
+    for plan in plans
+  ]
+  fleet = Fleet.draw(
+    profiles.distribution,
+    profiles.args.get(profiles.distribution, {}),
+    config.data.num_clients,
+    seed,
+    profiles.round_sigma,
+  )
+  return Clock(fleet, work.__getitem__, profiles.deadline_seconds)
 
 
 def make_regrowth(pruning: ConfigDict) -> Regrowth:
@@ -290,8 +365,9 @@ def make_schedule(pruning: ConfigDict) -> schedules.Schedule:
 def _pruning_plans(
   config: ConfigDict, num_params: int, pruner: Pruner
 ) -> tuple[PruningPlan, ...]:
-  """Returns how many parameters each round keeps, as Python ints."""
+  """Returns how many parameters each round keeps, on the host."""
   pruning, num_exempt = config.pruning, pruner.num_exempt
+  tiers = pruning.tiers if pruning.schedule != 'none' else (1.0,)
   if pruning.schedule != 'none':
     # The final sparsity first, so that an error names what the user set.
     masks.keep_count(num_params, pruning.sparsity, num_exempt)
@@ -302,17 +378,21 @@ def _pruning_plans(
     regrown, candidates = regrowth.counts(
       r, count - num_exempt, num_params - count
     )
+    counts = masks.tier_counts(count, tiers, num_exempt)
     layers = None
     if pruning.scope == 'erk':
       layers = np.array(
-        erk.counts_per_layer(pruner.shapes, pruner.exempt, count)
+        [
+          erk.counts_per_layer(pruner.shapes, pruner.exempt, count)
+          for count in counts
+        ]
       )
     plans.append(
       PruningPlan(
-        keep_count=count + candidates,
+        keep_counts_T=np.array([*counts[:-1], count + candidates], np.int32),
         num_candidates=candidates,
         num_regrown=regrown,
-        layer_counts_L=layers,
+        layer_counts_TxL=layers,
       )
     )
   return tuple(plans)

@@ -99,6 +99,33 @@ def default() -> ConfigDict:
   config.pruning.regrow_fraction = 0.3  # of prunable kept weights, at first
   config.pruning.regrow_end_round = 20  # first round without regrowth
   config.pruning.candidates_per_regrown = 2.0  # pruned weights tried out
+  # Of the prunable parameters that a round keeps, the part that each tier of
+  # clients trains, ascending to 1; which tier is a matter of the deadline.
+  config.pruning.tiers = (1.0,)
+
+  config.profiles = ConfigDict()  # what the clients' devices can do
+  config.profiles.distribution = 'none'  # same, three_classes, lognormal
+  config.profiles.args = ConfigDict(  # speeds per second
+    {
+      'same': {'gflops': 10.0, 'download_mbits': 25.0, 'upload_mbits': 5.0},
+      'three_classes': {
+        'gflops': (2.0, 10.0, 50.0),
+        'download_mbits': (5.0, 25.0, 100.0),
+        'upload_mbits': (1.0, 5.0, 25.0),
+      },
+      'lognormal': {
+        'gflops': 10.0,
+        'download_mbits': 25.0,
+        'upload_mbits': 5.0,
+        'sigma': 1.0,
+      },
+    }
+  )
+  config.profiles.round_sigma = 0.2  # of the log of speeds, round to round
+  config.profiles.deadline_seconds = 0.0  # of a round; 0 waits for everyone
+  # Of a pruned parameter's arithmetic, the part that a device saves: 0 where it
+  # multiplies by zeros like by anything else, as most do.
+  config.profiles.compute_saved = 0.0
 
   config.sharing = ConfigDict()
   config.sharing.scheme = 'shamir'  # none, quantised, ideal, shamir
@@ -109,6 +136,8 @@ def default() -> ConfigDict:
   config.sharing.seeded = True  # k - l shares travel as seeds of 32 bytes
   config.sharing.entropy = 'seed'  # or 'os': fresh keys from the system
   config.sharing.prime = 2**31 - 1  # 2**22 - 3 = 4194301 makes shorter words
+  # A sum over fewer clients is not opened; not read in the clear.
+  config.sharing.min_contributors = 2
   config.sharing.value_bits = 8  # of a value, sign included
   config.sharing.clip = 0.25  # largest magnitude of a weighted update's entry
   config.sharing.missing_servers = ()  # numbers in 1 .. N that never answer

@@ -24,9 +24,13 @@ class MetricsRow(TypedDict):
     test_loss_nats: mean cross-entropy on the test set.
     train_loss_nats: mean cross-entropy of the clients' local steps; None if
       no client reported.
-    sparsity: fraction of all parameters removed, in [0, 1).
-    kept_parameters: number of parameters not removed.
+    sparsity: fraction of all parameters removed, in [0, 1), for clients of the
+      last tier.
+    kept_parameters: number of parameters not removed, for the same.
     clients_reporting: clients whose update reached the aggregate.
+    clients_too_slow: clients that did not take part, as not even the smallest
+      tier would have been in time.
+    clients_per_tier: clients that sent an update of each tier, smallest first.
     clipped_fraction: fraction of shared values the codec clipped; None
       without a codec or if no client reported.
     wrong_servers: numbers of the servers whose sum the audit found wrong and
@@ -34,10 +38,13 @@ class MetricsRow(TypedDict):
     inconsistent_clients: numbers of the clients whose shares did not fit
       together and who were left out, ascending.
     uplink_bytes_per_client: all messages one client sent in this round, to
-      every server.
-    downlink_bytes_per_client: all messages one client received in this round.
+      every server; the mean over clients where they differ.
+    downlink_bytes_per_client: all messages one client received in this round;
+      the mean.
     server_to_central_bytes: all messages from the servers to the centre in
       this round.
+    simulated_seconds: what the round would take the clients' devices; None
+      where they have no profiles.
     round_seconds: wall time of the round.
   """
 
@@ -48,12 +55,15 @@ class MetricsRow(TypedDict):
   sparsity: float
   kept_parameters: int
   clients_reporting: int
+  clients_too_slow: int
+  clients_per_tier: list[int]
   clipped_fraction: float | None
   wrong_servers: list[int]
   inconsistent_clients: list[int]
-  uplink_bytes_per_client: int
-  downlink_bytes_per_client: int
+  uplink_bytes_per_client: float
+  downlink_bytes_per_client: float
   server_to_central_bytes: int
+  simulated_seconds: float | None
   round_seconds: float
 
 

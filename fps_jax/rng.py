@@ -31,6 +31,8 @@ class Stream(enum.IntEnum):
   DROPOUT = 4
   UPDATE = 5
   REGROWTH = 6
+  PROFILE = 7
+  PROFILE_CHANGE = 8
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

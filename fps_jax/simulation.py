@@ -1,7 +1,7 @@
 """One run, ready to start: what a config is built into."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from fps_jax.data.on_devices import DeviceData
 from fps_jax.devices import put_per_device
 from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.round import Collected, Report, Round
+from fps_jax.heterogeneity.clock import Clock
 from fps_jax.sharing import protocol
 from fps_jax.types import (
   Array,
@@ -35,7 +36,8 @@ class Simulation:
     pruning_plans: how many parameters each round keeps.
     protocol: how the sum over clients is formed.
     sharing_root: uint32 [8], the key that all sharing draws on.
-    count_bytes: (kept, reporting clients) -> bytes of a round.
+    count_bytes: (plan, tiers of the reporting clients) -> bytes of a round.
+    clock: simulated time; None where clients have no profiles.
     has_codec: whether updates pass through the codec.
     num_params: D.
     num_test: test images.
@@ -51,7 +53,8 @@ class Simulation:
   pruning_plans: tuple[PruningPlan, ...]
   protocol: protocol.SumProtocol
   sharing_root: np.ndarray
-  count_bytes: Callable[[int, int], RoundBytes]
+  count_bytes: Callable[[PruningPlan, Sequence[int]], RoundBytes]
+  clock: Clock | None
   has_codec: bool
   num_params: int
   num_test: int
@@ -75,6 +78,16 @@ class Simulation:
       pruning=jax.tree.map(np.int32, self.pruning_plans[round_number]),
       opening=self.protocol.opening,
       keys=keys,
+    )
+
+  def simulated_seconds(self, round_number: int) -> float | None:
+    """Returns how long the clients take; None where they have no profiles."""
+    if self.clock is None:
+      return None
+    draw = self.planner.draw(round_number)
+    examples = self.planner.examples_trained(draw.client_ids)
+    return self.clock.round_seconds(
+      round_number, draw.client_ids, draw.tiers, examples
     )
 
   def start(

@@ -129,7 +129,7 @@ def _read_runs(folder: pathlib.Path) -> list[Run]:
   return sorted(runs, key=lambda run: run.seed)
 
 
-def _mean(runs: Sequence[Run], read: Callable[[MetricsRow], int]) -> float:
+def _mean(runs: Sequence[Run], read: Callable[[MetricsRow], float]) -> float:
   return statistics.fmean(read(row) for run in runs for row in run.rows)
 
 

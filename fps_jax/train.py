@@ -22,6 +22,7 @@ class _Dispatched(NamedTuple):
 
   round_number: int
   client_ids: np.ndarray
+  tiers: np.ndarray
   metrics: RoundMetrics
   report: Report
   test: tuple[Array, Array] | None
@@ -76,7 +77,10 @@ def train(
       is_due = is_last or (r + 1) % eval_every_rounds == 0
       test = simulation.evaluate(state.params) if is_due else None
       wait_if_traced((state, test))
-    waiting = _Dispatched(r, plan.cohort.client_ids, metrics, report, test)
+    cohort = plan.cohort
+    waiting = _Dispatched(
+      r, cohort.client_ids, cohort.tiers, metrics, report, test
+    )
     plan = next_plan
   if waiting:
     on_row(_fetch_row(simulation, waiting, clock))
@@ -95,19 +99,22 @@ def _clock() -> Iterator[float]:
 def _fetch_row(
   simulation: Simulation, dispatched: _Dispatched, clock: Iterator[float]
 ) -> MetricsRow:
-  r, client_ids, metrics, report, test = jax.device_get(dispatched)
+  r, client_ids, tiers_C, metrics, report, test = jax.device_get(dispatched)
   _check_finite(r, client_ids, metrics.is_finite)
-  sending = int(np.sum(client_ids >= 0))
+  pruning = simulation.pruning_plans[r]
+  tiers = tiers_C[client_ids >= 0].tolist()
+  sending = len(tiers)
   reporting = sending - len(report.inconsistent_clients)
-  kept = simulation.pruning_plans[r].keep_count
-  sent = simulation.count_bytes(kept, sending)
+  kept = int(pruning.keep_count)
+  sent = simulation.count_bytes(pruning, tiers)
   clipped = None
   # The exact sums: no row's place matters.
   counted = (client_ids >= 0) & metrics.is_finite
   loss_sum = math.fsum(metrics.loss_sum[counted])
   num_trained = math.fsum(metrics.num_trained[counted])
   if simulation.has_codec and sending:
-    clipped = int(metrics.clipped_values[counted].sum()) / (kept * sending)
+    num_values = int(pruning.keep_counts_T[tiers].sum())
+    clipped = int(metrics.clipped_values[counted].sum()) / num_values
   return {
     'round': r + 1,
     'test_accuracy': int(test[0]) / simulation.num_test if test else None,
@@ -116,12 +123,17 @@ def _fetch_row(
     'sparsity': 1 - kept / simulation.num_params,
     'kept_parameters': kept,
     'clients_reporting': reporting,
+    'clients_too_slow': simulation.planner.draw(r).num_too_slow,
+    'clients_per_tier': [
+      tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
+    ],
     'clipped_fraction': clipped,
     'wrong_servers': list(report.wrong_servers),
     'inconsistent_clients': list(report.inconsistent_clients),
     'uplink_bytes_per_client': sent.uplink_per_client,
     'downlink_bytes_per_client': sent.downlink_per_client,
     'server_to_central_bytes': sent.server_to_central,
+    'simulated_seconds': simulation.simulated_seconds(r),
     'round_seconds': next(clock),
   }
 

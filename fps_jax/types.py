@@ -9,6 +9,7 @@ Axes, as they appear in array names (`shares_NxM`, `deltas_CxD`):
 | `K`    | servers used to reconstruct, the threshold `k`                 |
 | `D`    | parameters of the model, as one flat vector                    |
 | `M`    | field words that a client shares (its kept parameters)         |
+| `T`    | tiers of clients, each keeping more parameters than the last   |
 | `S`    | local training steps                                           |
 | `B`    | examples in a local batch                                      |
 """
@@ -63,12 +64,14 @@ class CohortPlan:
     num_steps: int32 [C], steps that hold at least one example.
     num_examples: int32 [C], training examples that the client owns: its
       weight in FedAvg.
+    tiers: int32 [C], how much of the model the client trains, in [0, T).
   """
 
   client_ids: PlanArray
   indices: PlanArray
   num_steps: PlanArray
   num_examples: PlanArray
+  tiers: PlanArray
 
 
 @jax.tree_util.register_dataclass
@@ -77,18 +80,23 @@ class PruningPlan:
   """How many parameters a round keeps, tries out and regrows.
 
   Attributes:
-    keep_count: int32 [], parameters that clients train and send, candidates
-      included; not read without pruning.
+    keep_counts_T: int32 [T], parameters that clients of each tier train and
+      send, ascending; the last includes candidates.
     num_candidates: int32 [], those of them that are pruned but tried out.
     num_regrown: int32 [], candidates that stay after the round.
-    layer_counts_L: int32 [L], parameters kept of each layer; None where one
-      threshold holds for all.
+    layer_counts_TxL: int32 [T, L], parameters kept of each layer; None where
+      one threshold holds for all.
   """
 
-  keep_count: PlanArray
+  keep_counts_T: PlanArray
   num_candidates: PlanArray
   num_regrown: PlanArray
-  layer_counts_L: PlanArray | None
+  layer_counts_TxL: PlanArray | None
+
+  @property
+  def keep_count(self) -> Any:
+    """Parameters that the last tier keeps: all that any client does."""
+    return self.keep_counts_T[-1]
 
 
 @jax.tree_util.register_dataclass

@@ -16,11 +16,12 @@ from fps_jax.build import make_regrowth, make_schedule, make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.federated import server
 from fps_jax.federated.performance import Performance
-from fps_jax.pruning import pruner
+from fps_jax.heterogeneity import profiles
+from fps_jax.pruning import masks, pruner
 from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.codec import levels_of
-from fps_jax.sharing.protocol import REVEALS, SCHEMES
+from fps_jax.sharing.protocol import CLEAR_SCHEMES, REVEALS, SCHEMES
 from fps_jax.sharing.randomness import ENTROPIES
 
 # (field, smallest allowed value, whether that value itself is allowed)
@@ -40,6 +41,9 @@ _LOWER_BOUNDS = (
   ('server.learning_rate', 0, False),
   ('server.momentum', 0, True),
   ('sharing.clip', 0, False),
+  ('sharing.min_contributors', 1, True),
+  ('profiles.deadline_seconds', 0, True),
+  ('profiles.compute_saved', 0, True),
   ('eval.every_rounds', 1, True),
   ('eval.batch_size', 1, True),
 )
@@ -85,7 +89,14 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     )
   yield from _collect('perf', lambda: Performance(**config.perf))
   yield from _collect('pruning', lambda: check_pruning(config.pruning))
+  yield from _collect('profiles', lambda: check_profiles(config))
   yield from _collect('sharing', lambda: check_sharing(config.sharing))
+  is_clear = config.sharing.scheme in CLEAR_SCHEMES
+  if not is_clear and config.sharing.min_contributors > config.cohort.size:
+    yield (
+      f'sharing.min_contributors={config.sharing.min_contributors} must be at '
+      f'most cohort.size={config.cohort.size}: no sum would ever be opened'
+    )
 
 
 def check_pruning(pruning: ConfigDict) -> None:
@@ -97,6 +108,43 @@ def check_pruning(pruning: ConfigDict) -> None:
   make_schedule(pruning)
   make_regrowth(pruning)
   pruner.check(pruning.scope, pruning.server, pruning.regrow_every)
+  masks.tier_counts(1, pruning.tiers)
+
+
+def check_profiles(config: ConfigDict) -> None:
+  """Checks the clients' devices, the deadline and the tiers together.
+
+  Raises:
+    ValueError: if they do not fit.
+  """
+  settings = config.profiles
+  distribution = settings.distribution
+  if settings.compute_saved > 1:
+    raise ValueError(
+      f'compute_saved={settings.compute_saved} must be at most 1'
+    )
+  has_profiles = distribution != 'none'
+  if has_profiles:
+    arguments = settings.args.get(distribution, {})
+    profiles.check(distribution, arguments, settings.round_sigma)
+  if settings.deadline_seconds and not has_profiles:
+    raise ValueError(
+      f'deadline_seconds={settings.deadline_seconds} needs profiles of the '
+      f'clients: set distribution to one of {sorted(profiles.DISTRIBUTIONS)}'
+    )
+  if config.pruning.schedule == 'none' or len(config.pruning.tiers) == 1:
+    return
+  if not settings.deadline_seconds:
+    raise ValueError(
+      f'deadline_seconds=0 lets every client train the last of pruning.tiers='
+      f'{config.pruning.tiers}: set a deadline, or tiers=(1.0,)'
+    )
+  is_shared = config.sharing.scheme not in CLEAR_SCHEMES
+  if is_shared and config.sharing.reveal == 'updates':
+    raise ValueError(
+      f'pruning.tiers={config.pruning.tiers} are summed, and opened, a band at '
+      "a time: use sharing.reveal='sum', not 'updates'"
+    )
 
 
 def check_sharing(sharing: ConfigDict) -> None:

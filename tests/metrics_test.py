@@ -18,12 +18,15 @@ def _row(round_: int, **changes: Any) -> dict[str, Any]:
     sparsity=0.25,
     kept_parameters=75,
     clients_reporting=4,
+    clients_too_slow=0,
+    clients_per_tier=[4],
     clipped_fraction=None,
     wrong_servers=[],
     inconsistent_clients=[],
     uplink_bytes_per_client=400,
     downlink_bytes_per_client=400,
     server_to_central_bytes=0,
+    simulated_seconds=None,
     round_seconds=0.1,
   )
   return {**row, **changes}
@@ -75,7 +78,7 @@ def test_existing_file_is_continued(tmp_path: pathlib.Path) -> None:
     (_row(1, wrong_servers=(2,)), r'wrong_servers=\(2,\) is a tuple'),
     (_row(1, wrong_servers=[2.0]), r'wrong_servers=\[2.0\] is a list'),
     (_row(1, kept=7), r"unknown \['kept'\]"),
-    ({'round': 1}, r"misses \['clients_reporting', "),
+    ({'round': 1}, r"misses \['clients_per_tier', "),
   ],
 )
 def test_refused_row_leaves_the_file_as_it_was(

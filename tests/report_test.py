@@ -44,6 +44,8 @@ def _write_run(
           sparsity=0.25 * index,
           kept_parameters=100,
           clients_reporting=4,
+          clients_too_slow=0,
+          clients_per_tier=[4],
           clipped_fraction=None,
           wrong_servers=[],
           inconsistent_clients=[],
@@ -51,6 +53,7 @@ def _write_run(
           downlink_bytes_per_client=1000 * seed,
           server_to_central_bytes=500,
           # Round 1 takes long, as compilation does.
+          simulated_seconds=None,
           round_seconds=60.0 if index == 0 else 0.25 * (index + seed),
         )
       )

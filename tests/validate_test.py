@@ -18,6 +18,7 @@ AT_LEAST_ONE = (
   'client.batch_size',
   'client.epochs',
   'cohort.size',
+  'sharing.min_contributors',
   'eval.every_rounds',
   'eval.batch_size',
 )
@@ -33,6 +34,8 @@ AT_LEAST_ZERO = (
   'client.proximal',
   'cohort.dropout_probability',
   'server.momentum',
+  'profiles.deadline_seconds',
+  'profiles.compute_saved',
 )
 BELOW_ONE = (
   'client.momentum',
@@ -81,6 +84,15 @@ BAD = [
   ('pruning.regrow_fraction', 0.6, 'regrow_fraction=0.6 must be in (0, 0.5]'),
   ('pruning.regrow_end_round', -1, 'regrow_end_round=-1 must be at least 0'),
   ('pruning.candidates_per_regrown', 0.5, 'candidates_per_regrown=0.5 must'),
+  ('pruning.tiers', (), 'tiers=() must be above 0 and end with 1'),
+  ('pruning.tiers', (0.0, 1.0), 'tiers=(0.0, 1.0) must be above 0'),
+  ('pruning.tiers', (0.5,), 'tiers=(0.5,) must be above 0 and end with 1'),
+  ('pruning.tiers', (0.5, 0.5, 1.0), 'must ascend strictly'),
+  ('pruning.tiers', (0.5, 1.0), 'deadline_seconds=0 lets every client train'),
+  ('profiles.distribution', 'normal', "distribution='normal' is not one of"),
+  ('profiles.deadline_seconds', 3.0, 'deadline_seconds=3.0 needs profiles'),
+  ('profiles.compute_saved', 1.5, 'compute_saved=1.5 must be at most 1'),
+  ('sharing.min_contributors', 101, 'must be at most cohort.size=100'),
   ('sharing.num_servers', 2, 'threshold=3 must be in [1, num_servers=2]'),
   ('sharing.num_servers', 0, 'must be in [1, num_servers=0]'),
   ('sharing.threshold', 0, 'threshold=0 must be in [1, num_servers=5]'),
@@ -108,7 +120,13 @@ BAD = [
 
 # The values right at each bound, on the side that is allowed.
 GOOD = [
-  *((name, 1) for name in AT_LEAST_ONE if name != 'data.num_clients'),
+  *(
+    (name, 1)
+    for name in AT_LEAST_ONE
+    if name not in ('data.num_clients', 'cohort.size')
+  ),
+  ('cohort.size', 2),
+  ('sharing.min_contributors', 100),
   ('client.steps', 0),
   *((name, 1e-9) for name in ABOVE_ZERO),
   *((name, 0.0) for name in AT_LEAST_ZERO),
@@ -167,7 +185,13 @@ def test_value_at_its_bound_is_allowed(name: str, value: Any):
 
 
 def test_smallest_number_of_clients_is_allowed():
-  validate(make_config(('data.num_clients', 1), ('cohort.size', 1)))
+  validate(
+    make_config(
+      ('data.num_clients', 1),
+      ('cohort.size', 1),
+      ('sharing.min_contributors', 1),
+    )
+  )
 
 
 def test_every_bound_has_a_bad_value():
@@ -231,3 +255,23 @@ def test_check_sharing_takes_what_fits_and_refuses_what_does_not():
   sharing.missing_servers = (1, 2, 3)
   with pytest.raises(ValueError, match='at most 2 may be missing'):
     check_sharing(sharing)
+
+
+def test_tiers_need_a_deadline_and_sums():
+  config = configs.default()
+  config.pruning.tiers = (0.5, 1.0)
+  config.profiles.distribution = 'lognormal'
+  config.profiles.deadline_seconds = 3.0
+  validate(config)
+  config.sharing.reveal = 'updates'
+  with pytest.raises(ValueError, match=r"use sharing\.reveal='sum'"):
+    validate(config)
+  config.sharing.scheme = 'none'
+  validate(config)
+
+
+def test_methods_without_pruning_do_not_read_the_tiers():
+  config = configs.default()
+  config.pruning.tiers = (0.5, 1.0)
+  config.pruning.schedule = 'none'
+  validate(config)

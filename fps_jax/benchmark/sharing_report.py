@@ -37,7 +37,7 @@ def progress_line(row: Mapping[str, Any]) -> str:
   )
 
 
-def uplink_bytes() -> list[dict[str, int]]:
+def uplink_bytes() -> list[dict[str, float]]:
   """Returns bytes a client and round: 1,000,000 parameters, 10 % kept."""
   return [
     {

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 
 from fps_jax import data
 from fps_jax.benchmark import machine
-from fps_jax.benchmark.flops import training_flops
 from fps_jax.benchmark.phases import measure_phases
 from fps_jax.build import build
 from fps_jax.data.dataset import Dataset
@@ -20,6 +19,7 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
 from fps_jax.federated.performance import Performance
+from fps_jax.flops import training_flops
 from fps_jax.host_memory import aligned_empty
 from fps_jax.simulation import Simulation
 from fps_jax.types import RoundPlan

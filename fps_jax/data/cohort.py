@@ -3,7 +3,8 @@
 The training set sits once on the device; a client is a list of its rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,24 @@ from fps_jax.rng import Stream, host_generator
 from fps_jax.types import CohortPlan
 
 _ONE_DEVICE = Placement()
+
+# (round, client numbers [C], examples trained on [C]) -> int32 [C], the tier of
+# each, negative for those that cannot take part.
+ChooseTiers = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+
+
+class Draw(NamedTuple):
+  """Who takes part in a round.
+
+  Attributes:
+    client_ids: int64 [C], clients that report.
+    tiers: int32 [C], how much of the model each trains.
+    num_too_slow: clients that would have reported, but for the deadline.
+  """
+
+  client_ids: np.ndarray
+  tiers: np.ndarray
+  num_too_slow: int
 
 
 class CohortPlanner:
@@ -39,6 +58,7 @@ class CohortPlanner:
     epochs: int,
     steps: int = 0,
     dropout_probability: float = 0.0,
+    choose_tiers: ChooseTiers | None = None,
     placement: Placement = _ONE_DEVICE,
   ):
     """Prepares plans.
@@ -55,6 +75,8 @@ class CohortPlanner:
         owns fewer than B examples, in batches of all it owns.
       dropout_probability: chance in [0, 1) that a drawn client never reports,
         independently of the others.
+      choose_tiers: how much of the model each client trains; None where all
+        train the same.
       placement: where clients run.
 
     Raises:
@@ -88,6 +110,7 @@ class CohortPlanner:
     self._epochs = epochs
     self._steps = steps
     self._dropout_probability = dropout_probability
+    self._choose_tiers = choose_tiers
     self._placement = placement
     self._rows_per_process = placement.rows_per_process(
       len(partition), cohort_size
@@ -101,17 +124,37 @@ class CohortPlanner:
       else (epochs * -(-counts // batch_size)).astype(np.int32)
     )
 
-  def plan(self, round_number: int) -> CohortPlan:
-    """Returns the plan of a round, counted from 0."""
+  def examples_trained(self, client_ids: np.ndarray) -> np.ndarray:
+    """Returns how many examples clients train on a round, repeats counted."""
+    if not self._steps:
+      return self._epochs * self._num_examples[client_ids]
+    filled = np.minimum(self._batch_size, self._num_examples[client_ids])
+    return self._steps * filled
+
+  def draw(self, round_number: int) -> Draw:
+    """Returns who takes part in a round, counted from 0."""
     generator = host_generator(self._seed, Stream.COHORT, round_number)
     drawn = generator.permutation(len(self._partition))[: self.cohort_size]
     drops = host_generator(self._seed, Stream.DROPOUT, round_number).random(
       self.cohort_size
     )
     reporting = drawn[drops >= self._dropout_probability]
-    ordered = sorted(reporting, key=lambda c: (-self._num_steps[c], c))
+    tiers = np.zeros(len(reporting), np.int32)
+    if self._choose_tiers is not None:
+      tiers = self._choose_tiers(
+        round_number, reporting, self.examples_trained(reporting)
+      )
+    in_time = tiers >= 0
+    return Draw(reporting[in_time], tiers[in_time], int(np.sum(~in_time)))
+
+  def plan(self, round_number: int) -> CohortPlan:
+    """Returns the plan of a round, counted from 0."""
+    draw = self.draw(round_number)
+    tier_of = dict(zip(draw.client_ids.tolist(), draw.tiers, strict=True))
+    ordered = sorted(draw.client_ids, key=lambda c: (-self._num_steps[c], c))
     client_ids = self._placement.arrange(ordered, self._rows_per_process)
     is_present = client_ids >= 0
+    tiers = [tier_of.get(client, 0) for client in client_ids.tolist()]
 
     own_ids = client_ids[self._placement.own_rows(self._rows_per_process)]
     shape = (len(own_ids), int(self._num_steps.max()), self._batch_size)
@@ -125,6 +168,7 @@ class CohortPlanner:
       indices=indices,
       num_steps=np.where(is_present, self._num_steps[client_ids], 0),
       num_examples=np.where(is_present, self._num_examples[client_ids], 0),
+      tiers=np.array(tiers, np.int32),
     )
 
   def _batches(self, round_number: int, client: int) -> np.ndarray:

@@ -6,6 +6,8 @@ encoder equal.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from statistics import fmean
 
 from fps_jax.sharing import clear, wire
 from fps_jax.sharing.shamir import Shamir
@@ -16,13 +18,14 @@ class RoundBytes:
   """Bytes serialised in one round.
 
   Attributes:
-    uplink_per_client: sent by one reporting client, to every server in all.
-    downlink_per_client: received by one client of the cohort.
+    uplink_per_client: sent by one reporting client, to every server in all;
+      the mean over clients where they differ.
+    downlink_per_client: received by one client of the cohort; the mean.
     server_to_central: sent by all the servers that send, together.
   """
 
-  uplink_per_client: int
-  downlink_per_client: int
+  uplink_per_client: float
+  downlink_per_client: float
   server_to_central: int
 
 
@@ -35,6 +38,7 @@ def count_bytes(
   num_sending: int | None = None,
   num_client_checks: int = 0,
   value_bits: int | None = None,
+  num_values: int | None = None,
 ) -> RoundBytes:
   """Counts the bytes of a round.
 
@@ -52,6 +56,8 @@ def count_bytes(
       central one can check what the clients dealt; 0 sends none.
     value_bits: of a value in the clear; None for float32. Not read where values
       are shared.
+    num_values: shared values, all sample counts but the last included; None
+      where that is the only one, and `num_kept` values are shared.
 
   Raises:
     ValueError: if `num_sending` is not in [k, N], or clients are checked whose
@@ -79,7 +85,8 @@ def count_bytes(
     )
   # A word that blinds each check is shared, and travels, like the others.
   num_blinds = num_client_checks * scheme.secrets_per_polynomial
-  share = wire.share_message_bytes(num_kept + num_blinds, scheme)
+  num_values = num_kept if num_values is None else num_values
+  share = wire.share_message_bytes(num_values + num_blinds, scheme)
   num_seeds = scheme.num_random if scheme.seeded else 0
   uplink = num_seeds * wire.seed_message_bytes()
   uplink += (scheme.num_servers - num_seeds) * share
@@ -88,7 +95,7 @@ def count_bytes(
     if reveal == 'updates':
       each_sends += num_reporting * share
     else:
-      each_sends += wire.sum_message_bytes(num_kept, scheme)
+      each_sends += wire.sum_message_bytes(num_values, scheme)
     if num_client_checks:
       each_sends += wire.check_message_bytes(
         num_reporting, num_client_checks, scheme
@@ -97,4 +104,25 @@ def count_bytes(
     uplink_per_client=uplink,
     downlink_per_client=downlink,
     server_to_central=num_sending * each_sends,
+  )
+
+
+def average_tiers(
+  bytes_T: Sequence[RoundBytes], tiers: Sequence[int], min_contributors: int
+) -> RoundBytes:
+  """Returns the bytes of a round whose clients are of several tiers.
+
+  Args:
+    bytes_T: of a round whose clients were all of one tier, for each tier.
+    tiers: of the clients that report. If there are none, the bytes of a client
+      are those of the last tier.
+    min_contributors: clients that a band must be the sum of to be opened.
+  """
+  sizes = [bytes_T[tier] for tier in tiers] or [bytes_T[-1]]
+  # The last tier that is opened: those that reach it are enough.
+  opened = sorted(tiers, reverse=True)[min_contributors - 1 : min_contributors]
+  return RoundBytes(
+    uplink_per_client=fmean(size.uplink_per_client for size in sizes),
+    downlink_per_client=fmean(size.downlink_per_client for size in sizes),
+    server_to_central=sum(bytes_T[tier].server_to_central for tier in opened),
   )

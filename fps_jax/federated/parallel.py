@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fps_jax.federated import bands
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.tiling import Tiling
@@ -28,8 +29,8 @@ from fps_jax.types import Array, CohortPlan, Key, Params, RoundPlan
 
 _INFINITY_BITS = 0x7F800000
 
-# (indices_SxB, num_steps) -> one client's result.
-TrainClient = Callable[[Array, Array], ClientResult]
+# (indices_SxB, num_steps, tier) -> one client's result.
+TrainClient = Callable[[Array, Array, Array], ClientResult]
 
 
 class ClientMeasures(NamedTuple):
@@ -55,12 +56,14 @@ class ClientSums(NamedTuple):
   """Sums over clients, and each client's measures.
 
   Attributes:
-    held: [R, columns], what the servers hold: sums of the weighted values,
-      and of the sample counts at position `keep_count`.
+    held: [R, columns], what the servers hold: sums of the weighted values and
+      of sample counts, laid out as `fps_jax.federated.bands` says.
+    contributors_T: int32 [T], clients that are in the sums of each band.
     measures: of every row of the plan.
   """
 
   held: Array
+  contributors_T: Array
   measures: ClientMeasures
 
 
@@ -84,11 +87,11 @@ def sum_clients(
     train: local training of one client.
     protocol: how the sum is formed.
     tiling: how updates are cut.
-    plan: of the round; rows with client id -1 add nothing. Its `keep_count`
-      positions are shared, all D without pruning.
+    plan: of the round; rows with client id -1 add nothing. Clients of tier t
+      share `keep_counts_T[t]` positions, all D without pruning.
     accepted_C: bool [C]; clients whose row is False add nothing either.
-    kept: int32 [`tiling.padded_size`] positions that are shared, padded with D,
-      or None to share all parameters in order.
+    kept: int32 [`tiling.padded_size`], of `bands.kept_positions`, or None to
+      share all parameters in order.
     max_count: largest sample count of a client.
     round_key: key of this round's rounding; every client's draws are folded
       from it by client id.
@@ -97,7 +100,10 @@ def sum_clients(
   Returns:
     The sums, not yet opened.
   """
-  keys, keep_count = plan.keys, plan.pruning.keep_count
+  keys, num_tiers = plan.keys, len(plan.pruning.keep_counts_T)
+  values_per_column = protocol.values_per_column
+  counts_at = bands.counts_at(plan.pruning.keep_counts_T, values_per_column)
+  counts_at_T = jnp.stack(counts_at)
   auditor = protocol.auditor
   if auditor is not None and not auditor.checks_clients:
     auditor = None
@@ -106,6 +112,7 @@ def sum_clients(
     number: Array, carry: tuple[ClientSums, Array]
   ) -> tuple[ClientSums, Array]:
     sums, deltas_CxM = carry
+    held, contributors_T, measures = sums
     chunk: _Chunk = jax.tree.map(lambda rows: rows[number], chunks)
     train_chunk = _train_vmapped if performance.vmaps else _train_in_sequence
     with jax.named_scope('train'):
@@ -115,6 +122,11 @@ def sum_clients(
     alive_C = (chunk.cohort.client_ids >= 0) & finite_C & chunk.accepted_C
     weight_C = chunk.cohort.num_examples.astype(jnp.float32) / max_count
     keys_C = _client_keys(round_key, chunk.cohort.client_ids)
+    last_columns_C = counts_at_T[chunk.cohort.tiers] // values_per_column
+    is_in_CxT = chunk.cohort.tiers[:, None] >= jnp.arange(num_tiers)
+    contributors_T += jnp.sum(
+      is_in_CxT & alive_C[:, None], axis=0, dtype=jnp.int32
+    )
 
     def add_tile(
       tile: Array, carry: tuple[Array, Array, Any]
@@ -126,10 +138,11 @@ def sum_clients(
           deltas_CxM, start, tiling.size, 1
         )
       else:
-        positions_W = jax.lax.dynamic_slice_in_dim(kept, start, tiling.size)
-        values_CxW = deltas_CxM.at[:, positions_W].get(mode='clip')
+        kept_W = jax.lax.dynamic_slice_in_dim(kept, start, tiling.size)
+        values_CxW = deltas_CxM.at[:, kept_W].get(mode='clip')
       values_CxW = values_CxW * weight_C[:, None]
-      is_count_W = start + jnp.arange(tiling.size) == keep_count
+      positions_W = start + jnp.arange(tiling.size)
+      is_count_W = jnp.any(positions_W[:, None] == counts_at_T, axis=1)
       contributions = jax.vmap(protocol.lift, (0, None, 0, 0, 0, None))(
         values_CxW,
         is_count_W,
@@ -138,6 +151,10 @@ def sum_clients(
         chunk.dealings,
         first_column,
       )
+      if num_tiers > 1:
+        columns_W = first_column + jnp.arange(tiling.columns)
+        is_sent_CxW = columns_W <= last_columns_C[:, None]
+        contributions = jnp.where(is_sent_CxW[:, None], contributions, 0)
       part = jax.lax.dynamic_slice_in_dim(held, first_column, tiling.columns, 1)
       with jax.named_scope('sum'):
         part = protocol.add(part, contributions, alive_C, plan.opening)
@@ -159,9 +176,9 @@ def sum_clients(
       blinds_CxQxN = jax.vmap(auditor.blind)(chunk.dealings.blinds_Kx8)
     held, clipped_C, checks_CxQxN = jax.lax.fori_loop(
       0,
-      tiling.used(keep_count),
+      tiling.used(counts_at[-1]),
       add_tile,
-      (sums.held, none_C, blinds_CxQxN),
+      (held, none_C, blinds_CxQxN),
     )
     measured = ClientMeasures(
       checks=checks_CxQxN,
@@ -172,10 +189,10 @@ def sum_clients(
     )
     measures = jax.tree.map(
       lambda rows, values: rows.at[number].set(values),
-      sums.measures,
+      measures,
       measured,
     )
-    return ClientSums(held, measures), deltas_CxM
+    return ClientSums(held, contributors_T, measures), deltas_CxM
 
   dealings = keys.dealings if keys else None
   everyone = _Chunk(plan.cohort, accepted_C, dealings)
@@ -196,17 +213,19 @@ def sum_clients(
   )
   no_deltas = jnp.zeros((chunk_size, tiling.padded_size), jnp.float32)
   # Chunks of empty rows are not run at all.
-  (held, measures), _ = jax.lax.fori_loop(
-    0,
-    -(-num_present // chunk_size),
-    add_chunk,
-    (ClientSums(protocol.zeros(tiling.padded_columns), nobody), no_deltas),
+  no_sums = ClientSums(
+    held=protocol.zeros(tiling.padded_columns),
+    contributors_T=jnp.zeros(num_tiers, jnp.int32),
+    measures=nobody,
+  )
+  sums, _ = jax.lax.fori_loop(
+    0, -(-num_present // chunk_size), add_chunk, (no_sums, no_deltas)
   )
   num_rows = accepted_C.shape[0]
   measures = jax.tree.map(
-    lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_rows], measures
+    lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_rows], sums.measures
   )
-  return ClientSums(held, measures)
+  return sums._replace(measures=measures)
 
 
 class _Chunk(NamedTuple):
@@ -223,7 +242,7 @@ def _train_vmapped(
   """Trains a chunk's clients at once, all for the steps of the longest."""
   # An unbatched trip count keeps the loop free of per-client selects.
   num_steps = jnp.max(chunk.num_steps)
-  result = jax.vmap(train, (0, None))(chunk.indices, num_steps)
+  result = jax.vmap(train, (0, None, 0))(chunk.indices, num_steps, chunk.tiers)
   return result._replace(delta=_write_rows(deltas_CxM, result.delta, 0))
 
 
@@ -247,7 +266,7 @@ def _train_in_sequence(
   nothing_C = jnp.zeros(len(chunk.client_ids), jnp.float32)
 
   def train_row(row: Array, results: ClientResult) -> ClientResult:
-    result = train(chunk.indices[row], chunk.num_steps[row])
+    result = train(chunk.indices[row], chunk.num_steps[row], chunk.tiers[row])
     delta = jax.tree.map(lambda leaf: leaf[None], result.delta)
     return ClientResult(
       _write_rows(results.delta, delta, row),
@@ -311,6 +330,7 @@ def _split_chunks(everyone: _Chunk, chunk_size: int) -> _Chunk:
       indices=split(cohort.indices, -1),
       num_steps=split(cohort.num_steps),
       num_examples=split(cohort.num_examples),
+      tiers=split(cohort.tiers),
     ),
     accepted_C=split(everyone.accepted_C),
     dealings=jax.tree.map(split, everyone.dealings),

@@ -4,6 +4,8 @@ Plain FedAvg with pruning, as the papers state it: no vmap, no chunks, no field,
 no tiles; sums in float64.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +24,13 @@ def run_round(
   images: np.ndarray,
   labels: np.ndarray,
   learning_rate: float,
-  keep_count: int,
+  keep_counts: Sequence[int],
   exempt_D: np.ndarray,
+  min_contributors: int = 1,
 ) -> Params:
   """Prunes, trains every client of the plan by SGD, averages by samples.
+
+  Every parameter is averaged over the clients that trained it, if enough did.
 
   Args:
     apply: (params, images) -> logits.
@@ -34,16 +39,18 @@ def run_round(
     images: uint8 [n, height, width, channels].
     labels: int32 [n].
     learning_rate: of every client.
-    keep_count: parameters that are kept.
+    keep_counts: parameters that clients of each tier keep, ascending.
     exempt_D: bool [D], parameters that are never pruned.
+    min_contributors: clients that must have trained a parameter.
 
   Returns:
     The new global parameters.
   """
   flat_D, unravel = ravel_pytree(params)
   weights_D = np.asarray(flat_D)
-  mask_D = pruning.keep_largest(weights_D, keep_count, exempt_D)
-  pruned_D = np.where(mask_D, weights_D, 0).astype(np.float32)
+  masks = [
+    pruning.keep_largest(weights_D, count, exempt_D) for count in keep_counts
+  ]
 
   @jax.jit
   def gradient(weights_D, images, labels):
@@ -55,16 +62,24 @@ def run_round(
 
     return jax.grad(loss)(weights_D)
 
-  total = np.zeros(len(pruned_D))
+  total_D = np.zeros(len(weights_D))
+  weight_D, clients_D = np.zeros_like(total_D), np.zeros_like(total_D)
   for row, client in enumerate(plan.client_ids):
     if client < 0:
       continue
-    trained_D: np.ndarray = pruned_D
+    mask_D = masks[plan.tiers[row]]
+    received_D = np.where(mask_D, weights_D, 0).astype(np.float32)
+    trained_D: np.ndarray = received_D
     for batch in np.asarray(plan.indices[row]):
       rows = batch[batch >= 0]
       if len(rows):
         step = gradient(trained_D, images[rows], labels[rows])
         trained_D = trained_D - learning_rate * np.where(mask_D, step, 0)
-    total += float(plan.num_examples[row]) * (trained_D - pruned_D)
-  mean_D = total / float(np.sum(plan.num_examples))
+    weight = float(plan.num_examples[row])
+    total_D += weight * (trained_D - received_D)
+    weight_D += weight * mask_D
+    clients_D += mask_D
+  moves_D = clients_D >= min_contributors
+  mean_D = np.where(moves_D, total_D / np.maximum(weight_D, 1), 0)
+  pruned_D = np.where(masks[-1], weights_D, 0)
   return unravel(jnp.asarray(pruned_D + mean_D, jnp.float32))

@@ -16,11 +16,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fps_jax.federated import parallel, server, sharded
+from fps_jax.federated import bands, parallel, server, sharded
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.tiling import Tiling
-from fps_jax.pruning import masks
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.audit import Auditor
@@ -48,6 +47,7 @@ class Method(NamedTuple):
     unravel: [D] -> pytree of parameters, of the vector's type.
     pruner: how parameters are chosen, or None for no pruning at all.
     max_count: largest sample count of a client.
+    min_contributors: clients that a band must be the sum of to be opened.
   """
 
   local_update: LocalUpdate
@@ -57,6 +57,7 @@ class Method(NamedTuple):
   unravel: Callable[[Array], Params]
   pruner: Pruner | None
   max_count: int
+  min_contributors: int
 
 
 class Report(NamedTuple):
@@ -76,10 +77,11 @@ class Collected(NamedTuple):
 
   Attributes:
     params_D: the pruned model that clients received.
-    mask_D: bool [D], what clients train and send, or None for everything.
+    mask_D: bool [D], what clients of the last tier train and send, or None for
+      everything.
     candidates_D: bool [D], those of them that are pruned but tried out; None
       where nothing grows back.
-    kept: positions of what clients train and send, or None for everything.
+    kept: of `bands.kept_positions`, or None for everything.
     sums: what the servers report.
     checks_QxN: the audit's combinations of the sums; None without an audit.
   """
@@ -121,6 +123,9 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   """Returns the round: two compiled programs, and the audit between them.
 
   Guarantees:
+    - a band that fewer than `min_contributors` clients share is not opened:
+      its parameters and the optimiser's state stay as they are;
+    - each coordinate is divided by the weight of those that trained it;
     - if no client reports a finite update, the model and the optimiser's state
       stay as they are, but for pruning;
     - what the audit names does not influence the model: servers are left out
@@ -138,8 +143,8 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     mesh: the devices that clients are split over; see `fps_jax.devices`.
   """
   protocol, auditor = method.protocol, method.protocol.auditor
-  tiling, num_params = method.tiling, method.tiling.num_params
-  pruner = method.pruner
+  tiling, pruner = method.tiling, method.pruner
+  values_per_column = protocol.values_per_column
 
   def collect_here(
     state: RoundState,
@@ -150,13 +155,17 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     labels: Array,
   ) -> Collected:
     params_D, mask_D, candidates_D, kept = state.params, None, None, None
-    mask = None
-    plan = _set_keep_count(method, plan)
+    tier_masks: list[Array] = []
+    plan = _set_keep_count(plan, state) if pruner is None else plan
+    counts_at = bands.counts_at(plan.pruning.keep_counts_T, values_per_column)
     if pruner is not None:
       with jax.named_scope('prune'):
         if state.remembered is not None:
           params_D = state.remembered
-        mask_D = pruner.keep(params_D, plan.pruning)
+        num_tiers = len(plan.pruning.keep_counts_T)
+        *tier_masks, mask_D = [
+          pruner.keep(params_D, plan.pruning, tier) for tier in range(num_tiers)
+        ]
         params_D = jnp.where(mask_D, params_D, 0.0)
         if pruner.regrows:
           candidates_D = pruner.draw_candidates(
@@ -165,13 +174,25 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
             device_key(key, Stream.REGROWTH, state.round),
           )
           mask_D = mask_D | candidates_D
-        kept = masks.kept_indices(mask_D, tiling.padded_size)
-      mask = method.unravel(mask_D)
-    received = method.unravel(params_D)
+        tier_masks.append(mask_D)
+        kept = bands.kept_positions(
+          tier_masks, counts_at, values_per_column, tiling.padded_size
+        )
 
-    def train(indices_SxB: Array, num_steps: Array) -> ClientResult:
+    def train(
+      indices_SxB: Array, num_steps: Array, tier: Array
+    ) -> ClientResult:
+      received_D, trained_D = params_D, mask_D
+      if len(tier_masks) > 1:
+        trained_D = jnp.stack(tier_masks)[tier]
+        received_D = jnp.where(trained_D, params_D, 0.0)
       return method.local_update(
-        received, mask, images, labels, indices_SxB, num_steps
+        method.unravel(received_D),
+        None if trained_D is None else method.unravel(trained_D),
+        images,
+        labels,
+        indices_SxB,
+        num_steps,
       )
 
     sums = parallel.sum_clients(
@@ -195,7 +216,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         checks_QxN = auditor.examine(
           sums.held,
           plan.keys.coins_Qx8,
-          tiling.used(plan.pruning.keep_count),
+          tiling.used(counts_at[-1]),
           tiling.columns,
         )
     return Collected(params_D, mask_D, candidates_D, kept, sums, checks_QxN)
@@ -210,17 +231,43 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
     params_D, mask_D, candidates_D, kept, sums, _ = collected
-    keep_count = num_params if pruner is None else pruning.keep_count
+    keep_counts_T = pruning.keep_counts_T
+    if pruner is None:
+      keep_counts_T = np.array(params_D.shape, np.int32)
+    counts_at = bands.counts_at(keep_counts_T, values_per_column)
     with jax.named_scope('reconstruct'):
-      opened_M = protocol.open(sums.held, opening)
-      count = protocol.decode_count(opened_M[keep_count])
-      has_clients = count > 0
-      weight = jnp.where(has_clients, count / method.max_count, 1.0)
-      update_M = protocol.decode(opened_M) / weight
+      opens_T = sums.contributors_T >= method.min_contributors
+      # Bands with fewer clients come last: what is not opened is not there.
+      num_columns = jnp.max(
+        jnp.where(
+          opens_T,
+          bands.num_columns(jnp.stack(counts_at), values_per_column),
+          0,
+        )
+      )
+      columns_W = jnp.arange(sums.held.shape[1])
+      held = jnp.where(columns_W < num_columns, sums.held, 0)
+      opened_M = protocol.open(held, opening)
+      counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
+      has_clients = [count > 0 for count in counts]
+      weight_M = bands.weights(
+        [
+          jnp.where(has, count / method.max_count, 1.0)
+          for has, count in zip(has_clients, counts, strict=True)
+        ],
+        counts_at,
+        len(opened_M),
+      )
+      update_M = protocol.decode(opened_M) / weight_M
+      moves = moves_D = has_clients[0]
       if kept is None:
-        update_D = update_M[:num_params]
+        update_D = update_M[: len(params_D)]
       else:
         update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
+      if len(counts) > 1:
+        moves_M = bands.weights(has_clients, counts_at, len(opened_M))
+        moves_D = jnp.broadcast_to(moves_D, params_D.shape)
+        moves_D = moves_D.at[kept].set(moves_M, mode='drop')
     with jax.named_scope('server'):
       stepped = server.apply_update(
         method.server_optimizer,
@@ -230,7 +277,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         mask_D,
       )
       params_D, optimizer_state = jax.tree.map(
-        lambda new, old: jnp.where(has_clients, new, old),
+        lambda new, old: jnp.where(moves_D if new.ndim else moves, new, old),
         stepped,
         (params_D, state.optimizer_state),
       )
@@ -242,7 +289,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
         regrown_D = pruner.regrow(
           params_D, candidates_D, mask_D & ~candidates_D, pruning
         )
-        params_D = jnp.where(has_clients, regrown_D, params_D)
+        params_D = jnp.where(has_clients[-1], regrown_D, params_D)
     metrics = RoundMetrics(
       loss_sum=sums.measures.loss_sum,
       num_trained=sums.measures.num_trained,
@@ -304,12 +351,10 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   return Round(start, finish, programs)
 
 
-def _set_keep_count(method: Method, plan: RoundPlan) -> RoundPlan:
-  """Returns the plan, with all D parameters kept if there is no pruning."""
-  if method.pruner is not None:
-    return plan
+def _set_keep_count(plan: RoundPlan, state: RoundState) -> RoundPlan:
+  """Returns the plan of a method that keeps all D: the count is not traced."""
   pruning = dataclasses.replace(
-    plan.pruning, keep_count=np.int32(method.tiling.num_params)
+    plan.pruning, keep_counts_T=np.array(state.params.shape, np.int32)
   )
   return dataclasses.replace(plan, pruning=pruning)
 

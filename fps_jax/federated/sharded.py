@@ -56,4 +56,8 @@ def add_devices(protocol: SumProtocol, sums: ClientSums) -> ClientSums:
     lambda rows: jax.lax.all_gather(rows, CLIENT_AXES, tiled=True),
     sums.measures,
   )
-  return ClientSums(protocol.add_devices(sums.held, CLIENT_AXES), measures)
+  return ClientSums(
+    held=protocol.add_devices(sums.held, CLIENT_AXES),
+    contributors_T=jax.lax.psum(sums.contributors_T, CLIENT_AXES),
+    measures=measures,
+  )

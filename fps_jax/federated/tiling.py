@@ -1,9 +1,9 @@
 """How a vector of updates is cut into tiles that are shared one by one."""
 
 import dataclasses
+from typing import Any
 
 from fps_jax.sharing.chacha import BLOCK_WORDS
-from fps_jax.types import Array
 
 # Values. Longer tiles leave a CPU's caches, shorter ones are all overhead.
 LONGEST_TILE = 8192
@@ -14,25 +14,26 @@ class Tiling:
   """Tiles of whole columns, and of whole blocks of the cipher.
 
   Attributes:
-    num_params: D.
+    most_values: values that a round shares at most, the last sample count
+      left out.
     values_per_column: values that a column holds.
     columns: columns of a tile.
   """
 
-  num_params: int
+  most_values: int
   values_per_column: int
   columns: int
 
   @classmethod
   def fit(
-    cls, num_params: int, usual_count: int, values_per_column: int = 1
+    cls, most_values: int, usual_count: int, values_per_column: int = 1
   ) -> 'Tiling':
     """Returns the tiling that wastes least on a usual count of values.
 
     Args:
-      num_params: D.
-      usual_count: values that most rounds share, in [0, D]; the sample count
-        takes one place more.
+      most_values: values that a round shares at most, the last sample count
+        left out.
+      usual_count: values that most rounds share, at most as many.
       values_per_column: values that a column holds.
 
     Raises:
@@ -49,7 +50,7 @@ class Tiling:
     num_blocks = usual_count // block + 1
     num_tiles = -(-num_blocks // most_blocks)
     columns = -(-num_blocks // num_tiles) * BLOCK_WORDS
-    return cls(num_params, values_per_column, columns)
+    return cls(most_values, values_per_column, columns)
 
   @property
   def size(self) -> int:
@@ -58,14 +59,14 @@ class Tiling:
 
   @property
   def padded_size(self) -> int:
-    """Values of the whole tiles that hold D values and the sample count."""
-    return (self.num_params // self.size + 1) * self.size
+    """Values of the whole tiles that hold the most that a round shares."""
+    return self.used(self.most_values) * self.size
 
   @property
   def padded_columns(self) -> int:
     """Columns of as many values."""
     return self.padded_size // self.values_per_column
 
-  def used(self, keep_count: Array | int) -> Array | int:
-    """Returns the tiles that hold `keep_count` values and the sample count."""
-    return keep_count // self.size + 1
+  def used(self, num_values: Any) -> Any:
+    """Returns the tiles that hold as many values and the last sample count."""
+    return num_values // self.size + 1

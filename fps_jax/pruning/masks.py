@@ -12,7 +12,9 @@ Example:
   [False, True, True, False, False]
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -99,3 +101,26 @@ def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:
       f'to {largest} or exempt fewer (pruning.exempt)'
     )
   return kept
+
+
+def tier_counts(
+  keep_count: int, tiers: Sequence[float], num_exempt: int = 0
+) -> tuple[int, ...]:
+  """Returns how many parameters clients of each tier keep.
+
+  Args:
+    keep_count: parameters that the last tier keeps.
+    tiers: the part of the prunable ones among them that each tier keeps,
+      ascending, in (0, 1]; the last is 1.
+    num_exempt: parameters that every tier keeps.
+
+  Raises:
+    ValueError: if the tiers are not ascending to 1.
+  """
+  if not tiers or tiers[-1] != 1 or tiers[0] <= 0:
+    raise ValueError(f'tiers={tuple(tiers)} must be above 0 and end with 1')
+  if any(low >= high for low, high in itertools.pairwise(tiers)):
+    raise ValueError(f'tiers={tuple(tiers)} must ascend strictly')
+  return tuple(
+    num_exempt + round(part * (keep_count - num_exempt)) for part in tiers
+  )

@@ -87,23 +87,26 @@ class Pruner:
     """Bool [D], whether a parameter is never pruned."""
     return np.repeat(self.exempt, self.sizes)
 
-  def keep(self, params_D: Array, plan: PruningPlan) -> Array:
-    """Returns the mask of a round, without its candidates.
+  def keep(self, params_D: Array, plan: PruningPlan, tier: int = -1) -> Array:
+    """Returns the mask of a tier in a round, without its candidates.
 
     Args:
       params_D: float32 [D], finite.
       plan: of the round.
+      tier: in [0, T), or -1 for the last one.
 
     Returns:
       bool [D].
     """
-    count = plan.keep_count - plan.num_candidates
-    if plan.layer_counts_L is not None:
+    count = plan.keep_counts_T[tier]
+    if tier % len(plan.keep_counts_T) == len(plan.keep_counts_T) - 1:
+      count -= plan.num_candidates
+    if plan.layer_counts_TxL is not None:
       layers = zip(self._layers(params_D), self.exempt, strict=True)
       kept = [
         jnp.ones(layer.shape, bool)
         if is_exempt
-        else masks.keep_largest(layer, plan.layer_counts_L[i])
+        else masks.keep_largest(layer, plan.layer_counts_TxL[tier, i])
         for i, (layer, is_exempt) in enumerate(layers)
       ]
       return jnp.concatenate(kept)

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from fps_jax import config as configs
 from fps_jax import data, jobs
 from fps_jax.benchmark import throughput
-from fps_jax.benchmark.flops import training_flops
 from fps_jax.benchmark.phases import PHASES, phases_of_instructions
+from fps_jax.flops import training_flops
 from fps_jax.options import Options
 from fps_jax.study import StudyError
 

@@ -258,7 +258,7 @@ def test_keep_count_may_be_traced():
   train_table = jnp.asarray(make_deltas(multiple_of=8 / 1024))
   counted = []
 
-  def train(indices_SxB, num_steps):
+  def train(indices_SxB, num_steps, tier):
     nonlocal traces
     traces += 1
     zero = jnp.zeros(())

@@ -48,7 +48,7 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
       dataset.train_images,
       dataset.train_labels,
       config.client.learning_rate,
-      simulation.pruning_plans[r].keep_count,
+      simulation.pruning_plans[r].keep_counts_T,
       Pruner.of(template, config.pruning.exempt).exempt_mask,
     )
     state, _, _ = small.step(simulation, state, plan)

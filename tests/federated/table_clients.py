@@ -59,6 +59,7 @@ def make_plan(order: list[int] | None = None) -> CohortPlan:
     indices=np.broadcast_to(client_ids[:, None, None], (len(order), 2, 3)),
     num_steps=np.where(client_ids >= 0, 2, 0).astype(np.int32),
     num_examples=NUM_EXAMPLES[order],
+    tiers=np.zeros(len(order), np.int32),
   )
 
 
@@ -72,10 +73,10 @@ def make_round_plan(
   return RoundPlan(
     cohort=cohort,
     pruning=PruningPlan(
-      keep_count=jnp.asarray(keep_count, jnp.int32),
+      keep_counts_T=jnp.asarray([keep_count], jnp.int32),
       num_candidates=np.int32(0),
       num_regrown=np.int32(0),
-      layer_counts_L=None,
+      layer_counts_TxL=None,
     ),
     opening=chosen.opening,
     keys=keys,
@@ -112,7 +113,7 @@ def compile_sum(scheme: str, performance: Performance):
   """Returns the sum over clients whose training looks up its result."""
 
   def sum_table(table, plan, accepted, kept, key):
-    def train(indices_SxB, num_steps):
+    def train(indices_SxB, num_steps, tier):
       client = indices_SxB[0, 0]
       return ClientResult(
         delta=table[client],

@@ -227,3 +227,14 @@ def test_sparsity_that_the_error_names_is_accepted() -> None:
     masks.keep_count(30_000, 0.995, 301)
   named = re.search(r'lower it to ([\d.]+) or', str(caught.value))[1]
   assert masks.keep_count(30_000, float(named), 301) >= 301
+
+
+def test_tiers_keep_their_part_and_all_that_is_exempt():
+  assert masks.tier_counts(110, (0.25, 0.5, 1.0), 10) == (35, 60, 110)
+  assert masks.tier_counts(10, (0.5, 1.0), 10) == (10, 10)
+
+
+@pytest.mark.parametrize('tiers', [(), (0.5,), (0.0, 1.0), (0.5, 0.5, 1.0)])
+def test_tiers_that_do_not_ascend_to_one_are_refused(tiers):
+  with pytest.raises(ValueError, match=r'tiers=\('):
+    masks.tier_counts(100, tiers)

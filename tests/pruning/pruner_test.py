@@ -31,12 +31,12 @@ def make_plan(
 ) -> PruningPlan:
   layers = None
   if scope == 'erk':
-    layers = np.int32(erk.counts_per_layer(SHAPES, EXEMPT, keep_count))
+    layers = np.int32([erk.counts_per_layer(SHAPES, EXEMPT, keep_count)])
   return PruningPlan(
-    keep_count=np.int32(keep_count),
+    keep_counts_T=np.int32([keep_count]),
     num_candidates=np.int32(num_candidates),
     num_regrown=np.int32(num_regrown),
-    layer_counts_L=layers,
+    layer_counts_TxL=layers,
   )
 
 

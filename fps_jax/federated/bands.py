@@ -1,0 +1,107 @@
+"""How clients of several tiers share prefixes of one vector.
+
+A client of tier t keeps a part of what tier t + 1 keeps. A band is what a tier
+keeps beyond the tier below. The bands are shared one after another, each
+followed by the sample count of the clients that share it, and each starting a
+new column:
+
+    values of band 0, count, 0 .. 0 | values of band 1, count, 0 .. 0 | ...
+
+So a client of tier t sends the first columns, up to its t-th count; each band
+is opened, or not, by itself; and a band's count is the weight of exactly those
+that trained it. With one tier it is the kept values and the sample count.
+
+The numbers of kept parameters may be traced; that of the tiers is fixed.
+
+Example: tiers of 3 and 5 parameters, in columns of 2 values.
+  >>> counts_at([3, 5], values_per_column=2)
+  (3, 6)
+  >>> num_columns(3, values_per_column=2), num_columns(6, values_per_column=2)
+  (2, 4)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from fps_jax.pruning import masks
+from fps_jax.types import Array, PlanArray
+
+# An int on the host or int32 [] in a program.
+Count = Any
+
+
+def counts_at(
+  keep_counts_T: PlanArray | Sequence[int], values_per_column: int
+) -> tuple[Count, ...]:
+  """Returns the position of each band's sample count.
+
+  Args:
+    keep_counts_T: parameters that each tier keeps, ascending.
+    values_per_column: l.
+  """
+  positions: list[Count] = []
+  start = previous = 0
+  for tier in range(len(keep_counts_T)):
+    positions.append(start + keep_counts_T[tier] - previous)
+    start = num_columns(positions[-1], values_per_column) * values_per_column
+    previous = keep_counts_T[tier]
+  return tuple(positions)
+
+
+def num_columns(count_at: Count, values_per_column: int) -> Count:
+  """Returns how many columns end with a band's sample count."""
+  return count_at // values_per_column + 1
+
+
+def most_values(num_params: int, num_tiers: int, values_per_column: int) -> int:
+  """Returns a bound on the position of the last band's sample count."""
+  return num_params + (num_tiers - 1) * values_per_column
+
+
+def kept_positions(
+  masks_T: Sequence[Array],
+  counts_at_T: Sequence[Count],
+  values_per_column: int,
+  size: int,
+) -> Array:
+  """Returns which parameter each value is of.
+
+  Args:
+    masks_T: bool [D] each, what each tier keeps: nested, ascending.
+    counts_at_T: of `counts_at`.
+    values_per_column: l.
+    size: static length of the result, beyond the last sample count.
+
+  Returns:
+    int32 [size]; in each band ascending; D where no parameter's value is.
+  """
+  kept = masks.kept_indices(masks_T[0], size)
+  for tier in range(1, len(masks_T)):
+    band_D = masks_T[tier] & ~masks_T[tier - 1]
+    columns = num_columns(counts_at_T[tier - 1], values_per_column)
+    places = columns * values_per_column + jnp.arange(size)
+    band = masks.kept_indices(band_D, size)
+    kept = kept.at[places].set(band, mode='drop')
+  return kept
+
+
+def weights(
+  sums_T: Sequence[Array], counts_at_T: Sequence[Count], size: int
+) -> Array:
+  """Returns the weight of the clients that share each value.
+
+  Args:
+    sums_T: float32 [] each, the weight of the clients that share each band.
+    counts_at_T: of `counts_at`.
+    size: static length of the result.
+
+  Returns:
+    float32 [size], or [] where there is one band.
+  """
+  weight = sums_T[0]
+  for tier in range(1, len(sums_T)):
+    is_beyond = jnp.arange(size) > counts_at_T[tier - 1]
+    weight = jnp.where(is_beyond, sums_T[tier], weight)
+  return weight

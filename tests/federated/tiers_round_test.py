@@ -1,0 +1,220 @@
+"""Whole rounds of clients that train different parts of the model."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from jax.flatten_util import ravel_pytree
+
+from fps_jax import data, models
+from fps_jax.federated import bands, reference
+from fps_jax.pruning.pruner import Pruner
+
+TIERS = (0.2, 0.5, 1.0)
+
+
+def tiered_config(scheme: str = 'ideal'):
+  config = small.small_config()
+  config.sharing.scheme = scheme
+  config.pruning.schedule = 'constant'
+  config.pruning.tiers = TIERS
+  config.profiles.distribution = 'lognormal'
+  config.profiles.deadline_seconds = 1e6
+  return config
+
+
+def with_tiers(simulation, tiers, round_number: int = 0):
+  """Returns the plan of a round whose clients have the tiers told."""
+  plan = simulation.plan(round_number)
+  present = plan.cohort.client_ids >= 0
+  chosen = np.zeros(len(present), np.int32)
+  chosen[present] = tiers
+  cohort = dataclasses.replace(plan.cohort, tiers=chosen)
+  return dataclasses.replace(plan, cohort=cohort)
+
+
+def run_round(config, tiers, state=None):
+  """Returns the parameters before and after a round, and the simulation."""
+  simulation = small.make(config)
+  state = state or simulation.init_state()
+  before = np.asarray(state.params)
+  plan = with_tiers(simulation, tiers)
+  state, _, _ = small.step(simulation, state, plan)
+  return before, np.asarray(state.params), simulation
+
+
+def masks_of(simulation, params):
+  """Returns the mask of each tier."""
+  pruner = simulation_pruner()
+  plan = simulation.pruning_plans[0]
+  return [
+    np.asarray(pruner.keep(jnp.asarray(params), plan, tier))
+    for tier in range(len(TIERS))
+  ]
+
+
+def template_of():
+  dataset = data.load('fake')
+  model = models.make('mlp', dataset.num_classes, widths=(16,))
+  image = jnp.zeros((1, *dataset.image_shape))
+  return model, model.init(jax.random.key(0), image)['params'], dataset
+
+
+def simulation_pruner() -> Pruner:
+  _, template, _ = template_of()
+  return Pruner.of(template, small.small_config().pruning.exempt)
+
+
+@pytest.mark.parametrize('execution', ['sequential', 'vmap'])
+@pytest.mark.parametrize(
+  'tiers', [[0, 1, 2, 0, 1, 2, 0, 1], [2, 0, 0, 0, 0, 0, 0, 1]]
+)
+def test_each_coordinate_is_divided_by_the_weight_that_trained_it(
+  execution, tiers
+):
+  config = tiered_config('none')
+  config.perf.execution = execution
+  config.perf.chunk_size = 3
+  simulation = small.make(config)
+  model, template, dataset = template_of()
+  unravel = ravel_pytree(template)[1]
+  state = simulation.init_state()
+  expected = unravel(state.params)
+  for r in range(2):
+    plan = with_tiers(simulation, tiers, r)
+    expected = reference.run_round(
+      lambda params, images: model.apply({'params': params}, images),
+      expected,
+      plan.cohort,
+      dataset.train_images,
+      dataset.train_labels,
+      config.client.learning_rate,
+      simulation.pruning_plans[r].keep_counts_T,
+      Pruner.of(template, config.pruning.exempt).exempt_mask,
+    )
+    state, _, _ = small.step(simulation, state, plan)
+  np.testing.assert_allclose(
+    state.params, ravel_pytree(expected)[0], rtol=1e-4, atol=1e-6
+  )
+
+
+@pytest.mark.parametrize('num_secrets', [1, 2])
+@pytest.mark.parametrize('audit', ['servers', 'clients'])
+def test_shared_tiers_open_to_the_bits_of_the_ideal_ones(num_secrets, audit):
+  tiers = [0, 1, 2, 0, 1, 2, 0, 1]
+  config = tiered_config()
+  config.sharing.secrets_per_polynomial = num_secrets
+  config.sharing.audit = audit
+  _, ideal, _ = run_round(config, tiers)
+  config.sharing.scheme = 'shamir'
+  before, shared, _ = run_round(config, tiers)
+  np.testing.assert_array_equal(shared, ideal)
+  assert np.any(shared != before)
+
+
+@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+@pytest.mark.parametrize(
+  ('tiers', 'num_open'),
+  [([0, 0, 0, 0, 1, 1, 1, 2], 2), ([0] * 7 + [2], 1), ([2] * 3 + [0] * 5, 3)],
+)
+def test_band_below_min_contributors_stays_as_it_is(optimizer, tiers, num_open):
+  config = tiered_config()
+  config.server.optimizer = optimizer
+  config.sharing.min_contributors = 3
+  before, after, simulation = run_round(config, tiers)
+  *_, mask = masks = masks_of(simulation, before)
+  opened = masks[num_open - 1]
+  kept = mask & ~opened
+  np.testing.assert_array_equal(after[kept], before[kept])
+  np.testing.assert_array_equal(after[~mask], 0)
+  assert np.mean(after[opened] != before[opened]) > 0.5
+
+
+def test_band_below_min_contributors_is_never_opened():
+  config = tiered_config('shamir')
+  config.sharing.audit = 'none'
+  config.sharing.min_contributors = 3
+  simulation = small.make(config)
+  plan = with_tiers(simulation, [0, 0, 0, 0, 1, 1, 2, 2])
+  placed = simulation.put_data()
+  collected = simulation.start(simulation.init_state(), plan, placed)
+  ends = bands.counts_at(plan.pruning.keep_counts_T, 1)
+  results = []
+  for first_column in (ends[1] + 1, ends[0] + 1, ends[0]):
+    held = collected.sums.held.at[:, first_column:].set(12345)
+    changed = collected._replace(sums=collected.sums._replace(held=held))
+    state, _, _ = simulation.finish(
+      simulation.init_state(), plan, placed, changed
+    )
+    results.append(np.asarray(state.params))
+  # Four clients share band 1: its words do matter.
+  beyond_band_1, beyond_band_0, with_a_count = results
+  assert np.any(beyond_band_1 != beyond_band_0)
+  assert np.any(with_a_count != beyond_band_0)
+  plan_of_three = with_tiers(simulation, [0, 0, 0, 0, 0, 0, 2, 2])
+  collected = simulation.start(simulation.init_state(), plan_of_three, placed)
+  results = []
+  for fill in (0, 12345):
+    held = collected.sums.held.at[:, ends[0] + 1 :].set(fill)
+    changed = collected._replace(sums=collected.sums._replace(held=held))
+    state, _, _ = simulation.finish(
+      simulation.init_state(), plan_of_three, placed, changed
+    )
+    results.append(np.asarray(state.params))
+  np.testing.assert_array_equal(*results)
+
+
+def test_lower_tiers_change_nothing_beyond_their_band():
+  config = tiered_config('shamir')
+  before, after, simulation = run_round(config, [0] * 8)
+  lowest, _, whole = masks_of(simulation, before)
+  beyond = whole & ~lowest
+  np.testing.assert_array_equal(after[beyond], before[beyond])
+  assert np.any(after[lowest] != before[lowest])
+
+
+def test_clients_of_the_last_tier_alone_are_a_round_without_tiers():
+  _, with_all, _ = run_round(tiered_config('none'), [2] * 8)
+  config = tiered_config('none')
+  config.pruning.tiers = (1.0,)
+  _, without, _ = run_round(config, [0] * 8)
+  np.testing.assert_allclose(with_all, without, rtol=1e-6, atol=1e-7)
+
+
+def test_deadline_decides_tiers_and_who_takes_part():
+  config = tiered_config()
+  simulation = small.make(config)
+  examples = simulation.planner.examples_trained(np.arange(8))
+  seconds = simulation.clock.seconds(0, np.arange(8), examples)
+  # Half of the clients finish the smallest tier.
+  config.profiles.deadline_seconds = float(np.median(seconds[0]))
+  simulation = small.make(config)
+  draw = simulation.planner.draw(0)
+  expected = simulation.clock.choose_tiers(0, np.arange(8), examples)
+  assert draw.num_too_slow == np.sum(expected < 0) == 4
+  np.testing.assert_array_equal(draw.tiers, expected[draw.client_ids])
+  _, rows = small.run(config)
+  assert rows[0]['clients_too_slow'] == 4
+  assert rows[0]['clients_reporting'] == sum(rows[0]['clients_per_tier']) == 4
+  taken = seconds[draw.tiers, draw.client_ids].max()
+  assert rows[0]['simulated_seconds'] == taken
+  assert taken <= config.profiles.deadline_seconds
+
+
+def test_tiers_send_and_receive_fewer_bytes():
+  config = tiered_config('shamir')
+  simulation = small.make(config)
+  plan = simulation.pruning_plans[0]
+  each = [simulation.count_bytes(plan, [tier] * 4) for tier in range(3)]
+  assert each[0].uplink_per_client < each[1].uplink_per_client
+  assert each[1].uplink_per_client < each[2].uplink_per_client
+  assert each[0].downlink_per_client < each[2].downlink_per_client
+  mixed = simulation.count_bytes(plan, [0, 0, 1, 2])
+  uplinks = [each[tier].uplink_per_client for tier in (0, 0, 1, 2)]
+  assert mixed.uplink_per_client == np.mean(uplinks)
+  # Two contributors are needed, and the second largest tier is 1.
+  assert mixed.server_to_central == each[1].server_to_central
+  assert simulation.count_bytes(plan, [2]).server_to_central == 0
