@@ -6,6 +6,7 @@ parts of it off, so that an override on the command line reaches every variant
 that has the part.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -176,6 +177,43 @@ def compare_methods(config: ConfigDict, names: str = '') -> None:
       raise ValueError(f'method {name!r} is not one of {list(METHODS)}')
     config.variants[name] = METHODS[name]
   config.baseline = chosen[0]
+
+
+def compare_sparsities(
+  config: ConfigDict, sparsities: Sequence[float], names: str = ''
+) -> None:
+  """Sets the variants of a config to FedAvg and FedPruneShare, in place.
+
+  Args:
+    config: the config.
+    sparsities: of FedPruneShare; 0.9 is the variant `fedpruneshare_90`.
+    names: of the variants that run, separated by `+`; empty for all.
+
+  Raises:
+    ValueError: if a name is unknown.
+  """
+  variants: dict[str, Any] = {'fedavg': METHODS['fedavg']}
+  for sparsity in sparsities:
+    name = f'fedpruneshare_{100 * sparsity:g}'
+    variants[name] = {'pruning': {'sparsity': sparsity}}
+  chosen = names.split('+') if names else list(variants)
+  for name in chosen:
+    if name not in variants:
+      raise ValueError(f'method {name!r} is not one of {list(variants)}')
+    config.variants[name] = variants[name]
+  config.baseline = chosen[0]
+
+
+def share_in_short_words(config: ConfigDict) -> None:
+  """Packs two values into words of 22 bits, in place: for small cohorts.
+
+  Of five servers any four open; three of them are sent words, two a seed.
+  """
+  config.sharing.threshold = 4
+  config.sharing.secrets_per_polynomial = 2
+  config.sharing.prime = 4194301
+  # A word is as long for fewer: ten clients' sums fit.
+  config.sharing.value_bits = 14
 
 
 def tiny(config: ConfigDict) -> None:
