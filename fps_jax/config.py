@@ -41,6 +41,8 @@ def default() -> ConfigDict:
   # Named overrides of this config; each is a method in the report. Empty: the
   # config itself is the one method.
   config.variants = ConfigDict(sort_keys=False)
+  # What it cost to reach this test accuracy is reported; 0 = nothing is.
+  config.target_accuracy = 0.0
   config.baseline = ''  # variant that savings are measured against; '' = none
 
   config.data = ConfigDict()

@@ -1,4 +1,4 @@
-"""Figures of a study for a paper column: accuracy over rounds and uplink."""
+"""Figures of a study for a paper column: accuracy over what it cost."""
 
 import dataclasses
 import math
@@ -27,6 +27,7 @@ _COLORS = (
 _MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 _LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _SIZE_INCHES = (3.4, 2.5)
+_ROUND = 'Round'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Curve:
     title: name of the variant in the legend.
     rounds: [E] rounds in which every seed was evaluated.
     uplink_megabytes: [E] sent by a client from round 1 on, mean over seeds.
+    simulated_minutes: [E] that the clients' devices take from round 1 on, mean
+      over seeds; None where they have no profiles.
     mean_percent: [E] test accuracy, mean over seeds.
     low_percent: [E] its minimum over seeds.
     high_percent: [E] its maximum over seeds.
@@ -45,6 +48,7 @@ class Curve:
   title: str
   rounds: np.ndarray
   uplink_megabytes: np.ndarray
+  simulated_minutes: np.ndarray | None
   mean_percent: np.ndarray
   low_percent: np.ndarray
   high_percent: np.ndarray
@@ -66,12 +70,23 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
   uplink_SxR = np.cumsum(
     [[row['uplink_bytes_per_client'] for row in rows] for rows in seeds], axis=1
   )
+  seconds_SxR = np.cumsum(
+    np.array(
+      [[row['simulated_seconds'] for row in rows] for rows in seeds],
+      dtype=float,
+    ),
+    axis=1,
+  )
+  is_timed = bool(np.isfinite(seconds_SxR).all())
   evaluated = np.isfinite(accuracy_SxR).all(axis=0)
   percent_SxE = 100 * accuracy_SxR[:, evaluated]
   return Curve(
     title=title,
     rounds=1 + np.flatnonzero(evaluated),
     uplink_megabytes=uplink_SxR[:, evaluated].mean(axis=0) / 1e6,
+    simulated_minutes=(
+      seconds_SxR[:, evaluated].mean(axis=0) / 60 if is_timed else None
+    ),
     mean_percent=percent_SxE.mean(axis=0),
     low_percent=percent_SxE.min(axis=0),
     high_percent=percent_SxE.max(axis=0),
@@ -136,27 +151,27 @@ def _set_log_axis(axes: mpl_axes.Axes, visible: Sequence[np.ndarray]) -> None:
 
 
 def _make_figure(
-  curves: Sequence[Curve], over_uplink: bool
+  curves: Sequence[Curve], costs: Sequence[np.ndarray], label: str
 ) -> mpl_figure.Figure:
+  """Draws curves over what they cost; on a log axis but for rounds."""
   figure = mpl_figure.Figure(figsize=_SIZE_INCHES, layout='constrained')
   axes = figure.add_subplot()
-  for index, curve in enumerate(curves):
-    x = curve.uplink_megabytes if over_uplink else curve.rounds
+  for index, (curve, x) in enumerate(zip(curves, costs, strict=True)):
     _draw(axes, curve, x, index)
   low, high = accuracy_limits(curves)
   axes.set_ylim(low, high)
   axes.set_ylabel('Test accuracy (%)')
   axes.grid(axis='y', linewidth=0.4, color='0.88')
   axes.set_axisbelow(True)
-  if over_uplink:
-    _set_log_axis(
-      axes,
-      [curve.uplink_megabytes[curve.high_percent >= low] for curve in curves],
-    )
-    axes.set_xlabel('Cumulative uplink per client (MB)')
-  else:
+  axes.set_xlabel(label)
+  if label == _ROUND:
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    axes.set_xlabel('Round')
+  else:
+    visible = [
+      x[curve.high_percent >= low]
+      for curve, x in zip(curves, costs, strict=True)
+    ]
+    _set_log_axis(axes, visible)
   figure.legend(
     loc='outside upper center',
     ncols=2,
@@ -170,7 +185,7 @@ def _make_figure(
 def write_figures(
   folder: pathlib.Path, curves: Sequence[Curve]
 ) -> list[pathlib.Path]:
-  """Writes both figures as PNG (200 dpi) and PDF.
+  """Writes the figures as PNG (200 dpi) and PDF.
 
   Equal curves give equal bytes. Matplotlib's global state, backend included,
   is left as it was.
@@ -180,9 +195,24 @@ def write_figures(
     curves: one a variant, each with at least one evaluated round.
 
   Returns:
-    The files: `accuracy_rounds` and `accuracy_uplink`, `.png` and `.pdf`.
+    The files: `accuracy_rounds`, `accuracy_uplink` and, where every curve has
+    simulated time, `accuracy_time`, `.png` and `.pdf`.
   """
   paths = []
+  costs = {
+    'rounds': (_ROUND, [curve.rounds for curve in curves]),
+    'uplink': (
+      'Cumulative uplink per client (MB)',
+      [curve.uplink_megabytes for curve in curves],
+    ),
+  }
+  minutes = [
+    curve.simulated_minutes
+    for curve in curves
+    if curve.simulated_minutes is not None
+  ]
+  if len(minutes) == len(curves):
+    costs['time'] = ('Simulated time (minutes)', minutes)
   with matplotlib.rc_context(
     {
       'font.family': 'DejaVu Sans',
@@ -194,9 +224,9 @@ def write_figures(
       'pdf.fonttype': 42,
     }
   ):
-    for stem in ('accuracy_rounds', 'accuracy_uplink'):
-      figure = _make_figure(curves, over_uplink=stem == 'accuracy_uplink')
-      png, pdf = folder / f'{stem}.png', folder / f'{stem}.pdf'
+    for name, (label, values) in costs.items():
+      figure = _make_figure(curves, values, label)
+      png, pdf = (folder / f'accuracy_{name}.{end}' for end in ('png', 'pdf'))
       figure.savefig(png, dpi=200)
       figure.savefig(pdf, metadata={'CreationDate': None})
       paths += [png, pdf]

@@ -1,4 +1,4 @@
-"""Report of a study: a table and two figures, from the metrics files alone."""
+"""Report of a study: tables and figures, from the metrics files alone."""
 
 import dataclasses
 import json
@@ -6,12 +6,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich import console as rich_console
 from rich import table as rich_table
 from rich import text as rich_text
 
 from fps_jax import figures
 from fps_jax.metrics import format_bytes
-from fps_jax.summary import TITLES, Summary, collect, summarise
+from fps_jax.summary import TITLES, Summary, collect, summarise, title_of
 
 _COLUMNS = (
   'Method',
@@ -22,6 +23,12 @@ _COLUMNS = (
   'Saving',
   'Sparsity (%)',
   'Round (s)',
+)
+_TARGET_COLUMNS = (
+  'Method',
+  'Rounds',
+  'Uplink per client',
+  'Simulated time (minutes)',
 )
 _WRAPS_ON_NARROW_TERMINALS = ('Method', 'Test accuracy (%)')
 _NOTES = (
@@ -51,6 +58,23 @@ def _cells(summary: Summary) -> list[str]:
     f'{100 * summary.final_sparsity_fraction:.1f}',
     f'{summary.median_round_seconds:.3g}',
   ]
+
+
+def _target_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
+  """Returns what the target cost, with a heading; '-' where not reached."""
+  rows: list[tuple[str, ...]] = [_TARGET_COLUMNS]
+  for summary in summaries:
+    cost = summary.to_target
+    cells = ['-', '-', '-']
+    if cost is not None:
+      seconds = cost.simulated_seconds
+      cells = [
+        f'{cost.rounds:.3g}',
+        format_bytes(cost.uplink_bytes_per_client),
+        '-' if seconds is None else f'{seconds / 60:.3g}',
+      ]
+    rows.append((summary.title, *cells))
+  return rows
 
 
 def _caption(summaries: Sequence[Summary]) -> str:
@@ -93,14 +117,46 @@ def make_table(
   return table
 
 
-def make_markdown(summaries: Sequence[Summary], baseline_title: str) -> str:
-  """Writes the summaries as a page of Markdown that shows both figures."""
-  rows = [
-    _COLUMNS,
-    ('---', *['---:'] * (len(_COLUMNS) - 1)),
-    *map(_cells, summaries),
-  ]
-  table = [f'| {" | ".join(row)} |' for row in rows]
+def make_target_table(
+  summaries: Sequence[Summary], target_accuracy: float
+) -> rich_table.Table:
+  """Lays out what the target accuracy cost for a terminal; one row each."""
+  heading, *rows = _target_rows(summaries)
+  table = rich_table.Table(
+    title=f'To {100 * target_accuracy:g} % test accuracy, means over seeds',
+    box=box.SIMPLE_HEAD,
+    padding=0,
+  )
+  for name in heading:
+    table.add_column(name, justify='left' if name == 'Method' else 'right')
+  for row in rows:
+    table.add_row(*map(rich_text.Text, row))
+  return table
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+  heading, *body = rows
+  rule = ('---', *['---:'] * (len(heading) - 1))
+  return [f'| {" | ".join(row)} |' for row in (heading, rule, *body)]
+
+
+def make_markdown(
+  summaries: Sequence[Summary],
+  baseline_title: str,
+  target_accuracy: float = 0.0,
+  figure_names: Sequence[str] = ('accuracy_rounds', 'accuracy_uplink'),
+) -> str:
+  """Writes the summaries as a page of Markdown that shows the figures."""
+  table = _markdown_table([_COLUMNS, *map(_cells, summaries)])
+  target = []
+  if target_accuracy:
+    target = [
+      f'To {100 * target_accuracy:g} % test accuracy, means over seeds; `-` if '
+      'a seed never reached it:',
+      '',
+      *_markdown_table(_target_rows(summaries)),
+      '',
+    ]
   notes = [f'- {note.format(baseline=baseline_title)}' for note in _NOTES]
   return '\n'.join(
     [
@@ -110,8 +166,11 @@ def make_markdown(summaries: Sequence[Summary], baseline_title: str) -> str:
       '',
       *notes,
       '',
-      '![Test accuracy over rounds](accuracy_rounds.png)',
-      '![Test accuracy over uplink](accuracy_uplink.png)',
+      *target,
+      *(
+        f'![Test accuracy over {name.split("_")[1]}]({name}.png)'
+        for name in figure_names
+      ),
       '',
     ]
   )
@@ -122,7 +181,8 @@ def write_report(
   variants: Sequence[str],
   baseline: str,
   titles: Mapping[str, str] = TITLES,
-) -> rich_table.Table:
+  target_accuracy: float = 0.0,
+) -> rich_console.Group:
   """Writes `report.md`, `report.json` and the figures into `workdir`.
 
   Everything comes from the metrics files, so that a report can be made again
@@ -133,31 +193,38 @@ def write_report(
     variants: the variants to report on, in order.
     baseline: the variant that uplink savings are measured against.
     titles: names for the reader; a variant not in it keeps its own.
+    target_accuracy: whose cost is reported, in (0, 1), or 0 for none.
 
   Returns:
-    The table, for a rich console to print.
+    The tables, for a rich console to print.
 
   Raises:
     ValueError: see `collect` and `summarise`; nothing is written then.
   """
   runs = collect(workdir, variants)
-  summaries = summarise(runs, baseline, titles)
-  baseline_title = titles.get(baseline, baseline)
+  summaries = summarise(runs, baseline, titles, target_accuracy)
+  baseline_title = title_of(baseline, titles)
   report = {
     'baseline': baseline,
+    'target_accuracy': target_accuracy,
     'variants': [dataclasses.asdict(summary) for summary in summaries],
   }
   (workdir / 'report.json').write_text(
     json.dumps(report, indent=2, allow_nan=False) + '\n', encoding='utf-8'
   )
-  (workdir / 'report.md').write_text(
-    make_markdown(summaries, baseline_title), encoding='utf-8'
-  )
-  figures.write_figures(
+  paths = figures.write_figures(
     workdir,
     [
       figures.make_curve(summary.title, [run.rows for run in runs[name]])
       for name, summary in zip(runs, summaries, strict=True)
     ],
   )
-  return make_table(summaries, baseline_title)
+  names = [path.stem for path in paths if path.suffix == '.png']
+  (workdir / 'report.md').write_text(
+    make_markdown(summaries, baseline_title, target_accuracy, names),
+    encoding='utf-8',
+  )
+  tables = [make_table(summaries, baseline_title)]
+  if target_accuracy:
+    tables.append(make_target_table(summaries, target_accuracy))
+  return rich_console.Group(*tables)

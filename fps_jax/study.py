@@ -19,7 +19,7 @@ from fps_jax.metrics import MetricsRow, MetricsWriter
 from fps_jax.options import Options
 from fps_jax.progress import Progress
 from fps_jax.simulation import Simulation
-from fps_jax.summary import TITLES
+from fps_jax.summary import title_of
 from fps_jax.train import train
 from fps_jax.validate import validate
 
@@ -146,7 +146,10 @@ def run_study(
     from fps_jax import report
 
     table = report.write_report(
-      workdir, list(variants), config.baseline or next(iter(variants))
+      workdir,
+      list(variants),
+      config.baseline or next(iter(variants)),
+      target_accuracy=config.target_accuracy,
     )
   except (ValueError, OSError, FloatingPointError) as error:
     raise StudyError(str(error)) from error
@@ -192,7 +195,7 @@ def _run(
   name, seed, variant, simulation = run
   path = workdir / name / f'seed_{seed}' / 'metrics.jsonl'
   clipped = []
-  progress.start_run(TITLES.get(name, name), seed, variant.num_rounds)
+  progress.start_run(title_of(name), seed, variant.num_rounds)
   with MetricsWriter(path) as writer:
 
     def on_row(row: MetricsRow) -> None:

@@ -1,6 +1,7 @@
 """What a study found: its runs read from disk and summarised per variant."""
 
 import dataclasses
+import math
 import pathlib
 import re
 import statistics
@@ -16,6 +17,18 @@ TITLES: Mapping[str, str] = {
   'quantisation': 'Quantisation only',
   'pruning_quantisation': 'Pruning and quantisation',
 }
+
+
+def title_of(variant: str, titles: Mapping[str, str] = TITLES) -> str:
+  """Returns a variant's name for the reader.
+
+  >>> title_of('fedpruneshare_90'), title_of('my_method')
+  ('FedPruneShare 90 %', 'my_method')
+  """
+  method, _, percent = variant.rpartition('_')
+  if method in titles and percent.replace('.', '').isdigit():
+    return f'{titles[method]} {percent} %'
+  return titles.get(variant, variant)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +61,8 @@ class Summary:
       seeds.
     median_round_seconds: over rounds and seeds; without round 1, which
       compiles, when there are more.
+    to_target: what the target accuracy cost; None where there is no target, or
+      a seed never reached it.
   """
 
   variant: str
@@ -63,6 +78,23 @@ class Summary:
   uplink_saving_factor: float
   final_sparsity_fraction: float
   median_round_seconds: float
+  to_target: 'CostToTarget | None'
+
+
+@dataclasses.dataclass(frozen=True)
+class CostToTarget:
+  """What it took until a round's evaluation first reached a target; means.
+
+  Attributes:
+    rounds: to that round, itself included.
+    uplink_bytes_per_client: sent in them by a client of each.
+    simulated_seconds: that they take the clients' devices; None where they have
+      no profiles.
+  """
+
+  rounds: float
+  uplink_bytes_per_client: float
+  simulated_seconds: float | None
 
 
 def collect(
@@ -137,8 +169,40 @@ def _mean_uplink(runs: Sequence[Run]) -> float:
   return _mean(runs, lambda row: row['uplink_bytes_per_client'])
 
 
+def _cost_to_target(
+  runs: Sequence[Run], target_accuracy: float
+) -> CostToTarget | None:
+  needed = []
+  for run in runs:
+    reached = [
+      row['round']
+      for row in run.rows
+      if (row['test_accuracy'] or 0.0) >= target_accuracy
+    ]
+    if not target_accuracy or not reached:
+      return None
+    needed.append(run.rows[: reached[0]])
+  seconds = [
+    [s for row in rows if (s := row['simulated_seconds']) is not None]
+    for rows in needed
+  ]
+  is_timed = all(map(len, seconds))
+  return CostToTarget(
+    rounds=statistics.fmean(map(len, needed)),
+    uplink_bytes_per_client=statistics.fmean(
+      sum(row['uplink_bytes_per_client'] for row in rows) for rows in needed
+    ),
+    simulated_seconds=(
+      statistics.fmean(map(math.fsum, seconds)) if is_timed else None
+    ),
+  )
+
+
 def _summarise_variant(
-  title: str, runs: Sequence[Run], baseline_uplink_bytes: float
+  title: str,
+  runs: Sequence[Run],
+  baseline_uplink_bytes: float,
+  target_accuracy: float,
 ) -> Summary:
   final_accuracies = [
     [
@@ -178,6 +242,7 @@ def _summarise_variant(
     median_round_seconds=statistics.median(
       row['round_seconds'] for run in runs for row in run.rows[timed]
     ),
+    to_target=_cost_to_target(runs, target_accuracy),
   )
 
 
@@ -185,6 +250,7 @@ def summarise(
   runs: Mapping[str, Sequence[Run]],
   baseline: str,
   titles: Mapping[str, str] = TITLES,
+  target_accuracy: float = 0.0,
 ) -> list[Summary]:
   """Summarises the variants, in the order of `runs`.
 
@@ -192,6 +258,7 @@ def summarise(
     runs: what `collect` returned.
     baseline: the variant that uplink savings are measured against.
     titles: names for the reader; a variant not in it keeps its own.
+    target_accuracy: in (0, 1], or 0 for none.
 
   Returns:
     One summary a variant.
@@ -207,7 +274,10 @@ def summarise(
   baseline_uplink_bytes = _mean_uplink(runs[baseline])
   return [
     _summarise_variant(
-      titles.get(variant, variant), of_variant, baseline_uplink_bytes
+      title_of(variant, titles),
+      of_variant,
+      baseline_uplink_bytes,
+      target_accuracy,
     )
     for variant, of_variant in runs.items()
   ]

@@ -27,6 +27,7 @@ from fps_jax.sharing.randomness import ENTROPIES
 # (field, smallest allowed value, whether that value itself is allowed)
 _LOWER_BOUNDS = (
   ('num_rounds', 1, True),
+  ('target_accuracy', 0, True),
   ('data.num_clients', 1, True),
   ('data.pixel_std', 0, False),
   ('client.learning_rate', 0, False),
@@ -48,6 +49,7 @@ _LOWER_BOUNDS = (
   ('eval.batch_size', 1, True),
 )
 _BELOW_ONE = (
+  'target_accuracy',
   'client.momentum',
   'server.momentum',
   'cohort.dropout_probability',

@@ -29,6 +29,7 @@ def _write_run(
   seed: int,
   accuracies: Sequence[float | None],
   uplinks: Sequence[int],
+  simulated_seconds: float | None = None,
 ) -> None:
   path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
   with metrics.MetricsWriter(path) as writer:
@@ -53,7 +54,7 @@ def _write_run(
           downlink_bytes_per_client=1000 * seed,
           server_to_central_bytes=500,
           # Round 1 takes long, as compilation does.
-          simulated_seconds=None,
+          simulated_seconds=simulated_seconds,
           round_seconds=60.0 if index == 0 else 0.25 * (index + seed),
         )
       )
@@ -276,7 +277,13 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
 ) -> None:
   percent = np.array([50.0, 90.0])
   curve = figures.Curve(
-    'c', np.array([1, 2]), np.array([0.1, 300.0]), percent, percent, percent
+    'c',
+    rounds=np.array([1, 2]),
+    uplink_megabytes=np.array([0.1, 300.0]),
+    simulated_minutes=None,
+    mean_percent=percent,
+    low_percent=percent,
+    high_percent=percent,
   )
   state = matplotlib.rcParams.copy()
   paths = figures.write_figures(tmp_path, [curve])
@@ -305,6 +312,51 @@ def test_curve_has_mean_range_and_cumulative_uplink(
 def test_limits_show_every_curve_after_its_first_fifth() -> None:
   rounds = np.arange(1, 11)
   percent = np.array([10, 20, 80, 90, 91, 92, 93, 94, 95, 100.0])
-  curve = figures.Curve('c', rounds, rounds, percent, percent - 1, percent)
+  curve = figures.Curve(
+    'c', rounds, rounds, None, percent, percent - 1, percent
+  )
   # From 79 to 100, and 5 % of 21 below; accuracy ends at 100 %.
   assert figures.accuracy_limits([curve]) == pytest.approx((77.95, 100))
+
+
+def test_cost_to_target_is_that_of_the_rounds_until_it_is_reached(
+  tmp_path: pathlib.Path,
+) -> None:
+  accuracies = [0.5, 0.8, 0.7, 0.9]
+  _write_run(tmp_path, 'fedavg', 0, accuracies, [10, 20, 30, 40], 60.0)
+  _write_run(tmp_path, 'fedavg', 1, [0.2, None, 0.8, 0.1], [5, 5, 5, 5], 30.0)
+  _write_run(tmp_path, 'never', 0, accuracies, [1, 1, 1, 1])
+  _write_run(tmp_path, 'never', 1, [0.79, 0.5, 0.5, 0.5], [1, 1, 1, 1])
+  runs = summaries.collect(tmp_path, ['fedavg', 'never'])
+  found, never = summaries.summarise(runs, 'fedavg', target_accuracy=0.8)
+  assert found.to_target == summaries.CostToTarget(
+    rounds=2.5, uplink_bytes_per_client=22.5, simulated_seconds=105.0
+  )
+  assert never.to_target is None
+  without, _ = summaries.summarise(runs, 'fedavg')
+  assert without.to_target is None
+
+
+def test_target_has_a_table_of_its_own(tmp_path: pathlib.Path) -> None:
+  for variant, seconds in (('fedavg', 60.0), ('fedpruneshare_90', 30.0)):
+    _write_run(tmp_path, variant, 0, [0.5, 0.9], [10, 20], seconds)
+  variants = ['fedavg', 'fedpruneshare_90']
+  tables = report.write_report(
+    tmp_path, variants, 'fedavg', target_accuracy=0.8
+  )
+  page = (tmp_path / 'report.md').read_text()
+  assert 'To 80 % test accuracy' in page
+  assert '| FedPruneShare 90 % | 2 | 30 B | 1 |' in page
+  assert '![Test accuracy over time](accuracy_time.png)' in page
+  assert (tmp_path / 'accuracy_time.png').exists()
+  console = rich_console.Console(file=io.StringIO(), width=80)
+  console.print(tables)
+  assert 'To 80 % test accuracy' in console.file.getvalue()
+
+
+def test_no_profiles_no_figure_over_time(tmp_path: pathlib.Path) -> None:
+  _write_run(tmp_path, 'fedavg', 0, [0.5, 0.9], [10, 20], 60.0)
+  _write_run(tmp_path, 'sharing', 0, [0.5, 0.9], [10, 20])
+  report.write_report(tmp_path, ['fedavg', 'sharing'], 'fedavg')
+  assert not (tmp_path / 'accuracy_time.png').exists()
+  assert 'accuracy_time' not in (tmp_path / 'report.md').read_text()

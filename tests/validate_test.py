@@ -29,6 +29,7 @@ ABOVE_ZERO = (
   'sharing.clip',
 )
 AT_LEAST_ZERO = (
+  'target_accuracy',
   'client.momentum',
   'client.weight_decay',
   'client.proximal',
@@ -38,6 +39,7 @@ AT_LEAST_ZERO = (
   'profiles.compute_saved',
 )
 BELOW_ONE = (
+  'target_accuracy',
   'client.momentum',
   'server.momentum',
   'cohort.dropout_probability',
