@@ -1,7 +1,6 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +9,12 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from fps_jax import data, models
+from fps_jax import build_costs, build_sharing, data, models
 from fps_jax.data.cohort import CohortPlanner
-from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import (
   bands,
   client,
-  communication,
   evaluation,
   server,
 )
@@ -25,18 +22,12 @@ from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import Method, make_round
 from fps_jax.federated.tiling import Tiling
-from fps_jax.flops import training_flops
-from fps_jax.heterogeneity.clock import Clock, Work
-from fps_jax.heterogeneity.profiles import Fleet
+from fps_jax.heterogeneity.clock import Clock
 from fps_jax.pruning import erk, masks, schedules
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
-from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.shamir import Shamir
 from fps_jax.simulation import Simulation
 from fps_jax.types import PruningPlan, RoundState
 
@@ -56,7 +47,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   dataset, mesh = placed.dataset, placed.mesh
   partition = _make_partition(config, seed, dataset.train_labels)
   is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
-  scheme = None if is_clear else make_scheme(config.sharing)
+  scheme = None if is_clear else build_sharing.make_scheme(config.sharing)
   model = models.make(
     config.model.name,
     dataset.num_classes,
@@ -78,8 +69,8 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   flat, unravel = ravel_pytree(template)
   num_params = flat.shape[0]
   pixels = (config.data.pixel_mean, config.data.pixel_std)
-  prunes = config.pruning.schedule != 'none'
-  remembers = prunes and config.pruning.server == 'dense'
+  mask = build_costs.mask_of(config)
+  remembers = mask == 'shared' and config.pruning.server == 'dense'
   pruner = Pruner.of(
     template,
     config.pruning.exempt,
@@ -94,12 +85,14 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   plans = _pruning_plans(config, num_params, pruner)
 
   def count_bytes(pruning: PruningPlan, tiers: Sequence[int]) -> RoundBytes:
-    return _count_bytes(config, scheme, num_params, pruning, tiers)
+    return build_costs.count_bytes(config, scheme, num_params, pruning, tiers)
 
-  clock = _make_clock(config, seed, dataset, plans, num_params, count_bytes)
+  clock = build_costs.make_clock(
+    config, seed, dataset, plans, num_params, count_bytes
+  )
   planner = _make_planner(config, seed, placed, partition, clock)
   max_count = planner.max_count
-  sum_protocol = _make_protocol(config, scheme, max_count)
+  sum_protocol = build_sharing.make_protocol(config, scheme, max_count)
   num_tiers = len(plans[-1].keep_counts_T)
   values_per_column = sum_protocol.values_per_column
   method = Method(
@@ -116,14 +109,20 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     protocol=sum_protocol,
     tiling=Tiling.fit(
       bands.most_values(num_params, num_tiers, values_per_column),
-      bands.counts_at(plans[-1].keep_counts_T, values_per_column)[-1],
+      (
+        bands.counts_at(plans[-1].keep_counts_T, values_per_column)[-1]
+        if mask == 'shared'
+        else num_params
+      ),
       values_per_column,
     ),
     server_optimizer=optimizer,
     unravel=unravel,
-    pruner=pruner if prunes else None,
+    pruner=pruner if mask == 'shared' else None,
+    mask=mask or 'shared',
+    exempt_D=pruner.exempt_mask,
     max_count=max_count,
-    min_contributors=_min_contributors(config),
+    min_contributors=build_sharing.min_contributors(config),
   )
 
   def init_state() -> RoundState:
@@ -133,6 +132,11 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       params=params_D,
       # Two arrays: a state is donated, and no array can be so twice.
       remembered=jnp.copy(params_D) if remembers else None,
+      residuals=(
+        jnp.zeros((config.data.num_clients, num_params), jnp.float32)
+        if mask == 'top_k'
+        else None
+      ),
       optimizer_state=optimizer.init(params_D),
     )
 
@@ -193,144 +197,6 @@ def _make_planner(
     choose_tiers=clock.choose_tiers if clock else None,
     placement=placed.placement,
   )
-
-
-def make_scheme(sharing: ConfigDict) -> Shamir:
-  """Returns the sharing scheme of a config's section `sharing`.
-
-  Raises:
-    ValueError: if its numbers do not fit.
-  """
-  return Shamir(
-    PrimeField(sharing.prime),
-    sharing.num_servers,
-    sharing.threshold,
-    sharing.secrets_per_polynomial,
-    sharing.seeded,
-  )
-
-
-def _make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
-  """Returns what looks for wrong sums and shares, or None for nothing."""
-  sharing = config.sharing
-  if sharing.audit == 'none' or sharing.reveal == 'updates':
-    return None
-  present = scheme.present_without(sharing.missing_servers)
-  if len(present) == scheme.threshold:
-    # Any k shares are those of some polynomial: there is nothing to notice.
-    return None
-  checks_clients = sharing.audit == 'clients'
-  return Auditor(scheme, present, checks_clients)
-
-
-def _make_protocol(
-  config: ConfigDict, scheme: Shamir | None, max_count: int
-) -> protocol.SumProtocol:
-  sharing = config.sharing
-  if sharing.scheme == 'none':
-    return protocol.plain_sum()
-  codec = Codec(
-    field=PrimeField(sharing.prime),
-    clip=sharing.clip,
-    value_bits=sharing.value_bits,
-    max_clients=config.cohort.size,
-    max_count=max_count,
-  )
-  if scheme is None or sharing.scheme == 'ideal':
-    return protocol.ideal_sum(codec)
-  return protocol.shamir_sum(
-    codec,
-    scheme,
-    scheme.present_without(sharing.missing_servers),
-    sharing.reveal,
-    _make_auditor(config, scheme),
-    protocol.Faults(
-      tuple(sharing.lying_servers), tuple(sharing.inconsistent_clients)
-    ),
-  )
-
-
-def _min_contributors(config: ConfigDict) -> int:
-  """Returns how many clients a sum must be of; in the clear, one is enough."""
-  is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
-  return 1 if is_clear else config.sharing.min_contributors
-
-
-def _count_bytes(
-  config: ConfigDict,
-  scheme: Shamir | None,
-  num_params: int,
-  pruning: PruningPlan,
-  tiers: Sequence[int],
-) -> RoundBytes:
-  """Returns the bytes of a round, the audit's included."""
-  kept = [int(count) for count in pruning.keep_counts_T]
-  values: Sequence[int] = kept
-  arguments: dict[str, Any] = {}
-  if scheme is not None:
-    auditor = _make_auditor(config, scheme)
-    values = bands.counts_at(kept, scheme.secrets_per_polynomial)
-    arguments = {
-      'reveal': config.sharing.reveal,
-      'num_sending': len(auditor.present) if auditor else scheme.threshold,
-      'num_client_checks': (
-        auditor.num_checks if auditor and auditor.checks_clients else 0
-      ),
-    }
-  elif config.sharing.scheme != 'none':
-    arguments = {'value_bits': config.sharing.value_bits}
-  return communication.average_tiers(
-    [
-      communication.count_bytes(
-        num_params,
-        num_kept,
-        len(tiers),
-        scheme,
-        num_values=num_values,
-        **arguments,
-      )
-      for num_kept, num_values in zip(kept, values, strict=True)
-    ],
-    tiers,
-    _min_contributors(config),
-  )
-
-
-def _make_clock(
-  config: ConfigDict,
-  seed: int,
-  dataset: Dataset,
-  plans: Sequence[PruningPlan],
-  num_params: int,
-  count_bytes: Callable[[PruningPlan, Sequence[int]], RoundBytes],
-) -> Clock | None:
-  """Returns the simulated time of a run, or None without profiles."""
-  profiles = config.profiles
-  if profiles.distribution == 'none':
-    return None
-  flops = training_flops(config, dataset)
-
-  def work_of(plan: PruningPlan, tier: int) -> Work:
-    sent = count_bytes(plan, [tier])
-    sparsity = 1 - int(plan.keep_counts_T[tier]) / num_params
-    return Work(
-      download_bytes=sent.downlink_per_client,
-      upload_bytes=sent.uplink_per_client,
-      flops_per_example=flops * (1 - profiles.compute_saved * sparsity),
-    )
-
-  work = [
-    [work_of(plan, tier) for tier in range(len(plan.keep_counts_T))]
-    for plan in plans
-  ]
-  fleet = Fleet.draw(
-    profiles.distribution,
-    profiles.args.get(profiles.distribution, {}),
-    config.data.num_clients,
-    seed,
-    profiles.round_sigma,
-  )
-  return Clock(fleet, work.__getitem__, profiles.deadline_seconds)
 
 
 def make_regrowth(pruning: ConfigDict) -> Regrowth:

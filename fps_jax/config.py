@@ -28,6 +28,9 @@ METHODS: dict[str, dict[str, dict[str, str]]] = {
     'sharing': {'scheme': 'quantised'},
   },
   'pruning_quantisation': {'sharing': {'scheme': 'quantised'}},
+  # The bits of shamir: what is shared at each position does not change a sum.
+  'local_masks': {'pruning': {'mask': 'local'}, 'sharing': {'scheme': 'ideal'}},
+  'top_k': {'pruning': {'mask': 'top_k'}, 'sharing': {'scheme': 'none'}},
 }
 
 
@@ -96,6 +99,8 @@ def default() -> ConfigDict:
   config.pruning.num_steps = 4  # of the schedule step
   # Parameters whose path matches are never pruned (but are shared).
   config.pruning.exempt = ('bias$', 'scale$', '^output/')
+  # Or local, top_k: clients train everything and choose what they send.
+  config.pruning.mask = 'shared'
   config.pruning.scope = 'global'  # or layer_normalised, erk
   config.pruning.server = 'sparse'  # or dense: remembers what is pruned
   config.pruning.regrow_every = 0  # rounds; 0: pruned weights stay pruned

@@ -16,6 +16,10 @@ TITLES: Mapping[str, str] = {
   'fedpruneshare': 'FedPruneShare',
   'quantisation': 'Quantisation only',
   'pruning_quantisation': 'Pruning and quantisation',
+  'local_masks': 'Masks of each client',
+  'top_k': 'Top-k, error feedback',
+  'uniform': 'Uniform sparsity',
+  'tiers': 'Sparsity per client',
 }
 
 

@@ -39,12 +39,15 @@ class RoundState:
     params: float32 [D], the global model; exactly 0 where it is pruned.
     remembered: float32 [D], the global model with the last value of what is
       pruned; None where the server forgets it.
+    residuals: float32 [clients, D], what each client has not sent so far; None
+      where clients send all that they train.
     optimizer_state: the server optimiser's state.
   """
 
   round: Array
   params: Array
   remembered: Array | None
+  residuals: Array | None
   optimizer_state: optax.OptState
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fps_jax import models
-from fps_jax.build import make_regrowth, make_schedule, make_scheme
+from fps_jax.build import make_regrowth, make_schedule
+from fps_jax.build_sharing import make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.federated import server
 from fps_jax.federated.performance import Performance
 from fps_jax.heterogeneity import profiles
-from fps_jax.pruning import masks, pruner
+from fps_jax.pruning import masks, pruner, selection
 from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.codec import levels_of
@@ -93,6 +94,7 @@ def _problems(config: ConfigDict) -> Iterator[str]:
   yield from _collect('pruning', lambda: check_pruning(config.pruning))
   yield from _collect('profiles', lambda: check_profiles(config))
   yield from _collect('sharing', lambda: check_sharing(config.sharing))
+  yield from _collect('pruning', lambda: check_own_mask(config))
   is_clear = config.sharing.scheme in CLEAR_SCHEMES
   if not is_clear and config.sharing.min_contributors > config.cohort.size:
     yield (
@@ -111,6 +113,36 @@ def check_pruning(pruning: ConfigDict) -> None:
   make_regrowth(pruning)
   pruner.check(pruning.scope, pruning.server, pruning.regrow_every)
   masks.tier_counts(1, pruning.tiers)
+  selection.check(
+    pruning.mask,
+    pruning.scope,
+    pruning.server,
+    pruning.regrow_every,
+    len(pruning.tiers),
+  )
+
+
+def check_own_mask(config: ConfigDict) -> None:
+  """Checks that what clients choose by themselves can be summed.
+
+  Raises:
+    ValueError: if it cannot.
+  """
+  mask, sharing = config.pruning.mask, config.sharing
+  if config.pruning.schedule == 'none' or mask == 'shared':
+    return
+  if sharing.scheme == 'shamir':
+    raise ValueError(
+      f"mask={mask!r} with sharing.scheme='shamir': choose 'ideal', which "
+      'opens to the same sums and counts the bytes of shares and positions'
+    )
+  is_clear = sharing.scheme in CLEAR_SCHEMES
+  if not is_clear and sharing.secrets_per_polynomial > 1:
+    raise ValueError(
+      f'mask={mask!r} with sharing.secrets_per_polynomial='
+      f'{sharing.secrets_per_polynomial}: words that pack values of different '
+      'positions cannot be added; set it to 1'
+    )
 
 
 def check_profiles(config: ConfigDict) -> None:

@@ -86,6 +86,8 @@ BAD = [
   ('pruning.regrow_fraction', 0.6, 'regrow_fraction=0.6 must be in (0, 0.5]'),
   ('pruning.regrow_end_round', -1, 'regrow_end_round=-1 must be at least 0'),
   ('pruning.candidates_per_regrown', 0.5, 'candidates_per_regrown=0.5 must'),
+  ('pruning.mask', 'own', "mask='own' is not one of"),
+  ('pruning.mask', 'top_k', "mask='top_k' with sharing.scheme='shamir'"),
   ('pruning.tiers', (), 'tiers=() must be above 0 and end with 1'),
   ('pruning.tiers', (0.0, 1.0), 'tiers=(0.0, 1.0) must be above 0'),
   ('pruning.tiers', (0.5,), 'tiers=(0.5,) must be above 0 and end with 1'),
@@ -277,3 +279,27 @@ def test_methods_without_pruning_do_not_read_the_tiers():
   config.pruning.tiers = (0.5, 1.0)
   config.pruning.schedule = 'none'
   validate(config)
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [
+    ('pruning.scope', 'erk'),
+    ('pruning.server', 'dense'),
+    ('pruning.regrow_every', 2),
+  ],
+)
+def test_masks_of_clients_exclude_what_needs_a_shared_one(name, value):
+  config = make_config(('pruning.mask', 'local'), ('sharing.scheme', 'none'))
+  validate(config)
+  config.update_from_flattened_dict({name: value})
+  with pytest.raises(ValueError, match=r"belong to mask='shared'"):
+    validate(config)
+
+
+def test_masks_of_clients_cannot_be_packed():
+  config = make_config(('pruning.mask', 'local'), ('sharing.scheme', 'ideal'))
+  validate(config)
+  config.sharing.secrets_per_polynomial = 2
+  with pytest.raises(ValueError, match=r'cannot be added; set it to 1'):
+    validate(config)

@@ -39,6 +39,7 @@ def count_bytes(
   num_client_checks: int = 0,
   value_bits: int | None = None,
   num_values: int | None = None,
+  has_own_mask: bool = False,
 ) -> RoundBytes:
   """Counts the bytes of a round.
 
@@ -58,19 +59,26 @@ def count_bytes(
       are shared.
     num_values: shared values, all sample counts but the last included; None
       where that is the only one, and `num_kept` values are shared.
+    has_own_mask: whether each client sends values of its own choice, to
+      everyone with their positions, and receives the whole model.
 
   Raises:
     ValueError: if `num_sending` is not in [k, N], or clients are checked whose
       updates are opened.
   """
-  downlink = clear.model_message_bytes(num_params, num_kept)
+  downlink = clear.model_message_bytes(
+    num_params, num_params if has_own_mask else num_kept
+  )
+  positions = (
+    clear.positions_message_bytes(num_params, num_kept) if has_own_mask else 0
+  )
   if scheme is None:
     uplink = (
       clear.quantised_update_message_bytes(num_kept, value_bits)
       if value_bits
       else clear.update_message_bytes(num_kept)
     )
-    return RoundBytes(uplink, downlink, 0)
+    return RoundBytes(uplink + positions, downlink, 0)
   if num_sending is None:
     num_sending = scheme.threshold
   if not scheme.threshold <= num_sending <= scheme.num_servers:
@@ -90,12 +98,15 @@ def count_bytes(
   num_seeds = scheme.num_random if scheme.seeded else 0
   uplink = num_seeds * wire.seed_message_bytes()
   uplink += (scheme.num_servers - num_seeds) * share
+  uplink += scheme.num_servers * positions
   each_sends = 0
   if num_reporting:
     if reveal == 'updates':
       each_sends += num_reporting * share
     else:
-      each_sends += wire.sum_message_bytes(num_values, scheme)
+      each_sends += wire.sum_message_bytes(
+        num_params if has_own_mask else num_values, scheme
+      )
     if num_client_checks:
       each_sends += wire.check_message_bytes(
         num_reporting, num_client_checks, scheme

@@ -33,6 +33,23 @@ _INFINITY_BITS = 0x7F800000
 TrainClient = Callable[[Array, Array, Array], ClientResult]
 
 
+# (deltas [C, M], client numbers [C]) -> what each client sends of them, [C, M],
+# and what it has not sent, [C, D], or None where nobody keeps that.
+Select = Callable[[Array, Array], tuple[Array, Array | None]]
+
+
+class Residuals(NamedTuple):
+  """What clients have not sent.
+
+  Attributes:
+    owners: int32 [C], client numbers, -1 where nothing is to be remembered.
+    values: float32 [C, D].
+  """
+
+  owners: Array
+  values: Array
+
+
 class ClientMeasures(NamedTuple):
   """What is measured of each client; of a row of padding it means nothing.
 
@@ -43,6 +60,7 @@ class ClientMeasures(NamedTuple):
     num_trained: float32 [C], examples trained on, repeats counted.
     clipped: int32 [C], values that the codec clipped.
     is_finite: bool [C]; an update that is not finite is left out of the sum.
+    residuals: what clients have not sent; None where they send everything.
   """
 
   checks: Array | None
@@ -50,6 +68,7 @@ class ClientMeasures(NamedTuple):
   num_trained: Array
   clipped: Array
   is_finite: Array
+  residuals: Residuals | None
 
 
 class ClientSums(NamedTuple):
@@ -77,6 +96,7 @@ def sum_clients(
   max_count: int,
   round_key: Key,
   performance: Performance,
+  select: Select | None = None,
 ) -> ClientSums:
   """Trains every client of the plan and sums their weighted updates.
 
@@ -96,6 +116,7 @@ def sum_clients(
     round_key: key of this round's rounding; every client's draws are folded
       from it by client id.
     performance: chunk size and execution.
+    select: what clients send of their updates; None for everything.
 
   Returns:
     The sums, not yet opened.
@@ -120,6 +141,14 @@ def sum_clients(
     deltas_CxM = result.delta
     finite_C = _are_finite(deltas_CxM)
     alive_C = (chunk.cohort.client_ids >= 0) & finite_C & chunk.accepted_C
+    residuals = None
+    sent_CxM = deltas_CxM
+    if select is not None:
+      with jax.named_scope('prune'):
+        sent_CxM, left_CxD = select(deltas_CxM, chunk.cohort.client_ids)
+      if left_CxD is not None:
+        owners_C = jnp.where(alive_C, chunk.cohort.client_ids, -1)
+        residuals = Residuals(owners_C, left_CxD)
     weight_C = chunk.cohort.num_examples.astype(jnp.float32) / max_count
     keys_C = _client_keys(round_key, chunk.cohort.client_ids)
     last_columns_C = counts_at_T[chunk.cohort.tiers] // values_per_column
@@ -135,11 +164,11 @@ def sum_clients(
       start, first_column = tile * tiling.size, tile * tiling.columns
       if kept is None:
         values_CxW = jax.lax.dynamic_slice_in_dim(
-          deltas_CxM, start, tiling.size, 1
+          sent_CxM, start, tiling.size, 1
         )
       else:
         kept_W = jax.lax.dynamic_slice_in_dim(kept, start, tiling.size)
-        values_CxW = deltas_CxM.at[:, kept_W].get(mode='clip')
+        values_CxW = sent_CxM.at[:, kept_W].get(mode='clip')
       values_CxW = values_CxW * weight_C[:, None]
       positions_W = start + jnp.arange(tiling.size)
       is_count_W = jnp.any(positions_W[:, None] == counts_at_T, axis=1)
@@ -186,6 +215,7 @@ def sum_clients(
       num_trained=result.num_trained,
       clipped=clipped_C,
       is_finite=finite_C,
+      residuals=residuals,
     )
     measures = jax.tree.map(
       lambda rows, values: rows.at[number].set(values),
@@ -204,14 +234,24 @@ def sum_clients(
   if auditor is not None:
     shape = (*nothing.shape, auditor.num_checks, auditor.scheme.num_servers)
     no_checks = jnp.zeros(shape, jnp.uint32)
+  no_deltas = jnp.zeros((chunk_size, tiling.padded_size), jnp.float32)
+  no_residuals = None
+  if select is not None:
+    ids_C = chunks.cohort.client_ids[0]
+    _, left = jax.eval_shape(select, no_deltas, ids_C)
+    if left is not None:
+      no_residuals = Residuals(
+        owners=jnp.full_like(chunks.cohort.client_ids, -1),
+        values=jnp.zeros((num_chunks, *left.shape), left.dtype),
+      )
   nobody = ClientMeasures(
     checks=no_checks,
     loss_sum=nothing,
     num_trained=nothing,
     clipped=nothing.astype(jnp.int32),
     is_finite=nothing > 0,
+    residuals=no_residuals,
   )
-  no_deltas = jnp.zeros((chunk_size, tiling.padded_size), jnp.float32)
   # Chunks of empty rows are not run at all.
   no_sums = ClientSums(
     held=protocol.zeros(tiling.padded_columns),

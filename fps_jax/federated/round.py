@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fps_jax.federated import bands, parallel, server, sharded
+from fps_jax.federated import bands, own_masks, parallel, server, sharded
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.tiling import Tiling
@@ -45,7 +45,10 @@ class Method(NamedTuple):
     tiling: how updates are cut to be summed.
     server_optimizer: the central server's optimiser.
     unravel: [D] -> pytree of parameters, of the vector's type.
-    pruner: how parameters are chosen, or None for no pruning at all.
+    pruner: how parameters are chosen, or None for no shared mask.
+    mask: a member of `selection.MASKS`; other than `'shared'`, what clients
+      send of their updates.
+    exempt_D: bool [D], what a mask of a client's own always has.
     max_count: largest sample count of a client.
     min_contributors: clients that a band must be the sum of to be opened.
   """
@@ -56,6 +59,8 @@ class Method(NamedTuple):
   server_optimizer: optax.GradientTransformation
   unravel: Callable[[Array], Params]
   pruner: Pruner | None
+  mask: str
+  exempt_D: np.ndarray
   max_count: int
   min_contributors: int
 
@@ -156,6 +161,9 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   ) -> Collected:
     params_D, mask_D, candidates_D, kept = state.params, None, None, None
     tier_masks: list[Array] = []
+    select = own_masks.make_select(
+      method.mask, state, plan.pruning.keep_count, method.exempt_D
+    )
     plan = _set_keep_count(plan, state) if pruner is None else plan
     counts_at = bands.counts_at(plan.pruning.keep_counts_T, values_per_column)
     if pruner is not None:
@@ -205,6 +213,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       max_count=method.max_count,
       round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
+      select=select,
     )
     with jax.named_scope('sum'):
       sums = sharded.add_devices(protocol, sums)
@@ -290,6 +299,12 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
           params_D, candidates_D, mask_D & ~candidates_D, pruning
         )
         params_D = jnp.where(has_clients[-1], regrown_D, params_D)
+    residuals = state.residuals
+    if residuals is not None and sums.measures.residuals is not None:
+      owners_C, values_CxD = sums.measures.residuals
+      # JAX would read -1 as the last row.
+      rows_C = jnp.where(owners_C < 0, len(residuals), owners_C)
+      residuals = residuals.at[rows_C].set(values_CxD, mode='drop')
     metrics = RoundMetrics(
       loss_sum=sums.measures.loss_sum,
       num_trained=sums.measures.num_trained,
@@ -300,6 +315,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       round=state.round + 1,
       params=params_D,
       remembered=remembered,
+      residuals=residuals,
       optimizer_state=optimizer_state,
     )
     return state, metrics

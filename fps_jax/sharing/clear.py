@@ -10,10 +10,13 @@
 | `SPARSE_MODEL`     | central, client | how many are kept (uint32), which, as |
 |                    |                 | in `fps_jax.sharing.positions`, and   |
 |                    |                 | their float32 values                  |
+| `POSITIONS`        | client, server  | how many values of its own choice a   |
+|                    |                 | client sends (uint32), and which      |
 
-Which positions an update's values belong to is not sent up: clients train what
-the model they were sent keeps. As in `fps_jax.sharing.wire`, a
-message decodes to the value that encodes to it, or is refused.
+Without the last one, which positions an update's values belong to is not sent
+up: clients train what the model they were sent keeps. As in
+`fps_jax.sharing.wire`, a message decodes to the value that encodes to it, or is
+refused.
 """
 
 import numpy as np
@@ -142,6 +145,67 @@ def decode_quantised_update(
   rounded_M = words.astype(np.int32) - levels
   count = int.from_bytes(message[-_COUNT_BYTES:], 'little')
   return header, rounded_M, value_bits, count
+
+
+def positions_message_bytes(num_params: int, num_sent: int) -> int:
+  """Returns the length of a `POSITIONS` message."""
+  return HEADER_BYTES + _COUNT_BYTES + position_bytes(num_params, num_sent)
+
+
+def encode_positions_message(header: Header, mask_D: np.ndarray) -> bytes:
+  """Encodes which of its D values a client sends.
+
+  Args:
+    header: with the parties, and D as the number of values.
+    mask_D: bool [D].
+
+  Raises:
+    ValueError: if the header does not fit.
+  """
+  header.check(None, Kind.POSITIONS)
+  if header.num_values != len(mask_D):
+    raise ValueError(
+      f'the header announces {header.num_values} values, the payload has '
+      f'{len(mask_D)}'
+    )
+  count = encode_uint32('num_sent', int(mask_D.sum()))
+  return header.encode() + count + encode_positions(mask_D)
+
+
+def decode_positions_message(
+  message: bytes, num_params: int
+) -> tuple[Header, np.ndarray]:
+  """Decodes a `POSITIONS`.
+
+  Args:
+    message: what arrived.
+    num_params: D, which a server knows.
+
+  Returns:
+    The header and bool [D].
+
+  Raises:
+    ValueError: if the kind, the size or the length is wrong, or the positions
+      are none.
+  """
+  header = Header.decode(message)
+  header.check(None, Kind.POSITIONS)
+  if header.num_values != num_params:
+    raise ValueError(
+      f'positions of {header.num_values} values must be of {num_params}: '
+      'server and clients must use the same configuration'
+    )
+  start = HEADER_BYTES + _COUNT_BYTES
+  if len(message) < start:
+    check_length(message, start)
+  num_sent = int.from_bytes(message[HEADER_BYTES:start], 'little')
+  if num_sent > num_params:
+    raise ValueError(
+      f'{num_sent} of {num_params} positions cannot be sent: the message was '
+      'changed'
+    )
+  check_length(message, positions_message_bytes(num_params, num_sent))
+  return header, decode_positions(message[start:], num_params, num_sent)
 
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:

@@ -46,6 +46,7 @@ class Kind(enum.IntEnum):
   SUM = 6
   CHECK = 7
   QUANTISED_UPDATE = 8
+  POSITIONS = 9
 
 
 def scheme_numbers(scheme: Shamir | None) -> dict[str, Any]:

@@ -5,7 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from fps_jax.federated.communication import RoundBytes, count_bytes
+from fps_jax.federated.communication import (
+  RoundBytes,
+  average_tiers,
+  count_bytes,
+)
 from fps_jax.sharing import clear, wire
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, scheme_numbers
@@ -257,3 +261,32 @@ def test_checks_of_clients_that_are_opened_are_refused():
   scheme = Shamir(PrimeField(251), 5, 3)
   with pytest.raises(ValueError, match="num_client_checks=2 with reveal='upd"):
     count_bytes(100, 10, 4, scheme, 'updates', num_client_checks=2)
+
+
+@pytest.mark.parametrize(('num_params', 'num_kept'), SIZES)
+@pytest.mark.parametrize('numbers', SERVERS)
+def test_own_masks_are_sent_to_everyone_and_models_are_whole(
+  num_params, num_kept, numbers
+):
+  scheme = Shamir(PrimeField(PRIMES[0]), *numbers)
+  mask = np.arange(num_params) < num_kept
+  header = Header(Kind.POSITIONS, 3, 8, 1, num_params)
+  positions = len(clear.encode_positions_message(header, mask))
+  for chosen, receivers in ((None, 1), (scheme, scheme.num_servers)):
+    shared = count_bytes(num_params, num_kept, 3, chosen)
+    own = count_bytes(num_params, num_kept, 3, chosen, has_own_mask=True)
+    assert own.uplink_per_client == shared.uplink_per_client + (
+      receivers * positions
+    )
+    assert own.downlink_per_client == encode_downlink(num_params, num_params)
+  # The sum has a word for every parameter that anyone sent.
+  whole = count_bytes(num_params, num_params, 3, scheme)
+  assert own.server_to_central == whole.server_to_central
+
+
+def test_bytes_of_tiers_are_means_and_those_of_bands_that_are_opened():
+  bytes_T = [RoundBytes(10, 100, 7), RoundBytes(20, 200, 9)]
+  assert average_tiers(bytes_T, [0, 1, 1, 1], 3) == RoundBytes(17.5, 175, 9)
+  assert average_tiers(bytes_T, [0, 1, 1], 3) == RoundBytes(50 / 3, 500 / 3, 7)
+  assert average_tiers(bytes_T, [0, 1], 3) == RoundBytes(15, 150, 0)
+  assert average_tiers(bytes_T, [], 1) == RoundBytes(20, 200, 0)

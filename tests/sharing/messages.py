@@ -77,6 +77,15 @@ def example(kind: Kind, size: int = 5, scheme: Shamir = SCHEME) -> Example:
       clear.encode_quantised_update,
       clear.decode_quantised_update,
     )
+  if kind is Kind.POSITIONS:
+    parts = (make_header(kind, size), np.arange(size) % 3 == 0)
+    message = clear.encode_positions_message(*parts)
+
+    def decode_positions(message):
+      return clear.decode_positions_message(message, size)
+
+    encode_positions = clear.encode_positions_message
+    return Example(message, parts, encode_positions, decode_positions)
   words = random_words(scheme.num_columns(size + 1), scheme)
   payload: tuple[Any, ...] = {
     Kind.SEED: (np.arange(2**32 - 8, 2**32, dtype=np.uint32),),

@@ -102,6 +102,15 @@ def test_payloads_are_pinned() -> None:
   assert seed[HEADER_BYTES:] == struct.pack('<8I', *range(8))
 
 
+def test_positions_of_another_size_are_refused() -> None:
+  message = example(Kind.POSITIONS, 5).message
+  with pytest.raises(ValueError, match='positions of 5 values must be of 6'):
+    clear.decode_positions_message(message, 6)
+  header = make_header(Kind.POSITIONS, 4)
+  with pytest.raises(ValueError, match='announces 4 values, the payload has 5'):
+    clear.encode_positions_message(header, np.ones(5, bool))
+
+
 @EVERY_KIND
 def test_flipped_bit_is_refused_or_another_message(kind: Kind) -> None:
   for size in (1, 5, 7):

@@ -1,0 +1,80 @@
+"""The parts of a run that sharing is made of, from a config."""
+
+from ml_collections import ConfigDict
+
+from fps_jax.sharing import protocol
+from fps_jax.sharing.audit import Auditor
+from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.shamir import Shamir
+
+
+def make_scheme(sharing: ConfigDict) -> Shamir:
+  """Returns the sharing scheme of a config's section `sharing`.
+
+  Raises:
+    ValueError: if its numbers do not fit.
+  """
+  return Shamir(
+    PrimeField(sharing.prime),
+    sharing.num_servers,
+    sharing.threshold,
+    sharing.secrets_per_polynomial,
+    sharing.seeded,
+  )
+
+
+def make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
+  """Returns what looks for wrong sums and shares, or None for nothing."""
+  sharing = config.sharing
+  if sharing.audit == 'none' or sharing.reveal == 'updates':
+    return None
+  present = scheme.present_without(sharing.missing_servers)
+  if len(present) == scheme.threshold:
+    # Any k shares are those of some polynomial: there is nothing to notice.
+    return None
+  checks_clients = sharing.audit == 'clients'
+  return Auditor(scheme, present, checks_clients)
+
+
+def min_contributors(config: ConfigDict) -> int:
+  """Returns how many clients a sum must be of; in the clear, one is enough."""
+  is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
+  return 1 if is_clear else config.sharing.min_contributors
+
+
+def make_protocol(
+  config: ConfigDict, scheme: Shamir | None, max_count: int
+) -> protocol.SumProtocol:
+  """Returns how a config's sums are formed.
+
+  Args:
+    config: the config of one variant.
+    scheme: of `make_scheme`; None in the clear.
+    max_count: largest sample count of a client.
+
+  Raises:
+    ValueError: if a sum could wrap.
+  """
+  sharing = config.sharing
+  if sharing.scheme == 'none':
+    return protocol.plain_sum()
+  codec = Codec(
+    field=PrimeField(sharing.prime),
+    clip=sharing.clip,
+    value_bits=sharing.value_bits,
+    max_clients=config.cohort.size,
+    max_count=max_count,
+  )
+  if scheme is None or sharing.scheme == 'ideal':
+    return protocol.ideal_sum(codec)
+  return protocol.shamir_sum(
+    codec,
+    scheme,
+    scheme.present_without(sharing.missing_servers),
+    sharing.reveal,
+    make_auditor(config, scheme),
+    protocol.Faults(
+      tuple(sharing.lying_servers), tuple(sharing.inconsistent_clients)
+    ),
+  )
