@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from fps_jax import config as configs
 
-SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
@@ -33,6 +33,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.cohort.size = 20
   config.pruning.end_round = 30
   config.pruning.server = args.server
+  config.pruning.exempt = ('bias$',)  # The last layer is more than 1 %.
   configs.share_in_short_words(config)
   config.eval.every_rounds = 5
   config.eval.batch_size = 2000

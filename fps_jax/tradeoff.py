@@ -1,0 +1,184 @@
+"""The job `tradeoff`: accuracy, bytes, privacy and faults against each other.
+
+Accuracy is that of a study whose variants are sparsities and value bits: how
+values are shared does not change a bit of their sum. Each variant is then
+combined with every sharing scheme and prime that its sums fit, and what sends
+how many bytes is counted.
+"""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import statistics
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from fps_jax import study
+from fps_jax import workdir as workdirs
+from fps_jax.federated.communication import count_bytes
+from fps_jax.options import Options
+from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.shamir import Shamir
+from fps_jax.study import StudyError
+from fps_jax.summary import Run, collect
+
+_DEFAULTS = Options()
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """One way to run FedPruneShare, and what it gives and takes.
+
+  Attributes:
+    sparsity: final fraction of parameters removed.
+    value_bits: of a value.
+    num_servers: N.
+    threshold: k.
+    secrets_per_polynomial: l.
+    prime: of the field.
+    test_accuracy: in [0, 1], of the last round, mean over seeds.
+    uplink_bytes: sent by a client in all rounds, mean over seeds.
+    colluding_servers: t = k - l, that together learn nothing.
+    missing_servers: N - k, that may fail to answer.
+  """
+
+  sparsity: float
+  value_bits: int
+  num_servers: int
+  threshold: int
+  secrets_per_polynomial: int
+  prime: int
+  test_accuracy: float
+  uplink_bytes: float
+  colluding_servers: int
+  missing_servers: int
+
+  def dominates(self, other: 'Choice') -> bool:
+    """Whether this choice is as good in everything and better in something."""
+    pairs = list(zip(self._merits(), other._merits(), strict=True))
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+  def _merits(self) -> tuple[float, ...]:
+    return (
+      self.test_accuracy,
+      -self.uplink_bytes,
+      self.colluding_servers,
+      self.missing_servers,
+    )
+
+
+def frontier(choices: Sequence[Choice]) -> list[Choice]:
+  """Returns the choices that no other dominates, by rising uplink."""
+  best = [c for c in choices if not any(o.dominates(c) for o in choices)]
+  return sorted(best, key=lambda c: (c.uplink_bytes, -c.test_accuracy))
+
+
+def run(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  argv: Sequence[str],
+  options: Options = _DEFAULTS,
+) -> None:
+  """Runs the study and writes `tradeoff.json`, `.md` and a figure beside it.
+
+  Args:
+    config: of a study whose variants set `pruning.sparsity` and
+      `sharing.value_bits`, with `tradeoff.servers`, (N, k, l) each, and
+      `tradeoff.primes`.
+    workdir: created; must not exist, or be empty.
+    argv: the command line, for the record.
+    options: of the command line.
+
+  Raises:
+    StudyError: as `study.run_study`, and if a scheme does not exist.
+  """
+  workdir, console = pathlib.Path(workdir), Console()
+  try:
+    schemes = [
+      Shamir(PrimeField(prime), *servers)
+      for servers, prime in itertools.product(
+        config.tradeoff.servers, config.tradeoff.primes
+      )
+    ]
+  except (ValueError, TypeError) as error:
+    raise StudyError(f'tradeoff: {error}') from error
+  study.run_study(config, workdir, argv, options, console)
+  variants = study.resolve_variants(config)
+  runs = collect(workdir, list(variants))
+  choices, num_unfit = [], 0
+  for (name, variant), scheme in itertools.product(variants.items(), schemes):
+    if not _fits(variant, scheme):
+      num_unfit += 1
+      continue
+    choices.append(_evaluate(variant, scheme, runs[name]))
+  best = frontier(choices)
+  from fps_jax import tradeoff_report
+
+  results = {
+    'num_choices': len(choices),
+    'num_whose_sums_do_not_fit': num_unfit,
+    'frontier': [dataclasses.asdict(choice) for choice in best],
+    'choices': [dataclasses.asdict(choice) for choice in choices],
+  }
+  workdirs.write_json(workdir / 'tradeoff.json', results)
+  page = tradeoff_report.markdown(best, len(choices), num_unfit)
+  (workdir / 'tradeoff.md').write_text(page, encoding='utf-8')
+  tradeoff_report.write_figure(choices, best, workdir / 'tradeoff.png')
+  console.print(tradeoff_report.table(best))
+  print(json.dumps({'workdir': str(workdir), 'frontier': len(best)}))
+
+
+def _fits(variant: ConfigDict, scheme: Shamir) -> bool:
+  """Returns whether the sums of a cohort fit the field."""
+  try:
+    Codec(
+      field=scheme.field,
+      clip=variant.sharing.clip,
+      value_bits=variant.sharing.value_bits,
+      max_clients=variant.cohort.size,
+      # Sample counts of any client: the data are not loaded here.
+      max_count=variant.tradeoff.max_count,
+    )
+  except ValueError:
+    return False
+  return True
+
+
+def _evaluate(
+  variant: ConfigDict, scheme: Shamir, runs: Sequence[Run]
+) -> Choice:
+  accuracies, uplinks = [], []
+  for run_ in runs:
+    evaluated = [
+      row['test_accuracy']
+      for row in run_.rows
+      if row['test_accuracy'] is not None
+    ]
+    accuracies.append(evaluated[-1])
+    uplinks.append(
+      sum(
+        count_bytes(
+          row['kept_parameters'],
+          row['kept_parameters'],
+          row['clients_reporting'],
+          scheme,
+        ).uplink_per_client
+        for row in run_.rows
+      )
+    )
+  return Choice(
+    sparsity=variant.pruning.sparsity,
+    value_bits=variant.sharing.value_bits,
+    num_servers=scheme.num_servers,
+    threshold=scheme.threshold,
+    secrets_per_polynomial=scheme.secrets_per_polynomial,
+    prime=scheme.field.modulus,
+    test_accuracy=statistics.fmean(accuracies),
+    uplink_bytes=statistics.fmean(uplinks),
+    colluding_servers=scheme.num_random,
+    missing_servers=scheme.num_servers - scheme.threshold,
+  )

@@ -1,0 +1,80 @@
+"""Tests of the job `tradeoff`."""
+
+import itertools
+import json
+
+import pytest
+import small
+from ml_collections import ConfigDict
+
+from fps_jax import tradeoff
+from fps_jax.metrics import read_metrics
+from fps_jax.study import StudyError
+from fps_jax.tradeoff import Choice
+
+
+def choice_of(accuracy: float, uplink: float, colluding: int, missing: int):
+  return Choice(0.9, 8, 5, 3, 1, 7, accuracy, uplink, colluding, missing)
+
+
+def test_frontier_is_what_no_other_dominates():
+  merits = list(itertools.product((0.5, 0.75), (1.0, 2.0), (1, 2), (0, 1)))
+  # Any three of these choices.
+  for some in itertools.combinations(merits, 3):
+    choices = [choice_of(*numbers) for numbers in some]
+    best = tradeoff.frontier(choices)
+    for numbers, choice in zip(some, choices, strict=True):
+      others = [other for other in some if other != numbers]
+      is_worse = [
+        other[0] >= numbers[0]
+        and other[1] <= numbers[1]
+        and other[2] >= numbers[2]
+        and other[3] >= numbers[3]
+        for other in others
+      ]
+      assert (choice in best) == (not any(is_worse))
+
+
+def test_equal_choices_stay():
+  assert len(tradeoff.frontier([choice_of(0.5, 1.0, 1, 1)] * 2)) == 2
+
+
+def tradeoff_config() -> ConfigDict:
+  config = small.small_config()
+  config.job = 'tradeoff'
+  config.sharing.scheme = 'ideal'
+  config.variants.one = {'pruning': {'sparsity': 0.5}}
+  config.variants.two = {'sharing': {'value_bits': 16}}
+  config.tradeoff = ConfigDict()
+  config.tradeoff.servers = ((5, 3, 1), (5, 4, 2))
+  config.tradeoff.primes = (2**31 - 1, 65537)
+  config.tradeoff.max_count = 64
+  return config
+
+
+def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
+  tradeoff.run(tradeoff_config(), tmp_path / 'run', [])
+  results = json.loads((tmp_path / 'run' / 'tradeoff.json').read_text())
+  # Eight values of 16 bits do not fit 65537.
+  assert results['num_choices'] == 6
+  assert results['num_whose_sums_do_not_fit'] == 2
+  rows = read_metrics(tmp_path / 'run' / 'one' / 'seed_0' / 'metrics.jsonl')
+  found = results['choices'][0]
+  assert (found['sparsity'], found['value_bits']) == (0.5, 8)
+  assert (found['threshold'], found['prime']) == (3, 2**31 - 1)
+  assert found['uplink_bytes'] == sum(
+    r['uplink_bytes_per_client'] for r in rows
+  )
+  assert found['test_accuracy'] == rows[-1]['test_accuracy']
+  assert (found['colluding_servers'], found['missing_servers']) == (2, 2)
+  assert all(choice in results['choices'] for choice in results['frontier'])
+  assert '| (5, 4, 2) |' in (tmp_path / 'run' / 'tradeoff.md').read_text()
+  assert (tmp_path / 'run' / 'tradeoff.png').exists()
+
+
+def test_scheme_that_does_not_exist_is_refused_before_anything_runs(tmp_path):
+  config = tradeoff_config()
+  config.tradeoff.servers = ((5, 6, 1),)
+  with pytest.raises(StudyError, match=r'tradeoff: .*threshold=6'):
+    tradeoff.run(config, tmp_path / 'run', [])
+  assert not (tmp_path / 'run').exists()
