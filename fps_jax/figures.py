@@ -28,6 +28,7 @@ _MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 _LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _SIZE_INCHES = (3.4, 2.5)
 _ROUND = 'Round'
+_MANY_SPARSITIES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Curve:
     mean_percent: [E] test accuracy, mean over seeds.
     low_percent: [E] its minimum over seeds.
     high_percent: [E] its maximum over seeds.
+    kept_percent: parameters kept in the last round, mean over seeds.
   """
 
   title: str
@@ -52,6 +54,7 @@ class Curve:
   mean_percent: np.ndarray
   low_percent: np.ndarray
   high_percent: np.ndarray
+  kept_percent: float
 
 
 def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
@@ -90,6 +93,7 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
     mean_percent=percent_SxE.mean(axis=0),
     low_percent=percent_SxE.min(axis=0),
     high_percent=percent_SxE.max(axis=0),
+    kept_percent=100 * float(np.mean([1 - r[-1]['sparsity'] for r in seeds])),
   )
 
 
@@ -182,6 +186,38 @@ def _make_figure(
   return figure
 
 
+def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
+  """Draws the last accuracy of each curve over what it keeps."""
+  figure = mpl_figure.Figure(figsize=_SIZE_INCHES, layout='constrained')
+  axes = figure.add_subplot()
+  ordered = sorted(curves, key=lambda curve: -curve.kept_percent)
+  kept = np.array([curve.kept_percent for curve in ordered])
+  mean, low, high = (
+    np.array([getattr(curve, name)[-1] for curve in ordered])
+    for name in ('mean_percent', 'low_percent', 'high_percent')
+  )
+  axes.errorbar(
+    kept,
+    mean,
+    yerr=(mean - low, high - mean),
+    color=_COLORS[1],
+    marker=_MARKERS[0],
+    markersize=3.8,
+    linewidth=1.3,
+    capsize=2,
+  )
+  axes.set_xscale('log')
+  axes.invert_xaxis()
+  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+  axes.set_xticks(kept)
+  axes.set_xlabel('Parameters kept (%)')
+  axes.set_ylabel('Test accuracy (%)')
+  axes.grid(axis='y', linewidth=0.4, color='0.88')
+  axes.set_axisbelow(True)
+  return figure
+
+
 def write_figures(
   folder: pathlib.Path, curves: Sequence[Curve]
 ) -> list[pathlib.Path]:
@@ -195,8 +231,9 @@ def write_figures(
     curves: one a variant, each with at least one evaluated round.
 
   Returns:
-    The files: `accuracy_rounds`, `accuracy_uplink` and, where every curve has
-    simulated time, `accuracy_time`, `.png` and `.pdf`.
+    The files: `accuracy_rounds`, `accuracy_uplink`, where every curve has
+    simulated time `accuracy_time`, and with four sparsities or more
+    `accuracy_sparsity`; `.png` and `.pdf`.
   """
   paths = []
   costs = {
@@ -224,8 +261,13 @@ def write_figures(
       'pdf.fonttype': 42,
     }
   ):
-    for name, (label, values) in costs.items():
-      figure = _make_figure(curves, values, label)
+    drawn = {
+      name: _make_figure(curves, values, label)
+      for name, (label, values) in costs.items()
+    }
+    if len({curve.kept_percent for curve in curves}) >= _MANY_SPARSITIES:
+      drawn['sparsity'] = _make_sparsity_figure(curves)
+    for name, figure in drawn.items():
       png, pdf = (folder / f'accuracy_{name}.{end}' for end in ('png', 'pdf'))
       figure.savefig(png, dpi=200)
       figure.savefig(pdf, metadata={'CreationDate': None})

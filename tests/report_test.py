@@ -30,6 +30,7 @@ def _write_run(
   accuracies: Sequence[float | None],
   uplinks: Sequence[int],
   simulated_seconds: float | None = None,
+  sparsity: float | None = None,
 ) -> None:
   path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
   with metrics.MetricsWriter(path) as writer:
@@ -42,7 +43,7 @@ def _write_run(
           test_accuracy=accuracy,
           test_loss_nats=None,
           train_loss_nats=0.5,
-          sparsity=0.25 * index,
+          sparsity=0.25 * index if sparsity is None else sparsity,
           kept_parameters=100,
           clients_reporting=4,
           clients_too_slow=0,
@@ -284,6 +285,7 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
     mean_percent=percent,
     low_percent=percent,
     high_percent=percent,
+    kept_percent=100.0,
   )
   state = matplotlib.rcParams.copy()
   paths = figures.write_figures(tmp_path, [curve])
@@ -313,7 +315,7 @@ def test_limits_show_every_curve_after_its_first_fifth() -> None:
   rounds = np.arange(1, 11)
   percent = np.array([10, 20, 80, 90, 91, 92, 93, 94, 95, 100.0])
   curve = figures.Curve(
-    'c', rounds, rounds, None, percent, percent - 1, percent
+    'c', rounds, rounds, None, percent, percent - 1, percent, 100.0
   )
   # From 79 to 100, and 5 % of 21 below; accuracy ends at 100 %.
   assert figures.accuracy_limits([curve]) == pytest.approx((77.95, 100))
@@ -360,3 +362,17 @@ def test_no_profiles_no_figure_over_time(tmp_path: pathlib.Path) -> None:
   report.write_report(tmp_path, ['fedavg', 'sharing'], 'fedavg')
   assert not (tmp_path / 'accuracy_time.png').exists()
   assert 'accuracy_time' not in (tmp_path / 'report.md').read_text()
+
+
+def test_many_sparsities_have_a_figure_over_them(
+  tmp_path: pathlib.Path,
+) -> None:
+  variants = ['fedavg', *(f'fedpruneshare_{p}' for p in (50, 80, 90))]
+  for variant, sparsity in zip(variants, (0, 0.5, 0.8, 0.9), strict=True):
+    _write_run(tmp_path, variant, 0, [0.5, 0.9], [2, 1], sparsity=sparsity)
+  report.write_report(tmp_path, variants[:3], 'fedavg')
+  assert not (tmp_path / 'accuracy_sparsity.png').exists()
+  report.write_report(tmp_path, variants, 'fedavg')
+  page = (tmp_path / 'report.md').read_text()
+  assert '![Test accuracy over sparsity](accuracy_sparsity.png)' in page
+  assert (tmp_path / 'accuracy_sparsity.png').exists()
