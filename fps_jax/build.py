@@ -84,8 +84,12 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   plans = _pruning_plans(config, num_params, pruner)
 
-  def count_bytes(pruning: PruningPlan, tiers: Sequence[int]) -> RoundBytes:
-    return build_costs.count_bytes(config, scheme, num_params, pruning, tiers)
+  def count_bytes(
+    pruning: PruningPlan, tiers: Sequence[int], summed_tiers: Sequence[int]
+  ) -> RoundBytes:
+    return build_costs.count_bytes(
+      config, scheme, num_params, pruning, tiers, summed_tiers
+    )
 
   clock = build_costs.make_clock(
     config, seed, dataset, plans, num_params, count_bytes
@@ -108,9 +112,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     ),
     protocol=sum_protocol,
     tiling=Tiling.fit(
-      bands.most_values(num_params, num_tiers, values_per_column),
+      bands.most_values(num_params, num_tiers, sum_protocol.alignment),
       (
-        bands.counts_at(plans[-1].keep_counts_T, values_per_column)[-1]
+        bands.counts_at(plans[-1].keep_counts_T, sum_protocol.alignment)[-1]
         if mask == 'shared'
         else num_params
       ),
@@ -158,6 +162,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
     clock=clock,
+    prunes_model=mask == 'shared',
     has_codec=config.sharing.scheme != 'none',
     num_params=num_params,
     num_test=len(dataset.test_labels),

@@ -28,8 +28,18 @@ def count_bytes(
   num_params: int,
   pruning: PruningPlan,
   tiers: Sequence[int],
+  summed_tiers: Sequence[int],
 ) -> RoundBytes:
-  """Returns the bytes of a round, the audit's included."""
+  """Returns the bytes of a round, the audit's included.
+
+  Args:
+    config: the config of one variant.
+    scheme: the sharing scheme; None in the clear.
+    num_params: D.
+    pruning: the plan of the round.
+    tiers: of the clients that send.
+    summed_tiers: of those of them that are summed.
+  """
   kept = [int(count) for count in pruning.keep_counts_T]
   values: Sequence[int] = kept
   arguments: dict[str, Any] = {}
@@ -59,6 +69,7 @@ def count_bytes(
       for num_kept, num_values in zip(kept, values, strict=True)
     ],
     tiers,
+    summed_tiers,
     min_contributors(config),
   )
 
@@ -69,7 +80,7 @@ def make_clock(
   dataset: Dataset,
   plans: Sequence[PruningPlan],
   num_params: int,
-  bytes_of: Callable[[PruningPlan, Sequence[int]], RoundBytes],
+  bytes_of: Callable[[PruningPlan, Sequence[int], Sequence[int]], RoundBytes],
 ) -> Clock | None:
   """Returns the simulated time of a run, or None without profiles."""
   profiles = config.profiles
@@ -78,8 +89,10 @@ def make_clock(
   flops = training_flops(config, dataset)
 
   def work_of(plan: PruningPlan, tier: int) -> Work:
-    sent = bytes_of(plan, [tier])
+    sent = bytes_of(plan, [tier], [tier])
     sparsity = 1 - int(plan.keep_counts_T[tier]) / num_params
+    if mask_of(config) != 'shared':
+      sparsity = 0.0  # Clients train everything.
     return Work(
       download_bytes=sent.downlink_per_client,
       upload_bytes=sent.uplink_per_client,

@@ -67,7 +67,8 @@ def make_protocol(
     max_count=max_count,
   )
   if scheme is None or sharing.scheme == 'ideal':
-    return protocol.ideal_sum(codec)
+    alignment = scheme.secrets_per_polynomial if scheme else 1
+    return protocol.ideal_sum(codec, alignment)
   return protocol.shamir_sum(
     codec,
     scheme,

@@ -14,22 +14,25 @@ from ml_collections import ConfigDict
 from fps_jax.federated.performance import Performance
 
 # The four methods that are compared, as overrides of the config.
-FOUR_METHODS: dict[str, dict[str, dict[str, str]]] = {
+FOUR_METHODS: dict[str, dict[str, dict[str, Any]]] = {
   'fedavg': {'pruning': {'schedule': 'none'}, 'sharing': {'scheme': 'none'}},
   'pruning': {'sharing': {'scheme': 'none'}},
   'sharing': {'pruning': {'schedule': 'none'}},
   'fedpruneshare': {},
 }
 # Others, to tell what each part buys.
-METHODS: dict[str, dict[str, dict[str, str]]] = {
+METHODS: dict[str, dict[str, dict[str, Any]]] = {
   **FOUR_METHODS,
   'quantisation': {
     'pruning': {'schedule': 'none'},
     'sharing': {'scheme': 'quantised'},
   },
   'pruning_quantisation': {'sharing': {'scheme': 'quantised'}},
-  # The bits of shamir: what is shared at each position does not change a sum.
-  'local_masks': {'pruning': {'mask': 'local'}, 'sharing': {'scheme': 'ideal'}},
+  # Shares of different positions cannot be packed; sums are those of shamir.
+  'local_masks': {
+    'pruning': {'mask': 'local'},
+    'sharing': {'scheme': 'ideal', 'secrets_per_polynomial': 1},
+  },
   'top_k': {'pruning': {'mask': 'top_k'}, 'sharing': {'scheme': 'none'}},
 }
 

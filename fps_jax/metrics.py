@@ -24,13 +24,13 @@ class MetricsRow(TypedDict):
     test_loss_nats: mean cross-entropy on the test set.
     train_loss_nats: mean cross-entropy of the clients' local steps; None if
       no client reported.
-    sparsity: fraction of all parameters removed, in [0, 1), for clients of the
-      last tier.
-    kept_parameters: number of parameters not removed, for the same.
+    sparsity: fraction of the global model's parameters removed, in [0, 1).
+    kept_parameters: number of parameters not removed.
     clients_reporting: clients whose update reached the aggregate.
     clients_too_slow: clients that did not take part, as not even the smallest
       tier would have been in time.
-    clients_per_tier: clients that sent an update of each tier, smallest first.
+    clients_per_tier: clients of each tier among them that report, smallest
+      first.
     clipped_fraction: fraction of shared values the codec clipped; None
       without a codec or if no client reported.
     wrong_servers: numbers of the servers whose sum the audit found wrong and

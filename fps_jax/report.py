@@ -69,7 +69,7 @@ def _target_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
     if cost is not None:
       seconds = cost.simulated_seconds
       cells = [
-        f'{cost.rounds:.3g}',
+        f'{cost.rounds:,.4g}',
         format_bytes(cost.uplink_bytes_per_client),
         '-' if seconds is None else f'{seconds / 60:.3g}',
       ]

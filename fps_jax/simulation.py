@@ -36,8 +36,10 @@ class Simulation:
     pruning_plans: how many parameters each round keeps.
     protocol: how the sum over clients is formed.
     sharing_root: uint32 [8], the key that all sharing draws on.
-    count_bytes: (plan, tiers of the reporting clients) -> bytes of a round.
+    count_bytes: (plan, tiers of the clients that send, tiers of those of them
+      that are summed) -> bytes of a round.
     clock: simulated time; None where clients have no profiles.
+    prunes_model: whether the global model is sparse, not what clients send.
     has_codec: whether updates pass through the codec.
     num_params: D.
     num_test: test images.
@@ -53,8 +55,9 @@ class Simulation:
   pruning_plans: tuple[PruningPlan, ...]
   protocol: protocol.SumProtocol
   sharing_root: np.ndarray
-  count_bytes: Callable[[PruningPlan, Sequence[int]], RoundBytes]
+  count_bytes: Callable[[PruningPlan, Sequence[int], Sequence[int]], RoundBytes]
   clock: Clock | None
+  prunes_model: bool
   has_codec: bool
   num_params: int
   num_test: int
@@ -87,7 +90,7 @@ class Simulation:
     draw = self.planner.draw(round_number)
     examples = self.planner.examples_trained(draw.client_ids)
     return self.clock.round_seconds(
-      round_number, draw.client_ids, draw.tiers, examples
+      round_number, draw.client_ids, draw.tiers, examples, draw.num_dropped
     )
 
   def start(

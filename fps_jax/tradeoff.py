@@ -34,7 +34,7 @@ class Choice:
   """One way to run FedPruneShare, and what it gives and takes.
 
   Attributes:
-    sparsity: final fraction of parameters removed.
+    sparsity: fraction of parameters removed in the last round.
     value_bits: of a value.
     num_servers: N.
     threshold: k.
@@ -98,9 +98,12 @@ def run(
   """
   workdir, console = pathlib.Path(workdir), Console()
   try:
+    _check(config)
     schemes = [
-      Shamir(PrimeField(prime), *servers)
-      for servers, prime in itertools.product(
+      Shamir(
+        PrimeField(prime), num_servers, threshold, split, config.sharing.seeded
+      )
+      for (num_servers, threshold, split), prime in itertools.product(
         config.tradeoff.servers, config.tradeoff.primes
       )
     ]
@@ -130,6 +133,20 @@ def run(
   tradeoff_report.write_figure(choices, best, workdir / 'tradeoff.png')
   console.print(tradeoff_report.table(best))
   print(json.dumps({'workdir': str(workdir), 'frontier': len(best)}))
+
+
+def _check(config: ConfigDict) -> None:
+  """Raises ValueError for what the bytes of a scheme do not count."""
+  if 'tradeoff' not in config:
+    raise ValueError(
+      "the config has no section 'tradeoff' with servers, primes and "
+      'max_count: see experiments/tradeoff.py'
+    )
+  if config.sharing.audit == 'clients' or len(config.pruning.tiers) > 1:
+    raise ValueError(
+      f'sharing.audit={config.sharing.audit!r} and pruning.tiers='
+      f"{config.pruning.tiers} are not counted: use 'servers' and (1.0,)"
+    )
 
 
 def _fits(variant: ConfigDict, scheme: Shamir) -> bool:
@@ -171,7 +188,7 @@ def _evaluate(
       )
     )
   return Choice(
-    sparsity=variant.pruning.sparsity,
+    sparsity=runs[0].rows[-1]['sparsity'],
     value_bits=variant.sharing.value_bits,
     num_servers=scheme.num_servers,
     threshold=scheme.threshold,

@@ -31,7 +31,7 @@ _COLORS = ('#999999', '#E69F00', '#56B4E9', '#009E73', '#D55E00', '#000000')
 def _lines(best: Sequence[Choice]) -> list[list[str]]:
   return [
     [
-      f'{100 * choice.sparsity:g}',
+      f'{100 * choice.sparsity:.4g}',
       str(choice.value_bits),
       f'({choice.num_servers}, {choice.threshold}, '
       f'{choice.secrets_per_polynomial})',

@@ -103,10 +103,13 @@ def _fetch_row(
   _check_finite(r, client_ids, metrics.is_finite)
   pruning = simulation.pruning_plans[r]
   tiers = tiers_C[client_ids >= 0].tolist()
+  is_left_out = np.isin(client_ids, report.inconsistent_clients)
+  summed_tiers = tiers_C[(client_ids >= 0) & ~is_left_out].tolist()
   sending = len(tiers)
-  reporting = sending - len(report.inconsistent_clients)
-  kept = int(pruning.keep_count)
-  sent = simulation.count_bytes(pruning, tiers)
+  kept = simulation.num_params
+  if simulation.prunes_model:
+    kept = int(pruning.keep_count)
+  sent = simulation.count_bytes(pruning, tiers, summed_tiers)
   clipped = None
   # The exact sums: no row's place matters.
   counted = (client_ids >= 0) & metrics.is_finite
@@ -122,10 +125,10 @@ def _fetch_row(
     'train_loss_nats': loss_sum / num_trained if sending else None,
     'sparsity': 1 - kept / simulation.num_params,
     'kept_parameters': kept,
-    'clients_reporting': reporting,
+    'clients_reporting': len(summed_tiers),
     'clients_too_slow': simulation.planner.draw(r).num_too_slow,
     'clients_per_tier': [
-      tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
+      summed_tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
     ],
     'clipped_fraction': clipped,
     'wrong_servers': list(report.wrong_servers),

@@ -9,7 +9,9 @@ Axes, as they appear in array names (`shares_NxM`, `deltas_CxD`):
 | `K`    | servers used to reconstruct, the threshold `k`                 |
 | `D`    | parameters of the model, as one flat vector                    |
 | `M`    | field words that a client shares (its kept parameters)         |
-| `T`    | tiers of clients, each keeping more parameters than the last   |
+| `T`    | tiers of clients, each keeping more parameters than the last;  |
+|        | of shares, the k - l that are random                           |
+| `L`    | layers of the model; of shares, the l secrets of a word        |
 | `S`    | local training steps                                           |
 | `B`    | examples in a local batch                                      |
 """

@@ -161,6 +161,12 @@ def check_profiles(config: ConfigDict) -> None:
   if has_profiles:
     arguments = settings.args.get(distribution, {})
     profiles.check(distribution, arguments, settings.round_sigma)
+  dropout = config.cohort.dropout_probability
+  if has_profiles and dropout and not settings.deadline_seconds:
+    raise ValueError(
+      f'deadline_seconds=0 would wait for ever for clients that drop out, '
+      f'with cohort.dropout_probability={dropout}: set a deadline'
+    )
   if settings.deadline_seconds and not has_profiles:
     raise ValueError(
       f'deadline_seconds={settings.deadline_seconds} needs profiles of the '
@@ -172,6 +178,12 @@ def check_profiles(config: ConfigDict) -> None:
     raise ValueError(
       f'deadline_seconds=0 lets every client train the last of pruning.tiers='
       f'{config.pruning.tiers}: set a deadline, or tiers=(1.0,)'
+    )
+  if config.pruning.scope == 'layer_normalised':
+    raise ValueError(
+      f"pruning.scope='layer_normalised' with pruning.tiers="
+      f'{config.pruning.tiers}: clients cannot order what they receive by '
+      "norms of what they do not; use 'global' or 'erk'"
     )
   is_shared = config.sharing.scheme not in CLEAR_SCHEMES
   if is_shared and config.sharing.reveal == 'updates':

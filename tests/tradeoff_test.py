@@ -60,7 +60,8 @@ def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
   assert results['num_whose_sums_do_not_fit'] == 2
   rows = read_metrics(tmp_path / 'run' / 'one' / 'seed_0' / 'metrics.jsonl')
   found = results['choices'][0]
-  assert (found['sparsity'], found['value_bits']) == (0.5, 8)
+  assert found['sparsity'] == rows[-1]['sparsity']
+  assert found['value_bits'] == 8
   assert (found['threshold'], found['prime']) == (3, 2**31 - 1)
   assert found['uplink_bytes'] == sum(
     r['uplink_bytes_per_client'] for r in rows
@@ -70,6 +71,22 @@ def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
   assert all(choice in results['choices'] for choice in results['frontier'])
   assert '| (5, 4, 2) |' in (tmp_path / 'run' / 'tradeoff.md').read_text()
   assert (tmp_path / 'run' / 'tradeoff.png').exists()
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [('sharing.audit', 'clients'), ('pruning.tiers', (0.5, 1.0))],
+)
+def test_what_is_not_counted_is_refused(tmp_path, name, value):
+  config = tradeoff_config()
+  config.update_from_flattened_dict({name: value})
+  with pytest.raises(StudyError, match=r'are not counted'):
+    tradeoff.run(config, tmp_path / 'run', [])
+
+
+def test_config_without_schemes_is_refused(tmp_path):
+  with pytest.raises(StudyError, match=r"no section 'tradeoff'"):
+    tradeoff.run(small.small_config(), tmp_path / 'run', [])
 
 
 def test_scheme_that_does_not_exist_is_refused_before_anything_runs(tmp_path):

@@ -267,6 +267,12 @@ def test_tiers_need_a_deadline_and_sums():
   config.profiles.distribution = 'lognormal'
   config.profiles.deadline_seconds = 3.0
   validate(config)
+  config.cohort.dropout_probability = 0.1
+  validate(config)
+  config.pruning.scope = 'layer_normalised'
+  with pytest.raises(ValueError, match=r"use 'global' or 'erk'"):
+    validate(config)
+  config.pruning.scope = 'erk'
   config.sharing.reveal = 'updates'
   with pytest.raises(ValueError, match=r"use sharing\.reveal='sum'"):
     validate(config)
@@ -302,4 +308,12 @@ def test_masks_of_clients_cannot_be_packed():
   validate(config)
   config.sharing.secrets_per_polynomial = 2
   with pytest.raises(ValueError, match=r'cannot be added; set it to 1'):
+    validate(config)
+
+
+def test_clients_that_drop_out_need_a_deadline():
+  config = make_config(
+    ('profiles.distribution', 'same'), ('cohort.dropout_probability', 0.1)
+  )
+  with pytest.raises(ValueError, match=r'would wait for ever'):
     validate(config)

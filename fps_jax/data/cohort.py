@@ -26,11 +26,13 @@ class Draw(NamedTuple):
     client_ids: int64 [C], clients that report.
     tiers: int32 [C], how much of the model each trains.
     num_too_slow: clients that would have reported, but for the deadline.
+    num_dropped: clients that are waited for but never report.
   """
 
   client_ids: np.ndarray
   tiers: np.ndarray
   num_too_slow: int
+  num_dropped: int
 
 
 class CohortPlanner:
@@ -145,7 +147,12 @@ class CohortPlanner:
         round_number, reporting, self.examples_trained(reporting)
       )
     in_time = tiers >= 0
-    return Draw(reporting[in_time], tiers[in_time], int(np.sum(~in_time)))
+    return Draw(
+      client_ids=reporting[in_time],
+      tiers=tiers[in_time],
+      num_too_slow=int(np.sum(~in_time)),
+      num_dropped=len(drawn) - len(reporting),
+    )
 
   def plan(self, round_number: int) -> CohortPlan:
     """Returns the plan of a round, counted from 0."""

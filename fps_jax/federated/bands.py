@@ -14,7 +14,7 @@ that trained it. With one tier it is the kept values and the sample count.
 The numbers of kept parameters may be traced; that of the tiers is fixed.
 
 Example: tiers of 3 and 5 parameters, in columns of 2 values.
-  >>> counts_at([3, 5], values_per_column=2)
+  >>> counts_at([3, 5], alignment=2)
   (3, 6)
   >>> num_columns(3, values_per_column=2), num_columns(6, values_per_column=2)
   (2, 4)
@@ -33,19 +33,19 @@ Count = Any
 
 
 def counts_at(
-  keep_counts_T: PlanArray | Sequence[int], values_per_column: int
+  keep_counts_T: PlanArray | Sequence[int], alignment: int
 ) -> tuple[Count, ...]:
   """Returns the position of each band's sample count.
 
   Args:
     keep_counts_T: parameters that each tier keeps, ascending.
-    values_per_column: l.
+    alignment: bands start at its multiples, so that none shares a column.
   """
   positions: list[Count] = []
   start = previous = 0
   for tier in range(len(keep_counts_T)):
     positions.append(start + keep_counts_T[tier] - previous)
-    start = num_columns(positions[-1], values_per_column) * values_per_column
+    start = num_columns(positions[-1], alignment) * alignment
     previous = keep_counts_T[tier]
   return tuple(positions)
 
@@ -55,15 +55,29 @@ def num_columns(count_at: Count, values_per_column: int) -> Count:
   return count_at // values_per_column + 1
 
 
-def most_values(num_params: int, num_tiers: int, values_per_column: int) -> int:
+def num_open_columns(
+  counts_at_T: Sequence[Count], values_per_column: int, is_open_T: Array
+) -> Array:
+  """Returns how many columns end with the last band that is opened.
+
+  Args:
+    counts_at_T: of `counts_at`.
+    values_per_column: l.
+    is_open_T: bool [T]; a band that is open has none before it that is not.
+  """
+  columns_T = num_columns(jnp.stack(counts_at_T), values_per_column)
+  return jnp.max(jnp.where(is_open_T, columns_T, 0))
+
+
+def most_values(num_params: int, num_tiers: int, alignment: int) -> int:
   """Returns a bound on the position of the last band's sample count."""
-  return num_params + (num_tiers - 1) * values_per_column
+  return num_params + (num_tiers - 1) * alignment
 
 
 def kept_positions(
   masks_T: Sequence[Array],
   counts_at_T: Sequence[Count],
-  values_per_column: int,
+  alignment: int,
   size: int,
 ) -> Array:
   """Returns which parameter each value is of.
@@ -71,7 +85,7 @@ def kept_positions(
   Args:
     masks_T: bool [D] each, what each tier keeps: nested, ascending.
     counts_at_T: of `counts_at`.
-    values_per_column: l.
+    alignment: the same as there.
     size: static length of the result, beyond the last sample count.
 
   Returns:
@@ -80,8 +94,8 @@ def kept_positions(
   kept = masks.kept_indices(masks_T[0], size)
   for tier in range(1, len(masks_T)):
     band_D = masks_T[tier] & ~masks_T[tier - 1]
-    columns = num_columns(counts_at_T[tier - 1], values_per_column)
-    places = columns * values_per_column + jnp.arange(size)
+    start = num_columns(counts_at_T[tier - 1], alignment) * alignment
+    places = start + jnp.arange(size)
     band = masks.kept_indices(band_D, size)
     kept = kept.at[places].set(band, mode='drop')
   return kept

@@ -119,19 +119,24 @@ def count_bytes(
 
 
 def average_tiers(
-  bytes_T: Sequence[RoundBytes], tiers: Sequence[int], min_contributors: int
+  bytes_T: Sequence[RoundBytes],
+  tiers: Sequence[int],
+  summed_tiers: Sequence[int],
+  min_contributors: int,
 ) -> RoundBytes:
   """Returns the bytes of a round whose clients are of several tiers.
 
   Args:
     bytes_T: of a round whose clients were all of one tier, for each tier.
-    tiers: of the clients that report. If there are none, the bytes of a client
+    tiers: of the clients that send. If there are none, the bytes of a client
       are those of the last tier.
+    summed_tiers: of those of them that are summed.
     min_contributors: clients that a band must be the sum of to be opened.
   """
   sizes = [bytes_T[tier] for tier in tiers] or [bytes_T[-1]]
   # The last tier that is opened: those that reach it are enough.
-  opened = sorted(tiers, reverse=True)[min_contributors - 1 : min_contributors]
+  best = sorted(summed_tiers, reverse=True)
+  opened = best[min_contributors - 1 : min_contributors]
   return RoundBytes(
     uplink_per_client=fmean(size.uplink_per_client for size in sizes),
     downlink_per_client=fmean(size.downlink_per_client for size in sizes),

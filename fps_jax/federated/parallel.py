@@ -4,9 +4,9 @@ A device runs its clients a chunk at a time; `fps_jax.federated.sharded` puts
 together what several devices sum. Within a chunk clients are vmapped on an
 accelerator and run in sequence on a CPU, which is the faster way there. Their
 updates are cut into tiles, lifted into the sum protocol and added to what the
-servers hold, so no array grows with clients x parameters, let alone times
-servers, and only as many tiles are computed as parameters are kept: the count
-may be traced.
+servers hold, so no array grows with clients x parameters (but for what clients
+remember with `pruning.mask='top_k'`), let alone times servers, and only as many
+tiles are computed as parameters are kept: the count may be traced.
 
 Guarantee: given the clients' updates, neither the chunk size nor the execution
 nor the devices change a bit of a sum in the field. Run in sequence, they do not
@@ -123,7 +123,7 @@ def sum_clients(
   """
   keys, num_tiers = plan.keys, len(plan.pruning.keep_counts_T)
   values_per_column = protocol.values_per_column
-  counts_at = bands.counts_at(plan.pruning.keep_counts_T, values_per_column)
+  counts_at = bands.counts_at(plan.pruning.keep_counts_T, protocol.alignment)
   counts_at_T = jnp.stack(counts_at)
   auditor = protocol.auditor
   if auditor is not None and not auditor.checks_clients:

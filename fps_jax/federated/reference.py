@@ -26,11 +26,10 @@ def run_round(
   learning_rate: float,
   keep_counts: Sequence[int],
   exempt_D: np.ndarray,
-  min_contributors: int = 1,
 ) -> Params:
   """Prunes, trains every client of the plan by SGD, averages by samples.
 
-  Every parameter is averaged over the clients that trained it, if enough did.
+  Every parameter is averaged over the clients that trained it.
 
   Args:
     apply: (params, images) -> logits.
@@ -41,7 +40,6 @@ def run_round(
     learning_rate: of every client.
     keep_counts: parameters that clients of each tier keep, ascending.
     exempt_D: bool [D], parameters that are never pruned.
-    min_contributors: clients that must have trained a parameter.
 
   Returns:
     The new global parameters.
@@ -63,7 +61,7 @@ def run_round(
     return jax.grad(loss)(weights_D)
 
   total_D = np.zeros(len(weights_D))
-  weight_D, clients_D = np.zeros_like(total_D), np.zeros_like(total_D)
+  weight_D = np.zeros_like(total_D)
   for row, client in enumerate(plan.client_ids):
     if client < 0:
       continue
@@ -78,8 +76,6 @@ def run_round(
     weight = float(plan.num_examples[row])
     total_D += weight * (trained_D - received_D)
     weight_D += weight * mask_D
-    clients_D += mask_D
-  moves_D = clients_D >= min_contributors
-  mean_D = np.where(moves_D, total_D / np.maximum(weight_D, 1), 0)
+  mean_D = total_D / np.maximum(weight_D, 1)
   pruned_D = np.where(masks[-1], weights_D, 0)
   return unravel(jnp.asarray(pruned_D + mean_D, jnp.float32))

@@ -128,8 +128,9 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   """Returns the round: two compiled programs, and the audit between them.
 
   Guarantees:
-    - a band that fewer than `min_contributors` clients share is not opened:
-      its parameters and the optimiser's state stay as they are;
+    - a band that fewer than `min_contributors` clients share is not opened, nor
+      audited: its parameters and the optimiser's state of them stay as they are
+      (steps that Adam and Yogi count are counted for all);
     - each coordinate is divided by the weight of those that trained it;
     - if no client reports a finite update, the model and the optimiser's state
       stay as they are, but for pruning;
@@ -149,7 +150,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   """
   protocol, auditor = method.protocol, method.protocol.auditor
   tiling, pruner = method.tiling, method.pruner
-  values_per_column = protocol.values_per_column
+  values_per_column, alignment = protocol.values_per_column, protocol.alignment
 
   def collect_here(
     state: RoundState,
@@ -165,7 +166,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       method.mask, state, plan.pruning.keep_count, method.exempt_D
     )
     plan = _set_keep_count(plan, state) if pruner is None else plan
-    counts_at = bands.counts_at(plan.pruning.keep_counts_T, values_per_column)
+    counts_at = bands.counts_at(plan.pruning.keep_counts_T, alignment)
     if pruner is not None:
       with jax.named_scope('prune'):
         if state.remembered is not None:
@@ -184,7 +185,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
           mask_D = mask_D | candidates_D
         tier_masks.append(mask_D)
         kept = bands.kept_positions(
-          tier_masks, counts_at, values_per_column, tiling.padded_size
+          tier_masks, counts_at, alignment, tiling.padded_size
         )
 
     def train(
@@ -219,6 +220,14 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       sums = sharded.add_devices(protocol, sums)
     if protocol.distort is not None:
       sums = sums._replace(held=protocol.distort(sums.held, plan.keys))
+    # Servers keep what is not opened to themselves: the audit opens some, too.
+    num_columns = bands.num_open_columns(
+      counts_at,
+      values_per_column,
+      sums.contributors_T >= method.min_contributors,
+    )
+    is_open_W = jnp.arange(sums.held.shape[1]) < num_columns
+    sums = sums._replace(held=jnp.where(is_open_W, sums.held, 0))
     checks_QxN = None
     if auditor is not None:
       with jax.named_scope('audit'):
@@ -243,20 +252,9 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     keep_counts_T = pruning.keep_counts_T
     if pruner is None:
       keep_counts_T = np.array(params_D.shape, np.int32)
-    counts_at = bands.counts_at(keep_counts_T, values_per_column)
+    counts_at = bands.counts_at(keep_counts_T, alignment)
     with jax.named_scope('reconstruct'):
-      opens_T = sums.contributors_T >= method.min_contributors
-      # Bands with fewer clients come last: what is not opened is not there.
-      num_columns = jnp.max(
-        jnp.where(
-          opens_T,
-          bands.num_columns(jnp.stack(counts_at), values_per_column),
-          0,
-        )
-      )
-      columns_W = jnp.arange(sums.held.shape[1])
-      held = jnp.where(columns_W < num_columns, sums.held, 0)
-      opened_M = protocol.open(held, opening)
+      opened_M = protocol.open(sums.held, opening)
       counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
       has_clients = [count > 0 for count in counts]
       weight_M = bands.weights(
@@ -304,7 +302,8 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       owners_C, values_CxD = sums.measures.residuals
       # JAX would read -1 as the last row.
       rows_C = jnp.where(owners_C < 0, len(residuals), owners_C)
-      residuals = residuals.at[rows_C].set(values_CxD, mode='drop')
+      sent = residuals.at[rows_C].set(values_CxD, mode='drop')
+      residuals = jnp.where(moves, sent, residuals)
     metrics = RoundMetrics(
       loss_sum=sums.measures.loss_sum,
       num_trained=sums.measures.num_trained,

@@ -91,12 +91,14 @@ class Clock:
     client_ids: np.ndarray,
     tiers: np.ndarray,
     num_examples: np.ndarray,
+    num_dropped: int = 0,
   ) -> float:
     """Returns how long a round takes: as long as its slowest client.
 
-    A round that nobody takes part in takes until the deadline.
+    A round that nobody takes part in takes until the deadline, and so does one
+    in which clients drop out: they are waited for.
     """
-    if not len(client_ids):
+    if num_dropped or not len(client_ids):
       return self.deadline_seconds
     seconds_TxC = self.seconds(round_number, client_ids, num_examples)
     return float(seconds_TxC[tiers, np.arange(len(tiers))].max())

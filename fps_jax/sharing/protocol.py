@@ -89,7 +89,8 @@ class SumProtocol(NamedTuple):
   """The steps of a sum over clients. `R` is the rows that are held (servers).
 
   A vector holds weighted values and, in one entry, the client's sample count,
-  so that nobody learns a single client's count either. It is held in columns of
+  so that nobody learns a single client's count either (but of a client that is
+  alone in its tier: each tier's is opened). It is held in columns of
   `values_per_column` consecutive values.
 
   Guarantees:
@@ -113,6 +114,7 @@ class SumProtocol(NamedTuple):
     decode_count: opened -> float32, counts.
     count_clipped: values float32 -> int32 [], values beyond the clip.
     values_per_column: l.
+    alignment: bands of clients that share prefixes start at its multiples.
     opening: what opens the sums, from which servers: uint32 [L, N]; None where
       there are no servers.
     make_keys: (root key, round, client numbers [C]) -> `RoundKeys`; on the
@@ -131,6 +133,7 @@ class SumProtocol(NamedTuple):
   decode_count: Callable[[Array], Array]
   count_clipped: Callable[[Array], Array]
   values_per_column: int = 1
+  alignment: int = 1
   opening: Array | np.ndarray | None = None
   make_keys: Callable[[np.ndarray, int, np.ndarray], RoundKeys] | None = None
   distort: Callable[[Array, RoundKeys], Array] | None = None
@@ -164,13 +167,17 @@ def plain_sum() -> SumProtocol:
   )
 
 
-def ideal_sum(codec: Codec) -> SumProtocol:
+def ideal_sum(codec: Codec, alignment: int = 1) -> SumProtocol:
   """Returns the schemes `ideal` and `quantised`: words that nobody shares.
 
   `ideal` is the functionality that the protocol realises, for fast studies: the
   opened sums equal those of `shamir` bit for bit, and as many bytes are
   counted. `quantised` has the same sums, and the bytes of values sent in the
   clear (as A. Reisizadeh et al., FedPAQ, AISTATS 2020).
+
+  Args:
+    codec: floats to field words.
+    alignment: the l of the sharing scheme, so that bands lie as they do there.
   """
 
   def lift(values, is_count, count, key, dealing, first_column):
@@ -190,6 +197,7 @@ def ideal_sum(codec: Codec) -> SumProtocol:
     decode=codec.decode,
     decode_count=codec.decode_count,
     count_clipped=codec.count_clipped,
+    alignment=alignment,
   )
 
 
@@ -296,6 +304,7 @@ def shamir_sum(
     add=add,
     open=open_sums,
     values_per_column=num_secrets,
+    alignment=num_secrets,
     opening=scheme.opening(present),
     make_keys=make_keys,
     distort=distort if faults.lying_servers else None,

@@ -286,7 +286,11 @@ def test_own_masks_are_sent_to_everyone_and_models_are_whole(
 
 def test_bytes_of_tiers_are_means_and_those_of_bands_that_are_opened():
   bytes_T = [RoundBytes(10, 100, 7), RoundBytes(20, 200, 9)]
-  assert average_tiers(bytes_T, [0, 1, 1, 1], 3) == RoundBytes(17.5, 175, 9)
-  assert average_tiers(bytes_T, [0, 1, 1], 3) == RoundBytes(50 / 3, 500 / 3, 7)
-  assert average_tiers(bytes_T, [0, 1], 3) == RoundBytes(15, 150, 0)
-  assert average_tiers(bytes_T, [], 1) == RoundBytes(20, 200, 0)
+  assert average_tiers(bytes_T, [0, 1, 1, 1], [1, 1, 1], 3) == RoundBytes(
+    17.5, 175, 9
+  )
+  assert average_tiers(bytes_T, [0, 1, 1], [0, 1, 1], 3) == RoundBytes(
+    50 / 3, 500 / 3, 7
+  )
+  assert average_tiers(bytes_T, [0, 1], [0, 1], 3) == RoundBytes(15, 150, 0)
+  assert average_tiers(bytes_T, [], [], 1) == RoundBytes(20, 200, 0)

@@ -51,6 +51,12 @@ def test_round_takes_as_long_as_its_slowest_client():
   assert seconds == 21.0
 
 
+def test_clients_that_drop_out_are_waited_for_until_the_deadline():
+  tiers = np.array([0, 1])
+  seconds = clock_of(30).round_seconds(0, CLIENTS[:2], tiers, EXAMPLES[:2], 1)
+  assert seconds == 30
+
+
 def test_round_of_nobody_takes_until_the_deadline():
   nobody = np.zeros(0, int)
   assert clock_of(30).round_seconds(0, nobody, nobody, nobody) == 30
