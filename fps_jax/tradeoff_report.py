@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
+from matplotlib import ticker
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -82,10 +83,21 @@ def write_figure(
         label=f't = {colluding}' if shown is best_of_t else None,
       )
   axes.set_xscale('log')
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
   axes.set_xlabel('Uplink of a client, all rounds (MB)', fontsize=7.5)
   axes.set_ylabel('Test accuracy (%)', fontsize=7.5)
   axes.tick_params(labelsize=7)
   axes.grid(linewidth=0.4, color='0.88')
   axes.set_axisbelow(True)
-  axes.legend(fontsize=7, frameon=False, title='Colluding', title_fontsize=7)
+  figure.legend(
+    loc='outside upper center',
+    ncols=5,
+    fontsize=7,
+    frameon=False,
+    handletextpad=0.1,
+    title='Servers that may collude; filled: no other choice dominates',
+    title_fontsize=7,
+  )
   figure.savefig(path, dpi=200)
