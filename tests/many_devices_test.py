@@ -25,25 +25,25 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
   )
 
 
-def _model(process: subprocess.Popen[str]) -> str:
+def _models(process: subprocess.Popen[str]) -> list[str]:
   printed, _ = process.communicate(timeout=300)
   assert process.returncode == 0
-  (line,) = (s for s in printed.splitlines() if s.startswith('model'))
-  return line
+  return [line for line in printed.splitlines() if line.startswith('model')]
 
 
 @pytest.fixture(scope='module')
-def model_of_one_device() -> str:
-  return _model(_start('1'))
+def models_of_one_device() -> list[str]:
+  return _models(_start('1'))
 
 
-def test_eight_devices_give_the_model_of_one(model_of_one_device: str):
-  assert _model(_start('8')) == model_of_one_device
+def test_eight_devices_give_the_models_of_one(models_of_one_device: list[str]):
+  assert len(models_of_one_device) == 3
+  assert _models(_start('8')) == models_of_one_device
 
 
-def test_two_processes_give_the_model_of_one(model_of_one_device: str):
+def test_two_processes_give_the_models_of_one(models_of_one_device: list[str]):
   with socket.socket() as free:
     free.bind(('localhost', 0))
     coordinator = f'localhost:{free.getsockname()[1]}'
   processes = [_start('1', coordinator, '2', number) for number in '01']
-  assert [_model(p) for p in processes] == 2 * [model_of_one_device]
+  assert [_models(p) for p in processes] == 2 * [models_of_one_device]

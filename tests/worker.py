@@ -1,31 +1,48 @@
-"""One of several processes of a small run; prints what its model is.
+"""One of several processes of small runs; prints what their models are.
 
 Usage: worker.py DEVICES [COORDINATOR NUM_PROCESSES PROCESS_ID]
 """
 
 import hashlib
 import sys
+from typing import Any
 
 import jax
 import small
 
+# FedPruneShare, as overrides: alike for all clients, in tiers, and a baseline
+# in which clients remember.
+_METHODS: tuple[dict[str, Any], ...] = (
+  {},
+  {
+    'sharing.scheme': 'ideal',
+    'pruning.tiers': (0.2, 0.5, 1.0),
+    'profiles.distribution': 'three_classes',
+    'profiles.deadline_seconds': 0.03,
+  },
+  {'sharing.scheme': 'ideal', 'pruning.mask': 'top_k'},
+)
+
 
 def main(arguments: list[str]) -> None:
-  """Runs two rounds and prints the hash of the model and the losses."""
+  """Runs two rounds of each method and prints the model's hash and losses."""
   jax.config.update('jax_num_cpu_devices', int(arguments[0]))
   if arguments[1:]:
     coordinator, num_processes, process_id = arguments[1:]
     jax.distributed.initialize(coordinator, int(num_processes), int(process_id))
-  config = small.small_config()
-  # Clients of many sizes, rows of padding on some devices, chunks of several.
-  config.data.num_clients = 11
-  config.cohort.size = 9
-  config.cohort.dropout_probability = 0.2
-  config.perf.chunk_size = 2
-  config.num_rounds = 2
-  params, rows = small.run(config)
-  model = hashlib.sha256(params.tobytes()).hexdigest()
-  print('model', model, [row['train_loss_nats'] for row in rows])
+  for changes in _METHODS:
+    config = small.small_config()
+    # Clients of many sizes, rows of padding on some devices, chunks of several.
+    config.data.num_clients = 11
+    config.cohort.size = 9
+    config.cohort.dropout_probability = 0.2
+    config.perf.chunk_size = 2
+    config.num_rounds = 2
+    config.update_from_flattened_dict(changes)
+    params, rows = small.run(config)
+    model = hashlib.sha256(params.tobytes()).hexdigest()
+    losses = [row['train_loss_nats'] for row in rows]
+    print('model', model, losses, [row['clients_per_tier'] for row in rows])
 
 
 if __name__ == '__main__':
