@@ -177,13 +177,16 @@ class _Run:
 
     Every value is read once, every share added to a sum: read and written.
     """
-    kept = self.simulation.pruning_plans[len(self._seconds) - 1].keep_count
+    kept = self._num_kept()
     num_rows = self.simulation.protocol.zeros(16).shape[0]
     return 4 * kept * self._config.cohort.size * (1 + 2 * num_rows)
 
   def _sparsity(self) -> float:
-    kept = self.simulation.pruning_plans[len(self._seconds) - 1].keep_count
-    return 1 - kept / self.simulation.num_params
+    return 1 - self._num_kept() / self.simulation.num_params
+
+  def _num_kept(self) -> int:
+    plan = self.simulation.pruning_plans[len(self._seconds) - 1]
+    return int(plan.keep_count)
 
 
 def _build_all(
