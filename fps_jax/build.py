@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from fps_jax import build_costs, build_sharing, data, models
+from fps_jax import build_costs, build_guard, build_sharing, data, models
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import (
@@ -19,8 +19,9 @@ from fps_jax.federated import (
   server,
 )
 from fps_jax.federated.communication import RoundBytes
+from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.round import Method, make_round
+from fps_jax.federated.round import make_round
 from fps_jax.federated.tiling import Tiling
 from fps_jax.heterogeneity.clock import Clock
 from fps_jax.pruning import erk, masks, schedules
@@ -28,7 +29,7 @@ from fps_jax.pruning.pruner import Pruner
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
-from fps_jax.simulation import Simulation
+from fps_jax.simulation import Evaluate, Simulation
 from fps_jax.types import PruningPlan, RoundState
 
 
@@ -98,28 +99,32 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   max_count = planner.max_count
   sum_protocol = build_sharing.make_protocol(config, scheme, max_count)
   num_tiers = len(plans[-1].keep_counts_T)
-  values_per_column = sum_protocol.values_per_column
+  data_attack = build_guard.make_data_attack(config, dataset.num_classes)
+  local_update = client.make_local_update(
+    apply,
+    client.make_optimizer(
+      config.client.learning_rate,
+      config.client.momentum,
+      config.client.weight_decay,
+    ),
+    config.client.proximal,
+    *pixels,
+    corrupt=data_attack.corrupt if data_attack else None,
+  )
+  tiling = Tiling.fit(
+    bands.most_values(num_params, num_tiers, sum_protocol.alignment),
+    (
+      bands.counts_at(plans[-1].keep_counts_T, sum_protocol.alignment)[-1]
+      if mask == 'shared'
+      else num_params
+    ),
+    sum_protocol.values_per_column,
+    sum_protocol.alignment,
+  )
   method = Method(
-    local_update=client.make_local_update(
-      apply,
-      client.make_optimizer(
-        config.client.learning_rate,
-        config.client.momentum,
-        config.client.weight_decay,
-      ),
-      config.client.proximal,
-      *pixels,
-    ),
+    local_update=local_update,
     protocol=sum_protocol,
-    tiling=Tiling.fit(
-      bands.most_values(num_params, num_tiers, sum_protocol.alignment),
-      (
-        bands.counts_at(plans[-1].keep_counts_T, sum_protocol.alignment)[-1]
-        if mask == 'shared'
-        else num_params
-      ),
-      values_per_column,
-    ),
+    tiling=tiling,
     server_optimizer=optimizer,
     unravel=unravel,
     pruner=pruner if mask == 'shared' else None,
@@ -127,7 +132,17 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     exempt_D=pruner.exempt_mask,
     max_count=max_count,
     min_contributors=build_sharing.min_contributors(config),
+    guard=build_guard.make_guard(
+      config, seed, dataset, sum_protocol, tiling, plans, local_update
+    ),
   )
+
+  def make_evaluate(images: np.ndarray, labels: np.ndarray) -> Evaluate:
+    return evaluation.make_evaluate(
+      apply, unravel, images, labels, config.eval.batch_size, mesh, *pixels
+    )
+
+  backdoor = build_guard.backdoor_test_set(dataset, data_attack)
 
   def init_state() -> RoundState:
     params_D = ravel_pytree(init_params())[0]
@@ -147,15 +162,11 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   return Simulation(
     planner=planner,
     round=make_round(method, Performance(**config.perf), mesh),
-    evaluate=evaluation.make_evaluate(
-      apply,
-      unravel,
-      dataset.test_images,
-      dataset.test_labels,
-      config.eval.batch_size,
-      mesh,
-      *pixels,
-    ),
+    evaluate=make_evaluate(dataset.test_images, dataset.test_labels),
+    evaluate_backdoor=make_evaluate(*backdoor) if backdoor else None,
+    num_backdoor=len(backdoor[1]) if backdoor else 0,
+    is_attacked=config.attack.malicious > 0,
+    opened_values=lambda kept: build_guard.opened_values(config, kept),
     init_state=jax.jit(init_state, out_shardings=everywhere),
     pruning_plans=plans,
     protocol=sum_protocol,
@@ -200,6 +211,8 @@ def _make_planner(
     steps=config.client.steps,
     dropout_probability=config.cohort.dropout_probability,
     choose_tiers=clock.choose_tiers if clock else None,
+    weighs_examples=config.cohort.weighting == 'examples',
+    malicious=build_guard.malicious_clients(config, seed).tolist(),
     placement=placed.placement,
   )
 

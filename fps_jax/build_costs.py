@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fps_jax import build_guard
 from fps_jax.build_sharing import make_auditor, min_contributors
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated import bands, communication
@@ -51,6 +52,9 @@ def count_bytes(
       'num_sending': len(auditor.present) if auditor else scheme.threshold,
       'num_client_checks': (
         auditor.num_checks if auditor and auditor.checks_clients else 0
+      ),
+      'num_sketch_columns': (
+        build_guard.num_buckets(config) if build_guard.sketches(config) else 0
       ),
     }
   elif config.sharing.scheme != 'none':

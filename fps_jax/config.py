@@ -9,7 +9,7 @@ that has the part.
 from collections.abc import Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from fps_jax.federated.performance import Performance
 
@@ -88,6 +88,8 @@ def default() -> ConfigDict:
   config.cohort = ConfigDict()
   config.cohort.size = 100  # clients drawn a round
   config.cohort.dropout_probability = 0.0  # a drawn client never reports
+  # Or 'clients', all weigh the same: nobody can lie about a count.
+  config.cohort.weighting = 'examples'
 
   config.server = ConfigDict()
   config.server.optimizer = 'sgd'  # sgd, momentum, adam, yogi
@@ -157,6 +159,44 @@ def default() -> ConfigDict:
   config.sharing.audit = 'servers'
   config.sharing.lying_servers = ()  # add random words to their sums
   config.sharing.inconsistent_clients = ()  # deal server N a wrong share
+
+  config.attack = ConfigDict()
+  config.attack.malicious = 0.0  # fraction of all clients an attacker controls
+  config.attack.data = 'none'  # label_flip, backdoor: what they train on
+  config.attack.updates = 'none'  # a key of attacks.updates.UPDATE_ATTACKS
+  config.attack.args = ConfigDict(  # of each attack
+    {
+      'backdoor': {'target': 0, 'fraction': 0.5, 'size': 3},
+      'sign_flip': {'scale': 1.0},
+      'gaussian': {'deviation_factor': 10.0},
+      'scaling': {'factor': 10.0},
+      # Chosen from how many clients there are, if None.
+      'alie': {'deviations': config_dict.placeholder(float)},
+      'ipm': {'epsilon': 0.1},
+      'min_max': {'direction': 'unit'},
+      'min_sum': {'direction': 'unit'},
+      'mimic': {'target': 'variance'},
+    }
+  )
+
+  config.defence = ConfigDict()
+  # A key of defences.GRAM_RULES or, where the central server sees every update,
+  # of COORDINATE_RULES. Needs cohort.weighting='clients'.
+  config.defence.name = 'none'
+  config.defence.pre_steps = ()  # nnm, bucketing, in the order they are taken
+  config.defence.num_malicious = 0  # f, clients of a round it is to bear
+  # Linear combinations of each update that are opened with reveal='sum'. Norms
+  # and distances are off by a fraction of about sqrt(2 / sketch_size).
+  config.defence.sketch_size = 1024
+  config.defence.root_examples = 100  # of fltrust, drawn from the training set
+  config.defence.args = ConfigDict(
+    {
+      'geometric_median': {'iterations': 8, 'smoothing': 1e-6},
+      'centred_clipping': {'iterations': 5, 'radius_factor': 1.0},
+      'norm_bound': {'factor': 1.0},
+      'bucketing': {'size': 2},
+    }
+  )
 
   config.eval = ConfigDict()
   config.eval.every_rounds = 1  # the last round is always evaluated

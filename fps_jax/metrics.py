@@ -21,12 +21,25 @@ class MetricsRow(TypedDict):
   Attributes:
     round: rounds completed, from 1.
     test_accuracy: fraction of the test set, in [0, 1].
-    test_loss_nats: mean cross-entropy on the test set.
+    test_loss_nats: mean cross-entropy on the test set; None if an attack has
+      made it infinite, too.
     train_loss_nats: mean cross-entropy of the clients' local steps; None if
-      no client reported.
+      no client reported, or an attack has made it infinite.
+    attack_success: fraction of test images with an attacker's trigger, of all
+      classes but the target, that are classified as the target; None without a
+      backdoor.
     sparsity: fraction of the global model's parameters removed, in [0, 1).
     kept_parameters: number of parameters not removed.
     clients_reporting: clients whose update reached the aggregate.
+    clients_malicious: those of them that an attacker controls.
+    clients_not_finite: clients whose update was not finite and left out; only
+      under attack, since otherwise the run stops.
+    malicious_weight: the part of all weight in the aggregate that a defence
+      leaves to malicious clients, in [0, 1]; None without one that weighs
+      clients.
+    opened_values_per_client: numbers of each single update that the central
+      server sees: all that are sent in the clear, those of a sketch that is
+      opened for a defence, or none.
     clients_too_slow: clients that did not take part, as not even the smallest
       tier would have been in time.
     clients_per_tier: clients of each tier among them that report, smallest
@@ -52,9 +65,14 @@ class MetricsRow(TypedDict):
   test_accuracy: float | None
   test_loss_nats: float | None
   train_loss_nats: float | None
+  attack_success: float | None
   sparsity: float
   kept_parameters: int
   clients_reporting: int
+  clients_malicious: int
+  clients_not_finite: int
+  malicious_weight: float | None
+  opened_values_per_client: int
   clients_too_slow: int
   clients_per_tier: list[int]
   clipped_fraction: float | None

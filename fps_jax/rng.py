@@ -33,6 +33,12 @@ class Stream(enum.IntEnum):
   REGROWTH = 6
   PROFILE = 7
   PROFILE_CHANGE = 8
+  MALICIOUS = 9
+  ATTACK = 10
+  SKETCH = 11
+  DEFENCE = 12
+  ROOT_SET = 13
+  ROOT_BATCHES = 14
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -12,7 +12,8 @@ from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.on_devices import DeviceData
 from fps_jax.devices import put_per_device
 from fps_jax.federated.communication import RoundBytes
-from fps_jax.federated.round import Collected, Report, Round
+from fps_jax.federated.gathering import Report
+from fps_jax.federated.round import Round, Started
 from fps_jax.heterogeneity.clock import Clock
 from fps_jax.sharing import protocol
 from fps_jax.types import (
@@ -23,6 +24,9 @@ from fps_jax.types import (
   RoundState,
 )
 
+# float32 [D], the model -> (images classified right, mean loss in nats).
+Evaluate = Callable[[Array], tuple[Array, Array]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
@@ -32,6 +36,13 @@ class Simulation:
     planner: draws cohorts.
     round: compiled at its first call.
     evaluate: parameters -> (images right, mean loss), on the test set.
+    evaluate_backdoor: the same of images with an attacker's trigger, right
+      where they are classified as the attacker wants; None without one.
+    num_backdoor: such images.
+    is_attacked: whether there are malicious clients; if so, updates that are
+      not finite are left out, where otherwise the run stops.
+    opened_values: number of kept parameters -> numbers of each single update
+      that the central server sees.
     init_state: makes the state before round 0 from the run's seed.
     pruning_plans: how many parameters each round keeps.
     protocol: how the sum over clients is formed.
@@ -50,7 +61,11 @@ class Simulation:
 
   planner: CohortPlanner
   round: Round
-  evaluate: Callable[[Array], tuple[Array, Array]]
+  evaluate: Evaluate
+  evaluate_backdoor: Evaluate | None
+  num_backdoor: int
+  is_attacked: bool
+  opened_values: Callable[[int], int]
   init_state: Callable[[], RoundState]
   pruning_plans: tuple[PruningPlan, ...]
   protocol: protocol.SumProtocol
@@ -95,7 +110,7 @@ class Simulation:
 
   def start(
     self, state: RoundState, plan: RoundPlan, data: DeviceData
-  ) -> Collected:
+  ) -> Started:
     """Starts a round; returns at once."""
     return self.round.start(state, plan, self.key, data.images, data.labels)
 
@@ -104,7 +119,7 @@ class Simulation:
     state: RoundState,
     plan: RoundPlan,
     data: DeviceData,
-    collected: Collected,
+    started: Started,
   ) -> tuple[RoundState, RoundMetrics, Report]:
     """Finishes a round; `state` is donated and must not be used again.
 
@@ -112,7 +127,7 @@ class Simulation:
       SharingError: if more servers are wrong than can be told apart.
     """
     return self.round.finish(
-      state, plan, self.key, data.images, data.labels, collected
+      state, plan, self.key, data.images, data.labels, started
     )
 
   def programs(

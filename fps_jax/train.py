@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from fps_jax import profiling
-from fps_jax.federated.round import Report
+from fps_jax.federated.gathering import Report
 from fps_jax.metrics import MetricsRow
 from fps_jax.sharing.audit import SharingError
 from fps_jax.simulation import Simulation
@@ -23,9 +23,11 @@ class _Dispatched(NamedTuple):
   round_number: int
   client_ids: np.ndarray
   tiers: np.ndarray
+  malicious: np.ndarray
   metrics: RoundMetrics
   report: Report
   test: tuple[Array, Array] | None
+  backdoor: tuple[Array, Array] | None
 
 
 def train(
@@ -66,20 +68,30 @@ def train(
     is_last = r + 1 == num_rounds
     traced = profile if r == min(1, num_rounds - 1) else None
     with profiling.trace(traced, state) as wait_if_traced:
-      collected = simulation.start(state, plan, data)
+      started = simulation.start(state, plan, data)
       next_plan = plan if is_last else simulation.plan(r + 1)
       if waiting:
         on_row(_fetch_row(simulation, waiting, clock))
       try:
-        state, metrics, report = simulation.finish(state, plan, data, collected)
+        state, metrics, report = simulation.finish(state, plan, data, started)
       except SharingError as error:
         raise SharingError(f'round {r + 1}: {error}') from error
       is_due = is_last or (r + 1) % eval_every_rounds == 0
       test = simulation.evaluate(state.params) if is_due else None
-      wait_if_traced((state, test))
+      backdoor = None
+      if is_due and simulation.evaluate_backdoor is not None:
+        backdoor = simulation.evaluate_backdoor(state.params)
+      wait_if_traced((state, test, backdoor))
     cohort = plan.cohort
     waiting = _Dispatched(
-      r, cohort.client_ids, cohort.tiers, metrics, report, test
+      r,
+      cohort.client_ids,
+      cohort.tiers,
+      cohort.malicious,
+      metrics,
+      report,
+      test,
+      backdoor,
     )
     plan = next_plan
   if waiting:
@@ -99,8 +111,12 @@ def _clock() -> Iterator[float]:
 def _fetch_row(
   simulation: Simulation, dispatched: _Dispatched, clock: Iterator[float]
 ) -> MetricsRow:
-  r, client_ids, tiers_C, metrics, report, test = jax.device_get(dispatched)
-  _check_finite(r, client_ids, metrics.is_finite)
+  r, client_ids, tiers_C, malicious_C, metrics, report, test, backdoor = (
+    jax.device_get(dispatched)
+  )
+  is_attacked = simulation.is_attacked
+  if not is_attacked:
+    _check_finite(r, client_ids, metrics.is_finite)
   pruning = simulation.pruning_plans[r]
   tiers = tiers_C[client_ids >= 0].tolist()
   is_left_out = np.isin(client_ids, report.inconsistent_clients)
@@ -121,11 +137,20 @@ def _fetch_row(
   return {
     'round': r + 1,
     'test_accuracy': int(test[0]) / simulation.num_test if test else None,
-    'test_loss_nats': float(test[1]) if test else None,
-    'train_loss_nats': loss_sum / num_trained if sending else None,
+    'test_loss_nats': _loss(float(test[1]), is_attacked) if test else None,
+    'train_loss_nats': (
+      _loss(loss_sum / num_trained, is_attacked) if num_trained else None
+    ),
+    'attack_success': (
+      int(backdoor[0]) / simulation.num_backdoor if backdoor else None
+    ),
     'sparsity': 1 - kept / simulation.num_params,
     'kept_parameters': kept,
     'clients_reporting': len(summed_tiers),
+    'clients_malicious': int(np.sum(malicious_C & ~is_left_out)),
+    'clients_not_finite': int(np.sum((client_ids >= 0) & ~metrics.is_finite)),
+    'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
+    'opened_values_per_client': simulation.opened_values(kept),
     'clients_too_slow': simulation.planner.draw(r).num_too_slow,
     'clients_per_tier': [
       summed_tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
@@ -139,6 +164,20 @@ def _fetch_row(
     'simulated_seconds': simulation.simulated_seconds(r),
     'round_seconds': next(clock),
   }
+
+
+def _loss(nats: float, is_attacked: bool) -> float | None:
+  """Returns a loss; None where an attack has made it infinite."""
+  return None if is_attacked and not math.isfinite(nats) else nats
+
+
+def _malicious_weight(
+  weights_C: np.ndarray | None, malicious_C: np.ndarray
+) -> float | None:
+  """Returns the part of all weight that malicious clients have."""
+  if weights_C is None or not np.sum(weights_C):
+    return None
+  return float(np.sum(weights_C[malicious_C]) / np.sum(weights_C))
 
 
 def _check_finite(

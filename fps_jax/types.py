@@ -68,8 +68,9 @@ class CohortPlan:
       holds, -1 for padding. A process makes its own clients' rows alone.
     num_steps: int32 [C], steps that hold at least one example.
     num_examples: int32 [C], training examples that the client owns: its
-      weight in FedAvg.
+      weight in FedAvg. 1 where all clients weigh the same.
     tiers: int32 [C], how much of the model the client trains, in [0, T).
+    malicious: bool [C], whether an attacker controls the client.
   """
 
   client_ids: PlanArray
@@ -77,6 +78,7 @@ class CohortPlan:
   num_steps: PlanArray
   num_examples: PlanArray
   tiers: PlanArray
+  malicious: PlanArray
 
 
 @jax.tree_util.register_dataclass
@@ -137,9 +139,12 @@ class RoundMetrics:
     clipped_values: int32 [C], values that the codec clipped.
     is_finite: bool [C], whether the client's update was finite; one that is
       not was left out.
+    weights: float32 [C], of each update in the aggregate; None without a
+      defence, and where it weighs every coordinate by itself.
   """
 
   loss_sum: Array
   num_trained: Array
   clipped_values: Array
   is_finite: Array
+  weights: Array | None

@@ -11,10 +11,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax import models
+from fps_jax import build_guard, models
+from fps_jax.attacks.data import DATA_ATTACKS
+from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.build import make_regrowth, make_schedule
 from fps_jax.build_sharing import make_scheme
 from fps_jax.data import PARTITIONERS
+from fps_jax.defences import COORDINATE_RULES, GRAM_RULES
 from fps_jax.federated import server
 from fps_jax.federated.performance import Performance
 from fps_jax.heterogeneity import profiles
@@ -40,6 +43,8 @@ _LOWER_BOUNDS = (
   ('client.steps', 0, True),
   ('cohort.size', 1, True),
   ('cohort.dropout_probability', 0, True),
+  ('attack.malicious', 0, True),
+  ('defence.num_malicious', 0, True),
   ('server.learning_rate', 0, False),
   ('server.momentum', 0, True),
   ('sharing.clip', 0, False),
@@ -54,6 +59,7 @@ _BELOW_ONE = (
   'client.momentum',
   'server.momentum',
   'cohort.dropout_probability',
+  'attack.malicious',
 )
 
 
@@ -94,6 +100,7 @@ def _problems(config: ConfigDict) -> Iterator[str]:
   yield from _collect('pruning', lambda: check_pruning(config.pruning))
   yield from _collect('profiles', lambda: check_profiles(config))
   yield from _collect('sharing', lambda: check_sharing(config.sharing))
+  yield from _collect('attack, defence', lambda: check_guard(config))
   yield from _collect('pruning', lambda: check_own_mask(config))
   is_clear = config.sharing.scheme in CLEAR_SCHEMES
   if not is_clear and config.sharing.min_contributors > config.cohort.size:
@@ -193,6 +200,60 @@ def check_profiles(config: ConfigDict) -> None:
     )
 
 
+def check_guard(config: ConfigDict) -> None:
+  """Checks attacks and the defence against the rest of the config.
+
+  Raises:
+    ValueError: if they do not fit.
+  """
+  attack, defence = config.attack, config.defence
+  is_attack = attack.data != 'none' or attack.updates != 'none'
+  if is_attack != (attack.malicious > 0):
+    raise ValueError(
+      f'attack.malicious={attack.malicious} with attack.data={attack.data!r} '
+      f'and attack.updates={attack.updates!r}: set a fraction above 0 and one '
+      'of them, or neither'
+    )
+  if attack.updates == 'wrap_around' and config.sharing.scheme == 'none':
+    raise ValueError(
+      "attack.updates='wrap_around' needs sums in a field: use another "
+      "sharing.scheme than 'none'"
+    )
+  if attack.updates == 'none' and defence.name == 'none':
+    return
+  pruning = config.pruning
+  prunes = pruning.schedule != 'none'
+  if prunes and (pruning.mask != 'shared' or len(pruning.tiers) > 1):
+    raise ValueError(
+      f'attack.updates={attack.updates!r} and defence.name={defence.name!r} '
+      f'compare updates of the same parameters, with pruning.mask='
+      f"{pruning.mask!r} and pruning.tiers={pruning.tiers}: use 'shared' and "
+      '(1.0,)'
+    )
+  rule = build_guard.make_defence(config)
+  if rule is None:
+    return
+  if config.cohort.weighting != 'clients':
+    raise ValueError(
+      f'defence.name={defence.name!r} takes all clients to weigh the same, '
+      f"with cohort.weighting={config.cohort.weighting!r}: use 'clients'"
+    )
+  if build_guard.sees_updates(config):
+    return
+  build_guard.num_buckets(config)
+  if rule.weigh is None:
+    raise ValueError(
+      f'defence.name={defence.name!r} needs every update in the clear: use '
+      "sharing.reveal='updates', or a rule of defences.GRAM_RULES"
+    )
+  if rule.selects_one:
+    raise ValueError(
+      f'defence.name={defence.name!r} selects a single client, whose update '
+      "would be the sum that is opened: use 'multi_krum', or "
+      "sharing.reveal='updates'"
+    )
+
+
 def check_sharing(sharing: ConfigDict) -> None:
   """Checks servers, threshold, packing, prime and faults together.
 
@@ -236,6 +297,10 @@ def _choice_problems(config: ConfigDict) -> Iterator[str]:
     'data.partition': PARTITIONERS,
     'model.name': models.MODELS,
     'server.optimizer': server.OPTIMIZERS,
+    'cohort.weighting': ('examples', 'clients'),
+    'attack.data': ('none', *DATA_ATTACKS),
+    'attack.updates': ('none', *UPDATE_ATTACKS),
+    'defence.name': ('none', *GRAM_RULES, *COORDINATE_RULES),
     'sharing.scheme': SCHEMES,
     'sharing.reveal': REVEALS,
     'sharing.entropy': ENTROPIES,

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from fps_jax import build, config, data, train
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
-from fps_jax.federated.round import Report
+from fps_jax.federated.gathering import Report
 from fps_jax.metrics import MetricsRow
 from fps_jax.simulation import Simulation
 from fps_jax.types import RoundMetrics, RoundPlan, RoundState

@@ -3,7 +3,7 @@
 The training set sits once on the device; a client is a list of its rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ class CohortPlanner:
 
   Attributes:
     cohort_size: clients drawn a round.
-    max_count: largest sample count of a client.
+    max_count: largest sample count of a client; 1 where all weigh the same.
   """
 
   def __init__(
@@ -61,6 +61,8 @@ class CohortPlanner:
     steps: int = 0,
     dropout_probability: float = 0.0,
     choose_tiers: ChooseTiers | None = None,
+    weighs_examples: bool = True,
+    malicious: Collection[int] = (),
     placement: Placement = _ONE_DEVICE,
   ):
     """Prepares plans.
@@ -79,6 +81,9 @@ class CohortPlanner:
         independently of the others.
       choose_tiers: how much of the model each client trains; None where all
         train the same.
+      weighs_examples: whether clients weigh as much as they have examples;
+        otherwise all weigh the same.
+      malicious: clients that an attacker controls.
       placement: where clients run.
 
     Raises:
@@ -105,7 +110,6 @@ class CohortPlanner:
         f'dropout_probability={dropout_probability} must be in [0, 1)'
       )
     self.cohort_size = cohort_size
-    self.max_count = max(len(rows) for rows in partition)
     self._partition = partition
     self._seed = seed
     self._batch_size = batch_size
@@ -119,6 +123,13 @@ class CohortPlanner:
     )
     counts = np.array([len(rows) for rows in partition])
     self._num_examples = counts.astype(np.int32)
+    self._weights = (
+      self._num_examples
+      if weighs_examples
+      else np.ones_like(self._num_examples)
+    )
+    self.max_count = int(self._weights.max())
+    self._is_malicious = np.isin(np.arange(len(partition)), list(malicious))
     # Shapes are those of the largest client, whoever takes part.
     self._num_steps = (
       np.full_like(self._num_examples, steps)
@@ -174,8 +185,9 @@ class CohortPlanner:
       client_ids=client_ids,
       indices=indices,
       num_steps=np.where(is_present, self._num_steps[client_ids], 0),
-      num_examples=np.where(is_present, self._num_examples[client_ids], 0),
+      num_examples=np.where(is_present, self._weights[client_ids], 0),
       tiers=np.array(tiers, np.int32),
+      malicious=is_present & self._is_malicious[client_ids],
     )
 
   def _batches(self, round_number: int, client: int) -> np.ndarray:

@@ -26,10 +26,12 @@ class ClientResult(NamedTuple):
   num_trained: Array
 
 
-# (params, mask or None, images, labels, indices_SxB, num_steps) -> result.
-LocalUpdate = Callable[
-  [Params, Params | None, Array, Array, Array, Array], ClientResult
-]
+# (params, mask or None, images, labels, indices_SxB, num_steps, whether an
+# attacker controls the client) -> result.
+LocalUpdate = Callable[..., ClientResult]
+# (images [B, ...], labels [B], whether an attacker controls the client) -> what
+# the client trains on.
+Corrupt = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
 def scale_pixels(images: Array, mean: float, std: float) -> Array:
@@ -43,6 +45,7 @@ def make_local_update(
   proximal: float = 0.0,
   pixel_mean: float = 0.0,
   pixel_std: float = 1.0,
+  corrupt: Corrupt | None = None,
 ) -> LocalUpdate:
   """Returns local training by mini-batch gradient descent.
 
@@ -50,7 +53,8 @@ def make_local_update(
   are pruned), a mask (a pytree of bool like the parameters, or None to train
   them all), the whole training set on the device (uint8 images, int32
   labels), int32 [S, B] rows of it that make up the client's batches (-1 is
-  padding) and the number of steps to take, which may be traced.
+  padding), the number of steps to take, which may be traced, and whether an
+  attacker controls the client (by default not).
 
   Guarantees:
     - entries that are 0 and masked by False stay 0;
@@ -64,6 +68,7 @@ def make_local_update(
       et al., Federated optimization in heterogeneous networks, MLSys 2020).
     pixel_mean: subtracted from pixels scaled to [0, 1].
     pixel_std: pixels are divided by it afterwards.
+    corrupt: what malicious clients do to their examples; None for nothing.
   """
 
   def loss_fn(params, images, labels, valid):
@@ -72,7 +77,15 @@ def make_local_update(
     loss_sum = jnp.sum(losses * valid)
     return loss_sum / jnp.maximum(jnp.sum(valid), 1.0), loss_sum
 
-  def local_update(params, mask, images, labels, indices_SxB, num_steps):
+  def local_update(
+    params,
+    mask,
+    images,
+    labels,
+    indices_SxB,
+    num_steps,
+    is_malicious=False,
+  ):
     received = params
 
     def step(i, carry):
@@ -82,8 +95,11 @@ def make_local_update(
       # Padding reads a row of the batch: what it computes is multiplied by 0,
       # which must not meet an infinity of somebody else's data.
       read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
+      batch = images[read_B], labels[read_B]
+      if corrupt is not None:
+        batch = corrupt(*batch, is_malicious)
       gradients, batch_loss = jax.grad(loss_fn, has_aux=True)(
-        params, images[read_B], labels[read_B], valid
+        params, *batch, valid
       )
       if proximal:
         gradients = jax.tree.map(

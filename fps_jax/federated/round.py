@@ -13,21 +13,34 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
-from fps_jax.federated import bands, own_masks, parallel, server, sharded
-from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
+from fps_jax.federated import (
+  bands,
+  guarded,
+  guarding,
+  own_masks,
+  parallel,
+  server,
+  sharded,
+)
+from fps_jax.federated.collected import Collected, report
+from fps_jax.federated.gathering import (
+  Gathering,
+  Report,
+  accepted_without,
+  everyone,
+  find_inconsistent,
+  find_wrong,
+)
+from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.tiling import Tiling
-from fps_jax.pruning.pruner import Pruner
+from fps_jax.federated.received import make_train, prune
 from fps_jax.rng import Stream, device_key
-from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import (
   Array,
   Key,
-  Params,
   PlanArray,
   PruningPlan,
   RoundMetrics,
@@ -35,87 +48,27 @@ from fps_jax.types import (
   RoundState,
 )
 
-
-class Method(NamedTuple):
-  """What makes up a round; all of it fixed while a run lasts.
-
-  Attributes:
-    local_update: local training of one client.
-    protocol: how the sum over clients is formed.
-    tiling: how updates are cut to be summed.
-    server_optimizer: the central server's optimiser.
-    unravel: [D] -> pytree of parameters, of the vector's type.
-    pruner: how parameters are chosen, or None for no shared mask.
-    mask: a member of `selection.MASKS`; other than `'shared'`, what clients
-      send of their updates.
-    exempt_D: bool [D], what a mask of a client's own always has.
-    max_count: largest sample count of a client.
-    min_contributors: clients that a band must be the sum of to be opened.
-  """
-
-  local_update: LocalUpdate
-  protocol: SumProtocol
-  tiling: Tiling
-  server_optimizer: optax.GradientTransformation
-  unravel: Callable[[Array], Params]
-  pruner: Pruner | None
-  mask: str
-  exempt_D: np.ndarray
-  max_count: int
-  min_contributors: int
-
-
-class Report(NamedTuple):
-  """What the audit of a round found, on the host.
-
-  Attributes:
-    wrong_servers: numbers of the servers that were left out, ascending.
-    inconsistent_clients: numbers of the clients that were left out, ascending.
-  """
-
-  wrong_servers: tuple[int, ...] = ()
-  inconsistent_clients: tuple[int, ...] = ()
-
-
-class Collected(NamedTuple):
-  """What the central server has when all clients have reported.
-
-  Attributes:
-    params_D: the pruned model that clients received.
-    mask_D: bool [D], what clients of the last tier train and send, or None for
-      everything.
-    candidates_D: bool [D], those of them that are pruned but tried out; None
-      where nothing grows back.
-    kept: of `bands.kept_positions`, or None for everything.
-    sums: what the servers report.
-    checks_QxN: the audit's combinations of the sums; None without an audit.
-  """
-
-  params_D: Array
-  mask_D: Array | None
-  candidates_D: Array | None
-  kept: Array | None
-  sums: parallel.ClientSums
-  checks_QxN: Array | None
+# What `Round.start` computes: everything, or what clients are about to share.
+Started = Collected | guarding.Trained
 
 
 class Round(NamedTuple):
   """A round in two steps, so that the host can work while devices do.
 
   Attributes:
-    start: (state, plan, key, images, labels) -> `Collected`, being computed:
-      the plan of the round, the run's root key, into which each round folds its
-      number, and the training set, which stays on the devices.
-    finish: (state, plan, key, images, labels, collected) -> (state, metrics,
+    start: (state, plan, key, images, labels) -> what `finish` goes on from,
+      being computed: the plan of the round, the run's root key, into which each
+      round folds its number, and the training set, which stays on the devices.
+    finish: (state, plan, key, images, labels, started) -> (state, metrics,
       report), after `start` of the same arguments. The state is donated: it
       must not be used again. Waits for what is collected if it is audited.
     programs: arguments of `start` -> the jitted functions that a round calls,
       each with its arguments or their shapes, to be lowered or exported.
   """
 
-  start: Callable[[RoundState, RoundPlan, Key, Array, Array], Collected]
+  start: Callable[[RoundState, RoundPlan, Key, Array, Array], Started]
   finish: Callable[
-    [RoundState, RoundPlan, Key, Array, Array, Collected],
+    [RoundState, RoundPlan, Key, Array, Array, Any],
     tuple[RoundState, RoundMetrics, Report],
   ]
   programs: Callable[
@@ -125,7 +78,7 @@ class Round(NamedTuple):
 
 
 def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
-  """Returns the round: two compiled programs, and the audit between them.
+  """Returns the round: compiled programs, and the audit between them.
 
   Guarantees:
     - a band that fewer than `min_contributors` clients share is not opened, nor
@@ -135,7 +88,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     - if no client reports a finite update, the model and the optimiser's state
       stay as they are, but for pruning;
     - what the audit names does not influence the model: servers are left out
-      of the reconstruction, and for clients the round is computed again without
+      of the reconstruction, and for clients the sum is formed again without
       them;
     - given the clients' updates, the model is the same, bit for bit, on any
       number of devices and processes, but for sharing in the clear.
@@ -148,9 +101,41 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     performance: chunk size and execution.
     mesh: the devices that clients are split over; see `fps_jax.devices`.
   """
-  protocol, auditor = method.protocol, method.protocol.auditor
-  tiling, pruner = method.tiling, method.pruner
-  values_per_column, alignment = protocol.values_per_column, protocol.alignment
+  gathering = (
+    _gather_at_once(method, performance, mesh)
+    if method.guard is None
+    else guarded.make(method, performance, mesh)
+  )
+  step = _make_step(method)
+
+  def finish(
+    state: RoundState,
+    plan: RoundPlan,
+    key: Key,
+    images: Array,
+    labels: Array,
+    started: Any,
+  ) -> tuple[RoundState, RoundMetrics, Report]:
+    collected, opening, found = gathering.finish(
+      state, plan, key, images, labels, started
+    )
+    state, metrics = step(state, collected, plan.pruning, opening)
+    return state, metrics, found
+
+  def programs(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+    called, collected = gathering.programs(state, plan, key, images, labels)
+    last = (step, (state, collected, plan.pruning, plan.opening))
+    return (*called, last)
+
+  return Round(gathering.start, finish, programs)
+
+
+def _gather_at_once(
+  method: Method, performance: Performance, mesh: Mesh
+) -> Gathering:
+  """Trains clients and sums what they share in one program."""
 
   def collect_here(
     state: RoundState,
@@ -160,86 +145,74 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     images: Array,
     labels: Array,
   ) -> Collected:
-    params_D, mask_D, candidates_D, kept = state.params, None, None, None
-    tier_masks: list[Array] = []
     select = own_masks.make_select(
       method.mask, state, plan.pruning.keep_count, method.exempt_D
     )
-    plan = _set_keep_count(plan, state) if pruner is None else plan
-    counts_at = bands.counts_at(plan.pruning.keep_counts_T, alignment)
-    if pruner is not None:
-      with jax.named_scope('prune'):
-        if state.remembered is not None:
-          params_D = state.remembered
-        num_tiers = len(plan.pruning.keep_counts_T)
-        *tier_masks, mask_D = [
-          pruner.keep(params_D, plan.pruning, tier) for tier in range(num_tiers)
-        ]
-        params_D = jnp.where(mask_D, params_D, 0.0)
-        if pruner.regrows:
-          candidates_D = pruner.draw_candidates(
-            mask_D,
-            plan.pruning.num_candidates,
-            device_key(key, Stream.REGROWTH, state.round),
-          )
-          mask_D = mask_D | candidates_D
-        tier_masks.append(mask_D)
-        kept = bands.kept_positions(
-          tier_masks, counts_at, alignment, tiling.padded_size
-        )
-
-    def train(
-      indices_SxB: Array, num_steps: Array, tier: Array
-    ) -> ClientResult:
-      received_D, trained_D = params_D, mask_D
-      if len(tier_masks) > 1:
-        trained_D = jnp.stack(tier_masks)[tier]
-        received_D = jnp.where(trained_D, params_D, 0.0)
-      return method.local_update(
-        method.unravel(received_D),
-        None if trained_D is None else method.unravel(trained_D),
-        images,
-        labels,
-        indices_SxB,
-        num_steps,
-      )
-
+    if method.pruner is None:
+      plan = _set_keep_count(plan, state)
+    received = prune(method, state, plan, key)
     sums = parallel.sum_clients(
-      train=train,
-      protocol=protocol,
-      tiling=tiling,
+      train=make_train(method, received, images, labels),
+      protocol=method.protocol,
+      tiling=method.tiling,
       plan=plan,
       accepted_C=accepted_C,
-      kept=kept,
+      kept=received.kept,
       max_count=method.max_count,
       round_key=device_key(key, Stream.UPDATE, state.round),
       performance=performance,
       select=select,
     )
-    with jax.named_scope('sum'):
-      sums = sharded.add_devices(protocol, sums)
-    if protocol.distort is not None:
-      sums = sums._replace(held=protocol.distort(sums.held, plan.keys))
-    # Servers keep what is not opened to themselves: the audit opens some, too.
-    num_columns = bands.num_open_columns(
-      counts_at,
-      values_per_column,
-      sums.contributors_T >= method.min_contributors,
-    )
-    is_open_W = jnp.arange(sums.held.shape[1]) < num_columns
-    sums = sums._replace(held=jnp.where(is_open_W, sums.held, 0))
-    checks_QxN = None
-    if auditor is not None:
-      with jax.named_scope('audit'):
-        checks_QxN = auditor.examine(
-          sums.held,
-          plan.keys.coins_Qx8,
-          tiling.used(counts_at[-1]),
-          tiling.columns,
-        )
-    return Collected(params_D, mask_D, candidates_D, kept, sums, checks_QxN)
+    return Collected(received, *report(method, plan, sums))
 
-  collect = jax.jit(sharded.on_mesh(mesh, protocol, collect_here))
+  plan_spec = sharded.plan_spec(method.protocol)
+  clients, examples = PartitionSpec(CLIENT_AXES), PartitionSpec(PROCESS_AXIS)
+  collect = sharded.on_mesh(
+    mesh,
+    collect_here,
+    (PartitionSpec(), plan_spec, clients, PartitionSpec(), examples, examples),
+    PartitionSpec(),
+  )
+
+  def start(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> Collected:
+    return collect(state, plan, everyone(plan), key, images, labels)
+
+  def finish(
+    state: RoundState,
+    plan: RoundPlan,
+    key: Key,
+    images: Array,
+    labels: Array,
+    collected: Collected,
+  ) -> tuple[Collected, PlanArray, Report]:
+    auditor = method.protocol.auditor
+    inconsistent = find_inconsistent(
+      auditor, plan, collected.sums.measures.checks
+    )
+    if inconsistent:
+      accepted_C = accepted_without(plan, inconsistent)
+      collected = collect(state, plan, accepted_C, key, images, labels)
+    wrong, opening = find_wrong(auditor, plan.opening, collected.checks_QxN)
+    return collected, opening, Report(wrong, inconsistent)
+
+  def programs(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> tuple[tuple[tuple[Any, tuple[Any, ...]], ...], Any]:
+    arguments = (state, plan, everyone(plan), key, images, labels)
+    collected = sharded.shapes(mesh, collect, arguments, PartitionSpec())
+    return ((collect, arguments),), collected
+
+  return Gathering(start, finish, programs)
+
+
+def _make_step(
+  method: Method,
+) -> Callable[..., tuple[RoundState, RoundMetrics]]:
+  """Returns what opens the sums and updates the model."""
+  protocol, pruner = method.protocol, method.pruner
+  alignment = protocol.alignment
 
   @functools.partial(jax.jit, donate_argnums=0)
   def step(
@@ -248,31 +221,37 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     pruning: PruningPlan,
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
-    params_D, mask_D, candidates_D, kept, sums, _ = collected
+    received, sums, _, aggregate = collected
+    params_D, mask_D, candidates_D, kept, _ = received
     keep_counts_T = pruning.keep_counts_T
     if pruner is None:
       keep_counts_T = np.array(params_D.shape, np.int32)
     counts_at = bands.counts_at(keep_counts_T, alignment)
     with jax.named_scope('reconstruct'):
-      opened_M = protocol.open(sums.held, opening)
-      counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
-      has_clients = [count > 0 for count in counts]
-      weight_M = bands.weights(
-        [
-          jnp.where(has, count / method.max_count, 1.0)
-          for has, count in zip(has_clients, counts, strict=True)
-        ],
-        counts_at,
-        len(opened_M),
-      )
-      update_M = protocol.decode(opened_M) / weight_M
+      if aggregate is not None and aggregate.update_M is not None:
+        update_M, has_clients = aggregate.update_M, [sums.contributors_T[0] > 0]
+      else:
+        opened_M = protocol.open(sums.held, opening)
+        counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
+        has_clients = [count > 0 for count in counts]
+        weight_M = bands.weights(
+          [
+            jnp.where(has, count / method.max_count, 1.0)
+            for has, count in zip(has_clients, counts, strict=True)
+          ],
+          counts_at,
+          len(opened_M),
+        )
+        if aggregate is not None and aggregate.total_weight is not None:
+          weight_M = jnp.where(has_clients[0], aggregate.total_weight, 1.0)
+        update_M = protocol.decode(opened_M) / weight_M
       moves = moves_D = has_clients[0]
       if kept is None:
         update_D = update_M[: len(params_D)]
       else:
         update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
-      if len(counts) > 1:
-        moves_M = bands.weights(has_clients, counts_at, len(opened_M))
+      if len(has_clients) > 1:
+        moves_M = bands.weights(has_clients, counts_at, len(update_M))
         moves_D = jnp.broadcast_to(moves_D, params_D.shape)
         moves_D = moves_D.at[kept].set(moves_M, mode='drop')
     with jax.named_scope('server'):
@@ -309,6 +288,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
       num_trained=sums.measures.num_trained,
       clipped_values=sums.measures.clipped,
       is_finite=sums.measures.is_finite,
+      weights=aggregate.weights_C if aggregate else None,
     )
     state = RoundState(
       round=state.round + 1,
@@ -319,51 +299,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     )
     return state, metrics
 
-  def everyone(plan: RoundPlan) -> np.ndarray:
-    return np.ones(plan.cohort.client_ids.shape, bool)
-
-  def start(
-    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
-  ) -> Collected:
-    return collect(state, plan, everyone(plan), key, images, labels)
-
-  def programs(
-    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
-  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
-    arguments = (state, plan, everyone(plan), key, images, labels)
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    collected = jax.tree.map(
-      lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere),
-      jax.eval_shape(collect, *arguments),
-    )
-    return (
-      (collect, arguments),
-      (step, (state, collected, plan.pruning, plan.opening)),
-    )
-
-  def finish(
-    state: RoundState,
-    plan: RoundPlan,
-    key: Key,
-    images: Array,
-    labels: Array,
-    collected: Collected,
-  ) -> tuple[RoundState, RoundMetrics, Report]:
-    report = Report()
-    if auditor is not None:
-      inconsistent = _find_inconsistent(auditor, plan, collected.sums)
-      if inconsistent:
-        accepted = ~np.isin(plan.cohort.client_ids, inconsistent)
-        collected = collect(state, plan, accepted, key, images, labels)
-      wrong = auditor.find_wrong_servers(np.asarray(collected.checks_QxN))
-      if wrong:
-        opening = auditor.opening_without(wrong)
-        plan = dataclasses.replace(plan, opening=opening)
-      report = Report(wrong, inconsistent)
-    state, metrics = step(state, collected, plan.pruning, plan.opening)
-    return state, metrics, report
-
-  return Round(start, finish, programs)
+  return step
 
 
 def _set_keep_count(plan: RoundPlan, state: RoundState) -> RoundPlan:
@@ -372,15 +308,3 @@ def _set_keep_count(plan: RoundPlan, state: RoundState) -> RoundPlan:
     plan.pruning, keep_counts_T=np.array(state.params.shape, np.int32)
   )
   return dataclasses.replace(plan, pruning=pruning)
-
-
-def _find_inconsistent(
-  auditor: Auditor, plan: RoundPlan, sums: parallel.ClientSums
-) -> tuple[int, ...]:
-  """Returns the clients of the round whose shares do not fit together."""
-  if sums.measures.checks is None:
-    return ()
-  clients = np.asarray(plan.cohort.client_ids).tolist()
-  checks = dict(zip(clients, np.asarray(sums.measures.checks), strict=True))
-  checks.pop(-1, None)
-  return auditor.find_inconsistent_clients(checks)[0]

@@ -4,49 +4,71 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
+from fps_jax.devices import CLIENT_AXES
 from fps_jax.federated.parallel import ClientSums
 from fps_jax.sharing.protocol import RoundKeys, SumProtocol
 from fps_jax.types import RoundPlan
 
 
-def on_mesh(
-  mesh: Mesh, protocol: SumProtocol, collect: Callable[..., Any]
-) -> Callable[..., Any]:
-  """Returns a function of a round that runs on every device of a mesh.
-
-  Args:
-    mesh: see `fps_jax.devices`.
-    protocol: how the sum is formed.
-    collect: (anything replicated, `RoundPlan`, accepted bool [C], round key,
-      images, labels) -> anything that all devices have alike. It sees its
-      device's rows of the plan, and the examples of its process.
-
-  Returns:
-    A function of the same arguments: the rows of all devices, and the examples
-    of all processes, one after another.
-  """
+def plan_spec(protocol: SumProtocol) -> RoundPlan:
+  """Returns how a plan is split over devices: each has its clients' rows."""
   replicated, clients = PartitionSpec(), PartitionSpec(CLIENT_AXES)
-  examples = PartitionSpec(PROCESS_AXIS)
   dealings: Any = clients
   cohort: Any = clients
   pruning: Any = replicated
-  keys = RoundKeys(dealings, coins_Qx8=replicated, lies=replicated)
-  plan = RoundPlan(
+  keys = RoundKeys(
+    dealings,
+    coins_Qx8=replicated,
+    sketch_coins_Qx8=replicated,
+    lies=replicated,
+  )
+  return RoundPlan(
     cohort=cohort,
     pruning=pruning,
     opening=replicated,
     keys=keys if protocol.make_keys else None,
   )
-  return jax.shard_map(
-    collect,
-    mesh=mesh,
-    in_specs=(replicated, plan, clients, replicated, examples, examples),
-    out_specs=replicated,
-    # Nothing in a loop over traced counts can be shown to be replicated.
-    check_vma=False,
+
+
+def on_mesh(
+  mesh: Mesh, function: Callable[..., Any], in_specs: Any, out_specs: Any
+) -> Callable[..., Any]:
+  """Returns a compiled function that runs on every device of a mesh.
+
+  Args:
+    mesh: see `fps_jax.devices`.
+    function: of what a device has.
+    in_specs: how each argument is split over devices.
+    out_specs: how the result is; what is not split, all devices have alike.
+  """
+  return jax.jit(
+    jax.shard_map(
+      function,
+      mesh=mesh,
+      in_specs=in_specs,
+      out_specs=out_specs,
+      # Nothing in a loop over traced counts can be shown to be replicated.
+      check_vma=False,
+    )
+  )
+
+
+def shapes(
+  mesh: Mesh, function: Callable[..., Any], arguments: Any, specs: Any
+) -> Any:
+  """Returns the shapes of a function's result, split as `specs` says."""
+  return jax.tree.map(
+    lambda spec, part: jax.tree.map(
+      lambda a: jax.ShapeDtypeStruct(
+        a.shape, a.dtype, sharding=NamedSharding(mesh, spec)
+      ),
+      part,
+    ),
+    specs,
+    jax.eval_shape(function, *arguments),
+    is_leaf=lambda node: isinstance(node, PartitionSpec),
   )
 
 

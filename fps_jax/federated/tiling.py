@@ -26,7 +26,11 @@ class Tiling:
 
   @classmethod
   def fit(
-    cls, most_values: int, usual_count: int, values_per_column: int = 1
+    cls,
+    most_values: int,
+    usual_count: int,
+    values_per_column: int = 1,
+    alignment: int = 1,
   ) -> 'Tiling':
     """Returns the tiling that wastes least on a usual count of values.
 
@@ -35,21 +39,24 @@ class Tiling:
         left out.
       usual_count: values that most rounds share, at most as many.
       values_per_column: values that a column holds.
+      alignment: a multiple of it; tiles are as long as with columns of so many
+        values.
 
     Raises:
       ValueError: if not even one block of columns fits a tile.
     """
-    block = BLOCK_WORDS * values_per_column
+    values = max(values_per_column, alignment)
+    block = BLOCK_WORDS * values
     most_blocks = LONGEST_TILE // block
     if not most_blocks:
       raise ValueError(
-        f'columns of {values_per_column} values are too long for a tile of '
+        f'columns of {values} values are too long for a tile of '
         f'{LONGEST_TILE} values: pack at most {LONGEST_TILE // BLOCK_WORDS} '
         'secrets in a word'
       )
     num_blocks = usual_count // block + 1
     num_tiles = -(-num_blocks // most_blocks)
-    columns = -(-num_blocks // num_tiles) * BLOCK_WORDS
+    columns = -(-num_blocks // num_tiles) * block // values_per_column
     return cls(most_values, values_per_column, columns)
 
   @property

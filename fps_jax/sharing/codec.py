@@ -99,7 +99,19 @@ class Codec:
     """Distance between neighbouring representable values."""
     return self.clip / self.levels
 
-  def encode(self, values: Array, key: Key, first: Array | int = 0) -> Array:
+  @property
+  def largest_word(self) -> int:
+    """Largest integer that a word can stand for and float32 can hold."""
+    largest = self.field.modulus // 2
+    return largest - largest % 2 ** max(0, largest.bit_length() - 24)
+
+  def encode(
+    self,
+    values: Array,
+    key: Key,
+    first: Array | int = 0,
+    breaks_range: Array | bool = False,
+  ) -> Array:
     """Encodes float32 values; shape is kept.
 
     Args:
@@ -108,12 +120,17 @@ class Codec:
       key: of the vector that the values are part of; consumed.
       first: place of the first value in that vector, a multiple of 4; each
         value is rounded by the draw of its place. May be traced.
+      breaks_range: bool [], True for a client that does not clip: its values
+        are only bounded by `largest_word`, and nobody who sees no more than
+        shares could keep it from that.
 
     Returns:
       uint32 field elements, each standing for an integer in +-levels.
     """
     finite = jnp.where(jnp.isfinite(values), values, 0.0)
-    scaled = jnp.clip(finite / self.step, -self.levels, self.levels)
+    limit = jnp.where(breaks_range, self.largest_word, self.levels)
+    limit = limit.astype(jnp.float32)
+    scaled = jnp.clip(finite / self.step, -limit, limit)
     floor = jnp.floor(scaled)
     # Not floor(scaled + draw): that sum would lose the fraction's low bits.
     draw = (

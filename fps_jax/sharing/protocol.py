@@ -28,6 +28,7 @@ import numpy as np
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array, Key, PlanArray
@@ -59,11 +60,14 @@ class RoundKeys(NamedTuple):
   Attributes:
     dealings: arrays of `Dealing` with a leading axis of clients.
     coins_Qx8: uint32 [Q, 8], public coins of the audit.
+    sketch_coins_Qx8: uint32 [Q, 8], those of the audit of sketches, which are
+      opened before the sums are fixed.
     lies: uint32 [liars, 8], what lying servers add to their sums.
   """
 
   dealings: Dealing
   coins_Qx8: PlanArray
+  sketch_coins_Qx8: PlanArray
   lies: PlanArray
 
 
@@ -102,14 +106,19 @@ class SumProtocol(NamedTuple):
   Attributes:
     zeros: int columns W -> [R, W], an empty sum.
     lift: (values float32 [M], is_count bool [M], count int32 [], rounding key
-      of the client and round, `Dealing`, first column, a multiple of 16) ->
-      contribution of one client [..., W]; where `is_count` is True it carries
-      `count` for the value.
+      of the client and round, `Dealing`, first column, a multiple of 16, bool
+      [], whether the client ignores the codec's range) -> contribution of one
+      client [..., W]; where `is_count` is True it carries `count` for the
+      value.
     add: (sums [R, W], contributions [C, ...], alive bool [C], opening) ->
       [R, W].
+    scale: (contributions [C, ...], uint32 weights [C]) -> contributions that
+      many times; what servers do to shares of a field alone.
     add_devices: sums [R, W] of the clients of one device, as a program of many
       runs on each, and the names of its mesh axes -> [R, W], those of all.
     open: (sums [R, W], opening) -> [M], the sum, still encoded.
+    field: that words are of; None where values are added as they are.
+    largest: integer that an honest client's value stands for at most.
     decode: opened [M] -> float32 [M], values.
     decode_count: opened -> float32, counts.
     count_clipped: values float32 -> int32 [], values beyond the clip.
@@ -125,13 +134,16 @@ class SumProtocol(NamedTuple):
   """
 
   zeros: Callable[[int], Array]
-  lift: Callable[[Array, Array, Array, Key, Dealing | None, Array], Array]
+  lift: Callable[..., Array]
   add: Callable[[Array, Array, Array, Array | np.ndarray | None], Array]
+  scale: Callable[[Array, Array], Array]
   add_devices: Callable[[Array, tuple[str, ...]], Array]
   open: Callable[[Array, Array | np.ndarray | None], Array]
   decode: Callable[[Array], Array]
   decode_count: Callable[[Array], Array]
   count_clipped: Callable[[Array], Array]
+  field: PrimeField | None = None
+  largest: int = 0
   values_per_column: int = 1
   alignment: int = 1
   opening: Array | np.ndarray | None = None
@@ -147,8 +159,11 @@ def plain_sum() -> SumProtocol:
   last bits.
   """
 
-  def lift(values, is_count, count, key, dealing, first_column):
-    del key, dealing, first_column  # Nothing is drawn.
+  def lift(
+    values, is_count, count, key, dealing, first_column, breaks_range=False
+  ):
+    # Nothing is drawn, and there is no range.
+    del key, dealing, first_column, breaks_range
     return jnp.where(is_count, count.astype(jnp.float32), values)[None]
 
   def add(sums, contributions, alive, opening):
@@ -159,6 +174,9 @@ def plain_sum() -> SumProtocol:
     zeros=lambda size: jnp.zeros((1, size), jnp.float32),
     lift=lift,
     add=add,
+    scale=lambda contributions, weights_C: (
+      contributions * weights_C[:, None, None]
+    ),
     add_devices=jax.lax.psum,
     open=lambda sums, opening: sums[0],
     decode=lambda opened: opened,
@@ -180,9 +198,13 @@ def ideal_sum(codec: Codec, alignment: int = 1) -> SumProtocol:
     alignment: the l of the sharing scheme, so that bands lie as they do there.
   """
 
-  def lift(values, is_count, count, key, dealing, first_column):
+  def lift(
+    values, is_count, count, key, dealing, first_column, breaks_range=False
+  ):
     del dealing
-    return _encode(codec, values, is_count, count, key, first_column)[None]
+    return _encode(
+      codec, values, is_count, count, key, first_column, breaks_range
+    )[None]
 
   def add(sums, contributions, alive, opening):
     words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
@@ -192,11 +214,16 @@ def ideal_sum(codec: Codec, alignment: int = 1) -> SumProtocol:
     zeros=lambda size: jnp.zeros((1, size), jnp.uint32),
     lift=lift,
     add=add,
+    scale=lambda contributions, weights_C: codec.field.multiply(
+      contributions, weights_C[:, None, None]
+    ),
     add_devices=codec.field.sum_devices,
     open=lambda sums, opening: sums[0],
     decode=codec.decode,
     decode_count=codec.decode_count,
     count_clipped=codec.count_clipped,
+    field=codec.field,
+    largest=codec.levels,
     alignment=alignment,
   )
 
@@ -244,6 +271,7 @@ def shamir_sum(
   def make_keys(root, round_number, client_ids):
     key = randomness.round_key(root, round_number)
     num_blinds = scheme.threshold if auditor and auditor.checks_clients else 0
+    num_checks = auditor.num_checks if auditor else 0
 
     def client_keys(purpose, num_keys):
       # Rows of padding, -1, are nobody's: their keys are never used.
@@ -256,18 +284,19 @@ def shamir_sum(
         blinds_Kx8=client_keys(Purpose.BLIND, num_blinds),
         is_consistent=~np.isin(client_ids, faults.inconsistent_clients),
       ),
-      coins_Qx8=randomness.keys(
-        key, Purpose.CHECK, auditor.num_checks if auditor else 0
-      ),
+      coins_Qx8=randomness.keys(key, Purpose.CHECK, num_checks),
+      sketch_coins_Qx8=randomness.keys(key, Purpose.CHECK_SKETCH, num_checks),
       lies=randomness.keys(key, Purpose.LIE, len(faults.lying_servers)),
     )
 
-  def lift(values, is_count, count, key, dealing, first_column):
+  def lift(
+    values, is_count, count, key, dealing, first_column, breaks_range=False
+  ):
     first = first_column * num_secrets
     # XLA fuses no branch: it would encode anew for every share.
     words = jax.lax.cond(
       first_column >= 0,
-      lambda: _encode(codec, values, is_count, count, key, first),
+      lambda: _encode(codec, values, is_count, count, key, first, breaks_range),
       lambda: jnp.zeros(values.shape, jnp.uint32),
     )
     secrets_LxW = words.reshape(-1, num_secrets).T
@@ -319,8 +348,9 @@ def _encode(
   count: Array,
   key: Key,
   first: Array,
+  breaks_range: Array | bool,
 ) -> Array:
   """Returns a client's words: its values and, where told, its count."""
   with jax.named_scope('encode'):
-    words = codec.encode(values, key, first)
+    words = codec.encode(values, key, first, breaks_range)
     return jnp.where(is_count, codec.encode_count(count), words)

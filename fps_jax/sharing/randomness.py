@@ -39,6 +39,7 @@ class Purpose(enum.IntEnum):
   BLIND = 3
   CHECK = 4
   LIE = 5
+  CHECK_SKETCH = 6
 
 
 def root_key(seed: int) -> np.ndarray:

@@ -258,11 +258,11 @@ def test_keep_count_may_be_traced():
   train_table = jnp.asarray(make_deltas(multiple_of=8 / 1024))
   counted = []
 
-  def train(indices_SxB, num_steps, tier):
+  def train(row):
     nonlocal traces
     traces += 1
     zero = jnp.zeros(())
-    return ClientResult(train_table[indices_SxB[0, 0]], zero, zero)
+    return ClientResult(train_table[row.indices[0, 0]], zero, zero)
 
   @jax.jit
   def compiled(kept, keep_count):

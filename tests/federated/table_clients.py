@@ -60,6 +60,7 @@ def make_plan(order: list[int] | None = None) -> CohortPlan:
     num_steps=np.where(client_ids >= 0, 2, 0).astype(np.int32),
     num_examples=NUM_EXAMPLES[order],
     tiers=np.zeros(len(order), np.int32),
+    malicious=np.zeros(len(order), bool),
   )
 
 
@@ -113,12 +114,12 @@ def compile_sum(scheme: str, performance: Performance):
   """Returns the sum over clients whose training looks up its result."""
 
   def sum_table(table, plan, accepted, kept, key):
-    def train(indices_SxB, num_steps, tier):
-      client = indices_SxB[0, 0]
+    def train(row):
+      client = row.indices[0, 0]
       return ClientResult(
         delta=table[client],
         loss_sum=client.astype(jnp.float32) / 2,
-        num_trained=(num_steps * 3 + client).astype(jnp.float32),
+        num_trained=(row.num_steps * 3 + client).astype(jnp.float32),
       )
 
     return sum_clients(

@@ -1,0 +1,1 @@
+"""Clients that lie: who they are, what they train on, and what they send."""

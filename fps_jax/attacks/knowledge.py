@@ -1,0 +1,93 @@
+"""What malicious clients know of a round, and statistics of it.
+
+They work together and are omniscient: they know what every present client
+trained, and which clients are malicious.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.types import Array, Key
+
+
+class Knowledge(NamedTuple):
+  """What malicious clients know.
+
+  Attributes:
+    updates_CxM: float32 [C, M], what clients trained; rows that are not present
+      mean nothing, and may hold NaN.
+    honest_C: bool [C], the present honest clients; if there are none, the
+      present malicious ones, whose training was honest.
+    num_present: int32 [], present clients, malicious ones included.
+    num_malicious: int32 [], present malicious clients.
+  """
+
+  updates_CxM: Array
+  honest_C: Array
+  num_present: Array
+  num_malicious: Array
+
+
+# What malicious clients send instead: float32 [C, M], of which only their rows
+# are read, or float32 [M], the same for all.
+Craft = Callable[[Knowledge, Key], Array]
+
+
+def know(updates_CxM: Array, malicious_C: Array, present_C: Array) -> Knowledge:
+  """Returns what malicious clients know.
+
+  Args:
+    updates_CxM: float32 [C, M].
+    malicious_C: bool [C].
+    present_C: bool [C].
+  """
+  honest_C = present_C & ~malicious_C
+  return Knowledge(
+    updates_CxM=updates_CxM,
+    honest_C=jnp.where(jnp.any(honest_C), honest_C, present_C),
+    num_present=jnp.sum(present_C),
+    num_malicious=jnp.sum(present_C & malicious_C),
+  )
+
+
+def num_honest(known: Knowledge) -> Array:
+  """Returns how many updates count as honest: int32 [], at least 1."""
+  return jnp.maximum(jnp.sum(known.honest_C), 1)
+
+
+def honest_updates(known: Knowledge) -> Array:
+  """Returns float32 [C, M], the honest updates; 0 in all other rows."""
+  return jnp.where(known.honest_C[:, None], known.updates_CxM, 0.0)
+
+
+def mean(known: Knowledge) -> Array:
+  """Returns float32 [M], the mean of the honest updates, all weighed alike."""
+  return jnp.sum(honest_updates(known), axis=0) / num_honest(known)
+
+
+def centred(known: Knowledge) -> Array:
+  """Returns float32 [C, M], honest updates minus their mean; 0 elsewhere."""
+  return jnp.where(
+    known.honest_C[:, None], known.updates_CxM - mean(known), 0.0
+  )
+
+
+def standard_deviation(known: Knowledge) -> Array:
+  """Returns float32 [M], of each entry over the honest updates.
+
+  Squares are divided by their number, not by one less.
+  """
+  squares_CxM = jnp.square(centred(known))
+  return jnp.sqrt(jnp.sum(squares_CxM, axis=0) / num_honest(known))
+
+
+def products(rows_CxM: Array, others: Array) -> Array:
+  """Returns the products of rows with float32 [M] or [M, n], in full float32.
+
+  Accelerators would round the factors by default, and distances are differences
+  of such products.
+  """
+  return jnp.matmul(rows_CxM, others, precision=jax.lax.Precision.HIGHEST)

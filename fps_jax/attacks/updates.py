@@ -1,0 +1,85 @@
+"""What malicious clients send instead of what they trained.
+
+To add an attack: a function that returns a `Craft`, and a line in `_CRAFTS`.
+
+Guarantees of every attack:
+  - the rows of clients that are honest or not present are returned bit for bit,
+    so that without a present malicious client everything is;
+  - rows that are not present influence nothing, and may hold NaN;
+  - without a present honest client, what the malicious ones trained counts as
+    honest;
+  - equal arguments and equal keys give equal results, and `malicious` and
+    `present` may be traced.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from fps_jax.attacks import (
+  arguments,
+  bounded_distance,
+  mean_shift,
+  mimic,
+  simple,
+)
+from fps_jax.attacks.knowledge import Craft, know
+from fps_jax.types import Array, Key
+
+# (updates float32 [C, M], malicious bool [C], present bool [C], key) -> float32
+# [C, M], in which present malicious clients' rows are replaced. Malicious
+# clients trained honestly first, M are the parameters that clients send, and
+# the rows of present clients are finite.
+UpdateAttack = Callable[[Array, Array, Array, Key], Array]
+
+_CRAFTS: dict[str, Callable[..., Craft]] = {
+  'alie': mean_shift.alie,
+  'gaussian': simple.gaussian,
+  'ipm': mean_shift.ipm,
+  'mimic': mimic.mimic,
+  'min_max': bounded_distance.min_max,
+  'min_sum': bounded_distance.min_sum,
+  'scaling': simple.scaling,
+  'sign_flip': simple.sign_flip,
+  'wrap_around': simple.wrap_around,
+}
+
+
+def _attacking(factory: Callable[..., Craft]) -> Callable[..., UpdateAttack]:
+  """Returns a factory of attacks from one of what malicious clients send."""
+
+  @functools.wraps(factory)
+  def make_attack(*args: Any, **kwargs: Any) -> UpdateAttack:
+    craft = factory(*args, **kwargs)
+
+    def attack(
+      updates_CxM: Array, malicious_C: Array, present_C: Array, key: Key
+    ) -> Array:
+      crafted = craft(know(updates_CxM, malicious_C, present_C), key)
+      replaced_C = malicious_C & present_C
+      return jnp.where(replaced_C[:, None], crafted, updates_CxM)
+
+    return attack
+
+  return make_attack
+
+
+UPDATE_ATTACKS: dict[str, Callable[..., UpdateAttack]] = {
+  name: _attacking(factory) for name, factory in _CRAFTS.items()
+}
+
+
+def make(name: str, **args: Any) -> UpdateAttack:
+  """Returns an attack by name.
+
+  Args:
+    name: a key of `UPDATE_ATTACKS`.
+    **args: of that attack.
+
+  Raises:
+    ValueError: if the name or an argument is unknown, an argument is missing,
+      or one is out of range.
+  """
+  return arguments.build(UPDATE_ATTACKS, name, **args)

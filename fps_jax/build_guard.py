@@ -1,0 +1,216 @@
+"""The parts of a run that attacks and defences are made of, from a config."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from fps_jax import defences
+from fps_jax.attacks import data as data_attacks
+from fps_jax.attacks import updates as update_attacks
+from fps_jax.attacks.malicious import choose_malicious
+from fps_jax.data.dataset import Dataset
+from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.federated.method import Guard, TrainRoot
+from fps_jax.federated.tiling import Tiling
+from fps_jax.rng import Stream, host_generator
+from fps_jax.sharing.protocol import CLEAR_SCHEMES, SumProtocol
+from fps_jax.sharing.sketch import Sketch
+from fps_jax.types import Array, Key, Params, PruningPlan
+
+NONE = 'none'
+
+
+def malicious_clients(config: ConfigDict, seed: int) -> np.ndarray:
+  """Returns the numbers of the clients that an attacker controls."""
+  return choose_malicious(
+    config.data.num_clients,
+    config.attack.malicious,
+    host_generator(seed, Stream.MALICIOUS),
+  )
+
+
+def make_data_attack(
+  config: ConfigDict, num_classes: int
+) -> data_attacks.DataAttack | None:
+  """Returns what malicious clients do to their examples, or None.
+
+  Raises:
+    ValueError: if an argument does not fit.
+  """
+  name = config.attack.data
+  if name == NONE:
+    return None
+  return data_attacks.make_data(name, num_classes, **_args(config, name))
+
+
+def make_defence(config: ConfigDict) -> defences.Defence | None:
+  """Returns what weighs updates, or None.
+
+  Raises:
+    ValueError: if the rule does not bear as many malicious clients, or an
+      argument does not fit.
+  """
+  defence = config.defence
+  if defence.name == NONE:
+    return None
+  arguments = (tuple(defence.pre_steps), defence.args.to_dict())
+  defences.check(
+    defence.name, defence.num_malicious, config.cohort.size, *arguments
+  )
+  return defences.make(defence.name, defence.num_malicious, *arguments)
+
+
+def sees_updates(config: ConfigDict) -> bool:
+  """Returns whether the central server sees every update."""
+  sharing = config.sharing
+  return sharing.scheme in CLEAR_SCHEMES or (
+    sharing.scheme == 'shamir' and sharing.reveal == 'updates'
+  )
+
+
+def sketches(config: ConfigDict) -> bool:
+  """Returns whether sketches are opened for a defence."""
+  return config.defence.name != NONE and not sees_updates(config)
+
+
+def num_buckets(config: ConfigDict) -> int:
+  """Returns the columns of a sketch, each of l values.
+
+  Raises:
+    ValueError: if the size of a sketch is not whole columns.
+  """
+  size = config.defence.sketch_size
+  per_column = config.sharing.secrets_per_polynomial
+  if size < 1 or size % per_column:
+    raise ValueError(
+      f'sketch_size={size} must be a multiple of '
+      f'sharing.secrets_per_polynomial={per_column}, and above 0'
+    )
+  return size // per_column
+
+
+def opened_values(config: ConfigDict, num_kept: int) -> int:
+  """Returns how many numbers of each update alone the central server sees."""
+  if sees_updates(config):
+    return num_kept
+  return config.defence.sketch_size if sketches(config) else 0
+
+
+def make_guard(
+  config: ConfigDict,
+  seed: int,
+  dataset: Dataset,
+  protocol: SumProtocol,
+  tiling: Tiling,
+  plans: Sequence[PruningPlan],
+  local_update: LocalUpdate,
+) -> Guard | None:
+  """Returns attacks on updates and the defence, or None without any.
+
+  Raises:
+    ValueError: if an argument does not fit, or a sketch could wrap.
+  """
+  defence = make_defence(config)
+  name = config.attack.updates
+  if name == NONE and defence is None:
+    return None
+  attack = None
+  if name != NONE:
+    attack = update_attacks.make(name, **_update_args(config, protocol))
+  sketch = None
+  if defence is not None and protocol.field and sketches(config):
+    sketch = Sketch(num_buckets(config), protocol.field)
+    most_kept = max(int(plan.keep_count) for plan in plans)
+    _check_sketch(config, sketch, protocol, tiling, most_kept)
+  train_root = None
+  if defence is not None and defence.needs_root:
+    train_root = _make_train_root(config, seed, dataset, local_update)
+  return Guard(attack, defence, sketch, train_root)
+
+
+def _args(config: ConfigDict, name: str) -> dict[str, Any]:
+  return dict(config.attack.args.get(name, {}))
+
+
+def _update_args(config: ConfigDict, protocol: SumProtocol) -> dict[str, Any]:
+  name = config.attack.updates
+  if name != 'wrap_around':
+    return _args(config, name)
+  assert protocol.field is not None
+  step = config.sharing.clip / protocol.largest
+  return {'limit': step * (protocol.field.modulus // 2)}
+
+
+def _check_sketch(
+  config: ConfigDict,
+  sketch: Sketch,
+  protocol: SumProtocol,
+  tiling: Tiling,
+  most_kept: int,
+) -> None:
+  columns = tiling.size // protocol.alignment
+  per_tile = -(-columns // sketch.num_buckets)
+  largest = tiling.used(most_kept) * per_tile * protocol.largest
+  if 2 * largest >= sketch.field.modulus:  # type: ignore[union-attr]
+    raise ValueError(
+      f'defence.sketch_size={config.defence.sketch_size}: a sum of honest '
+      f'values in a bucket can reach {largest}, beyond (p - 1) / 2 of '
+      f'sharing.prime={config.sharing.prime}, and would wrap: raise the '
+      'sketch_size or the prime, or lower sharing.value_bits'
+    )
+
+
+def _make_train_root(
+  config: ConfigDict, seed: int, dataset: Dataset, local_update: LocalUpdate
+) -> TrainRoot:
+  """Returns training on the central server's own examples, as clients do."""
+  if jax.process_count() > 1:
+    raise ValueError(
+      f'defence.name={config.defence.name!r} trains on examples that no '
+      'process has alone: run it in one process'
+    )
+  num_examples = config.defence.root_examples
+  num_all = len(dataset.train_labels)
+  if not 1 <= num_examples <= num_all:
+    raise ValueError(
+      f'defence.root_examples={num_examples} must be in [1, {num_all}], the '
+      'number of training examples'
+    )
+  rows = host_generator(seed, Stream.ROOT_SET).permutation(num_all)
+  chosen = rows[:num_examples]
+  images = jnp.asarray(dataset.train_images[chosen])
+  labels = jnp.asarray(dataset.train_labels[chosen])
+  batch_size = min(config.client.batch_size, num_examples)
+  per_epoch = -(-num_examples // batch_size)
+  steps = config.client.steps or config.client.epochs * per_epoch
+  num_epochs = -(-steps // per_epoch)
+  missing = per_epoch * batch_size - num_examples
+
+  def train_root(params: Params, mask: Params | None, key: Key) -> ClientResult:
+    def epoch(key: Key) -> Array:
+      order = jax.random.permutation(key, num_examples)
+      return jnp.pad(order, (0, missing), constant_values=-1)
+
+    batches = jax.vmap(epoch)(jax.random.split(key, num_epochs))
+    indices = batches.reshape(-1, batch_size).astype(jnp.int32)
+    return local_update(params, mask, images, labels, indices, steps)
+
+  return train_root
+
+
+def backdoor_test_set(
+  dataset: Dataset, attack: data_attacks.DataAttack | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+  """Returns test images with the trigger, and what the attacker wants of them.
+
+  Those of the target's own class are left out. None without a backdoor.
+  """
+  if attack is None or attack.trigger is None or attack.target is None:
+    return None
+  others = dataset.test_labels != attack.target
+  images = np.asarray(attack.trigger(jnp.asarray(dataset.test_images[others])))
+  return images, np.full(len(images), attack.target, np.int32)

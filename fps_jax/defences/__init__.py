@@ -1,0 +1,288 @@
+"""Robust aggregation: rules that bound what malicious clients can do to a sum.
+
+A Gram rule needs the updates' inner products alone, and returns weights of a
+sum. It works on updates in the clear, and as well on inner products of linear
+sketches that servers open from shares. A coordinate rule orders the values of
+every coordinate, which takes the updates themselves.
+
+To add one: write a function and a line in `GRAM_RULES` or `COORDINATE_RULES`;
+and one in `_LEAST_COHORT` unless it takes 2f + 1 clients to bear f malicious
+ones.
+
+Example:
+  >>> import jax
+  >>> import jax.numpy as jnp
+  >>> updates = jnp.float32([[1, 2], [1, 1], [2, 1], [1, 2], [-9, -9]])
+  >>> defence = make('multi_krum', num_malicious=1)
+  >>> present = jnp.ones(5, bool)
+  >>> defence.weigh(updates @ updates.T, present, jax.random.key(0)).tolist()
+  [0.25, 0.25, 0.25, 0.25, 0.0]
+"""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.defences import (
+  arguments,
+  coordinate_rules,
+  gram,
+  iterative,
+  krum,
+  pre_steps,
+  scaling,
+)
+from fps_jax.types import Array, Key
+
+# (gram [C, C], present [C], num_malicious, **arguments) -> weights [C].
+GRAM_RULES: dict[str, Callable[..., Array]] = {
+  'mean': scaling.mean,
+  'krum': krum.krum,
+  'multi_krum': krum.multi_krum,
+  'geometric_median': iterative.geometric_median,
+  'centred_clipping': iterative.centred_clipping,
+  'norm_bound': scaling.norm_bound,
+  'fltrust': scaling.fltrust,
+}
+# (updates [C, M], present [C], num_malicious, **arguments) -> [M].
+COORDINATE_RULES: dict[str, Callable[..., Array]] = {
+  'median': coordinate_rules.median,
+  'trimmed_mean': coordinate_rules.trimmed_mean,
+  'bulyan': coordinate_rules.bulyan,
+}
+# (gram [C, C], present [C], num_malicious, key, **arguments) -> Mixing.
+PRE_STEPS: dict[str, Callable[..., pre_steps.Mixing]] = {
+  'nnm': pre_steps.nnm,
+  'bucketing': pre_steps.bucketing,
+}
+# Rules that are given the Gram matrix with the root update's row.
+ROOT_RULES = ('fltrust',)
+# (a, b): the rule bears f malicious clients among a f + b.
+_LEAST_COHORT = {
+  'mean': (0, 1),
+  'fltrust': (0, 1),
+  'krum': (2, 3),
+  'multi_krum': (2, 3),
+  'bulyan': (4, 3),
+  'bucketing': (0, 1),
+}
+_NO_ARGUMENTS: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})
+
+
+class Defence(NamedTuple):
+  """A robust aggregation rule. Exactly one of `weigh`, `aggregate` is given.
+
+  Attributes:
+    weigh: (Gram matrix float32 [V, V], present bool [C], key) -> weights
+      float32 [C]; V = C, or C + 1 with a root update in the last row. The
+      aggregate is the sum of weights times updates; nothing is normalised
+      afterwards. The key is consumed.
+    aggregate: (updates float32 [C, M], present bool [C]) -> float32 [M].
+    needs_root: whether the Gram matrix has to have the root update's row.
+    selects_one: whether all weight may lie on a single client however many are
+      present, so that the sum is its update. With few present, or few that are
+      trusted, other rules may come down to one, too: the weights tell.
+  """
+
+  weigh: Callable[[Array, Array, Key], Array] | None
+  aggregate: Callable[[Array, Array], Array] | None
+  needs_root: bool
+  selects_one: bool
+
+
+def make(
+  name: str,
+  num_malicious: int,
+  pre_steps: Sequence[str] = (),
+  args: Mapping[str, Mapping[str, Any]] = _NO_ARGUMENTS,
+) -> Defence:
+  """Returns a defence by name.
+
+  Guarantees of `weigh` and `aggregate`, under `jit` with `present` traced:
+    - who is absent has weight 0 and influences nothing, even with NaN in its
+      row; so does who has a norm above 2^50, or one that is not finite;
+    - weights are finite and at least 0, and their sum is at most 1, but for
+      `fltrust`; it is 1 for `mean`, `krum`, `multi_krum`, `geometric_median`,
+      and the aggregate is 0 where nobody is present;
+    - with fewer present than the rule needs (`check`), numbers of neighbours
+      and of clients that it chooses count as 1 where they would be less;
+    - of equal scores and distances the lowest index comes first;
+    - but for `bucketing`, the order of clients makes no difference where there
+      are no such ties. Two clients nearest to each other are one where Krum
+      counts a single neighbour, as in the last steps of Bulyan with f < 3.
+
+  Args:
+    name: a key of `GRAM_RULES` or of `COORDINATE_RULES`.
+    num_malicious: f, how many of those present the rule takes for malicious, at
+      least 0. `check` tells whether it bears as many.
+    pre_steps: keys of `PRE_STEPS`, in the order in which they are taken; none
+      for a coordinate rule.
+    args: keyword arguments of rules and pre-steps by their names; those of
+      others than are used are ignored, if they fit.
+
+  Raises:
+    ValueError: if a name or an argument is unknown, missing or out of range, or
+      a coordinate rule has pre-steps.
+  """
+  _check_names(name, pre_steps)
+  arguments.check_whole('num_malicious', num_malicious, least=0)
+  for owner, given in args.items():
+    _check_arguments(owner, given)
+  steps = [_with_arguments(step, args) for step in pre_steps]
+  rule = _with_arguments(name, args)
+  example_CxC = jax.ShapeDtypeStruct((3, 3), jnp.float32)
+  present_C = jax.ShapeDtypeStruct((3,), jnp.bool)
+  if name in COORDINATE_RULES:
+    aggregate = functools.partial(_aggregate, rule, num_malicious)
+    jax.eval_shape(aggregate, example_CxC, present_C)
+    return Defence(None, aggregate, False, False)
+  needs_root = name in ROOT_RULES
+  weigh = functools.partial(_weigh, rule, steps, num_malicious, needs_root)
+  if needs_root:
+    example_CxC = jax.ShapeDtypeStruct((4, 4), jnp.float32)
+  # Rules check their arguments as they are traced.
+  jax.eval_shape(
+    weigh, example_CxC, present_C, jax.eval_shape(jax.random.key, 0)
+  )
+  # A bucket may hold a single client; the neighbours of NNM are several.
+  selects_one = name == 'krum' and 'nnm' not in pre_steps
+  return Defence(weigh, None, needs_root, selects_one)
+
+
+def check(
+  name: str,
+  num_malicious: int,
+  cohort_size: int,
+  pre_steps: Sequence[str] = (),
+  args: Mapping[str, Mapping[str, Any]] = _NO_ARGUMENTS,
+) -> None:
+  """Checks that a rule, after its pre-steps, bears f malicious clients of n.
+
+  Krum and multi-Krum need 2f + 2 < n, Bulyan 4f + 3 <= n, and all others
+  2f < n, but for `mean` and `fltrust`, which have no bound. After `bucketing`,
+  n is the number of buckets.
+
+  Args:
+    name: a key of `GRAM_RULES`, `COORDINATE_RULES` or `PRE_STEPS`.
+    num_malicious: f, at least 0.
+    cohort_size: n, clients that are present, at least 1.
+    pre_steps: as for `make`.
+    args: as for `make`; the `size` of buckets is used.
+
+  Raises:
+    ValueError: if the rule or a pre-step cannot bear as many, or a name is
+      unknown.
+  """
+  arguments.check_whole('num_malicious', num_malicious, least=0)
+  arguments.check_whole('cohort_size', cohort_size, least=1)
+  _check_names('mean' if name in PRE_STEPS else name, pre_steps)
+  count = cohort_size
+  for step in pre_steps:
+    _check_count(step, num_malicious, count)
+    if step == 'bucketing':
+      size = _with_arguments(step, args).keywords['size']
+      arguments.check_whole('size', size, least=1)
+      count = -(-count // size)
+  _check_count(name, num_malicious, count)
+
+
+def _weigh(
+  rule: Callable[..., Array],
+  steps: Sequence[Callable[..., Any]],
+  num_malicious: int,
+  needs_root: bool,
+  gram_VxV: Array,
+  present_C: Array,
+  key: Key,
+) -> Array:
+  num_clients = len(present_C)
+  if needs_root and len(gram_VxV) != num_clients + 1:
+    raise ValueError(
+      f'a Gram matrix of {len(gram_VxV)} rows for {num_clients} clients: the '
+      "rule needs the root update's row after theirs"
+    )
+  mixings, malicious = [], num_malicious
+  # By default a GPU would round factors to 10 bits.
+  with jax.default_matmul_precision('highest'):
+    gram_VxV, present_C = gram.leave_out(gram_VxV, present_C)
+    for number, step in enumerate(steps):
+      gram_CxC = gram_VxV[:num_clients, :num_clients]
+      step_key = jax.random.fold_in(key, number)
+      mixing = step(gram_CxC, present_C, malicious, step_key)
+      gram_VxV = gram.mix(gram_VxV, mixing.matrix_CxC)
+      mixings.append(mixing.matrix_CxC)
+      present_C, malicious = mixing.present_C, mixing.num_malicious
+    if not needs_root:
+      gram_VxV = gram_VxV[:num_clients, :num_clients]
+    weights_C = rule(gram_VxV, present_C, malicious)
+    for mixing_CxC in reversed(mixings):
+      weights_C = weights_C @ mixing_CxC
+  return weights_C
+
+
+def _aggregate(
+  rule: Callable[..., Array],
+  num_malicious: int,
+  updates_CxM: Array,
+  present_C: Array,
+) -> Array:
+  squares_C = jnp.sum(jnp.square(updates_CxM), axis=1)
+  present_C = present_C & (squares_C <= gram.MAX_SQUARED_NORM)
+  updates_CxM = jnp.where(present_C[:, None], updates_CxM, 0.0)
+  with jax.default_matmul_precision('highest'):
+    aggregate_M = rule(updates_CxM, present_C, num_malicious)
+  return jnp.where(jnp.any(present_C), aggregate_M, 0.0)
+
+
+def _check_names(name: str, pre_steps: Sequence[str]) -> None:
+  if name not in GRAM_RULES and name not in COORDINATE_RULES:
+    raise ValueError(
+      f'defence {name!r} is not one of '
+      f'{sorted((*GRAM_RULES, *COORDINATE_RULES))}'
+    )
+  for step in pre_steps:
+    if step not in PRE_STEPS:
+      raise ValueError(f'pre-step {step!r} is not one of {sorted(PRE_STEPS)}')
+  if pre_steps and name in COORDINATE_RULES:
+    raise ValueError(
+      f'pre_steps={tuple(pre_steps)} mix by inner products, and defence '
+      f'{name!r} needs the updates: take none, or one of {sorted(GRAM_RULES)}'
+    )
+
+
+def _check_count(name: str, num_malicious: int, count: int) -> None:
+  factor, more = _LEAST_COHORT.get(name, (2, 1))
+  least = factor * num_malicious + more
+  if count < least:
+    raise ValueError(
+      f'{name!r} bears num_malicious={num_malicious} of {least} clients (or '
+      f'buckets) or more, and is given {count}: lower num_malicious, the size '
+      'of buckets, or what makes clients drop out, or take a larger cohort'
+    )
+
+
+def _check_arguments(owner: str, given: Mapping[str, Any]) -> None:
+  functions = {**GRAM_RULES, **COORDINATE_RULES, **PRE_STEPS}
+  if owner not in functions:
+    raise ValueError(f'args name {owner!r}, not one of {sorted(functions)}')
+  parameters = inspect.signature(functions[owner]).parameters.values()
+  names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+  if set(given) != names:
+    raise ValueError(
+      f'{owner!r} takes the arguments {sorted(names)}, and args has '
+      f'{sorted(given)} for it'
+    )
+
+
+def _with_arguments(
+  owner: str, args: Mapping[str, Mapping[str, Any]]
+) -> functools.partial[Any]:
+  given = args.get(owner, {})
+  _check_arguments(owner, given)
+  functions = {**GRAM_RULES, **COORDINATE_RULES, **PRE_STEPS}
+  return functools.partial(functions[owner], **given)

@@ -1,0 +1,84 @@
+"""Krum and multi-Krum: clients whose nearest neighbours are near.
+
+Reference: P. Blanchard, E. M. El Mhamdi, R. Guerraoui and J. Stainer, Machine
+learning with adversaries: Byzantine tolerant gradient descent, NeurIPS 2017.
+"""
+
+import jax.numpy as jnp
+
+from fps_jax.defences import gram, order
+from fps_jax.types import Array
+
+
+def krum(
+  gram_CxC: Array, present_C: Array, num_malicious: Array | int
+) -> Array:
+  """Returns weight 1 for the client with the lowest score, else 0.
+
+  Guarantee: of equal scores the lowest index is chosen.
+
+  Args:
+    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
+    present_C: bool [C].
+    num_malicious: int32 [], f; may be traced.
+
+  Returns:
+    float32 [C].
+  """
+  return _lowest_scores(gram_CxC, present_C, num_malicious, 1)
+
+
+def multi_krum(
+  gram_CxC: Array, present_C: Array, num_malicious: Array | int
+) -> Array:
+  """Returns weight 1/(n - f) for the n - f lowest scores, else 0.
+
+  n - f counts as 1 where it is less. Of equal scores the lowest index is chosen
+  first.
+
+  Args:
+    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
+    present_C: bool [C].
+    num_malicious: int32 [], f; may be traced.
+
+  Returns:
+    float32 [C].
+  """
+  size = jnp.maximum(order.count(present_C) - num_malicious, 1)
+  return _lowest_scores(gram_CxC, present_C, num_malicious, size)
+
+
+def scores(
+  distances_CxC: Array, present_C: Array, num_malicious: Array | int
+) -> Array:
+  """Returns Krum's score: squared distances to n - f - 2 neighbours, summed.
+
+  n - f - 2 counts as 1 where it is less. Whoever is alone scores 0.
+
+  Args:
+    distances_CxC: float32 [C, C], squared distances.
+    present_C: bool [C].
+    num_malicious: int32 [], f; may be traced.
+
+  Returns:
+    float32 [C]; infinite for the absent.
+  """
+  numbers_C = jnp.arange(len(present_C))
+  num_others = jnp.sum(present_C, dtype=jnp.int32) - 1
+  size = jnp.minimum(jnp.maximum(num_others - num_malicious - 1, 1), num_others)
+  is_other_CxC = present_C & (numbers_C[:, None] != numbers_C)
+  ordered_CxC = jnp.sort(jnp.where(is_other_CxC, distances_CxC, jnp.inf), 1)
+  scores_C = jnp.sum(jnp.where(numbers_C < size, ordered_CxC, 0.0), axis=1)
+  return jnp.where(present_C, scores_C, jnp.inf)
+
+
+def _lowest_scores(
+  gram_CxC: Array,
+  present_C: Array,
+  num_malicious: Array | int,
+  size: Array | int,
+) -> Array:
+  distances_CxC = gram.squared_distances(gram_CxC)
+  scores_C = scores(distances_CxC, present_C, num_malicious)
+  selected_C = order.smallest(scores_C, size) & present_C
+  return selected_C / jnp.float32(size)

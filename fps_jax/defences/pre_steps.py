@@ -1,0 +1,102 @@
+"""Pre-steps: every update becomes a mean of several before a rule weighs them.
+
+A pre-step is a matrix A of such means, [C, C]: the Gram matrix becomes
+A gram A^T, and weights w' of the means are weights A^T w' of the clients.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.defences import arguments, gram, order
+from fps_jax.types import Array, Key
+
+
+class Mixing(NamedTuple):
+  """Means of updates, and what the rule is to think of them.
+
+  Attributes:
+    matrix_CxC: float32 [C, C], the weights of each mean in a row, at least 0
+      and of sum 1; 0 in rows that are no mean and columns of the absent.
+    present_C: bool [C], which rows are a mean.
+    num_malicious: int32 [], how many of the means may be malicious.
+  """
+
+  matrix_CxC: Array
+  present_C: Array
+  num_malicious: Array | int
+
+
+def nnm(
+  gram_CxC: Array, present_C: Array, num_malicious: Array | int, key: Key
+) -> Mixing:
+  """Returns nearest-neighbour mixing: means of the n - f nearest, with oneself.
+
+  n - f counts as 1 where it is less. Of equal distances the lowest index is
+  nearer. Of f malicious clients, f means are still called malicious.
+
+  Reference: Y. Allouah, S. Farhadkhani, R. Guerraoui, N. Gupta, R. Pinot and
+  J. Stephan, Fixing by mixing: a recipe for optimal Byzantine ML under
+  heterogeneity, AISTATS 2023.
+
+  Args:
+    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
+    present_C: bool [C].
+    num_malicious: int32 [], f; may be traced.
+    key: not used.
+  """
+  del key
+  size = jnp.maximum(order.count(present_C) - num_malicious, 1)
+  distances_CxC = gram.squared_distances(gram_CxC)
+  distances_CxC = jnp.where(present_C, distances_CxC, jnp.inf)
+  # Nobody is nearer than oneself, not even a copy.
+  distances_CxC = jnp.where(jnp.eye(len(present_C)) > 0, -1.0, distances_CxC)
+  near_CxC = order.smallest(distances_CxC, size)
+  matrix_CxC = (near_CxC & present_C[:, None]) / jnp.float32(size)
+  return Mixing(matrix_CxC, present_C, num_malicious)
+
+
+def bucketing(
+  gram_CxC: Array,
+  present_C: Array,
+  num_malicious: Array | int,
+  key: Key,
+  *,
+  size: int,
+) -> Mixing:
+  """Returns means over buckets of `size` clients, at random.
+
+  The last of the ceil(n/size) buckets may hold fewer, down to a single client.
+  The f malicious clients are in at most f buckets, all of them at worst, so the
+  rule afterwards has to bear min(f, buckets) of the buckets: `size` can be no
+  larger than what leaves it enough of them (`defences.check`).
+
+  Reference: S. P. Karimireddy, L. He and M. Jaggi, Byzantine-robust learning on
+  heterogeneous datasets via bucketing, ICLR 2022.
+
+  Args:
+    gram_CxC: not used.
+    present_C: bool [C].
+    num_malicious: int32 [], f; may be traced.
+    key: of the random permutation; it is consumed.
+    size: clients in a bucket, at least 1.
+
+  Raises:
+    ValueError: if the size is less than 1.
+  """
+  del gram_CxC
+  arguments.check_whole('size', size, least=1)
+  num_clients = len(present_C)
+  draws_C = jnp.where(
+    present_C, jax.random.uniform(key, (num_clients,)), jnp.inf
+  )
+  places_C = jnp.argsort(jnp.argsort(draws_C))
+  is_in_CxC = jnp.arange(num_clients)[:, None] == places_C // size
+  is_in_CxC = is_in_CxC & present_C
+  members_C = jnp.sum(is_in_CxC, axis=1, dtype=jnp.int32)
+  matrix_CxC = is_in_CxC / jnp.float32(jnp.maximum(members_C, 1))[:, None]
+  num_buckets = jnp.sum(members_C > 0, dtype=jnp.int32)
+  return Mixing(
+    matrix_CxC, members_C > 0, jnp.minimum(num_malicious, num_buckets)
+  )

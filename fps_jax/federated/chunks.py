@@ -1,0 +1,142 @@
+"""A device's clients, a chunk at a time: training them, and what each draws.
+
+Within a chunk clients are vmapped on an accelerator and run in sequence on a
+CPU, which is the faster way there.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.federated.client import ClientResult
+from fps_jax.sharing.protocol import Dealing
+from fps_jax.types import Array, CohortPlan, Key, Params
+
+_INFINITY_BITS = 0x7F800000
+
+# One client's row of the plan -> its result.
+TrainClient = Callable[[CohortPlan], ClientResult]
+
+
+class Chunk(NamedTuple):
+  """The clients of a chunk, or all of a device.
+
+  Attributes:
+    cohort: rows of the plan.
+    accepted_C: bool [C]; clients whose row is False add nothing.
+    dealings: what each draws on; None where nothing is shared.
+    rows: what each client has besides, as its user likes.
+  """
+
+  cohort: CohortPlan
+  accepted_C: Array
+  dealings: Dealing | None
+  rows: Any = None
+
+
+def train_vmapped(
+  train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
+) -> ClientResult:
+  """Trains a chunk's clients at once, all for the steps of the longest."""
+  # An unbatched trip count keeps the loop free of per-client selects.
+  num_steps = jnp.max(chunk.num_steps)
+
+  def train_row(row: CohortPlan) -> ClientResult:
+    return train(dataclasses.replace(row, num_steps=num_steps))
+
+  result = jax.vmap(train_row)(chunk)
+  return result._replace(delta=write_rows(deltas_CxM, result.delta, 0))
+
+
+def train_in_sequence(
+  train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
+) -> ClientResult:
+  """Trains a chunk's clients one after another; padding is not trained.
+
+  The trip count is traced on purpose: XLA would inline a loop of one and fuse
+  it otherwise, and the chunk size would show in the last bits.
+
+  Args:
+    train: local training of one client.
+    chunk: the clients.
+    deltas_CxM: float32 [C, M >= D], zeros beyond D.
+
+  Returns:
+    The clients' results, with flat deltas written over `deltas_CxM`. Rows of
+    padding stay as they are.
+  """
+  nothing_C = jnp.zeros(len(chunk.client_ids), jnp.float32)
+
+  def train_row(row: Array, results: ClientResult) -> ClientResult:
+    result = train(jax.tree.map(lambda rows: rows[row], chunk))
+    delta = jax.tree.map(lambda leaf: leaf[None], result.delta)
+    return ClientResult(
+      write_rows(results.delta, delta, row),
+      results.loss_sum.at[row].set(result.loss_sum),
+      results.num_trained.at[row].set(result.num_trained),
+    )
+
+  num_present = jnp.sum(chunk.client_ids >= 0)
+  empty = ClientResult(deltas_CxM, nothing_C, nothing_C)
+  return jax.lax.fori_loop(0, num_present, train_row, empty)
+
+
+def write_rows(rows_CxM: Array, trees: Params, first_row: Array | int) -> Array:
+  """Writes pytrees as flat rows, in the order of `ravel_pytree`.
+
+  A leaf at a time: the concatenation of all leaves is what XLA, on a CPU, would
+  write value by value.
+  """
+  column = 0
+  for leaf in jax.tree.leaves(trees):
+    flat = leaf.reshape(leaf.shape[0], -1)
+    rows_CxM = jax.lax.dynamic_update_slice(rows_CxM, flat, (first_row, column))
+    column += flat.shape[1]
+  return rows_CxM
+
+
+def are_finite(rows_CxM: Array) -> Array:
+  """Returns whether all values of a row are finite, bool [C].
+
+  The bits of a float32 without its sign are ordered as magnitudes are, with
+  infinity and what is not a number last; integers have a fast maximum.
+  """
+  bits_CxM = jax.lax.bitcast_convert_type(jnp.abs(rows_CxM), jnp.int32)
+  return jnp.max(bits_CxM, axis=1) < _INFINITY_BITS
+
+
+def client_keys(round_key: Key, client_ids_C: Array) -> Key:
+  """Returns each client's key of this round."""
+  # Padding has id -1; its draws are never used.
+  ids_C = jnp.maximum(client_ids_C, 0)
+  return jax.vmap(jax.random.fold_in, (None, 0))(round_key, ids_C)
+
+
+def split(everyone: Chunk, chunk_size: int) -> Chunk:
+  """Reshapes [C, ...] to [chunks, chunk_size, ...], padded with nobody."""
+  num_clients = everyone.accepted_C.shape[0]
+  num_chunks = -(-num_clients // chunk_size)
+  missing = num_chunks * chunk_size - num_clients
+
+  def split_rows(rows, fill=0):
+    padding = ((0, missing),) + ((0, 0),) * (rows.ndim - 1)
+    rows = jnp.pad(rows, padding, constant_values=fill)
+    return rows.reshape(num_chunks, chunk_size, *rows.shape[1:])
+
+  cohort = everyone.cohort
+  return Chunk(
+    cohort=CohortPlan(
+      client_ids=split_rows(cohort.client_ids, -1),
+      indices=split_rows(cohort.indices, -1),
+      num_steps=split_rows(cohort.num_steps),
+      num_examples=split_rows(cohort.num_examples),
+      tiers=split_rows(cohort.tiers),
+      malicious=split_rows(cohort.malicious),
+    ),
+    accepted_C=split_rows(everyone.accepted_C),
+    dealings=jax.tree.map(split_rows, everyone.dealings),
+    rows=jax.tree.map(split_rows, everyone.rows),
+  )

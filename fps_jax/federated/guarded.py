@@ -1,0 +1,163 @@
+"""`fps_jax.federated.guarding` on a mesh, with the audits in between."""
+
+from typing import Any
+
+from jax.sharding import Mesh, PartitionSpec
+
+from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
+from fps_jax.federated import guarding, sharded
+from fps_jax.federated.collected import Collected
+from fps_jax.federated.gathering import (
+  Gathering,
+  Report,
+  accepted_without,
+  everyone,
+  find_inconsistent,
+  find_wrong,
+)
+from fps_jax.federated.guarding import Examined, Trained
+from fps_jax.federated.method import Method
+from fps_jax.federated.performance import Performance
+from fps_jax.types import Array, Key, PlanArray, RoundPlan, RoundState
+
+
+def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
+  """Returns a round up to what is opened: three programs and two audits.
+
+  The first trains and attacks; the second, where there is a defence, makes what
+  it is to see; the third weighs and sums. Clients and servers that the audits
+  name have no say in the weights, nor in the sum.
+
+  Args:
+    method: the parts of a round, with a guard.
+    performance: chunk size and execution.
+    mesh: the devices that clients are split over.
+  """
+  assert method.guard is not None
+  has_defence = method.guard.defence is not None
+  has_root = method.guard.train_root is not None
+  auditor = method.protocol.auditor
+  replicated, clients = PartitionSpec(), PartitionSpec(CLIENT_AXES)
+  examples = PartitionSpec(PROCESS_AXIS)
+  plan_spec: Any = sharded.plan_spec(method.protocol)
+  of_clients: Any = clients
+  of_all: Any = replicated
+  trained_spec = Trained(
+    received=of_all,
+    updates_CxM=of_clients,
+    loss_sum=of_clients,
+    num_trained=of_clients,
+    is_finite=of_clients,
+    root_M=of_all if has_root else None,
+  )
+
+  def train_here(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> Trained:
+    return guarding.train_clients(
+      method, performance, state, plan, key, images, labels
+    )
+
+  def examine_here(
+    plan: RoundPlan, key: Key, round_number: Array, trained: Trained
+  ) -> Examined:
+    return guarding.examine_clients(
+      method, performance, plan, key, round_number, trained
+    )
+
+  def aggregate_here(
+    plan: RoundPlan,
+    key: Key,
+    round_number: Array,
+    trained: Trained,
+    examined: Examined | None,
+    accepted_C: Array,
+    opening: PlanArray,
+  ) -> Collected:
+    return guarding.aggregate_clients(
+      method,
+      performance,
+      plan,
+      key,
+      round_number,
+      trained,
+      examined,
+      accepted_C,
+      opening,
+    )
+
+  train = sharded.on_mesh(
+    mesh,
+    train_here,
+    (replicated, plan_spec, replicated, examples, examples),
+    trained_spec,
+  )
+  examine = sharded.on_mesh(
+    mesh,
+    examine_here,
+    (plan_spec, replicated, replicated, trained_spec),
+    replicated,
+  )
+  aggregate = sharded.on_mesh(
+    mesh,
+    aggregate_here,
+    (
+      plan_spec,
+      replicated,
+      replicated,
+      trained_spec,
+      replicated,
+      clients,
+      replicated,
+    ),
+    replicated,
+  )
+
+  def finish(
+    state: RoundState,
+    plan: RoundPlan,
+    key: Key,
+    images: Array,
+    labels: Array,
+    trained: Trained,
+  ) -> tuple[Collected, PlanArray, Report]:
+    del images, labels  # Clients have trained.
+    before = (plan, key, state.round, trained)
+    examined, opening = None, plan.opening
+    inconsistent: tuple[int, ...] = ()
+    wrong: tuple[int, ...] = ()
+    if has_defence:
+      examined = examine(*before)
+      inconsistent = find_inconsistent(auditor, plan, examined.client_checks)
+      wrong, opening = find_wrong(auditor, opening, examined.checks_QxN)
+    collected = aggregate(
+      *before, examined, accepted_without(plan, inconsistent), opening
+    )
+    if not has_defence:
+      inconsistent = find_inconsistent(
+        auditor, plan, collected.sums.measures.checks
+      )
+      if inconsistent:
+        accepted_C = accepted_without(plan, inconsistent)
+        collected = aggregate(*before, examined, accepted_C, opening)
+    also_wrong, opening = find_wrong(auditor, opening, collected.checks_QxN)
+    all_wrong = tuple(sorted({*wrong, *also_wrong}))
+    return collected, opening, Report(all_wrong, inconsistent)
+
+  def programs(
+    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
+  ) -> tuple[tuple[tuple[Any, tuple[Any, ...]], ...], Any]:
+    train_arguments = (state, plan, key, images, labels)
+    trained = sharded.shapes(mesh, train, train_arguments, trained_spec)
+    before = (plan, key, state.round, trained)
+    called: list[tuple[Any, tuple[Any, ...]]] = [(train, train_arguments)]
+    examined = None
+    if has_defence:
+      called.append((examine, before))
+      examined = sharded.shapes(mesh, examine, before, replicated)
+    arguments = (*before, examined, everyone(plan), plan.opening)
+    called.append((aggregate, arguments))
+    collected = sharded.shapes(mesh, aggregate, arguments, replicated)
+    return tuple(called), collected
+
+  return Gathering(train, finish, programs)
