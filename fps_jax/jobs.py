@@ -17,6 +17,7 @@ Job = Callable[[ConfigDict, str | pathlib.Path, Sequence[str], Options], None]
 JOBS = {
   'study': 'fps_jax.study:run_study',
   'sharing_throughput': 'fps_jax.benchmark.sharing_throughput:run',
+  'poisoning': 'fps_jax.poisoning:run',
   'tradeoff': 'fps_jax.tradeoff:run',
   'throughput': 'fps_jax.benchmark.throughput:run',
 }

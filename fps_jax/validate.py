@@ -63,6 +63,9 @@ _BELOW_ONE = (
 )
 
 
+_DEFENCES = ('none', *GRAM_RULES, *COORDINATE_RULES)
+
+
 def validate(config: ConfigDict) -> None:
   """Checks the resolved config of one variant.
 
@@ -230,6 +233,8 @@ def check_guard(config: ConfigDict) -> None:
       f"{pruning.mask!r} and pruning.tiers={pruning.tiers}: use 'shared' and "
       '(1.0,)'
     )
+  if defence.name not in _DEFENCES:
+    return  # Which `validate` says.
   rule = build_guard.make_defence(config)
   if rule is None:
     return
@@ -300,7 +305,7 @@ def _choice_problems(config: ConfigDict) -> Iterator[str]:
     'cohort.weighting': ('examples', 'clients'),
     'attack.data': ('none', *DATA_ATTACKS),
     'attack.updates': ('none', *UPDATE_ATTACKS),
-    'defence.name': ('none', *GRAM_RULES, *COORDINATE_RULES),
+    'defence.name': _DEFENCES,
     'sharing.scheme': SCHEMES,
     'sharing.reveal': REVEALS,
     'sharing.entropy': ENTROPIES,

@@ -1,5 +1,13 @@
 """A study small enough for any test: 8 x 8 images, 8 clients, 3 rounds."""
 
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -10,6 +18,31 @@ from fps_jax.federated.gathering import Report
 from fps_jax.metrics import MetricsRow
 from fps_jax.simulation import Simulation
 from fps_jax.types import RoundMetrics, RoundPlan, RoundState
+
+# Compiles in a third of the time. Integers stay as they are; floats may round
+# otherwise, so nothing is held to the bits of a program compiled in full.
+QUICK: dict[str, Any] = {
+  'xla_backend_optimization_level': 0,
+  'xla_cpu_use_fusion_emitters': False,
+}
+
+
+@contextlib.contextmanager
+def quick_compilation() -> Iterator[None]:
+  """Has programs that are jitted inside compiled without optimisation.
+
+  For what is run a few times and is no matter of the last bits of training:
+  tests of those compile what users run.
+  """
+  quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
+  with mock.patch.object(jax, 'jit', quick_jit):
+    yield
+
+
+def quick_environment() -> dict[str, str]:
+  """Returns the environment of a process that compiles without optimisation."""
+  given = [f'--{name}={str(value).lower()}' for name, value in QUICK.items()]
+  return {**os.environ, 'XLA_FLAGS': ' '.join(given)}
 
 
 def small_config() -> ConfigDict:

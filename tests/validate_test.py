@@ -37,12 +37,14 @@ AT_LEAST_ZERO = (
   'server.momentum',
   'profiles.deadline_seconds',
   'profiles.compute_saved',
+  'attack.malicious',
 )
 BELOW_ONE = (
   'target_accuracy',
   'client.momentum',
   'server.momentum',
   'cohort.dropout_probability',
+  'attack.malicious',
 )
 FLOATS = (*ABOVE_ZERO, *AT_LEAST_ZERO)
 
@@ -60,6 +62,14 @@ BAD = [
   *((name, 1.5, f'{name}=1.5 must be below 1') for name in BELOW_ONE),
   *((name, math.nan, f'{name}=nan must be finite') for name in FLOATS),
   *((name, math.inf, f'{name}=inf must be finite') for name in FLOATS),
+  ('defence.num_malicious', -1, 'num_malicious=-1 must be at least 0'),
+  ('cohort.weighting', 'size', "weighting='size' is not one of ['clients'"),
+  ('attack.malicious', 0.2, 'malicious=0.2 with attack.data='),
+  ('attack.data', 'flip', "attack.data='flip' is not one of ['backdoor'"),
+  ('attack.data', 'backdoor', 'attack.malicious=0.0 with attack.data='),
+  ('attack.updates', 'noise', "attack.updates='noise' is not one of ['alie'"),
+  ('defence.name', 'trust', "defence.name='trust' is not one of ['bulyan'"),
+  ('defence.name', 'multi_krum', "weigh the same, with cohort.weighting='exa"),
   ('data.partition', 'idd', "data.partition='idd' is not one of ['dirichlet'"),
   ('model.name', 'mpl', "model.name='mpl' is not one of ['cifar_cnn'"),
   ('server.optimizer', 'sdg', "server.optimizer='sdg' is not one of ['adam'"),
@@ -134,7 +144,8 @@ GOOD = [
   ('client.steps', 0),
   *((name, 1e-9) for name in ABOVE_ZERO),
   *((name, 0.0) for name in AT_LEAST_ZERO),
-  *((name, 0.999) for name in BELOW_ONE),
+  # Without an attack, nobody may be malicious.
+  *((name, 0.999) for name in BELOW_ONE if name != 'attack.malicious'),
   ('cohort.size', 100),
   ('seeds', (0,)),
   ('seeds', (5, 0, 2)),
@@ -317,3 +328,67 @@ def test_clients_that_drop_out_need_a_deadline():
   )
   with pytest.raises(ValueError, match=r'would wait for ever'):
     validate(config)
+
+
+ATTACKED = (('attack.malicious', 0.2), ('attack.updates', 'alie'))
+WEIGHED = (('cohort.weighting', 'clients'), ('defence.num_malicious', 20))
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (
+      (('attack.malicious', 0.2), ('attack.updates', 'wrap_around')),
+      "attack.updates='wrap_around' needs sums in a field",
+    ),
+    (
+      (*ATTACKED, ('pruning.mask', 'local')),
+      "with pruning.mask='local' and pruning.tiers=(1.0,): use 'shared'",
+    ),
+    (
+      (*WEIGHED, ('defence.name', 'median'), ('sharing.scheme', 'shamir')),
+      "defence.name='median' needs every update in the clear",
+    ),
+    (
+      (*WEIGHED, ('defence.name', 'krum'), ('sharing.scheme', 'ideal')),
+      "defence.name='krum' selects a single client",
+    ),
+    (
+      (
+        *WEIGHED,
+        ('defence.name', 'multi_krum'),
+        ('defence.num_malicious', 49),
+      ),
+      'num_malicious=49',
+    ),
+    (
+      (
+        *WEIGHED,
+        ('defence.name', 'multi_krum'),
+        ('defence.pre_steps', ('nn',)),
+      ),
+      "'nn'",
+    ),
+    (
+      (
+        *WEIGHED,
+        ('defence.name', 'norm_bound'),
+        ('sharing.scheme', 'shamir'),
+        ('sharing.threshold', 4),
+        ('sharing.secrets_per_polynomial', 2),
+        ('defence.sketch_size', 1023),
+      ),
+      'sketch_size=1023 must be a multiple of sharing.secrets_per_polynomial=2',
+    ),
+  ],
+)
+def test_attacks_and_defences_that_do_not_fit_are_refused(changes, message):
+  scheme = (('sharing.scheme', 'none'),)
+  found = problems(make_config(*scheme, *changes))
+  assert any(message in problem for problem in found)
+
+
+@pytest.mark.parametrize('name', ['median', 'krum', 'multi_krum', 'fltrust'])
+def test_defence_of_updates_in_the_clear_is_allowed(name: str):
+  clear = (('sharing.scheme', 'none'), ('defence.name', name))
+  validate(make_config(*ATTACKED, *WEIGHED, *clear))

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import small
 
-# FedPruneShare, as overrides: alike for all clients, in tiers, and a baseline
-# in which clients remember.
+# FedPruneShare, as overrides: alike for all clients, in tiers, a baseline in
+# which clients remember, and a defence.
 _METHODS: tuple[dict[str, Any], ...] = (
   {},
   {
@@ -21,6 +21,14 @@ _METHODS: tuple[dict[str, Any], ...] = (
     'profiles.deadline_seconds': 0.03,
   },
   {'sharing.scheme': 'ideal', 'pruning.mask': 'top_k'},
+  {
+    'cohort.weighting': 'clients',
+    'attack.malicious': 0.2,
+    'attack.updates': 'gaussian',
+    'defence.name': 'multi_krum',
+    'defence.num_malicious': 2,
+    'defence.sketch_size': 64,
+  },
 )
 
 

@@ -65,7 +65,7 @@ def honest_updates(known: Knowledge) -> Array:
 
 def mean(known: Knowledge) -> Array:
   """Returns float32 [M], the mean of the honest updates, all weighed alike."""
-  return jnp.sum(honest_updates(known), axis=0) / num_honest(known)
+  return _sum_honest(known, honest_updates(known)) / num_honest(known)
 
 
 def centred(known: Knowledge) -> Array:
@@ -81,7 +81,12 @@ def standard_deviation(known: Knowledge) -> Array:
   Squares are divided by their number, not by one less.
   """
   squares_CxM = jnp.square(centred(known))
-  return jnp.sqrt(jnp.sum(squares_CxM, axis=0) / num_honest(known))
+  return jnp.sqrt(_sum_honest(known, squares_CxM) / num_honest(known))
+
+
+def _sum_honest(known: Knowledge, rows_CxM: Array) -> Array:
+  """Sums the honest rows; a product, as XLA reduces a first axis slowly."""
+  return products(known.honest_C.astype(jnp.float32), rows_CxM)
 
 
 def products(rows_CxM: Array, others: Array) -> Array:

@@ -109,8 +109,9 @@ def make(
     - weights are finite and at least 0, and their sum is at most 1, but for
       `fltrust`; it is 1 for `mean`, `krum`, `multi_krum`, `geometric_median`,
       and the aggregate is 0 where nobody is present;
-    - with fewer present than the rule needs (`check`), numbers of neighbours
-      and of clients that it chooses count as 1 where they would be less;
+    - with fewer present than the rule needs (`check`), a number of neighbours
+      or of chosen clients counts as 1 where it would be less, and trimming
+      leaves the median;
     - of equal scores and distances the lowest index comes first;
     - but for `bucketing`, the order of clients makes no difference where there
       are no such ties. Two clients nearest to each other are one where Krum

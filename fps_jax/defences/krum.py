@@ -80,5 +80,5 @@ def _lowest_scores(
 ) -> Array:
   distances_CxC = gram.squared_distances(gram_CxC)
   scores_C = scores(distances_CxC, present_C, num_malicious)
-  selected_C = order.smallest(scores_C, size) & present_C
+  selected_C = (order.ranks(scores_C) < size) & present_C
   return selected_C / jnp.float32(size)

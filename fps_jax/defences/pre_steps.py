@@ -52,7 +52,7 @@ def nnm(
   distances_CxC = jnp.where(present_C, distances_CxC, jnp.inf)
   # Nobody is nearer than oneself, not even a copy.
   distances_CxC = jnp.where(jnp.eye(len(present_C)) > 0, -1.0, distances_CxC)
-  near_CxC = order.smallest(distances_CxC, size)
+  near_CxC = order.ranks(distances_CxC) < size
   matrix_CxC = (near_CxC & present_C[:, None]) / jnp.float32(size)
   return Mixing(matrix_CxC, present_C, num_malicious)
 
@@ -91,7 +91,7 @@ def bucketing(
   draws_C = jnp.where(
     present_C, jax.random.uniform(key, (num_clients,)), jnp.inf
   )
-  places_C = jnp.argsort(jnp.argsort(draws_C))
+  places_C = order.ranks(draws_C)
   is_in_CxC = jnp.arange(num_clients)[:, None] == places_C // size
   is_in_CxC = is_in_CxC & present_C
   members_C = jnp.sum(is_in_CxC, axis=1, dtype=jnp.int32)

@@ -304,3 +304,22 @@ def test_round_in_which_nobody_reports_is_all_padding():
 def test_argument_out_of_range_raises(changes: dict[str, Any], message: str):
   with pytest.raises(ValueError, match=message):
     make_planner(**changes)
+
+
+def test_clients_that_weigh_the_same_count_as_one_example():
+  planner, counted = make_planner(weighs_examples=False), make_planner()
+  assert planner.max_count == 1
+  assert counted.max_count == max(COUNTS)
+  plan, other = plan_of(planner, 0), plan_of(counted, 0)
+  np.testing.assert_array_equal(plan.num_examples, plan.client_ids >= 0)
+  np.testing.assert_array_equal(plan.indices, other.indices)
+
+
+def test_malicious_clients_are_marked_in_every_round():
+  planner = make_planner(malicious=(2, 5), dropout_probability=0.4)
+  marked = [plan_of(planner, r) for r in range(6)]
+  assert any(plan.malicious.any() for plan in marked)
+  for plan in marked:
+    np.testing.assert_array_equal(
+      plan.malicious, np.isin(plan.client_ids, (2, 5))
+    )

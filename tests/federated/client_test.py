@@ -298,3 +298,31 @@ def test_optimizer_without_momentum_keeps_no_state():
   params = jax.tree.map(jnp.asarray, PARAMS)
   assert not jax.tree.leaves(make_optimizer(0.1).init(params))
   assert jax.tree.leaves(make_optimizer(0.1, momentum=0.5).init(params))
+
+
+def test_only_malicious_clients_train_on_what_they_corrupt():
+  optimizer = make_optimizer(0.1)
+
+  def corrupt(images, labels, malicious):
+    return images, jnp.where(malicious, 1 - jnp.minimum(labels, 1), labels)
+
+  corrupted = make_local_update(
+    apply, optimizer, 0.0, MEAN, STD, corrupt=corrupt
+  )
+  batches = np.array([[0, 1], [2, -1]], np.int32)
+  arguments = (PARAMS, None, IMAGES, LABELS, batches, np.int32(2))
+  honest = make_local_update(apply, optimizer, 0.0, MEAN, STD)
+  compiled = jax.jit(corrupted)
+  plain = jax.jit(honest)(*arguments)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    compiled(*arguments, False).delta,
+    plain.delta,
+  )
+  flipped = 1 - np.minimum(LABELS, 1)
+  expected = jax.jit(honest)(PARAMS, None, IMAGES, flipped, *arguments[4:])
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    compiled(*arguments, True).delta,
+    expected.delta,
+  )

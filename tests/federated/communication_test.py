@@ -294,3 +294,18 @@ def test_bytes_of_tiers_are_means_and_those_of_bands_that_are_opened():
   )
   assert average_tiers(bytes_T, [0, 1], [0, 1], 3) == RoundBytes(15, 150, 0)
   assert average_tiers(bytes_T, [], [], 1) == RoundBytes(20, 200, 0)
+
+
+@pytest.mark.parametrize('num_columns', [1, 7])
+def test_sketches_are_sent_like_checks(num_columns: int):
+  scheme = Shamir(PrimeField(2**22 - 3), 5, 4, 2)
+  words = make_words((3, num_columns), scheme)
+  header = make_header(Kind.CHECK, scheme, 3, 1, 0)
+  length = len(wire.encode_check(header, words, scheme))
+  without = count_bytes(100, 10, 3, scheme, num_sending=5)
+  counted = count_bytes(
+    100, 10, 3, scheme, num_sending=5, num_sketch_columns=num_columns
+  )
+  added = counted.server_to_central - without.server_to_central
+  assert added == 5 * length
+  assert counted.uplink_per_client == without.uplink_per_client

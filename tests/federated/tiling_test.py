@@ -38,3 +38,14 @@ def test_columns_too_long_for_a_tile_are_refused():
     ValueError, match=rf'columns of {longest + 1} values .* at most {longest} s'
   ):
     Tiling.fit(100, 100, longest + 1)
+
+
+@pytest.mark.parametrize('alignment', [1, 2, 4])
+@pytest.mark.parametrize('usual_count', [0, 100, 19_921, 199_210])
+def test_tiles_are_as_long_as_those_of_packed_columns(
+  usual_count: int, alignment: int
+):
+  packed = Tiling.fit(200_000, usual_count, alignment)
+  loose = Tiling.fit(200_000, usual_count, 1, alignment)
+  assert loose.size == packed.size
+  assert loose.columns == packed.columns * alignment

@@ -252,3 +252,21 @@ def test_draws_are_the_same_with_64_bit_types_on() -> None:
   with jax.enable_x64(True):
     wide = codec.encode(jnp.asarray(values), jax.random.key(3))
   np.testing.assert_array_equal(narrow, wide)
+
+
+@pytest.mark.parametrize('prime', [2**31 - 1, 2**22 - 3, 65_537])
+def test_client_that_breaks_the_range_is_bounded_by_the_field_alone(prime: int):
+  codec = make(field=PrimeField(prime), max_clients=10)
+  values = jnp.float32([3.0, -3.0, 1e30, -1e30]) * codec.clip
+  compiled = jax.jit(codec.encode)
+  words = compiled(values, jax.random.key(0), 0, True)
+  integers = np.asarray(codec.field.to_signed(words))
+  # Three times the clip is a multiple of the step.
+  np.testing.assert_array_equal(integers[:2], [381, -381])
+  half = prime // 2
+  assert half - half / 2**23 < integers[2] <= half
+  assert integers[3] == -integers[2]
+  kept = compiled(values, jax.random.key(0), 0, False)
+  np.testing.assert_array_equal(
+    codec.field.to_signed(kept), [127, -127, 127, -127]
+  )

@@ -1,0 +1,115 @@
+"""Attacks against defences, on plaintext and on shares.
+
+Full MNIST dealt unevenly (Dirichlet 0.5) to 100 clients, all of them every
+round, the 784-200-200-10 perceptron, 12 local steps of 10 examples. A fifth of
+the clients is malicious. Defences that end in `_sketched` see 1,024 numbers of
+each update, opened from shares; the same without it sees every update; FedAvg
+and secret sharing alone have none. Needs MNIST prepared for TFDS (BUILD.md,
+"Data"). Under a minute a run on two CPU cores:
+
+  python launch.py --config=experiments/poisoning.py --tfds_data_dir=DIR
+
+Arguments: `seeds=N` runs seeds 0 .. N - 1; `malicious=0.4` is another fraction;
+`attacks=alie+ipm` and `defences=fedavg+multi_krum_sketched` run those alone;
+`tiny` is a test of seconds. Results are in experiments/README.md.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fps_jax import config as configs
+from fps_jax.poisoning import SEPARATOR
+
+ATTACKS: dict[str, dict[str, Any]] = {
+  'none': {'malicious': 0.0},
+  'label_flip': {'data': 'label_flip'},
+  'sign_flip': {'updates': 'sign_flip', 'args': {'sign_flip': {'scale': 5.0}}},
+  'gaussian': {'updates': 'gaussian'},
+  'backdoor_scaling': {'data': 'backdoor', 'updates': 'scaling'},
+  'alie': {'updates': 'alie'},
+  'ipm': {'updates': 'ipm', 'args': {'ipm': {'epsilon': 5.0}}},
+  'min_max': {'updates': 'min_max'},
+  'min_sum': {'updates': 'min_sum'},
+  'mimic': {'updates': 'mimic'},
+}
+_RULES: dict[str, dict[str, Any]] = {
+  'norm_bound': {'name': 'norm_bound'},
+  'geometric_median': {'name': 'geometric_median'},
+  'centred_clipping': {'name': 'centred_clipping'},
+  'multi_krum': {'name': 'multi_krum'},
+  'nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('nnm',)},
+  'nnm_geometric_median': {'name': 'geometric_median', 'pre_steps': ('nnm',)},
+  'fltrust': {'name': 'fltrust'},
+}
+_COORDINATE_RULES = ('median', 'trimmed_mean', 'bulyan')
+_IN_THE_CLEAR = {'scheme': 'none'}
+# The sums of shamir bit for bit, and the bytes, without its arithmetic.
+_SHARED = {'scheme': 'ideal'}
+DEFENCES: dict[str, dict[str, Any]] = {
+  'fedavg': {'sharing': _IN_THE_CLEAR},
+  'sharing': {'sharing': _SHARED},
+  **{
+    f'{name}{suffix}': {'defence': rule, 'sharing': sharing}
+    for name, rule in _RULES.items()
+    for suffix, sharing in (('', _IN_THE_CLEAR), ('_sketched', _SHARED))
+  },
+  **{
+    name: {'defence': {'name': name}, 'sharing': _IN_THE_CLEAR}
+    for name in _COORDINATE_RULES
+  },
+  'fedpruneshare_nnm_multi_krum_sketched': {
+    'defence': _RULES['nnm_multi_krum'],
+    'sharing': _SHARED,
+    'pruning': {'schedule': 'cubic'},
+  },
+}
+_USUAL_DEFENCES = (
+  'fedavg+sharing+norm_bound_sketched+geometric_median_sketched+'
+  'centred_clipping_sketched+nnm_multi_krum+nnm_multi_krum_sketched+'
+  'fltrust_sketched+median+trimmed_mean'
+)
+
+
+def get_config(arguments: str | None = None) -> ConfigDict:
+  """Returns the config; see the module docstring for the arguments."""
+  args = configs.parse_arguments(
+    arguments,
+    seeds=1,
+    malicious=0.2,
+    attacks='+'.join(ATTACKS),
+    defences=_USUAL_DEFENCES,
+    tiny=False,
+  )
+  config = configs.default()
+  config.name = 'poisoning'
+  config.job = 'poisoning'
+  config.seeds = tuple(range(args.seeds))
+  config.num_rounds = 40
+  config.data.source = 'mnist'
+  config.client.steps = 12
+  config.cohort.weighting = 'clients'
+  config.pruning.schedule = 'none'
+  config.pruning.sparsity = 0.8
+  config.pruning.server = 'dense'
+  config.eval.every_rounds = 10
+  config.eval.batch_size = 2000
+  if args.tiny:
+    configs.tiny(config)
+  config.attack.malicious = args.malicious
+  config.defence.num_malicious = round(args.malicious * config.cohort.size)
+  for attack in args.attacks.split('+'):
+    for defence in args.defences.split('+'):
+      config.variants[f'{attack}{SEPARATOR}{defence}'] = {
+        'attack': _choose('attack', ATTACKS, attack),
+        **_choose('defence', DEFENCES, defence),
+      }
+  return config
+
+
+def _choose(
+  kind: str, known: dict[str, dict[str, Any]], name: str
+) -> dict[str, Any]:
+  if name not in known:
+    raise ValueError(f'{kind} {name!r} is not one of {list(known)}')
+  return known[name]

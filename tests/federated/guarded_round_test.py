@@ -1,0 +1,211 @@
+"""Tests of rounds in which updates are attacked or weighed by a defence."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from ml_collections import ConfigDict
+
+from fps_jax.federated.guarding import integer_weights
+from fps_jax.metrics import MetricsRow
+
+_ROUNDS = 2
+
+
+def guarded_config(**changes: Any) -> ConfigDict:
+  """Returns a config with changes by flattened names, `__` for the dots."""
+  config = small.small_config()
+  config.num_rounds = _ROUNDS
+  config.cohort.weighting = 'clients'
+  config.cohort.dropout_probability = 0.1
+  config.defence.sketch_size = 128
+  names = {name.replace('__', '.'): value for name, value in changes.items()}
+  config.update_from_flattened_dict(names)
+  return config
+
+
+def run(**changes: Any) -> tuple[np.ndarray, list[MetricsRow]]:
+  with small.quick_compilation():
+    return small.run(guarded_config(**changes))
+
+
+ATTACKED: dict[str, Any] = {
+  'attack__malicious': 0.25,
+  'attack__updates': 'gaussian',
+}
+KRUM: dict[str, Any] = {
+  'defence__name': 'multi_krum',
+  'defence__num_malicious': 2,
+}
+IDEAL: dict[str, Any] = {'sharing__scheme': 'ideal'}
+
+
+@pytest.fixture(scope='module')
+def defended() -> tuple[np.ndarray, list[MetricsRow]]:
+  """A run under attack whose defence sees sketches that nobody shares."""
+  return run(**ATTACKED, **KRUM, **IDEAL)
+
+
+def test_a_defence_that_weighs_all_the_same_gives_the_undefended_model():
+  plain, _ = run(**IDEAL)
+  weighed, rows = run(**IDEAL, defence__name='mean')
+  np.testing.assert_allclose(weighed, plain, rtol=1e-6, atol=1e-7)
+  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+
+
+@pytest.mark.parametrize(
+  ('num_servers', 'threshold', 'secrets', 'rule'),
+  [(5, 3, 1, 'multi_krum'), (5, 4, 2, 'multi_krum'), (5, 4, 2, 'fltrust')],
+)
+def test_defence_on_shares_is_that_of_the_ideal_sum_bit_for_bit(
+  num_servers: int, threshold: int, secrets: int, rule: str
+):
+  numbers = {
+    'sharing__num_servers': num_servers,
+    'sharing__threshold': threshold,
+    'sharing__secrets_per_polynomial': secrets,
+    'defence__name': rule,
+    'defence__pre_steps': ('nnm',) if rule == 'multi_krum' else (),
+    'defence__num_malicious': 2,
+  }
+  shared, rows = run(**ATTACKED, **numbers)
+  ideal, ideal_rows = run(**ATTACKED, **numbers, **IDEAL)
+  np.testing.assert_array_equal(shared, ideal)
+  assert rows == ideal_rows
+
+
+def test_defence_leaves_out_who_sends_noise(defended):
+  _, rows = defended
+  assert all(row['clients_malicious'] for row in rows)
+  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+  _, plain = run(**ATTACKED, **KRUM, sharing__scheme='none')
+  assert [row['malicious_weight'] for row in plain] == [0.0] * _ROUNDS
+
+
+def test_what_is_opened_of_each_update_is_counted(defended):
+  _, rows = defended
+  assert {row['opened_values_per_client'] for row in rows} == {128}
+  config = guarded_config(**ATTACKED, **KRUM, sharing__reveal='updates')
+  simulation = small.make(config)
+  assert simulation.opened_values(77) == 77
+  config = guarded_config(**ATTACKED)
+  assert small.make(config).opened_values(77) == 0
+
+
+def test_words_that_wrap_around_are_left_out():
+  wrapped = {**ATTACKED, 'attack__updates': 'wrap_around'}
+  _, rows = run(**wrapped, **KRUM, **IDEAL)
+  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+
+
+def test_central_server_that_sees_updates_weighs_them_exactly():
+  revealed, _ = run(
+    **ATTACKED, **KRUM, sharing__reveal='updates', sharing__audit='none'
+  )
+  quantised, _ = run(**ATTACKED, **KRUM, sharing__scheme='quantised')
+  np.testing.assert_allclose(revealed, quantised, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize('rule', ['median', 'trimmed_mean'])
+def test_coordinate_rule_is_the_one_of_numpy(rule: str):
+  """Holds one round to NumPy's order statistics of what clients trained."""
+  config = guarded_config(
+    defence__name=rule,
+    defence__num_malicious=2,
+    sharing__scheme='none',
+    pruning__schedule='none',
+    cohort__dropout_probability=0.0,
+    client__steps=1,
+  )
+  with small.quick_compilation():
+    simulation = small.make(config)
+    state, plan = simulation.init_state(), simulation.plan(0)
+    data = simulation.put_data()
+    trained = simulation.start(state, plan, data)
+    before = np.asarray(state.params)
+    num_clients = int(np.sum(np.asarray(plan.cohort.client_ids) >= 0))
+    updates = np.asarray(trained.updates_CxM)[:num_clients, : len(before)]
+    after, _, _ = simulation.finish(state, plan, data, trained)
+  ordered = np.sort(updates, axis=0)
+  middle = ordered[2:-2] if rule == 'trimmed_mean' else ordered[3:5]
+  np.testing.assert_allclose(
+    after.params - before, middle.mean(axis=0), rtol=1e-4, atol=1e-6
+  )
+
+
+def test_server_that_lies_about_sketches_is_named_and_changes_nothing():
+  honest, _ = run(**ATTACKED, **KRUM)
+  lied, rows = run(**ATTACKED, **KRUM, sharing__lying_servers=(2,))
+  np.testing.assert_array_equal(lied, honest)
+  assert [row['wrong_servers'] for row in rows] == [[2]] * _ROUNDS
+
+
+def test_inconsistent_client_has_no_weight():
+  shared = {'sharing__audit': 'clients', 'cohort__dropout_probability': 0.0}
+  _, rows = run(**KRUM, **shared, sharing__inconsistent_clients=(4,))
+  assert [row['inconsistent_clients'] for row in rows] == [[4]] * _ROUNDS
+  assert [row['clients_reporting'] for row in rows] == [7] * _ROUNDS
+
+
+def test_aggregate_of_too_few_clients_is_not_opened():
+  """Multi-Krum chooses five of seven clients, where six are needed."""
+  few = {'defence__name': 'multi_krum', 'defence__num_malicious': 2}
+  config = guarded_config(
+    **few,
+    **IDEAL,
+    cohort__size=7,
+    cohort__dropout_probability=0.0,
+    sharing__min_contributors=6,
+    pruning__schedule='none',
+  )
+  with small.quick_compilation():
+    simulation = small.make(config)
+    state = simulation.init_state()
+    before = np.asarray(state.params)
+    after, metrics, _ = small.step(simulation, state, simulation.plan(0))
+  assert np.sum(np.asarray(metrics.weights) > 0) == 5
+  np.testing.assert_array_equal(after.params, before)
+
+
+def test_backdoor_is_measured_on_images_with_the_trigger():
+  _, rows = run(
+    **IDEAL,
+    attack__malicious=0.25,
+    attack__data='backdoor',
+    attack__updates='scaling',
+    attack__args__backdoor__target=1,
+  )
+  for row in rows:
+    success = row['attack_success']
+    assert success is not None
+    assert 0 <= success <= 1
+
+
+@pytest.mark.parametrize('most_weight', [4, 5, 100, 2**20])
+def test_integer_weights_keep_their_guarantees(most_weight: int):
+  """All weights in quarters of four clients."""
+  compiled = jax.jit(lambda w: integer_weights(w, most_weight))
+  for numbers in np.ndindex(5, 5, 5, 5):
+    weights_C = np.float32(numbers) / 4
+    integers_C, one = compiled(weights_C)
+    integers_C = np.asarray(integers_C).astype(np.int64)
+    assert integers_C.sum() <= most_weight
+    np.testing.assert_array_equal(integers_C[weights_C == 0], 0)
+    if not weights_C.any():
+      continue
+    exact_C = weights_C / weights_C.sum() * most_weight
+    assert np.all(integers_C > exact_C - 1)
+    for weight in np.unique(weights_C):
+      assert len(np.unique(integers_C[weights_C == weight])) == 1
+    # Divided by what stands for 1, they add up to what the weights did.
+    np.testing.assert_allclose(
+      integers_C.sum() / one, weights_C.sum(), rtol=1e-6
+    )
+
+
+def test_equal_weights_use_all_there_is():
+  integers_C, _ = integer_weights(jnp.full(100, 0.01), 100)
+  np.testing.assert_array_equal(integers_C, 1)
