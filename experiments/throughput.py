@@ -8,7 +8,8 @@ Arguments: `w1` (MLP, 100 clients of 600 images, batches of 10) and `w2` (CNN,
 10 clients, batches of 50) measure FedAvg on MNIST from TFDS alone and end with
 one line of JSON; any setting can be overridden, the model's width, the cohort,
 the method or the execution. `scaling` measures cohorts of 10 to 10,000 clients
-alone; `tiny` is a test of seconds. Results are in experiments/README.md.
+alone, `defences` FedPruneShare with a defence on shares beside it without;
+`tiny` is a test of seconds. Results are in experiments/README.md.
 """
 
 import itertools
@@ -36,7 +37,7 @@ _COHORTS = (10, 100, 1_000, 10_000)
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
   args = configs.parse_arguments(
-    arguments, w1=False, w2=False, scaling=False, tiny=False
+    arguments, w1=False, w2=False, scaling=False, defences=False, tiny=False
   )
   config = throughput.default()
   if args.w1 or args.w2:
@@ -48,6 +49,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
       config.model.name = 'mcmahan_cnn'
       config.cohort.size = 10
       config.client.batch_size = 50
+  elif args.defences:
+    _add_defences(config, (8,) if args.tiny else (100, 1_000))
   else:
     if not args.scaling:
       _add_methods(config)
@@ -65,6 +68,22 @@ def _add_methods(config: ConfigDict) -> None:
   for name, overrides in _METHODS.items():
     timing = {'group': 'methods', 'rounds': config.timing.rounds * 3}
     config.variants[name] = {**overrides, 'timing': timing}
+
+
+def _add_defences(config: ConfigDict, cohorts: Sequence[int]) -> None:
+  """Adds FedPruneShare without and with a defence on shares, in turn."""
+  for cohort, name in itertools.product(cohorts, ('none', 'multi_krum')):
+    config.variants[f'{name}_{cohort}'] = {
+      **_METHODS['fedpruneshare'],
+      'cohort': {'size': cohort, 'weighting': 'clients'},
+      'data': {'num_clients': cohort},
+      'defence': {
+        'name': name,
+        'pre_steps': () if name == 'none' else ('nnm',),
+        'num_malicious': cohort // 5,
+      },
+      'timing': {'group': f'defences_{cohort}', 'trace': False},
+    }
 
 
 def _add_models(config: ConfigDict, models: Sequence[str]) -> None:

@@ -155,7 +155,7 @@ def _check_sketch(
   columns = tiling.size // protocol.alignment
   per_tile = -(-columns // sketch.num_buckets)
   largest = tiling.used(most_kept) * per_tile * protocol.largest
-  if 2 * largest >= sketch.field.modulus:  # type: ignore[union-attr]
+  if 2 * largest >= config.sharing.prime:
     raise ValueError(
       f'defence.sketch_size={config.defence.sketch_size}: a sum of honest '
       f'values in a bucket can reach {largest}, beyond (p - 1) / 2 of '

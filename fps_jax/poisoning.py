@@ -14,7 +14,6 @@ from rich.console import Console
 
 from fps_jax import study
 from fps_jax import workdir as workdirs
-from fps_jax.metrics import MetricsRow
 from fps_jax.options import Options
 from fps_jax.study import StudyError
 from fps_jax.summary import Run, collect
@@ -113,17 +112,19 @@ def evaluate(name: str, runs: Sequence[Run]) -> Cell:
     malicious_weight_mean=_mean_known(
       [row['malicious_weight'] for row in rows]
     ),
-    opened_values_per_client=_mean(rows, 'opened_values_per_client'),
-    uplink_bytes_per_client=_mean(rows, 'uplink_bytes_per_client'),
-    server_to_central_bytes=_mean(rows, 'server_to_central_bytes'),
+    opened_values_per_client=statistics.fmean(
+      row['opened_values_per_client'] for row in rows
+    ),
+    uplink_bytes_per_client=statistics.fmean(
+      row['uplink_bytes_per_client'] for row in rows
+    ),
+    server_to_central_bytes=statistics.fmean(
+      row['server_to_central_bytes'] for row in rows
+    ),
     median_round_seconds=statistics.median(
       row['round_seconds'] for row in timed
     ),
   )
-
-
-def _mean(rows: Sequence[MetricsRow], field: str) -> float:
-  return statistics.fmean(row[field] for row in rows)  # type: ignore[literal-required]
 
 
 def _mean_known(values: Sequence[float | None]) -> float | None:

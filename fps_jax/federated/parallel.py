@@ -186,14 +186,13 @@ def sum_stored(
     round_key: key of this round's rounding.
     performance: chunk size.
   """
-  nothing_C = jnp.zeros(accepted_C.shape, jnp.float32)
 
   def compute(chunk: Chunk, deltas_CxM: Array) -> _Computed:
     del deltas_CxM  # Nobody trains.
     values_CxM, weights_C = chunk.rows
-    none_C = nothing_C[: len(values_CxM)]
-    result = ClientResult(values_CxM, none_C, none_C)
-    return _Computed(result, values_CxM, None, none_C == 0, weights_C)
+    nothing_C = jnp.zeros(len(values_CxM), jnp.float32)
+    result = ClientResult(values_CxM, nothing_C, nothing_C)
+    return _Computed(result, values_CxM, None, nothing_C == 0, weights_C)
 
   dealings = plan.keys.dealings if plan.keys else None
   if stored.weights_C is not None:

@@ -16,7 +16,7 @@ _MALICIOUS = np.isin(table.CLIENT_IDS, (3, 0))
 
 
 @functools.cache
-def _compile(scheme: str):
+def _compile(scheme: str, chunk_size: int):
   def sum_rows(stored, plan, accepted_C, key):
     return sum_stored(
       stored,
@@ -26,7 +26,7 @@ def _compile(scheme: str):
       accepted_C,
       table.MAX_COUNT,
       key,
-      Performance(chunk_size=2),
+      Performance(chunk_size),
     )
 
   options = {'xla_backend_optimization_level': 0}
@@ -38,13 +38,16 @@ def _run(
   rows_CxD: np.ndarray,
   weights_C: np.ndarray | None = None,
   is_malicious_C: np.ndarray | None = None,
+  chunk_size: int = 2,
 ) -> ClientSums:
   plan = table.make_round_plan(scheme, table.make_plan(), table.NUM_PARAMS)
   if is_malicious_C is not None:
     plan.cohort.malicious[:] = is_malicious_C
   padded_CxM = np.pad(rows_CxD, ((0, 0), (0, table.SIZE - table.NUM_PARAMS)))
   stored = StoredUpdates(jnp.float32(padded_CxM), weights_C)
-  return _compile(scheme)(stored, plan, np.ones(len(rows_CxD), bool), table.KEY)
+  return _compile(scheme, chunk_size)(
+    stored, plan, np.ones(len(rows_CxD), bool), table.KEY
+  )
 
 
 def _updates(multiple_of: float | None = None) -> np.ndarray:
@@ -59,6 +62,14 @@ def test_stored_updates_sum_to_what_trained_ones_do(scheme: str):
   np.testing.assert_allclose(values, expected, atol=1e-6)
   assert count == 23
   assert sums.contributors_T.tolist() == [5]
+
+
+@pytest.mark.parametrize('chunk_size', [1, 3, 100])
+def test_chunk_size_does_not_change_a_bit(chunk_size: int):
+  rows = _updates()
+  expected = _run('ideal', rows)
+  sums = _run('ideal', rows, chunk_size=chunk_size)
+  np.testing.assert_array_equal(sums.held, expected.held)
 
 
 @pytest.mark.parametrize('scheme', ['ideal', 'shamir'])
