@@ -25,7 +25,10 @@ ATTACKS: dict[str, dict[str, Any]] = {
   'none': {'malicious': 0.0},
   'label_flip': {'data': 'label_flip'},
   'sign_flip': {'updates': 'sign_flip', 'args': {'sign_flip': {'scale': 5.0}}},
-  'gaussian': {'updates': 'gaussian'},
+  'gaussian': {
+    'updates': 'gaussian',
+    'args': {'gaussian': {'deviation_factor': 100.0}},
+  },
   'backdoor_scaling': {'data': 'backdoor', 'updates': 'scaling'},
   'alie': {'updates': 'alie'},
   'ipm': {'updates': 'ipm', 'args': {'ipm': {'epsilon': 5.0}}},
