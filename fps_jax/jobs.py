@@ -18,6 +18,7 @@ JOBS = {
   'study': 'fps_jax.study:run_study',
   'sharing_throughput': 'fps_jax.benchmark.sharing_throughput:run',
   'poisoning': 'fps_jax.poisoning:run',
+  'privacy': 'fps_jax.privacy.job:run',
   'tradeoff': 'fps_jax.tradeoff:run',
   'throughput': 'fps_jax.benchmark.throughput:run',
 }
