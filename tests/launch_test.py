@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import small
 
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -14,6 +15,7 @@ def _launch(*arguments):
   return subprocess.run(
     [sys.executable, 'launch.py', *arguments],
     cwd=_ROOT,
+    env=small.quick_environment(),
     capture_output=True,
     text=True,
     timeout=300,

@@ -12,6 +12,13 @@ from fps_jax import metrics, study
 from fps_jax.options import Options
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+  """What a study writes does not depend on how rounds are compiled."""
+  with small.quick_compilation():
+    yield
+
+
 def _study_config():
   config = small.small_config()
   config.variants.update(configs.FOUR_METHODS)

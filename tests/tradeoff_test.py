@@ -52,6 +52,7 @@ def tradeoff_config() -> ConfigDict:
   return config
 
 
+@small.quick_compilation()
 def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
   tradeoff.run(tradeoff_config(), tmp_path / 'run', [])
   results = json.loads((tmp_path / 'run' / 'tradeoff.json').read_text())

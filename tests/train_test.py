@@ -16,12 +16,14 @@ def test_one_seed_run_twice_gives_identical_metrics_and_model():
   assert rows == rows_again
 
 
+@small.quick_compilation()
 def test_another_seed_gives_another_run():
   params, _ = small.run(small.small_config(), seed=0)
   other, _ = small.run(small.small_config(), seed=1)
   assert np.any(params != other)
 
 
+@small.quick_compilation()
 def test_last_round_is_always_evaluated():
   config = small.small_config()
   config.num_rounds, config.eval.every_rounds = 5, 2
@@ -30,6 +32,7 @@ def test_last_round_is_always_evaluated():
   assert evaluated == [2, 4, 5]
 
 
+@small.quick_compilation()
 def test_fedavg_learns_the_fake_data():
   config = small.small_config()
   config.pruning.schedule = config.sharing.scheme = 'none'
@@ -40,6 +43,7 @@ def test_fedavg_learns_the_fake_data():
 
 
 @pytest.mark.parametrize('scheme', ['none', 'shamir'])
+@small.quick_compilation()
 def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
   config = small.small_config()
   config.sharing.scheme = scheme
@@ -62,6 +66,7 @@ def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
   assert [row['round'] for row in rows] == [1, 2]
 
 
+@small.quick_compilation()
 def test_diverging_training_is_named_with_its_cure():
   config = small.small_config()
   config.client.learning_rate = 1e30

@@ -7,6 +7,7 @@ import sys
 
 import jax
 import pytest
+import small
 from ml_collections import ConfigDict
 
 from fps_jax import config as configs
@@ -49,7 +50,8 @@ def compilation_cache():
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> dict:
-  jobs.run(config, workdir, ['launch.py'])
+  with small.quick_compilation():
+    jobs.run(config, workdir, ['launch.py'])
   return json.loads((workdir / 'results.json').read_text())
 
 
@@ -108,6 +110,7 @@ def test_scaling_measures_each_cohort_in_a_process_of_its_own(tmp_path):
       f'--workdir={tmp_path}/new',
     ],
     cwd=_ROOT,
+    env=small.quick_environment(),
     capture_output=True,
     text=True,
     timeout=300,

@@ -11,6 +11,13 @@ from fps_jax import train
 from fps_jax.sharing.audit import SharingError
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+  """Field arithmetic is exact however it is compiled."""
+  with small.quick_compilation():
+    yield
+
+
 def shared_config(
   num_servers: int, threshold: int, secrets: int, **sharing
 ) -> ConfigDict:
@@ -115,9 +122,10 @@ def test_inconsistent_client_is_named_and_left_out():
   params, rows = small.run(config)
   assert [row['inconsistent_clients'] for row in rows] == [[3], [3], [3]]
   assert [row['clients_reporting'] for row in rows] == [7, 7, 7]
-  honest = shared_config(5, 3, 1)
-  honest.perf.execution = 'vmap'
-  simulation = small.make(honest)
+  ideal = small.small_config()
+  ideal.sharing.scheme = 'ideal'
+  ideal.perf.execution = 'vmap'
+  simulation = small.make(ideal)
 
   class Without(type(simulation.planner)):
     """Plans without client 3."""
@@ -129,7 +137,7 @@ def test_inconsistent_client_is_named_and_left_out():
 
   planner = simulation.planner
   planner.__class__ = Without
-  without, _ = small.run_simulation(simulation, honest)
+  without, _ = small.run_simulation(simulation, ideal)
   np.testing.assert_array_equal(params, without)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from fps_jax.federated.client import (
   ClientResult,
@@ -83,8 +84,7 @@ def compile_update(settings: Settings) -> LocalUpdate:
   )
   update = make_local_update(apply, optimizer, settings.proximal, MEAN, STD)
   # Run a few times only: not worth optimising.
-  options = {'xla_backend_optimization_level': 0}
-  return jax.jit(update, compiler_options=options)
+  return jax.jit(update, compiler_options=small.QUICK)
 
 
 def train(

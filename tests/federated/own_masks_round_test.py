@@ -1,5 +1,6 @@
 """Whole rounds in which every client chooses what it sends."""
 
+import functools
 import itertools
 
 import jax.numpy as jnp
@@ -35,14 +36,20 @@ def read(state):
   return np.array(state.params), residuals
 
 
-def unpruned_deltas(simulation, params: np.ndarray, r: int) -> np.ndarray:
-  """Returns every client's whole update, trained alone, [clients, D]."""
+@functools.cache
+def make_plain():
+  """Returns a simulation of FedAvg, compiled once however many tests use it."""
   config = small.small_config()
   config.pruning.schedule = 'none'
   config.sharing.scheme = 'none'
-  plain = small.make(config)
+  return small.make(config)
+
+
+def unpruned_deltas(params: np.ndarray, r: int) -> np.ndarray:
+  """Returns every client's whole update, trained alone, [clients, D]."""
+  plain = make_plain()
   deltas = []
-  for client in range(config.data.num_clients):
+  for client in range(8):
     plan = plain.plan(r)
     row = int(np.flatnonzero(plan.cohort.client_ids == client)[0])
     counts = np.zeros_like(plan.cohort.num_examples)
@@ -63,6 +70,7 @@ def unpruned_deltas(simulation, params: np.ndarray, r: int) -> np.ndarray:
 
 @pytest.mark.parametrize('execution', ['sequential', 'vmap'])
 @pytest.mark.parametrize('mask', ['local', 'top_k'])
+@small.quick_compilation()
 def test_sum_is_that_of_what_each_client_sends(mask, execution):
   config = own_config(mask)
   config.perf.execution = execution
@@ -76,7 +84,7 @@ def test_sum_is_that_of_what_each_client_sends(mask, execution):
   for r, ((before, _), (after, left)) in enumerate(itertools.pairwise(states)):
     count = simulation.pruning_plans[r].keep_count
     total = np.zeros(len(before))
-    for client, delta in enumerate(unpruned_deltas(simulation, before, r)):
+    for client, delta in enumerate(unpruned_deltas(before, r)):
       if mask == 'local':
         exempt = np.zeros(len(before), bool)
         exempt[:16] = exempt[-170:] = True
@@ -94,6 +102,7 @@ def test_sum_is_that_of_what_each_client_sends(mask, execution):
       residuals = left
 
 
+@small.quick_compilation()
 def test_clients_that_do_not_report_keep_what_they_have_not_sent():
   config = own_config('top_k')
   config.cohort.size = 3
@@ -105,6 +114,7 @@ def test_clients_that_do_not_report_keep_what_they_have_not_sent():
 
 
 @pytest.mark.parametrize('mask', ['local', 'top_k'])
+@small.quick_compilation()
 def test_own_masks_cost_more_than_a_shared_one(mask):
   _, rows = small.run(own_config(mask))
   _, shared = small.run(own_config('shared'))
@@ -125,6 +135,7 @@ def test_chunk_size_changes_no_residual():
     np.testing.assert_array_equal(one, other)
 
 
+@small.quick_compilation()
 def test_nothing_counts_as_sent_in_a_sum_that_is_not_opened():
   config = own_config('top_k', 'ideal')
   config.cohort.size = 2

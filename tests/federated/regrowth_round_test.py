@@ -29,7 +29,13 @@ def states_of(config) -> list[np.ndarray]:
   return states
 
 
+@pytest.fixture(scope='module')
+def ideal_run():
+  return small.run(regrowing_config('ideal'))
+
+
 @pytest.mark.parametrize('scope', ['global', 'layer_normalised'])
+@small.quick_compilation()
 def test_mask_changes_in_rounds_of_regrowth_alone(scope: str):
   config = regrowing_config()
   config.pruning.scope = scope
@@ -44,8 +50,8 @@ def test_mask_changes_in_rounds_of_regrowth_alone(scope: str):
     assert came == plan.num_regrown > 0
 
 
-def test_candidates_are_counted_in_the_bytes():
-  _, rows = small.run(regrowing_config('ideal'))
+def test_candidates_are_counted_in_the_bytes(ideal_run):
+  _, rows = ideal_run
   plans = small.make(regrowing_config('ideal')).pruning_plans
   for row, plan in zip(rows, plans, strict=True):
     assert row['kept_parameters'] == plan.keep_count
@@ -55,8 +61,8 @@ def test_candidates_are_counted_in_the_bytes():
   assert sent[2] > sent[1] == sent[3]
 
 
-def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one():
-  ideal, ideal_rows = small.run(regrowing_config('ideal'))
+def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one(ideal_run):
+  ideal, ideal_rows = ideal_run
   shared, shared_rows = small.run(regrowing_config('shamir'))
   np.testing.assert_array_equal(ideal, shared)
   for one, other in zip(ideal_rows, shared_rows, strict=True):
@@ -65,6 +71,7 @@ def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one():
     assert [one[name] for name in counted] == [other[name] for name in counted]
 
 
+@small.quick_compilation()
 def test_round_without_clients_regrows_nothing():
   config = regrowing_config()
   simulation = small.make(config)
@@ -82,6 +89,7 @@ def test_round_without_clients_regrows_nothing():
   np.testing.assert_array_equal(state.params, before)
 
 
+@small.quick_compilation()
 def test_dense_server_remembers_the_last_value_of_what_is_pruned():
   config = regrowing_config()
   config.pruning.regrow_every = 0
@@ -106,6 +114,7 @@ def test_dense_server_remembers_the_last_value_of_what_is_pruned():
   assert num_came_back > 0
 
 
+@small.quick_compilation()
 def test_sparse_server_brings_nothing_back():
   config = regrowing_config()
   config.pruning.regrow_every = 0

@@ -18,7 +18,9 @@ def test_round_lowers_without_the_hardware(
   config.perf.execution = 'vmap'  # As these platforms have it.
   simulation = small.make(config)
   programs = simulation.programs(
-    simulation.init_state(), simulation.plan(0), simulation.put_data()
+    jax.eval_shape(simulation.init_state),
+    simulation.plan(0),
+    simulation.put_data(),
   )
   assert len(programs) == 2
   for program, arguments in programs:

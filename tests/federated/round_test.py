@@ -17,20 +17,33 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 
 
-@pytest.fixture(scope='module')
-def ideal_run():
+def run_ideal():
   config = small.small_config()
   config.sharing.scheme = 'ideal'
   return small.run(config)
 
 
+@pytest.fixture(scope='module')
+def ideal_run():
+  return run_ideal()
+
+
+@pytest.fixture(scope='module')
+def quick_ideal_run():
+  with small.quick_compilation():
+    return run_ideal()
+
+
 @pytest.mark.parametrize('execution', ['sequential', 'vmap'])
+@small.quick_compilation()
 def test_round_equals_the_loop_over_clients_and_batches(execution):
   config = small.small_config()
   config.sharing.scheme = 'none'
   config.pruning.schedule = 'constant'
   config.perf.execution = execution
   config.perf.chunk_size = 3
+  # The loop compiles for every size of a client's last batch.
+  config.client.batch_size = 4
   simulation = small.make(config)
   dataset = data.load('fake')
   model = models.make('mlp', dataset.num_classes, widths=(16,))
@@ -70,9 +83,7 @@ def test_quantised_and_ideal_give_identical_models_for_fewer_bytes(ideal_run):
     assert row['clipped_fraction'] == ideal_row['clipped_fraction']
 
 
-@pytest.mark.parametrize('reveal', ['sum', 'updates'])
-@pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), (5, 3), (4, 4)])
-def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
+def assert_identical_for_every_surviving_subset(
   ideal_run, num_servers, threshold, reveal
 ):
   config = small.small_config()
@@ -93,6 +104,24 @@ def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
       ]
 
 
+@pytest.mark.parametrize('reveal', ['sum', 'updates'])
+def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
+  ideal_run, reveal
+):
+  assert_identical_for_every_surviving_subset(ideal_run, 5, 3, reveal)
+
+
+@pytest.mark.parametrize('reveal', ['sum', 'updates'])
+@pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), (4, 4)])
+@small.quick_compilation()
+def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
+  quick_ideal_run, num_servers, threshold, reveal
+):
+  assert_identical_for_every_surviving_subset(
+    quick_ideal_run, num_servers, threshold, reveal
+  )
+
+
 def test_missing_servers_of_the_config_change_no_result(ideal_run):
   config = small.small_config()
   config.sharing.missing_servers = (1, 4)
@@ -101,6 +130,7 @@ def test_missing_servers_of_the_config_change_no_result(ideal_run):
 
 
 @pytest.mark.parametrize('partition', ['iid', 'dirichlet'])
+@small.quick_compilation()
 def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
   partition,
 ):
@@ -138,6 +168,7 @@ def test_chunk_size_does_not_change_a_run():
 
 
 @pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
+@small.quick_compilation()
 def test_execution_changes_a_run_by_rounding_alone(scheme):
   config = small.small_config()
   config.sharing.scheme = scheme
@@ -151,6 +182,7 @@ def test_execution_changes_a_run_by_rounding_alone(scheme):
   np.testing.assert_allclose(vmapped, in_sequence, atol=atol, rtol=0)
 
 
+@small.quick_compilation()
 def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
   config = small.small_config()
   config.server.optimizer = 'momentum'
@@ -162,6 +194,7 @@ def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
   assert rows[-1]['sparsity'] == pytest.approx(0.7, abs=1 / params.size)
 
 
+@small.quick_compilation()
 def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
   config = small.small_config()
   config.pruning.schedule = 'none'
@@ -176,6 +209,7 @@ def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
   assert rows[0]['clipped_fraction'] is None
 
 
+@small.quick_compilation()
 def test_dropped_clients_are_as_if_never_drawn():
   config = small.small_config()
   config.cohort.dropout_probability = 0.5
@@ -188,6 +222,7 @@ def test_dropped_clients_are_as_if_never_drawn():
   )
 
 
+@small.quick_compilation()
 def test_nothing_is_compiled_after_the_first_round():
   config = small.small_config()
   config.num_rounds = 6
@@ -216,6 +251,7 @@ def test_nothing_is_compiled_after_the_first_round():
   assert len(set(counts)) == 1
 
 
+@small.quick_compilation()
 def test_reveal_updates_and_sum_move_the_bytes_they_should():
   config = small.small_config()
   config.num_rounds = 1

@@ -7,6 +7,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import small
 
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.parallel import ClientSums, sum_clients
@@ -34,8 +35,6 @@ PERFORMANCES = [
     (1, 2, 10, 100), ('vmap', 'sequential')
   )
 ]
-
-QUICK = {'xla_backend_optimization_level': 0}
 
 TILE = 16
 NUM_PARAMS = 40  # Two tiles and a half.
@@ -135,7 +134,7 @@ def compile_sum(scheme: str, performance: Performance):
     )
 
   # Sharing takes long to optimise and is exact either way.
-  options = QUICK if PROTOCOLS[scheme].opening is not None else None
+  options = small.QUICK if PROTOCOLS[scheme].opening is not None else None
   return jax.jit(sum_table, compiler_options=options)
 
 

@@ -1,6 +1,7 @@
 """Whole rounds of clients that train different parts of the model."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +37,28 @@ def with_tiers(simulation, tiers, round_number: int = 0):
   return dataclasses.replace(plan, cohort=cohort)
 
 
-def run_round(config, tiers, state=None):
-  """Returns the parameters before and after a round, and the simulation."""
-  simulation = small.make(config)
-  state = state or simulation.init_state()
+def run_round_of(simulation, tiers):
+  """Returns the parameters before and after a round."""
+  state = simulation.init_state()
   before = np.asarray(state.params)
   plan = with_tiers(simulation, tiers)
   state, _, _ = small.step(simulation, state, plan)
-  return before, np.asarray(state.params), simulation
+  return before, np.asarray(state.params)
+
+
+def run_round(config, tiers):
+  """Returns the parameters before and after a round, and the simulation."""
+  simulation = small.make(config)
+  return *run_round_of(simulation, tiers), simulation
+
+
+@functools.cache
+def make_of_min_contributors(optimizer: str = 'sgd', **sharing):
+  """Returns a simulation, compiled once however many tests use it."""
+  config = tiered_config()
+  config.server.optimizer = optimizer
+  config.sharing.update(min_contributors=3, **sharing)
+  return small.make(config)
 
 
 def masks_of(simulation, params):
@@ -72,12 +87,15 @@ def simulation_pruner() -> Pruner:
 @pytest.mark.parametrize(
   'tiers', [[0, 1, 2, 0, 1, 2, 0, 1], [2, 0, 0, 0, 0, 0, 0, 1]]
 )
+@small.quick_compilation()
 def test_each_coordinate_is_divided_by_the_weight_that_trained_it(
   execution, tiers
 ):
   config = tiered_config('none')
   config.perf.execution = execution
   config.perf.chunk_size = 3
+  # The loop compiles for every size of a client's last batch.
+  config.client.batch_size = 4
   simulation = small.make(config)
   model, template, dataset = template_of()
   unravel = ravel_pytree(template)[1]
@@ -101,19 +119,9 @@ def test_each_coordinate_is_divided_by_the_weight_that_trained_it(
   )
 
 
-@pytest.mark.parametrize(
-  ('num_secrets', 'audit', 'smallest'),
-  # With the second, a count is at an even place: packing moves what follows.
-  [(1, 'servers', 0.2), (2, 'clients', 0.2), (2, 'servers', 0.205)],
-)
-def test_shared_tiers_open_to_the_bits_of_the_ideal_ones(
-  num_secrets, audit, smallest
-):
+def assert_shared_tiers_open_to_the_ideal_ones(config):
   tiers = [0, 1, 2, 0, 1, 2, 0, 1]
-  config = tiered_config()
-  config.pruning.tiers = (smallest, 0.5, 1.0)
-  config.sharing.secrets_per_polynomial = num_secrets
-  config.sharing.audit = audit
+  config.sharing.scheme = 'ideal'
   _, ideal, _ = run_round(config, tiers)
   config.sharing.scheme = 'shamir'
   before, shared, _ = run_round(config, tiers)
@@ -121,16 +129,32 @@ def test_shared_tiers_open_to_the_bits_of_the_ideal_ones(
   assert np.any(shared != before)
 
 
+def test_shared_tiers_open_to_the_bits_of_the_ideal_ones():
+  assert_shared_tiers_open_to_the_ideal_ones(tiered_config())
+
+
+# With the second, a count is at an even place: packing moves what follows.
+@pytest.mark.parametrize(
+  ('audit', 'smallest'), [('clients', 0.2), ('servers', 0.205)]
+)
+@small.quick_compilation()
+def test_packed_tiers_open_to_the_bits_of_the_ideal_ones(audit, smallest):
+  config = tiered_config()
+  config.pruning.tiers = (smallest, 0.5, 1.0)
+  config.sharing.secrets_per_polynomial = 2
+  config.sharing.audit = audit
+  assert_shared_tiers_open_to_the_ideal_ones(config)
+
+
 @pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
 @pytest.mark.parametrize(
   ('tiers', 'num_open'),
   [([0, 0, 0, 0, 1, 1, 1, 2], 2), ([0] * 7 + [2], 1), ([2] * 3 + [0] * 5, 3)],
 )
+@small.quick_compilation()
 def test_band_below_min_contributors_stays_as_it_is(optimizer, tiers, num_open):
-  config = tiered_config()
-  config.server.optimizer = optimizer
-  config.sharing.min_contributors = 3
-  before, after, simulation = run_round(config, tiers)
+  simulation = make_of_min_contributors(optimizer)
+  before, after = run_round_of(simulation, tiers)
   *_, mask = masks = masks_of(simulation, before)
   opened = masks[num_open - 1]
   kept = mask & ~opened
@@ -144,13 +168,13 @@ def test_band_below_min_contributors_stays_as_it_is(optimizer, tiers, num_open):
   [([0, 0, 0, 0, 1, 1, 2, 2], 2), ([0] * 6 + [2] * 2, 1), ([2] * 8, 3)],
 )
 @pytest.mark.parametrize('num_secrets', [1, 2])
+@small.quick_compilation()
 def test_band_below_min_contributors_is_never_opened(
   tiers, num_open, num_secrets
 ):
-  config = tiered_config('shamir')
-  config.sharing.secrets_per_polynomial = num_secrets
-  config.sharing.min_contributors = 3
-  simulation = small.make(config)
+  simulation = make_of_min_contributors(
+    scheme='shamir', secrets_per_polynomial=num_secrets
+  )
   plan = with_tiers(simulation, tiers)
   placed = simulation.put_data()
   collected = simulation.start(simulation.init_state(), plan, placed)
@@ -169,6 +193,7 @@ def test_band_below_min_contributors_is_never_opened(
   np.testing.assert_array_equal(collected.checks_QxN, checks)
 
 
+@small.quick_compilation()
 def test_lone_client_is_not_audited_either():
   config = small.small_config()
   config.sharing.min_contributors = 8
@@ -182,6 +207,7 @@ def test_lone_client_is_not_audited_either():
     )
 
 
+@small.quick_compilation()
 def test_inconsistent_clients_are_of_no_tier():
   config = tiered_config('shamir')
   config.sharing.audit = 'clients'
@@ -193,6 +219,7 @@ def test_inconsistent_clients_are_of_no_tier():
     assert row['clients_reporting'] == 7
 
 
+@small.quick_compilation()
 def test_lower_tiers_change_nothing_beyond_their_band():
   config = tiered_config('shamir')
   before, after, simulation = run_round(config, [0] * 8)
@@ -202,6 +229,7 @@ def test_lower_tiers_change_nothing_beyond_their_band():
   assert np.any(after[lowest] != before[lowest])
 
 
+@small.quick_compilation()
 def test_clients_of_the_last_tier_alone_are_a_round_without_tiers():
   _, with_all, _ = run_round(tiered_config('none'), [2] * 8)
   config = tiered_config('none')
@@ -210,6 +238,7 @@ def test_clients_of_the_last_tier_alone_are_a_round_without_tiers():
   np.testing.assert_allclose(with_all, without, rtol=1e-6, atol=1e-7)
 
 
+@small.quick_compilation()
 def test_deadline_decides_tiers_and_who_takes_part():
   config = tiered_config()
   simulation = small.make(config)

@@ -6,14 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from fps_jax import models
 
 NAMES = sorted(models.MODELS)
 NUM_CLASSES = 10
 CLIENTS = 2
-# Small models run once: most of the time would go into optimising them.
-QUICK = {'xla_backend_optimization_level': 0}
 
 # name -> (image shape, parameters)
 SIZES = {
@@ -61,7 +60,8 @@ def compile_small(name: str):
   def apply(params, images):
     return model.apply({'params': params}, images)
 
-  return jax.jit(apply, compiler_options=QUICK)
+  # Run once: most of the time would go into optimising.
+  return jax.jit(apply, compiler_options=small.QUICK)
 
 
 def test_every_model_is_tested():
@@ -100,7 +100,7 @@ def test_vmap_over_parameters_equals_a_loop(name: str):
   def apply(params, images):
     return model.apply({'params': params}, images)
 
-  vmapped = jax.jit(jax.vmap(apply), compiler_options=QUICK)
+  vmapped = jax.jit(jax.vmap(apply), compiler_options=small.QUICK)
   logits = vmapped(params, images)
   assert logits.std() > 1e-2
   for client in range(CLIENTS):

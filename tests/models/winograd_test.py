@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from fps_jax.models import layers, winograd
 
@@ -24,11 +25,17 @@ def lax_convolve(x, kernel):
   )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def run(convolve, x, kernel, weights):
+# What runs once is not worth optimising.
+quick_jit = functools.partial(jax.jit, compiler_options=small.QUICK)
+
+
+def differentiate(convolve, x, kernel, weights):
   """Returns values and the gradients of their weighted sum, x's first."""
   y, gradient = jax.vjp(convolve, x, kernel)
   return y, *gradient(weights)
+
+
+run = quick_jit(differentiate, static_argnums=0)
 
 
 def assert_equals_up_to_rounding(actual, expected):
@@ -75,8 +82,8 @@ def assert_equals_lax_client_by_client(actual, arguments):
 @sizes
 def test_vmap_over_kernels_and_images_equals_a_loop(size: int):
   arguments = arguments_of_clients(size)
-  per_client = jax.vmap(functools.partial(run, winograd.convolve))
-  actual = jax.jit(per_client)(*arguments)
+  per_client = jax.vmap(functools.partial(differentiate, winograd.convolve))
+  actual = quick_jit(per_client)(*arguments)
   assert_equals_lax_client_by_client(actual, arguments)
 
 
@@ -84,10 +91,10 @@ def test_vmap_over_kernels_and_images_equals_a_loop(size: int):
 def test_scan_over_kernels_and_images_equals_a_loop(size: int):
   arguments = arguments_of_clients(size)
 
-  @jax.jit
+  @quick_jit
   def scanned(*arguments):
     def step(_, client):
-      return None, run(winograd.convolve, *client)
+      return None, differentiate(winograd.convolve, *client)
 
     return jax.lax.scan(step, None, arguments)[1]
 
@@ -125,7 +132,7 @@ def test_gradient_vmapped_over_kernels_has_no_convolution_op(size: int):
   arguments = arguments_of_clients(size)
 
   def lowered(convolve) -> str:
-    per_client = jax.vmap(functools.partial(run, convolve))
+    per_client = jax.vmap(functools.partial(differentiate, convolve))
     return jax.jit(per_client).lower(*arguments).as_text()
 
   assert 'convolution' in lowered(lax_convolve)  # The search finds them.
@@ -177,7 +184,9 @@ def test_transforms_correlate_with_a_multiplication_an_input(size: int):
 def test_layer_of_eight_channels_equals_lax_under_vmap():
   arguments = arguments_of_clients(3)
   convolve = functools.partial(layers.convolve, stride=1)
-  actual = jax.jit(jax.vmap(functools.partial(run, convolve)))(*arguments)
+  actual = quick_jit(jax.vmap(functools.partial(differentiate, convolve)))(
+    *arguments
+  )
   assert_equals_lax_client_by_client(actual, arguments)
 
 

@@ -1,7 +1,9 @@
 """Tests of `fps_jax.pruning.selection`, by sorting."""
 
+import functools
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
@@ -23,10 +25,12 @@ def vectors() -> list[np.ndarray]:
 
 
 def test_top_k_sends_the_largest_and_keeps_the_rest_exactly():
+  # As in a round: compiled once for every count.
+  select = jax.jit(selection.select_top_k)
   for delta, residual in itertools.pairwise(vectors()):
     total = delta + residual
     for count in range(SIZE + 1):
-      sent, left = selection.select_top_k(delta, residual, count)
+      sent, left = select(delta, residual, count)
       mask = largest(total, count)
       np.testing.assert_array_equal(sent, np.where(mask, total, 0))
       np.testing.assert_array_equal(np.asarray(sent) + left, total)
@@ -35,9 +39,10 @@ def test_top_k_sends_the_largest_and_keeps_the_rest_exactly():
 
 def test_local_mask_is_that_of_the_trained_weights():
   exempt = np.arange(SIZE) == 2
+  select = jax.jit(functools.partial(selection.select_local, exempt_D=exempt))
   for params, delta in itertools.pairwise(vectors()):
     for count in range(1, SIZE + 1):
-      sent = selection.select_local(params, delta, count, exempt)
+      sent = select(params, delta, count)
       scores = np.where(exempt, np.inf, params + delta)
       mask = largest(scores, count)
       np.testing.assert_array_equal(sent, np.where(mask, delta, 0))

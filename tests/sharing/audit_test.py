@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import SOUNDNESS_BITS, Auditor, SharingError
@@ -46,10 +47,11 @@ def deal(scheme: Shamir, round_number: int = 0) -> np.ndarray:
   """Returns the shares of all clients in a round, uint32 [C, N, COLUMNS]."""
   key = randomness.round_key(randomness.root_key(8), round_number)
   shares = []
+  share = jax.jit(scheme.share_with, compiler_options=small.QUICK)
   for client, secrets in enumerate(draw_secrets(scheme, round_number)):
     seeds = randomness.keys(key, Purpose.SHARE, scheme.num_random, client)
     words = randomness.uniform_on_host(seeds, 0, COLUMNS, scheme.field)
-    shares.append(scheme.share_with(jnp.asarray(secrets), jnp.asarray(words)))
+    shares.append(share(secrets, words))
   return np.stack(shares)
 
 
@@ -97,7 +99,9 @@ def compiled(scheme: Shamir):
   """Returns `examine` and `open_shares`, each compiled once a scheme."""
   auditor = Auditor(scheme, scheme.server_points)
   examine = functools.partial(auditor.examine, tile_columns=TILE)
-  return jax.jit(examine), jax.jit(scheme.open_shares)
+  # Exact however it is compiled, and most of the time would be compiling.
+  quick_jit = functools.partial(jax.jit, compiler_options=small.QUICK)
+  return quick_jit(examine), quick_jit(scheme.open_shares)
 
 
 def examine(
@@ -266,7 +270,7 @@ def check_clients(scheme: Shamir):
     combined = auditor.combine(shares_NxM, coefficients)
     return scheme.field.add(auditor.blind(blinds_Kx8), combined)
 
-  check_all = jax.jit(jax.vmap(check_client))
+  check_all = jax.jit(jax.vmap(check_client), compiler_options=small.QUICK)
   return lambda shares: np.array(check_all(shares, np.array(blinds)))
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
@@ -63,7 +64,8 @@ def make_keys(scheme: SumProtocol, root: np.ndarray = ROOT, clients=CLIENTS):
 def lift_fn(lift):
   """Returns a function to many contributions, each with a key of its own."""
 
-  @jax.jit
+  # Sharing takes long to optimise and is exact either way.
+  @functools.partial(jax.jit, compiler_options=small.QUICK)
   def lift_all(values_CxM, is_count, counts_C, key, dealings, first_column):
     keys_C = jax.random.split(key, len(counts_C))
     return jax.vmap(lift, (0, None, 0, 0, 0, None))(
@@ -253,7 +255,7 @@ def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
   values = (levels * CODEC.step).astype(np.float32).reshape(2, -1)
   is_count, key = np.zeros(tile_size, bool), jax.random.key(0)
   dealing = jax.tree.map(lambda rows: rows[4], make_keys(scheme).dealings)
-  lift = jax.jit(scheme.lift)
+  lift = jax.jit(scheme.lift, compiler_options=small.QUICK)
   tiles = [
     lift(values[tile], is_count, jnp.int32(0), key, dealing, width * tile)
     for tile in range(2)
@@ -262,7 +264,9 @@ def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
   secrets = FIELD.from_signed(jnp.int32(levels)).reshape(-1, 2).T
   round_key = randomness.round_key(ROOT, 3)
   seeds = randomness.keys(round_key, Purpose.SHARE, 2, owners=4)
-  expected = jax.jit(Shamir(FIELD, 5, 4, 2).share)(secrets, seeds)
+  share = Shamir(FIELD, 5, 4, 2).share
+  share = jax.jit(share, compiler_options=small.QUICK)
+  expected = share(secrets, seeds)
   np.testing.assert_array_equal(jnp.concatenate(tiles, axis=1), expected)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from fps_jax.sharing import randomness, tiles
 from fps_jax.sharing.field import PrimeField
@@ -30,6 +31,11 @@ def secrets_and_seeds(
   return secrets, randomness.keys(key, purpose, scheme.num_random, client)
 
 
+def compile_whole(scheme: Shamir):
+  """Returns the sharing that tiles are compared with; not worth optimising."""
+  return jax.jit(scheme.share, compiler_options=small.QUICK)
+
+
 @pytest.mark.parametrize(
   ('tile_columns', 'num_columns'), [(16, 1), (16, 16), (16, 33), (48, 96)]
 )
@@ -45,7 +51,7 @@ def test_tiles_put_together_are_the_shares(
     (scheme.num_servers - scheme.num_random, width) for width in widths
   ]
   assert {tile.dtype for tile in shared} == {jnp.dtype(jnp.uint32)}
-  expected = jax.jit(scheme.share)(secrets, seeds)[scheme.num_random :]
+  expected = compile_whole(scheme)(secrets, seeds)[scheme.num_random :]
   np.testing.assert_array_equal(jnp.concatenate(shared, axis=1), expected)
 
 
@@ -57,7 +63,7 @@ def test_added_tiles_are_the_sums_of_shares(scheme: Shamir) -> None:
     jnp.zeros((scheme.num_servers, width), jnp.uint32)
     for width in (32, 32, 32, 5)
   ]
-  share = jax.jit(scheme.share)
+  share = compile_whole(scheme)
   expected = jnp.zeros((scheme.num_servers, num_columns), jnp.uint32)
   for secrets, seeds in parts:
     held = tiles.add_in_tiles(scheme, held, secrets, seeds)
@@ -74,7 +80,7 @@ def test_default_tile_is_whole_blocks_of_the_cipher() -> None:
   secrets, seeds = secrets_and_seeds(scheme, tiles.TILE_COLUMNS + 3)
   shared = list(tiles.share_in_tiles(scheme, secrets, seeds))
   assert [tile.shape[1] for tile in shared] == [tiles.TILE_COLUMNS, 3]
-  expected = jax.jit(scheme.share)(secrets, seeds)[scheme.num_random :]
+  expected = compile_whole(scheme)(secrets, seeds)[scheme.num_random :]
   np.testing.assert_array_equal(jnp.concatenate(shared, axis=1), expected)
 
 

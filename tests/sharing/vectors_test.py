@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import make_vectors
 import numpy as np
 import pytest
+import small
 
 from fps_jax.sharing import bits, randomness
 from fps_jax.sharing.audit import Auditor, SharingError
@@ -96,8 +97,8 @@ def test_first_shares_are_drawn_from_the_seeds(prime: int, drawer: str) -> None:
   else:
     uniform = jax.jit(
       lambda seeds: randomness.uniform(seeds, *arguments),
-      # Halves the time to compile, which is all of the time.
-      compiler_options={'xla_backend_optimization_level': 0},
+      # Compiling is all of the time.
+      compiler_options=small.QUICK,
     )
     words = uniform(seeds)
   expected = [row for c in clients for row in c['shares'][: len(c['seeds'])]]
