@@ -38,7 +38,7 @@ def models_of_one_device() -> list[str]:
 
 
 def test_eight_devices_give_the_models_of_one(models_of_one_device: list[str]):
-  assert len(models_of_one_device) == 3
+  assert len(models_of_one_device) == 4
   assert _models(_start('8')) == models_of_one_device
 
 
@@ -51,5 +51,5 @@ def test_two_processes_give_the_models_of_one():
   processes = [
     _start('1', coordinator, '2', number, is_quick=True) for number in '01'
   ]
-  assert len(models) == 3
+  assert len(models) == 4
   assert [_models(p) for p in processes] == 2 * [models]

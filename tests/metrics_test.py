@@ -18,6 +18,11 @@ def _row(round_: int, **changes: Any) -> dict[str, Any]:
     sparsity=0.25,
     kept_parameters=75,
     clients_reporting=4,
+    clients_malicious=0,
+    clients_not_finite=0,
+    malicious_weight=None,
+    opened_values_per_client=0,
+    attack_success=None,
     clients_too_slow=0,
     clients_per_tier=[4],
     clipped_fraction=None,
@@ -78,7 +83,7 @@ def test_existing_file_is_continued(tmp_path: pathlib.Path) -> None:
     (_row(1, wrong_servers=(2,)), r'wrong_servers=\(2,\) is a tuple'),
     (_row(1, wrong_servers=[2.0]), r'wrong_servers=\[2.0\] is a list'),
     (_row(1, kept=7), r"unknown \['kept'\]"),
-    ({'round': 1}, r"misses \['clients_per_tier', "),
+    ({'round': 1}, r"misses \['attack_success', "),
   ],
 )
 def test_refused_row_leaves_the_file_as_it_was(

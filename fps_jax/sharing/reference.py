@@ -15,7 +15,14 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 
-PURPOSES = {'round': 1, 'share': 2, 'blind': 3, 'check': 4, 'lie': 5}
+PURPOSES = {
+  'round': 1,
+  'share': 2,
+  'blind': 3,
+  'check': 4,
+  'lie': 5,
+  'check_sketch': 6,
+}
 SOUNDNESS_BITS = 40
 
 

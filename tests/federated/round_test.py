@@ -122,11 +122,12 @@ def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
   )
 
 
-def test_missing_servers_of_the_config_change_no_result(ideal_run):
+@small.quick_compilation()
+def test_missing_servers_of_the_config_change_no_result(quick_ideal_run):
   config = small.small_config()
   config.sharing.missing_servers = (1, 4)
   params, _ = small.run(config)
-  np.testing.assert_array_equal(params, ideal_run[0])
+  np.testing.assert_array_equal(params, quick_ideal_run[0])
 
 
 @pytest.mark.parametrize('partition', ['iid', 'dirichlet'])
