@@ -42,12 +42,11 @@ class Case:
   smoothness: float = 0.0
 
 
-def make_cases(config: ConfigDict, num_params: int) -> list[Case]:
+def make_cases(config: ConfigDict) -> list[Case]:
   """Returns the cases of a config.
 
   Args:
     config: see `experiments/privacy.py`.
-    num_params: D of the model.
 
   Raises:
     ValueError: if a scheme does not exist, leaves no server without knowledge,
@@ -60,7 +59,7 @@ def make_cases(config: ConfigDict, num_params: int) -> list[Case]:
     *_baselines(config),
     *_sum_cases(config),
     *_pruned_cases(config),
-    *_sketched_cases(config, num_params),
+    *_sketched_cases(config),
     *_joint_cases(config),
   ]
 
@@ -166,13 +165,13 @@ def _pruned_cases(config: ConfigDict) -> Iterator[Case]:
     )
 
 
-def _sketched_cases(config: ConfigDict, num_params: int) -> Iterator[Case]:
+def _sketched_cases(config: ConfigDict) -> Iterator[Case]:
   for rows, smoothness in config.privacy.sketches:
     key = jax.random.key(_SKETCH_SEED)
     yield Case(
       f'sketch_{rows}',
       f'Sketch of {rows} sums',
-      views.sketched(num_params, rows, key),
+      views.sketched(rows, key),
       smoothness=smoothness,
     )
 

@@ -67,7 +67,7 @@ def run(
       settings.width,
       config.pruning.exempt,
     )
-    cases = make_cases(config, len(model.exempt_D))
+    cases = make_cases(config)
     _check_sizes(config, cases, model, len(dataset.train_labels))
     workdirs.create(workdir)
     workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))

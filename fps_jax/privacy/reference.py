@@ -53,13 +53,3 @@ def total_variation(images: np.ndarray) -> float:
     for x in range(width - 1)
   ]
   return float(np.mean(down) + np.mean(right))
-
-
-def sketch(
-  values: np.ndarray, buckets: np.ndarray, signs: np.ndarray, num_rows: int
-) -> np.ndarray:
-  """Returns the sums [num_rows] of signed values that share a bucket."""
-  rows = np.zeros(num_rows)
-  for value, bucket, sign in zip(values, buckets, signs, strict=True):
-    rows[bucket] += sign * value
-  return rows

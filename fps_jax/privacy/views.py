@@ -27,8 +27,9 @@ import numpy as np
 
 from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.protocol import shamir_sum
+from fps_jax.sharing.protocol import SumProtocol, shamir_sum
 from fps_jax.sharing.shamir import Shamir
+from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key
 
 
@@ -63,7 +64,7 @@ def opened(codec: Codec, scheme: Shamir) -> View:
     codec: floats to field words.
     scheme: k-of-N sharing over the codec's field; all servers answer.
   """
-  protocol = shamir_sum(codec, scheme, scheme.server_points)
+  protocol = _protocol(codec, scheme)
 
   @jax.jit
   def open_sum(shares_CxNxW):
@@ -197,38 +198,18 @@ def noise() -> View:
   )
 
 
-def sketched(num_params: int, num_rows: int, key: Key) -> View:
-  """Returns the view of a count-sketch with one row a bucket.
-
-  Every entry is added to one of `num_rows` sums, with a sign. Buckets and signs
-  are public.
-
-  Reference: M. Charikar et al., Finding frequent items in data streams, ICALP
-  2002.
+def sketched(num_sums: int, key: Key) -> View:
+  """Returns the view of a sketch that is opened for a defence.
 
   Args:
-    num_params: D.
-    num_rows: sums that are seen.
-    key: of the buckets and signs; it is consumed.
+    num_sums: signed sums of entries that are seen; which ones is public.
+    key: of the sketch.
   """
-  buckets_D, signs_D = draw_buckets(num_params, num_rows, key)
 
   def expect(updates_CxD: Array) -> Array:
-    signed_D = total(updates_CxD) * signs_D
-    return jax.ops.segment_sum(signed_D, buckets_D, num_rows)
+    return Sketch(num_sums).apply(total(updates_CxD), key, 0)
 
   return View(lambda updates_CxD, seed: expect(updates_CxD), expect)
-
-
-def draw_buckets(
-  num_params: int, num_rows: int, key: Key
-) -> tuple[Array, Array]:
-  """Returns the bucket, int32 [D], and sign, float32 [D], of every entry."""
-  bucket_key, sign_key = jax.random.split(key)
-  return (
-    jax.random.randint(bucket_key, (num_params,), 0, num_rows),
-    jax.random.rademacher(sign_key, (num_params,), jnp.float32),
-  )
 
 
 def _pad(values: Array, multiple: int) -> Array:
@@ -238,9 +219,15 @@ def _pad(values: Array, multiple: int) -> Array:
 
 
 @functools.cache
+def _protocol(codec: Codec, scheme: Shamir) -> SumProtocol:
+  """Returns the protocol in which all servers answer."""
+  return shamir_sum(codec, scheme, scheme.server_points)
+
+
+@functools.cache
 def _make_deal(codec: Codec, scheme: Shamir) -> Callable[..., Array]:
   """Returns one client's dealing, compiled once for all views and clients."""
-  protocol = shamir_sum(codec, scheme, scheme.server_points)
+  protocol = _protocol(codec, scheme)
 
   @jax.jit
   def deal(update_D, key, dealing):
@@ -255,7 +242,7 @@ def _make_deal(codec: Codec, scheme: Shamir) -> Callable[..., Array]:
 def _deal(codec: Codec, scheme: Shamir, updates_CxD: Array, seed: int) -> Array:
   """Returns the shares of every client, uint32 [C, N, W]."""
   clients = np.arange(len(updates_CxD), dtype=np.int32)
-  protocol = shamir_sum(codec, scheme, scheme.server_points)
+  protocol = _protocol(codec, scheme)
   assert protocol.make_keys is not None  # Something is shared.
   keys = protocol.make_keys(randomness.root_key(seed), 0, clients)
   rounding_keys = jax.random.split(jax.random.key(seed), len(clients))

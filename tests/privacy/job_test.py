@@ -46,7 +46,7 @@ def test_every_view_is_a_case():
   config.privacy.clients = (2, 10)
   config.privacy.sketches = ((64, 0.1),)
   config.privacy.joint_clients = 10
-  made = cases.make_cases(config, num_params=100)
+  made = cases.make_cases(config)
   assert [case.name for case in made] == [
     'plain',
     'plain_divided',
@@ -103,9 +103,7 @@ def test_cases_attack_the_same_images_client_by_client():
   dataset = data.load('mnist_sample')
   model = make_model(dataset.image_shape, 10, 2)
   laboratory = Laboratory(dataset, model, Search(1, 1, 0.1), 0.1, seeds=(5,))
-  made = {
-    case.name: case for case in cases.make_cases(config, len(model.exempt_D))
-  }
+  made = {case.name: case for case in cases.make_cases(config)}
   alone = laboratory.run(made['class_mean'], images_per_client=3)
   trial = laboratory.draw(made['sum_2_clients'], 3, seed=5)
   first = np.asarray(trial.images[0, ..., 0])

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.privacy import reference, views
+from fps_jax.privacy import views
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from fps_jax.sharing.sketch import Sketch
 
 _FIELD = PrimeField(2**31 - 1)
 _CODEC = Codec(_FIELD, clip=1.0, value_bits=8, max_clients=3, max_count=1)
@@ -101,16 +102,25 @@ def test_noise_has_nothing_to_do_with_updates():
   assert seen_D.shape == (513,)
 
 
-def test_sketch_is_that_of_the_reference():
+def test_sketch_is_what_servers_open_for_a_defence():
+  """Sketches shares, of 14 bits and one secret a word, as servers do."""
+  codec = Codec(_FIELD, clip=3.0, value_bits=14, max_clients=3, max_count=1)
   updates_CxD, key = updates_of(2), jax.random.key(0)
-  view = views.sketched(513, 16, key)
-  buckets_D, signs_D = views.draw_buckets(513, 16, key)
-  assert set(np.asarray(signs_D)) == {-1.0, 1.0}
-  expected = reference.sketch(
-    updates_CxD.sum(axis=0), np.asarray(buckets_D), np.asarray(signs_D), 16
+  total_D = updates_CxD.sum(axis=0)
+  words_1xD = codec.encode(jnp.array(total_D), jax.random.key(1))[None]
+  random_2xD = jax.random.bits(jax.random.key(2), (2, 513), jnp.uint32) >> 2
+  scheme = Shamir(_FIELD, num_servers=5, threshold=3)
+  sketches_NxM = Sketch(16, _FIELD).apply(
+    scheme.share_with(words_1xD, random_2xD), key, 0
   )
+  opened = scheme.open_shares(sketches_NxM, scheme.opening((1, 3, 5)))
+  view = views.sketched(16, key)
   for seen in (
     view.see(updates_CxD, _SEED),
     view.expect(jnp.array(updates_CxD)),
   ):
-    assert seen == pytest.approx(expected, abs=1e-5)
+    # Each of 33 rounded values is off by less than a step.
+    np.testing.assert_allclose(
+      codec.decode(opened[0]), seen, rtol=0, atol=33 * codec.step
+    )
+  assert np.abs(seen).max() > 10 * 33 * codec.step
