@@ -1,11 +1,13 @@
-"""`fps_jax.federated.guarding` on a mesh, with the audits in between."""
+"""A round in which updates are attacked, or weighed by a defence, on a mesh."""
 
+import functools
 from typing import Any
 
 from jax.sharding import Mesh, PartitionSpec
 
 from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
-from fps_jax.federated import guarding, sharded
+from fps_jax.federated import attacking, examining, sharded, weighing
+from fps_jax.federated.attacking import Trained
 from fps_jax.federated.collected import Collected
 from fps_jax.federated.gathering import (
   Gathering,
@@ -15,7 +17,6 @@ from fps_jax.federated.gathering import (
   find_inconsistent,
   find_wrong,
 )
-from fps_jax.federated.guarding import Examined, Trained
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.types import Array, Key, PlanArray, RoundPlan, RoundState
@@ -51,56 +52,21 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
     root_M=of_all if has_root else None,
   )
 
-  def train_here(
-    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
-  ) -> Trained:
-    return guarding.train_clients(
-      method, performance, state, plan, key, images, labels
-    )
-
-  def examine_here(
-    plan: RoundPlan, key: Key, round_number: Array, trained: Trained
-  ) -> Examined:
-    return guarding.examine_clients(
-      method, performance, plan, key, round_number, trained
-    )
-
-  def aggregate_here(
-    plan: RoundPlan,
-    key: Key,
-    round_number: Array,
-    trained: Trained,
-    examined: Examined | None,
-    accepted_C: Array,
-    opening: PlanArray,
-  ) -> Collected:
-    return guarding.aggregate_clients(
-      method,
-      performance,
-      plan,
-      key,
-      round_number,
-      trained,
-      examined,
-      accepted_C,
-      opening,
-    )
-
   train = sharded.on_mesh(
     mesh,
-    train_here,
+    functools.partial(attacking.train_clients, method, performance),
     (replicated, plan_spec, replicated, examples, examples),
     trained_spec,
   )
   examine = sharded.on_mesh(
     mesh,
-    examine_here,
+    functools.partial(examining.examine_clients, method, performance),
     (plan_spec, replicated, replicated, trained_spec),
     replicated,
   )
   aggregate = sharded.on_mesh(
     mesh,
-    aggregate_here,
+    functools.partial(weighing.aggregate_clients, method, performance),
     (
       plan_spec,
       replicated,

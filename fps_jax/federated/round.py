@@ -19,12 +19,12 @@ from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
 from fps_jax.federated import (
   bands,
   guarded,
-  guarding,
   own_masks,
   parallel,
   server,
   sharded,
 )
+from fps_jax.federated.attacking import Trained
 from fps_jax.federated.collected import Collected, report
 from fps_jax.federated.gathering import (
   Gathering,
@@ -49,7 +49,7 @@ from fps_jax.types import (
 )
 
 # What `Round.start` computes: everything, or what clients are about to share.
-Started = Collected | guarding.Trained
+Started = Collected | Trained
 
 
 class Round(NamedTuple):

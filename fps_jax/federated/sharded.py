@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from fps_jax.devices import CLIENT_AXES
 from fps_jax.federated.parallel import ClientSums
 from fps_jax.sharing.protocol import RoundKeys, SumProtocol
-from fps_jax.types import RoundPlan
+from fps_jax.types import Array, RoundPlan
 
 
 def plan_spec(protocol: SumProtocol) -> RoundPlan:
@@ -74,12 +74,21 @@ def shapes(
 
 def add_devices(protocol: SumProtocol, sums: ClientSums) -> ClientSums:
   """Adds up and puts together what the devices of a mesh have."""
-  measures = jax.tree.map(
-    lambda rows: jax.lax.all_gather(rows, CLIENT_AXES, tiled=True),
-    sums.measures,
-  )
   return ClientSums(
     held=protocol.add_devices(sums.held, CLIENT_AXES),
     contributors_T=jax.lax.psum(sums.contributors_T, CLIENT_AXES),
-    measures=measures,
+    measures=gather(sums.measures),
   )
+
+
+def gather(rows: Any) -> Any:
+  """Returns the rows of all devices, of arrays that have one a client."""
+  return jax.tree.map(
+    lambda own: jax.lax.all_gather(own, CLIENT_AXES, tiled=True), rows
+  )
+
+
+def own_rows(rows: Array, num_rows: int) -> Array:
+  """Returns this device's rows of those of all devices."""
+  first = jax.lax.axis_index(CLIENT_AXES) * num_rows
+  return jax.lax.dynamic_slice_in_dim(rows, first, num_rows, 0)

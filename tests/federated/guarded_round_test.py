@@ -9,7 +9,7 @@ import pytest
 import small
 from ml_collections import ConfigDict
 
-from fps_jax.federated.guarding import integer_weights
+from fps_jax.federated.weighing import integer_weights
 from fps_jax.metrics import MetricsRow
 
 _ROUNDS = 2

@@ -1,0 +1,173 @@
+"""What a defence is to see of updates: of each, a sketch or itself.
+
+It sees the update where the central server does anyway; otherwise a sketch of
+the shares, of which the servers hold enough without anybody sending more.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.federated import chunks, lifting, sharded
+from fps_jax.federated.attacking import Trained, zero_beyond
+from fps_jax.federated.method import Method
+from fps_jax.federated.performance import Performance
+from fps_jax.rng import Stream, device_key
+from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.sketch import Sketch
+from fps_jax.types import Array, Key, PlanArray, RoundPlan
+
+
+class Examined(NamedTuple):
+  """What the defence is to see, of every row of the plan on all devices.
+
+  Attributes:
+    views: what servers hold of each client: uint32 [C, R, buckets], sketches;
+      or float32 [C, M], the updates that the central server sees.
+    client_checks: as of `ClientMeasures.checks`.
+    checks_QxN: the audit's combinations of the sketches; None without an audit.
+  """
+
+  views: Array
+  client_checks: Array | None
+  checks_QxN: Array | None
+
+
+def examine_clients(
+  method: Method,
+  performance: Performance,
+  plan: RoundPlan,
+  key: Key,
+  round_number: Array,
+  trained: Trained,
+) -> Examined:
+  """Returns what the defence is to see of the updates, once shares are fixed.
+
+  The sketch's key is drawn after that, so that no update was made to fit it.
+  """
+  protocol, tiling, auditor = (
+    method.protocol,
+    method.tiling,
+    method.protocol.auditor,
+  )
+  assert method.guard is not None
+  sketch = method.guard.sketch
+  lift_tile = lifting.make_lift_tile(
+    protocol,
+    tiling,
+    plan,
+    None,
+    method.max_count,
+    device_key(key, Stream.UPDATE, round_number),
+  )
+  sketch_key = device_key(key, Stream.SKETCH, round_number)
+
+  def start(chunk: chunks.Chunk) -> tuple[Array, Array | None]:
+    size = len(chunk.accepted_C)
+    if sketch is None:
+      views = jnp.zeros((size, tiling.padded_size), jnp.float32)
+    else:
+      rows = protocol.zeros(1).shape[0]
+      shape = (size, rows, sketch.num_buckets * _slots(protocol))
+      views = jnp.zeros(shape, jnp.uint32)
+    return views, lifting.start_checks(auditor, chunk)
+
+  def add(
+    carry: tuple[Array, Array | None], contributions: Array, tile: Array
+  ) -> tuple[Array, Array | None]:
+    views, checks = carry
+    if sketch is None:
+      values_CxW = jax.vmap(_open_one(protocol), (0, None))(
+        contributions, plan.opening
+      )
+      views = jax.lax.dynamic_update_slice_in_dim(
+        views, values_CxW, tile * tiling.size, 1
+      )
+    else:
+      views = sketch.add(
+        views,
+        _sketch_columns(sketch, protocol, contributions, sketch_key, tile),
+      )
+    if plan.keys is not None:
+      checks = lifting.add_checks(
+        auditor,
+        checks,
+        contributions,
+        plan.keys.sketch_coins_Qx8,
+        tile * tiling.columns,
+      )
+    return views, checks
+
+  everyone = chunks.Chunk(
+    plan.cohort,
+    trained.is_finite,
+    plan.keys.dealings if plan.keys else None,
+    trained.updates_CxM,
+  )
+  with jax.named_scope('examine'):
+    views, client_checks = lifting.fold_tiles(
+      lift_tile,
+      everyone,
+      tiling.used(plan.pruning.keep_count),
+      start,
+      add,
+      performance,
+    )
+  if sketch is None:
+    # The sample count is not part of an update.
+    views = zero_beyond(plan.pruning.keep_count, views)
+  views, client_checks = sharded.gather((views, client_checks))
+  checks_QxN = None
+  if sketch is not None:
+    # As servers have them: one vector each.
+    held = jnp.moveaxis(views, 0, 1).reshape(views.shape[1], -1)
+    if protocol.distort is not None:
+      held = protocol.distort(held, plan.keys)
+      views = jnp.moveaxis(
+        held.reshape(views.shape[1], views.shape[0], -1), 0, 1
+      )
+    if auditor is not None:
+      missing = -held.shape[1] % tiling.columns
+      checks_QxN = auditor.examine(
+        jnp.pad(held, ((0, 0), (0, missing))),
+        plan.keys.sketch_coins_Qx8,
+        (held.shape[1] + missing) // tiling.columns,
+        tiling.columns,
+      )
+  return Examined(views, client_checks, checks_QxN)
+
+
+def _sketch_columns(
+  sketch: Sketch,
+  protocol: SumProtocol,
+  contributions: Array,
+  key: Key,
+  tile: Array,
+) -> Array:
+  """Returns sketches of what is held in a tile, [C, R, columns]."""
+  slots = _slots(protocol)
+  if slots == 1:
+    return sketch.apply(contributions, key, tile)
+  # Words that nobody shares, sketched as if they were packed.
+  columns = contributions.reshape(*contributions.shape[:-1], -1, slots)
+  pieces = sketch.apply(jnp.moveaxis(columns, -1, -2), key, tile)
+  return jnp.moveaxis(pieces, -2, -1).reshape(*contributions.shape[:-1], -1)
+
+
+def _slots(protocol: SumProtocol) -> int:
+  """Returns the values that share a sign and a bucket, but not a column."""
+  return protocol.alignment // protocol.values_per_column
+
+
+def _open_one(protocol: SumProtocol) -> Callable[[Array, PlanArray], Array]:
+  """Returns what the central server makes of one client's contribution."""
+
+  def open_one(contribution: Array, opening: PlanArray) -> Array:
+    alive = jnp.ones(1, bool)
+    zeros = protocol.zeros(contribution.shape[-1])
+    sums = protocol.add(zeros, contribution[None], alive, opening)
+    return protocol.decode(protocol.open(sums, opening))
+
+  return open_one
