@@ -45,8 +45,8 @@ def default() -> ConfigDict:
   config.seeds = (0,)  # one run of every variant for each
   config.num_rounds = 40
   # Named overrides of this config; each is a method in the report. Empty: the
-  # config itself is the one method.
-  config.variants = ConfigDict(sort_keys=False)
+  # config itself is the one method. A name may have a dot: fedpruneshare_97.5.
+  config.variants = ConfigDict(sort_keys=False, allow_dotted_keys=True)
   # What it cost to reach this test accuracy is reported; 0 = nothing is.
   config.target_accuracy = 0.0
   config.baseline = ''  # variant that savings are measured against; '' = none
@@ -87,7 +87,6 @@ def default() -> ConfigDict:
 
   config.cohort = ConfigDict()
   config.cohort.size = 100  # clients drawn a round
-  config.cohort.dropout_probability = 0.0  # a drawn client never reports
   # Or 'clients', all weigh the same: nobody can lie about a count.
   config.cohort.weighting = 'examples'
 
@@ -153,12 +152,27 @@ def default() -> ConfigDict:
   config.sharing.min_contributors = 2
   config.sharing.value_bits = 8  # of a value, sign included
   config.sharing.clip = 0.25  # largest magnitude of a weighted update's entry
-  config.sharing.missing_servers = ()  # numbers in 1 .. N that never answer
+  # Fewer answers open nothing; 0: k. More than k let wrong ones be noticed.
+  config.sharing.min_answers = 0
   # Finds wrong sums if more than k servers answer; 'clients' checks what
   # clients deal, too; 'none' opens from any k. Not with reveal='updates'.
   config.sharing.audit = 'servers'
-  config.sharing.lying_servers = ()  # add random words to their sums
-  config.sharing.inconsistent_clients = ()  # deal server N a wrong share
+
+  # Who fails; clients past a deadline are a matter of profiles, above.
+  config.faults = ConfigDict()
+  # Drawn anew for every round: a client never reports, a server does not
+  # answer, a server adds random words to its sum.
+  config.faults.client_dropout_probability = 0.0
+  config.faults.server_dropout_probability = 0.0
+  config.faults.server_corruption_probability = 0.0
+  config.faults.missing_servers = ()  # numbers in 1 .. N that never answer
+  config.faults.lying_servers = ()  # always add random words to their sums
+  config.faults.inconsistent_clients = ()  # deal server N a wrong share
+  # Too few servers answer, or too many lie, to open the sum: stop, skip (the
+  # model stays, but for pruning), retry (other clients and keys, then skip).
+  # Only retry minds that fewer than sharing.min_contributors clients report.
+  config.faults.on_failed_round = 'stop'
+  config.faults.max_retries = 3
 
   config.attack = ConfigDict()
   config.attack.malicious = 0.0  # fraction of all clients an attacker controls
@@ -185,8 +199,9 @@ def default() -> ConfigDict:
   config.defence.name = 'none'
   config.defence.pre_steps = ()  # nnm, bucketing, in the order they are taken
   config.defence.num_malicious = 0  # f, clients of a round it is to bear
-  # Linear combinations of each update that are opened with reveal='sum'. Norms
-  # and distances are off by a fraction of about sqrt(2 / sketch_size).
+  # Linear combinations of each update that are opened with reveal='sum'.
+  # Squared norms and distances have a standard deviation of a fraction of up to
+  # sqrt(2 * secrets_per_polynomial / sketch_size), norms of half of that.
   config.defence.sketch_size = 1024
   config.defence.root_examples = 100  # of fltrust, drawn from the training set
   config.defence.args = ConfigDict(
@@ -201,6 +216,11 @@ def default() -> ConfigDict:
   config.eval = ConfigDict()
   config.eval.every_rounds = 1  # the last round is always evaluated
   config.eval.batch_size = 1000
+
+  config.checkpoint = ConfigDict()
+  # A killed run goes on from the last one; 0: none, it begins anew.
+  config.checkpoint.every_rounds = 10  # the last round always has one
+  config.checkpoint.keep = 2  # the last ones of each run
 
   # How fast, never what; see fps_jax.federated.parallel on float rounding.
   config.perf = ConfigDict()

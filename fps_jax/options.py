@@ -11,7 +11,18 @@ class Options(NamedTuple):
       `fps_jax.data.load_tfds`.
     profile: whether one round is traced, into the work directory's folder
       `profile`.
+    overwrite: whether a study that is in the work directory goes first.
+    tensorboard: whether every round is written for TensorBoard, too, into the
+      work directory's folder `tensorboard`.
   """
 
   tfds_data_dir: str | None = None
   profile: bool = False
+  overwrite: bool = False
+  tensorboard: bool = False
+
+  @property
+  def of_studies(self) -> list[str]:
+    """The flags given that no other job but a study knows."""
+    names = ('profile', 'overwrite', 'tensorboard')
+    return [f'--{name}' for name in names if getattr(self, name)]

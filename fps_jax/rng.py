@@ -39,6 +39,8 @@ class Stream(enum.IntEnum):
   DEFENCE = 12
   ROOT_SET = 13
   ROOT_BATCHES = 14
+  SERVER_DROPOUT = 15
+  SERVER_LIE = 16
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -1,329 +1,361 @@
 """Every range and cross-field rule of a config, checked before data is loaded.
 
-What depends on the data (client sizes, hence whether a sum could wrap; whether
+`fps_jax.fields` has what a field may be by itself; here is what fields may be
+together. A rule is applied where none of its fields is wrong by itself, so that
+everything that is wrong is said, and nothing twice.
+
+What depends on the data (client sizes, hence whether counts could wrap; whether
 the exempt parameters fit the sparsity) is checked when the run is built, which
 is for all runs of a study before the first of them starts.
 """
 
-import math
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from fps_jax import build_guard, models
-from fps_jax.attacks.data import DATA_ATTACKS
-from fps_jax.attacks.updates import UPDATE_ATTACKS
-from fps_jax.build import make_regrowth, make_schedule
+from fps_jax import fields, models, validate_guard
 from fps_jax.build_sharing import make_scheme
 from fps_jax.data import PARTITIONERS
-from fps_jax.defences import COORDINATE_RULES, GRAM_RULES
-from fps_jax.federated import server
-from fps_jax.federated.performance import Performance
 from fps_jax.heterogeneity import profiles
-from fps_jax.pruning import masks, pruner, selection
-from fps_jax.rng import MAX_SEED
-from fps_jax.sharing.audit import AUDITS
-from fps_jax.sharing.codec import levels_of
-from fps_jax.sharing.protocol import CLEAR_SCHEMES, REVEALS, SCHEMES
-from fps_jax.sharing.randomness import ENTROPIES
+from fps_jax.pruning import pruner, schedules, selection
+from fps_jax.rules import Rule, collect, is_shared, takes
+from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.field import PrimeField
 
-# (field, smallest allowed value, whether that value itself is allowed)
-_LOWER_BOUNDS = (
-  ('num_rounds', 1, True),
-  ('target_accuracy', 0, True),
-  ('data.num_clients', 1, True),
-  ('data.pixel_std', 0, False),
-  ('client.learning_rate', 0, False),
-  ('client.momentum', 0, True),
-  ('client.weight_decay', 0, True),
-  ('client.proximal', 0, True),
-  ('client.batch_size', 1, True),
-  ('client.epochs', 1, True),
-  ('client.steps', 0, True),
-  ('cohort.size', 1, True),
-  ('cohort.dropout_probability', 0, True),
-  ('attack.malicious', 0, True),
-  ('defence.num_malicious', 0, True),
-  ('server.learning_rate', 0, False),
-  ('server.momentum', 0, True),
-  ('sharing.clip', 0, False),
-  ('sharing.min_contributors', 1, True),
-  ('profiles.deadline_seconds', 0, True),
-  ('profiles.compute_saved', 0, True),
-  ('eval.every_rounds', 1, True),
-  ('eval.batch_size', 1, True),
+_SCHEME_FIELDS = (
+  'sharing.prime',
+  'sharing.num_servers',
+  'sharing.threshold',
+  'sharing.secrets_per_polynomial',
+  'sharing.seeded',
 )
-_BELOW_ONE = (
-  'target_accuracy',
-  'client.momentum',
-  'server.momentum',
-  'cohort.dropout_probability',
-  'attack.malicious',
-)
-
-
-_DEFENCES = ('none', *GRAM_RULES, *COORDINATE_RULES)
 
 
 def validate(config: ConfigDict) -> None:
   """Checks the resolved config of one variant.
 
   Raises:
-    ValueError: naming the problems, one a line: the field or section, the
-      value and the bound. Of `perf`, `pruning` and `sharing` only the first
-      problem is named.
+    ValueError: naming all problems, one a line: the field or section, the
+      value and the bound.
   """
-  problems = list(_problems(config))
+  # Two rules may meet the same problem.
+  problems = list(dict.fromkeys(_problems(config)))
   if problems:
     raise ValueError('\n'.join(problems))
 
 
 def _problems(config: ConfigDict) -> Iterator[str]:
-  yield from _range_problems(config)
-  yield from _choice_problems(config)
+  wrong = set()
+  for name, problem in fields.problems(config):
+    wrong.add(name)
+    yield problem
+  for rule in (*_RULES, *validate_guard.RULES):
+    if rule.is_sound(wrong):
+      yield from rule.check(config)
+
+
+def _cohort(config: ConfigDict) -> Iterator[str]:
   if config.cohort.size > config.data.num_clients:
     yield (
       f'cohort.size={config.cohort.size} must be at most data.num_clients='
       f'{config.data.num_clients}'
     )
-  if len(set(config.seeds)) != len(config.seeds) or not config.seeds:
-    yield f'seeds={config.seeds} must be distinct and at least one'
-  if not all(0 <= seed <= MAX_SEED for seed in config.seeds):
-    yield f'seeds={config.seeds} must be in [0, {MAX_SEED}]'
-  if not math.isfinite(config.data.pixel_mean):
-    yield f'data.pixel_mean={config.data.pixel_mean} must be finite'
-  inconsistent = config.sharing.inconsistent_clients
-  if not all(0 <= c < config.data.num_clients for c in inconsistent):
-    yield (
-      f'sharing.inconsistent_clients={inconsistent} must be in [0, '
-      f'{config.data.num_clients}), the numbers of clients'
-    )
-  yield from _collect('perf', lambda: Performance(**config.perf))
-  yield from _collect('pruning', lambda: check_pruning(config.pruning))
-  yield from _collect('profiles', lambda: check_profiles(config))
-  yield from _collect('sharing', lambda: check_sharing(config.sharing))
-  yield from _collect('attack, defence', lambda: check_guard(config))
-  yield from _collect('pruning', lambda: check_own_mask(config))
-  is_clear = config.sharing.scheme in CLEAR_SCHEMES
-  if not is_clear and config.sharing.min_contributors > config.cohort.size:
-    yield (
-      f'sharing.min_contributors={config.sharing.min_contributors} must be at '
-      f'most cohort.size={config.cohort.size}: no sum would ever be opened'
-    )
 
 
-def check_pruning(pruning: ConfigDict) -> None:
-  """Checks schedule, scope and regrowth together.
-
-  Raises:
-    ValueError: if they do not fit.
-  """
-  make_schedule(pruning)
-  make_regrowth(pruning)
-  pruner.check(pruning.scope, pruning.server, pruning.regrow_every)
-  masks.tier_counts(1, pruning.tiers)
-  selection.check(
-    pruning.mask,
-    pruning.scope,
-    pruning.server,
-    pruning.regrow_every,
-    len(pruning.tiers),
+def _partition(config: ConfigDict) -> Iterator[str]:
+  yield from takes(
+    'data.partition',
+    config.data.partition,
+    PARTITIONERS[config.data.partition],
+    3,
+    config.data.partition_args,
   )
 
 
-def check_own_mask(config: ConfigDict) -> None:
-  """Checks that what clients choose by themselves can be summed.
+def _model(config: ConfigDict) -> Iterator[str]:
+  name = config.model.name
+  arguments = config.model.args.get(name, {})
+  yield from collect('model', lambda: models.make(name, 2, **arguments))
 
-  Raises:
-    ValueError: if it cannot.
-  """
+
+def _schedule(config: ConfigDict) -> Iterator[str]:
+  pruning = config.pruning
+  yield from collect(
+    'pruning',
+    lambda: schedules.make(
+      pruning.schedule,
+      pruning.sparsity,
+      pruning.begin_round,
+      pruning.end_round,
+      pruning.num_steps,
+    ),
+  )
+
+
+def _mask(config: ConfigDict) -> Iterator[str]:
+  pruning = config.pruning
+  settings = (pruning.scope, pruning.server, pruning.regrow_every)
+  yield from collect('pruning', lambda: pruner.check(*settings))
+  yield from collect(
+    'pruning',
+    lambda: selection.check(pruning.mask, *settings, len(pruning.tiers)),
+  )
+
+
+def _own_mask(config: ConfigDict) -> Iterator[str]:
+  """What clients choose by themselves must be of a kind that can be summed."""
   mask, sharing = config.pruning.mask, config.sharing
   if config.pruning.schedule == 'none' or mask == 'shared':
     return
   if sharing.scheme == 'shamir':
-    raise ValueError(
-      f"mask={mask!r} with sharing.scheme='shamir': choose 'ideal', which "
-      'opens to the same sums and counts the bytes of shares and positions'
+    yield (
+      f"pruning.mask={mask!r} with sharing.scheme='shamir': choose "
+      "'ideal', which opens to the same sums and counts the bytes of shares "
+      'and positions'
     )
-  is_clear = sharing.scheme in CLEAR_SCHEMES
-  if not is_clear and sharing.secrets_per_polynomial > 1:
-    raise ValueError(
-      f'mask={mask!r} with sharing.secrets_per_polynomial='
+  elif is_shared(config) and sharing.secrets_per_polynomial > 1:
+    yield (
+      f'pruning.mask={mask!r} with sharing.secrets_per_polynomial='
       f'{sharing.secrets_per_polynomial}: words that pack values of different '
       'positions cannot be added; set it to 1'
     )
 
 
-def check_profiles(config: ConfigDict) -> None:
-  """Checks the clients' devices, the deadline and the tiers together.
+def _profile_arguments(config: ConfigDict) -> Iterator[str]:
+  name = config.profiles.distribution
+  if name == 'none':
+    return
+  arguments = config.profiles.args
+  yield from takes(
+    'profiles.distribution', name, profiles.DISTRIBUTIONS[name], 2, arguments
+  )
+  yield from collect(
+    'profiles',
+    lambda: profiles.check(
+      name, arguments.get(name, {}), config.profiles.round_sigma
+    ),
+  )
 
-  Raises:
-    ValueError: if they do not fit.
-  """
-  settings = config.profiles
-  distribution = settings.distribution
-  if settings.compute_saved > 1:
-    raise ValueError(
-      f'compute_saved={settings.compute_saved} must be at most 1'
-    )
-  has_profiles = distribution != 'none'
-  if has_profiles:
-    arguments = settings.args.get(distribution, {})
-    profiles.check(distribution, arguments, settings.round_sigma)
-  dropout = config.cohort.dropout_probability
+
+def _deadline(config: ConfigDict) -> Iterator[str]:
+  settings, dropout = config.profiles, config.faults.client_dropout_probability
+  has_profiles = settings.distribution != 'none'
   if has_profiles and dropout and not settings.deadline_seconds:
-    raise ValueError(
-      f'deadline_seconds=0 would wait for ever for clients that drop out, '
-      f'with cohort.dropout_probability={dropout}: set a deadline'
+    yield (
+      'profiles.deadline_seconds=0 would wait for ever for clients that drop '
+      f'out, with faults.client_dropout_probability={dropout}: set a deadline'
     )
   if settings.deadline_seconds and not has_profiles:
-    raise ValueError(
-      f'deadline_seconds={settings.deadline_seconds} needs profiles of the '
-      f'clients: set distribution to one of {sorted(profiles.DISTRIBUTIONS)}'
-    )
-  if config.pruning.schedule == 'none' or len(config.pruning.tiers) == 1:
-    return
-  if not settings.deadline_seconds:
-    raise ValueError(
-      f'deadline_seconds=0 lets every client train the last of pruning.tiers='
-      f'{config.pruning.tiers}: set a deadline, or tiers=(1.0,)'
-    )
-  if config.pruning.scope == 'layer_normalised':
-    raise ValueError(
-      f"pruning.scope='layer_normalised' with pruning.tiers="
-      f'{config.pruning.tiers}: clients cannot order what they receive by '
-      "norms of what they do not; use 'global' or 'erk'"
-    )
-  is_shared = config.sharing.scheme not in CLEAR_SCHEMES
-  if is_shared and config.sharing.reveal == 'updates':
-    raise ValueError(
-      f'pruning.tiers={config.pruning.tiers} are summed, and opened, a band at '
-      "a time: use sharing.reveal='sum', not 'updates'"
+    yield (
+      f'profiles.deadline_seconds={settings.deadline_seconds} needs profiles '
+      'of the clients: set profiles.distribution to one of '
+      f'{sorted(profiles.DISTRIBUTIONS)}'
     )
 
 
-def check_guard(config: ConfigDict) -> None:
-  """Checks attacks and the defence against the rest of the config.
-
-  Raises:
-    ValueError: if they do not fit.
-  """
-  attack, defence = config.attack, config.defence
-  is_attack = attack.data != 'none' or attack.updates != 'none'
-  if is_attack != (attack.malicious > 0):
-    raise ValueError(
-      f'attack.malicious={attack.malicious} with attack.data={attack.data!r} '
-      f'and attack.updates={attack.updates!r}: set a fraction above 0 and one '
-      'of them, or neither'
-    )
-  if attack.updates == 'wrap_around' and config.sharing.scheme == 'none':
-    raise ValueError(
-      "attack.updates='wrap_around' needs sums in a field: use another "
-      "sharing.scheme than 'none'"
-    )
-  if attack.updates == 'none' and defence.name == 'none':
-    return
+def _tiers(config: ConfigDict) -> Iterator[str]:
   pruning = config.pruning
-  prunes = pruning.schedule != 'none'
-  if prunes and (pruning.mask != 'shared' or len(pruning.tiers) > 1):
-    raise ValueError(
-      f'attack.updates={attack.updates!r} and defence.name={defence.name!r} '
-      f'compare updates of the same parameters, with pruning.mask='
-      f"{pruning.mask!r} and pruning.tiers={pruning.tiers}: use 'shared' and "
-      '(1.0,)'
-    )
-  if defence.name not in _DEFENCES:
-    return  # Which `validate` says.
-  rule = build_guard.make_defence(config)
-  if rule is None:
+  if pruning.schedule == 'none' or len(pruning.tiers) == 1:
     return
-  if config.cohort.weighting != 'clients':
-    raise ValueError(
-      f'defence.name={defence.name!r} takes all clients to weigh the same, '
-      f"with cohort.weighting={config.cohort.weighting!r}: use 'clients'"
+  if not config.profiles.deadline_seconds:
+    yield (
+      'profiles.deadline_seconds=0 lets every client train the last of '
+      f'pruning.tiers={pruning.tiers}: set a deadline, or tiers=(1.0,)'
     )
-  if build_guard.sees_updates(config):
-    return
-  build_guard.num_buckets(config)
-  if rule.weigh is None:
-    raise ValueError(
-      f'defence.name={defence.name!r} needs every update in the clear: use '
-      "sharing.reveal='updates', or a rule of defences.GRAM_RULES"
+  if pruning.scope == 'layer_normalised':
+    yield (
+      f"pruning.scope='layer_normalised' with pruning.tiers={pruning.tiers}: "
+      'clients cannot order what they receive by norms of what they do not; '
+      "use 'global' or 'erk'"
     )
-  if rule.selects_one:
-    raise ValueError(
-      f'defence.name={defence.name!r} selects a single client, whose update '
-      "would be the sum that is opened: use 'multi_krum', or "
-      "sharing.reveal='updates'"
+  if is_shared(config) and config.sharing.reveal == 'updates':
+    yield (
+      f'pruning.tiers={pruning.tiers} are summed, and opened, a band at a '
+      "time: use sharing.reveal='sum', not 'updates'"
     )
 
 
-def check_sharing(sharing: ConfigDict) -> None:
-  """Checks servers, threshold, packing, prime and faults together.
+def _scheme(config: ConfigDict) -> Iterator[str]:
+  yield from collect('sharing', lambda: make_scheme(config.sharing))
 
-  Raises:
-    ValueError: if they do not fit.
-  """
-  levels_of(sharing.value_bits)
-  scheme = make_scheme(sharing)
-  scheme.present_without(sharing.missing_servers)
-  unknown = set(sharing.lying_servers) - set(scheme.server_points)
-  if unknown or len(set(sharing.lying_servers)) < len(sharing.lying_servers):
-    raise ValueError(
-      f'lying_servers={sharing.lying_servers} must be distinct numbers from 1 '
-      f'to num_servers={scheme.num_servers}'
+
+def _servers(config: ConfigDict) -> Iterator[str]:
+  faults = config.faults
+  try:
+    scheme = make_scheme(config.sharing)
+  except ValueError:
+    return  # Which `_scheme` says.
+  yield from collect(
+    'faults', lambda: scheme.present_without(faults.missing_servers)
+  )
+  lying = faults.lying_servers
+  if len(set(lying)) < len(lying) or set(lying) - set(scheme.server_points):
+    yield (
+      f'faults.lying_servers={lying} must be distinct numbers from 1 to '
+      f'num_servers={scheme.num_servers}'
     )
+
+
+def _reveal(config: ConfigDict) -> Iterator[str]:
+  sharing, faults = config.sharing, config.faults
   if sharing.reveal == 'updates' and (
-    sharing.lying_servers or sharing.audit == 'clients'
+    faults.lying_servers or sharing.audit == 'clients'
   ):
-    raise ValueError(
-      "reveal='updates' opens every client's words by themselves: it has no "
-      "sums to lie about and no audit; use reveal='sum', or audit='none' and "
+    yield (
+      "sharing.reveal='updates' opens every client's words by themselves: it "
+      f'has no sums for lying_servers={faults.lying_servers} to lie about, '
+      f"and no audit={sharing.audit!r}; use reveal='sum', or audit='none' and "
       'no lying_servers'
     )
 
 
-def _range_problems(config: ConfigDict) -> Iterator[str]:
-  for name, bound, inclusive in _LOWER_BOUNDS:
-    value = _get(config, name)
-    if not math.isfinite(value):
-      yield f'{name}={value} must be finite'
-    elif value < bound or (value == bound and not inclusive):
-      relation = 'at least' if inclusive else 'above'
-      yield f'{name}={value} must be {relation} {bound}'
-  for name in _BELOW_ONE:
-    if _get(config, name) >= 1:
-      yield f'{name}={_get(config, name)} must be below 1'
+def _corruption(config: ConfigDict) -> Iterator[str]:
+  probability = config.faults.server_corruption_probability
+  if config.sharing.reveal == 'updates' and probability:
+    yield (
+      f'faults.server_corruption_probability={probability} with '
+      "sharing.reveal='updates', which has no sums to lie about: use "
+      "sharing.reveal='sum'"
+    )
 
 
-def _choice_problems(config: ConfigDict) -> Iterator[str]:
-  choices: dict[str, Collection[str]] = {
-    'data.partition': PARTITIONERS,
-    'model.name': models.MODELS,
-    'server.optimizer': server.OPTIMIZERS,
-    'cohort.weighting': ('examples', 'clients'),
-    'attack.data': ('none', *DATA_ATTACKS),
-    'attack.updates': ('none', *UPDATE_ATTACKS),
-    'defence.name': _DEFENCES,
-    'sharing.scheme': SCHEMES,
-    'sharing.reveal': REVEALS,
-    'sharing.entropy': ENTROPIES,
-    'sharing.audit': AUDITS,
-  }
-  for name, known in choices.items():
-    if _get(config, name) not in known:
-      yield f'{name}={_get(config, name)!r} is not one of {sorted(known)}'
+def _answers(config: ConfigDict) -> Iterator[str]:
+  sharing = config.sharing
+  most = sharing.num_servers - len(config.faults.missing_servers)
+  least = sharing.min_answers
+  if least and not sharing.threshold <= least <= most:
+    yield (
+      f'sharing.min_answers={least} must be 0 or from sharing.threshold='
+      f'{sharing.threshold} to the {most} servers that answer'
+    )
 
 
-def _collect(section: str, check: Callable[[], object]) -> Iterator[str]:
-  try:
-    check()
-  except ValueError as error:
-    yield f'{section}: {error}'
+def _dealers(config: ConfigDict) -> Iterator[str]:
+  inconsistent, num_clients = (
+    config.faults.inconsistent_clients,
+    config.data.num_clients,
+  )
+  if not all(client < num_clients for client in inconsistent):
+    yield (
+      f'faults.inconsistent_clients={inconsistent} must be in [0, '
+      f'{num_clients}), the numbers of clients'
+    )
 
 
-def _get(config: ConfigDict, name: str) -> Any:
-  for part in name.split('.'):
-    config = config[part]
-  return config
+def _codec(config: ConfigDict) -> Iterator[str]:
+  """Sums of values must fit the field; those of counts depend on the data."""
+  if config.sharing.scheme == 'none':
+    return
+  sharing = config.sharing
+  yield from collect(
+    'sharing',
+    lambda: Codec(
+      PrimeField(sharing.prime),
+      sharing.clip,
+      sharing.value_bits,
+      max_clients=config.cohort.size,
+      max_count=1,
+    ),
+  )
+
+
+def _contributors(config: ConfigDict) -> Iterator[str]:
+  least = config.sharing.min_contributors
+  if is_shared(config) and least > config.cohort.size:
+    yield (
+      f'sharing.min_contributors={least} must be at most cohort.size='
+      f'{config.cohort.size}: no sum would ever be opened'
+    )
+
+
+_RULES = (
+  Rule(('cohort.size', 'data.num_clients'), _cohort),
+  Rule(('data.partition', 'data.partition_args'), _partition),
+  Rule(('model',), _model),
+  Rule(
+    (
+      'pruning.schedule',
+      'pruning.sparsity',
+      'pruning.begin_round',
+      'pruning.end_round',
+      'pruning.num_steps',
+    ),
+    _schedule,
+  ),
+  Rule(
+    (
+      'pruning.mask',
+      'pruning.scope',
+      'pruning.server',
+      'pruning.regrow_every',
+      'pruning.tiers',
+    ),
+    _mask,
+  ),
+  Rule(
+    (
+      'pruning.mask',
+      'pruning.schedule',
+      'sharing.scheme',
+      'sharing.secrets_per_polynomial',
+    ),
+    _own_mask,
+  ),
+  Rule(
+    ('profiles.distribution', 'profiles.args', 'profiles.round_sigma'),
+    _profile_arguments,
+  ),
+  Rule(
+    (
+      'profiles.distribution',
+      'profiles.deadline_seconds',
+      'faults.client_dropout_probability',
+    ),
+    _deadline,
+  ),
+  Rule(
+    (
+      'pruning.schedule',
+      'pruning.tiers',
+      'pruning.scope',
+      'profiles.deadline_seconds',
+      'sharing.scheme',
+      'sharing.reveal',
+    ),
+    _tiers,
+  ),
+  Rule(_SCHEME_FIELDS, _scheme),
+  Rule(
+    (*_SCHEME_FIELDS, 'faults.missing_servers', 'faults.lying_servers'),
+    _servers,
+  ),
+  Rule(
+    ('sharing.reveal', 'faults.lying_servers', 'sharing.audit'),
+    _reveal,
+  ),
+  Rule(('sharing.reveal', 'faults.server_corruption_probability'), _corruption),
+  Rule(
+    (
+      'sharing.min_answers',
+      'sharing.num_servers',
+      'sharing.threshold',
+      'faults.missing_servers',
+    ),
+    _answers,
+  ),
+  Rule(('faults.inconsistent_clients', 'data.num_clients'), _dealers),
+  Rule(
+    (
+      'sharing.scheme',
+      'sharing.prime',
+      'sharing.clip',
+      'sharing.value_bits',
+      'cohort.size',
+    ),
+    _codec,
+  ),
+  Rule(
+    ('sharing.scheme', 'sharing.min_contributors', 'cohort.size'),
+    _contributors,
+  ),
+)

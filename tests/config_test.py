@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax import config as configs
-from fps_jax import models
+from fps_jax import models, study
 from fps_jax.data import PARTITIONERS
 from fps_jax.validate import validate
 
@@ -123,3 +123,12 @@ def test_arguments_of_models_and_partitioners_are_known():
   assert set(config.data.partition_args) <= set(PARTITIONERS)
   for name, fields in config.model.args.items():
     models.make(name, 10, **fields)
+
+
+def test_sparsities_of_parts_of_a_percent_name_variants():
+  config = configs.default()
+  configs.compare_sparsities(config, (0.9, 0.975))
+  names = ['fedavg', 'fedpruneshare_90', 'fedpruneshare_97.5']
+  assert list(config.variants) == names
+  resolved = study.resolve_variants(config)
+  assert resolved['fedpruneshare_97.5'].pruning.sparsity == 0.975

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from fps_jax.attacks import arguments
+from fps_jax import arguments
+from fps_jax.attacks import factory
 from fps_jax.types import Array
 
 _WHITE = 255
@@ -77,14 +78,13 @@ def backdoor(
       not fit into the images, or the fraction of a batch is no example.
   """
   _check_classes(num_classes)
-  if not isinstance(size, int) or size < 1:
-    raise ValueError(f'size={size} must be a whole number of at least 1 pixel')
+  arguments.check_whole('size', size, least=1)
   if not 0 < fraction <= 1:
     raise ValueError(
       f'fraction={fraction} must be in (0, 1]: it is the part of a batch that '
       'is poisoned'
     )
-  if not isinstance(target, int) or not 0 <= target < num_classes:
+  if not arguments.is_whole(target) or not 0 <= target < num_classes:
     raise ValueError(
       f'target={target} must be a label, in [0, num_classes={num_classes})'
     )
@@ -136,7 +136,7 @@ def make_data(name: str, num_classes: int, **args: Any) -> DataAttack:
   Raises:
     ValueError: if the name or an argument is unknown, or one is out of range.
   """
-  return arguments.build(DATA_ATTACKS, name, num_classes, **args)
+  return factory.build(DATA_ATTACKS, name, num_classes, **args)
 
 
 def _check_classes(num_classes: int) -> None:

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from fps_jax.attacks import arguments, knowledge
+from fps_jax import arguments
+from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
 from fps_jax.types import Array, Key
 

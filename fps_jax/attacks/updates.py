@@ -1,6 +1,7 @@
 """What malicious clients send instead of what they trained.
 
-To add an attack: a function that returns a `Craft`, and a line in `_CRAFTS`.
+To add an attack: a function that returns a `Craft`, and a line in
+`UPDATE_ATTACKS`, which a file of one's own may add from outside.
 
 Guarantees of every attack:
   - the rows of clients that are honest or not present are returned bit for bit,
@@ -12,15 +13,14 @@ Guarantees of every attack:
     `present` may be traced.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
 from fps_jax.attacks import (
-  arguments,
   bounded_distance,
+  factory,
   mean_shift,
   mimic,
   simple,
@@ -34,7 +34,8 @@ from fps_jax.types import Array, Key
 # the rows of present clients are finite.
 UpdateAttack = Callable[[Array, Array, Array, Key], Array]
 
-_CRAFTS: dict[str, Callable[..., Craft]] = {
+# Keyword arguments of `config.attack.args` -> what malicious clients send.
+UPDATE_ATTACKS: dict[str, Callable[..., Craft]] = {
   'alie': mean_shift.alie,
   'gaussian': simple.gaussian,
   'ipm': mean_shift.ipm,
@@ -44,30 +45,6 @@ _CRAFTS: dict[str, Callable[..., Craft]] = {
   'scaling': simple.scaling,
   'sign_flip': simple.sign_flip,
   'wrap_around': simple.wrap_around,
-}
-
-
-def _attacking(factory: Callable[..., Craft]) -> Callable[..., UpdateAttack]:
-  """Returns a factory of attacks from one of what malicious clients send."""
-
-  @functools.wraps(factory)
-  def make_attack(*args: Any, **kwargs: Any) -> UpdateAttack:
-    craft = factory(*args, **kwargs)
-
-    def attack(
-      updates_CxM: Array, malicious_C: Array, present_C: Array, key: Key
-    ) -> Array:
-      crafted = craft(know(updates_CxM, malicious_C, present_C), key)
-      replaced_C = malicious_C & present_C
-      return jnp.where(replaced_C[:, None], crafted, updates_CxM)
-
-    return attack
-
-  return make_attack
-
-
-UPDATE_ATTACKS: dict[str, Callable[..., UpdateAttack]] = {
-  name: _attacking(factory) for name, factory in _CRAFTS.items()
 }
 
 
@@ -82,4 +59,13 @@ def make(name: str, **args: Any) -> UpdateAttack:
     ValueError: if the name or an argument is unknown, an argument is missing,
       or one is out of range.
   """
-  return arguments.build(UPDATE_ATTACKS, name, **args)
+  craft = factory.build(UPDATE_ATTACKS, name, **args)
+
+  def attack(
+    updates_CxM: Array, malicious_C: Array, present_C: Array, key: Key
+  ) -> Array:
+    crafted = craft(know(updates_CxM, malicious_C, present_C), key)
+    replaced_C = malicious_C & present_C
+    return jnp.where(replaced_C[:, None], crafted, updates_CxM)
+
+  return attack

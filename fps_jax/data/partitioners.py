@@ -26,7 +26,7 @@ Partitioner = Callable[..., list[np.ndarray]]
 
 # Above this a Dirichlet draw is uniform to 4 digits, and far above it the
 # gamma variates that NumPy normalises overflow.
-_MAX_ALPHA = 1e9
+MAX_ALPHA = 1e9
 
 
 def iid(
@@ -211,10 +211,10 @@ def _check(labels: np.ndarray, num_clients: int) -> None:
 
 
 def _check_alpha(alpha: float) -> None:
-  """Raises ValueError unless alpha is in (0, _MAX_ALPHA]."""
-  if not 0 < alpha <= _MAX_ALPHA:
+  """Raises ValueError unless alpha is in (0, MAX_ALPHA]."""
+  if not 0 < alpha <= MAX_ALPHA:
     raise ValueError(
-      f'alpha={alpha} is outside (0, {_MAX_ALPHA:g}]: use 0.1 for strong '
+      f'alpha={alpha} is outside (0, {MAX_ALPHA:g}]: use 0.1 for strong '
       'skew, 100 for little, or the partition iid for none'
     )
 

@@ -6,8 +6,9 @@ sketches that servers open from shares. A coordinate rule orders the values of
 every coordinate, which takes the updates themselves.
 
 To add one: write a function and a line in `GRAM_RULES` or `COORDINATE_RULES`;
-and one in `_LEAST_COHORT` unless it takes 2f + 1 clients to bear f malicious
-ones.
+one in `LEAST_COHORT` unless it takes 2f + 1 clients to bear f malicious ones;
+and its name in `ROOT_RULES` or `SELECTING_RULES` where that is what it does. A
+file of one's own may do so from outside.
 
 Example:
   >>> import jax
@@ -28,8 +29,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fps_jax import arguments
 from fps_jax.defences import (
-  arguments,
   coordinate_rules,
   gram,
   iterative,
@@ -61,9 +62,11 @@ PRE_STEPS: dict[str, Callable[..., pre_steps.Mixing]] = {
   'bucketing': pre_steps.bucketing,
 }
 # Rules that are given the Gram matrix with the root update's row.
-ROOT_RULES = ('fltrust',)
-# (a, b): the rule bears f malicious clients among a f + b.
-_LEAST_COHORT = {
+ROOT_RULES = {'fltrust'}
+# Rules that may put all weight on one client, however many are present.
+SELECTING_RULES = {'krum'}
+# (a, b): the rule bears f malicious clients among a f + b; (2, 1) if not here.
+LEAST_COHORT = {
   'mean': (0, 1),
   'fltrust': (0, 1),
   'krum': (2, 3),
@@ -150,9 +153,13 @@ def make(
   jax.eval_shape(
     weigh, example_CxC, present_C, jax.eval_shape(jax.random.key, 0)
   )
+  return Defence(weigh, None, needs_root, selects_one(name, pre_steps))
+
+
+def selects_one(name: str, pre_steps: Sequence[str]) -> bool:
+  """Returns whether all weight may lie on one client, as `Defence` has it."""
   # A bucket may hold a single client; the neighbours of NNM are several.
-  selects_one = name == 'krum' and 'nnm' not in pre_steps
-  return Defence(weigh, None, needs_root, selects_one)
+  return name in SELECTING_RULES and 'nnm' not in pre_steps
 
 
 def check(
@@ -257,7 +264,7 @@ def _check_names(name: str, pre_steps: Sequence[str]) -> None:
 
 
 def _check_count(name: str, num_malicious: int, count: int) -> None:
-  factor, more = _LEAST_COHORT.get(name, (2, 1))
+  factor, more = LEAST_COHORT.get(name, (2, 1))
   least = factor * num_malicious + more
   if count < least:
     raise ValueError(

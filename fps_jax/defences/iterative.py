@@ -7,7 +7,8 @@ moves the mean of all, but not that.
 import jax
 import jax.numpy as jnp
 
-from fps_jax.defences import arguments, gram, order, scaling
+from fps_jax import arguments
+from fps_jax.defences import gram, order, scaling
 from fps_jax.types import Array
 
 # Of a distance. Sums of its inverses stay far below infinity.

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax.defences import arguments, gram, order
+from fps_jax import arguments
+from fps_jax.defences import gram, order
 from fps_jax.types import Array, Key
 
 

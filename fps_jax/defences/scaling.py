@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from fps_jax.defences import arguments, order
+from fps_jax import arguments
+from fps_jax.defences import order
 from fps_jax.types import Array
 
 

@@ -4,12 +4,12 @@ The numbers are of the order of phones and laptops on mobile and home networks.
 They are assumptions of a simulation, not measurements; every one of them is an
 argument of the config's `profiles.args`.
 
-| distribution    | clients                                                  |
-|-----------------|----------------------------------------------------------|
-| `same`          | all alike                                                |
-| `three_classes` | a third each slow, medium and fast, at random            |
-| `lognormal`     | computing and links log-normal, independent of each      |
-|                 | other; one draw for both directions of a link            |
+Clients of each distribution:
+
+- `same`: all alike;
+- `three_classes`: a third each slow, medium and fast, at random;
+- `lognormal`: computing and links log-normal, independent of each other; one
+  draw for both directions of a link.
 
 On top of that, what a client has left of its computing and of its link changes
 from round to round, by factors exp(s z) with z standard normal.

@@ -35,7 +35,7 @@ def make(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
     **kwargs: fields of that model.
 
   Raises:
-    ValueError: if the name or a field is unknown.
+    ValueError: if the name or a field is unknown, or fields do not fit.
   """
   if name not in MODELS:
     raise ValueError(f'model {name!r} is not one of {sorted(MODELS)}')

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
-from fps_jax.models.layers import Conv, he_normal, max_pool
+from fps_jax.models.layers import Conv, check_groups, he_normal, max_pool
 from fps_jax.types import Array
 
 
@@ -24,6 +24,10 @@ class CifarCnn(nn.Module):
   channels: Sequence[int] = (32, 64, 64)
   num_groups: int = 8
   hidden: int = 0
+
+  def __post_init__(self):
+    check_groups(self.num_groups, self.channels)
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, x: Array) -> Array:

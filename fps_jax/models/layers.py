@@ -8,6 +8,8 @@ half to a third of its time. The gradient of `reduce_window` max-pooling
 scatters; that of a reshape and a maximum compares.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -18,6 +20,20 @@ from fps_jax.types import Array
 he_normal = nn.initializers.he_normal()
 # With fewer input channels, patches are small and the transforms dear.
 _MIN_WINOGRAD_CHANNELS = 8
+
+
+def check_groups(num_groups: int, channels: Sequence[int]) -> None:
+  """Checks that every number of channels makes whole groups.
+
+  Raises:
+    ValueError: if one does not.
+  """
+  for features in channels:
+    if features % num_groups:
+      raise ValueError(
+        f'{features} channels (or width) must be a multiple of num_groups='
+        f'{num_groups}, which are normalised together: change one of them'
+      )
 
 
 class Conv(nn.Module):

@@ -10,7 +10,7 @@ machine learning, ICML 2020.
 
 from flax import linen as nn
 
-from fps_jax.models.layers import Conv, he_normal
+from fps_jax.models.layers import Conv, check_groups, he_normal
 from fps_jax.types import Array
 
 
@@ -55,6 +55,10 @@ class ResNet(nn.Module):
   blocks_per_stage: int = 1
   width: int = 16
   num_groups: int = 8
+
+  def __post_init__(self):
+    check_groups(self.num_groups, (self.width,))
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, x: Array) -> Array:

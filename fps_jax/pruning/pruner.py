@@ -1,12 +1,12 @@
 """The masks of a run: which parameters a round keeps, tries out and regrows.
 
-| scope              | what is kept                                          |
-|--------------------|-------------------------------------------------------|
-| `global`           | the largest magnitudes of all, one threshold          |
-| `layer_normalised` | the largest magnitudes over the L2 norm of their      |
-|                    | layer, one threshold: no layer is emptied             |
-| `erk`              | of each layer the largest magnitudes, as many as      |
-|                    | `fps_jax.pruning.erk` says                            |
+What each scope keeps:
+
+- `global`: the largest magnitudes of all, one threshold;
+- `layer_normalised`: the largest magnitudes over the L2 norm of their layer,
+  one threshold: no layer is emptied;
+- `erk`: of each layer the largest magnitudes, as many as `fps_jax.pruning.erk`
+  says.
 
 Everything here is a function of public data: whoever has the model the mask was
 drawn from knows the mask, and an update needs no indices.
@@ -25,7 +25,12 @@ import numpy as np
 from fps_jax.pruning import masks
 from fps_jax.types import Array, Key, Params, PruningPlan
 
-SCOPES = ('global', 'layer_normalised', 'erk')
+# How one mask for all layers is chosen.
+SCOPES = {
+  'global': 'The largest magnitudes of all layers, under one threshold.',
+  'layer_normalised': 'The largest magnitudes over the norm of their layer.',
+  'erk': 'Of each layer the largest magnitudes, as many as ERK says.',
+}
 SERVERS = ('sparse', 'dense')
 
 
@@ -187,7 +192,7 @@ def check(scope: str, server: str, regrow_every: int) -> None:
       regrowth of its own (a dense server) or fixed counts (ERK).
   """
   for name, value, known in (
-    ('scope', scope, SCOPES),
+    ('scope', scope, tuple(SCOPES)),
     ('server', server, SERVERS),
   ):
     if value not in known:

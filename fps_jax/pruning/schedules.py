@@ -15,6 +15,12 @@ from fractions import Fraction
 Schedule = Callable[[int], float]
 
 
+def none(progress: Fraction, num_steps: int) -> float:
+  """Returns 0: nothing is ever pruned, whatever the sparsity."""
+  del progress, num_steps
+  return 0.0
+
+
 def constant(progress: Fraction, num_steps: int) -> float:
   """Returns 1: all at once.
 
@@ -40,9 +46,9 @@ def step(progress: Fraction, num_steps: int) -> float:
 
 
 # (rounds since begin_round over those up to end_round, in [0, 1); num_steps) ->
-# the part of the final sparsity. `none` never prunes.
-SCHEDULES: dict[str, Callable[[Fraction, int], float] | None] = {
-  'none': None,
+# the part of the final sparsity.
+SCHEDULES: dict[str, Callable[[Fraction, int], float]] = {
+  'none': none,
   'constant': constant,
   'cubic': cubic,
   'step': step,
@@ -89,7 +95,7 @@ def make(
   part = SCHEDULES[name]
 
   def schedule(round_number: int) -> float:
-    if part is None or round_number < begin_round:
+    if part is none or round_number < begin_round:
       return 0.0
     if round_number >= end_round:
       return sparsity

@@ -4,11 +4,11 @@ Clients train the whole model and send a part of their update, with its
 positions: more bytes, and whoever reads the positions learns where a client's
 update is large. What a shared mask saves shows against these.
 
-| mask    | what a client sends of its update                                |
-|---------|------------------------------------------------------------------|
-| `local` | entries whose weights, after training, are largest in magnitude  |
-| `top_k` | the largest entries; the rest is added to its next update (error |
-|         | feedback)                                                        |
+What a client sends of its update with each mask:
+
+- `local`: entries whose weights, after training, are largest in magnitude;
+- `top_k`: the largest entries; the rest is added to its next update (error
+  feedback).
 
 The sum is divided by the weight of all clients, whether they sent an entry or
 not.

@@ -267,6 +267,22 @@ def test_check_accepts_as_many_as_a_rule_bears(factor, more, names):
         defences.check(name, f, size)
 
 
+def test_rule_added_from_outside_is_what_it_is_said_to_be(monkeypatch):
+  monkeypatch.setitem(defences.GRAM_RULES, 'mine', defences.GRAM_RULES['mean'])
+  assert defences.make('mine', 0)[2:] == (False, False)
+  with pytest.raises(ValueError, match='num_malicious=2 of 5 clients'):
+    defences.check('mine', 2, 4)
+  monkeypatch.setitem(defences.LEAST_COHORT, 'mine', (1, 1))
+  defences.check('mine', 2, 3)
+  monkeypatch.setattr(defences, 'SELECTING_RULES', {'mine'})
+  assert defences.make('mine', 0).selects_one
+  monkeypatch.setattr(defences, 'ROOT_RULES', {'mine'})
+  with pytest.raises(ValueError, match="needs the root update's row"):
+    defences.make('mine', 0).weigh(
+      jnp.eye(3), jnp.ones(3, bool), jax.random.key(0)
+    )
+
+
 def test_check_counts_buckets():
   defences.check('krum', 2, 13, ('bucketing',), ARGS)
   with pytest.raises(ValueError, match=r'of 7 clients .* given 6'):
@@ -309,7 +325,7 @@ def test_numbers_of_malicious_clients_out_of_range_raise(f):
   [
     ('krum', (), {'krum': {'size': 1}}, r"'krum' takes .* \[\], and .*'size'"),
     ('norm_bound', (), {}, r"\['factor'\], and args has \[\] for it"),
-    ('norm_bound', (), {'norm_bound': {'factor': 0}}, 'factor=0 must be a fin'),
+    ('norm_bound', (), {'norm_bound': {'factor': 0}}, 'factor=0 must be abov'),
     ('krum', ('bucketing',), {}, r"\['size'\], and args has \[\] for it"),
     ('krum', ('bucketing',), {'bucketing': {'size': 0}}, 'size=0 must be a wh'),
     ('krum', (), {'bucketing': {'sizes': 2}}, r"args has \['sizes'\] for it"),

@@ -64,11 +64,13 @@ def test_iterations_out_of_range_raise(iterations):
 
 @pytest.mark.parametrize('value', [0, -0.1, float('inf'), float('nan'), 'a'])
 def test_numbers_that_are_not_positive_raise(value):
-  with pytest.raises(ValueError, match=f'smoothing={value!r} must be a finite'):
+  with pytest.raises(ValueError, match=f'smoothing={value!r} must be above 0'):
     iterative.geometric_median(
       jnp.eye(3), jnp.ones(3, bool), 0, iterations=1, smoothing=value
     )
-  with pytest.raises(ValueError, match=f'radius_factor={value!r} must be a fi'):
+  with pytest.raises(
+    ValueError, match=f'radius_factor={value!r} must be above 0'
+  ):
     iterative.centred_clipping(
       jnp.eye(3), jnp.ones(3, bool), 0, iterations=1, radius_factor=value
     )

@@ -75,5 +75,5 @@ def test_a_length_is_scaled_to_the_bound_and_zero_is_not():
 
 @pytest.mark.parametrize('factor', [0, -1, float('inf'), None])
 def test_factor_out_of_range_raises(factor):
-  with pytest.raises(ValueError, match=f'factor={factor} must be a finite'):
+  with pytest.raises(ValueError, match=f'factor={factor} must be above 0'):
     scaling.norm_bound(jnp.eye(3), jnp.ones(3, bool), 0, factor=factor)

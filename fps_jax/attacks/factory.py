@@ -1,12 +1,8 @@
-"""Attacks by name, and checks of their arguments."""
+"""Attacks by name, their arguments checked."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def build(
@@ -38,25 +34,3 @@ def build(
       f'attack {name!r} takes the arguments {own}: {error}'
     ) from error
   return factories[name](*first, **args)
-
-
-def check_positive(name: str, value: float) -> None:
-  """Checks a number that must be above 0 and finite in float32.
-
-  Raises:
-    ValueError: if it is not.
-  """
-  if not 0 < value <= _LARGEST:
-    raise ValueError(
-      f'{name}={value} must be above 0 and finite, at most {_LARGEST:.2e}'
-    )
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-  """Checks a name that must be one of some.
-
-  Raises:
-    ValueError: if it is not.
-  """
-  if value not in choices:
-    raise ValueError(f'{name}={value!r} is not one of {tuple(choices)}')

@@ -1,0 +1,61 @@
+"""Rules over fields of a config: what every part of validation is made of."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from fps_jax.sharing.protocol import CLEAR_SCHEMES
+
+
+class Rule(NamedTuple):
+  """A rule, and what it looks at.
+
+  Attributes:
+    paths: of fields, or of sections.
+    check: config -> what is wrong, a line for each problem.
+  """
+
+  paths: tuple[str, ...]
+  check: Callable[[ConfigDict], Iterator[str]]
+
+  def is_sound(self, wrong: Collection[str]) -> bool:
+    """Returns whether none of the paths that are wrong concerns the rule."""
+    return not any(_overlap(one, path) for one in wrong for path in self.paths)
+
+
+def collect(section: str, check: Callable[[], object]) -> Iterator[str]:
+  """Yields the lines of the ValueError that a check raises, if it does."""
+  try:
+    check()
+  except ValueError as error:
+    for line in str(error).splitlines():
+      yield f'{section}: {line}'
+
+
+def takes(
+  field: str,
+  name: str,
+  function: Callable[..., object],
+  num_first: int,
+  args: Mapping[str, Any],
+) -> Iterator[str]:
+  """Says whether a function does not take what a config has for its name."""
+  signature = inspect.signature(function)
+  given = args.get(name, {})
+  try:
+    signature.bind(*[None] * num_first, **given)
+  except TypeError as error:
+    own = list(signature.parameters)[num_first:]
+    yield f'{field}={name!r} takes the arguments {own}: {error}'
+
+
+def is_shared(config: ConfigDict) -> bool:
+  """Returns whether the central server gets no update as it is."""
+  return config.sharing.scheme not in CLEAR_SCHEMES
+
+
+def _overlap(one: str, other: str) -> bool:
+  """Returns whether two paths are the same or one is in the other."""
+  return f'{one}.'.startswith(f'{other}.') or f'{other}.'.startswith(f'{one}.')
