@@ -1,6 +1,6 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
-from collections.abc import Sequence
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from fps_jax.federated import (
   evaluation,
   server,
 )
-from fps_jax.federated.communication import RoundBytes
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
@@ -85,12 +84,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   plans = _pruning_plans(config, num_params, pruner)
 
-  def count_bytes(
-    pruning: PruningPlan, tiers: Sequence[int], summed_tiers: Sequence[int]
-  ) -> RoundBytes:
-    return build_costs.count_bytes(
-      config, scheme, num_params, pruning, tiers, summed_tiers
-    )
+  count_bytes = functools.partial(
+    build_costs.count_bytes, config, scheme, num_params
+  )
 
   clock = build_costs.make_clock(
     config, seed, dataset, plans, num_params, count_bytes
@@ -143,6 +139,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     )
 
   backdoor = build_guard.backdoor_test_set(dataset, data_attack)
+  max_retries = _max_retries(config.faults)
 
   def init_state() -> RoundState:
     params_D = ravel_pytree(init_params())[0]
@@ -170,6 +167,10 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     init_state=jax.jit(init_state, out_shardings=everywhere),
     pruning_plans=plans,
     protocol=sum_protocol,
+    server_faults=build_sharing.make_server_faults(config, scheme, seed),
+    min_answers=build_sharing.min_answers(config),
+    min_clients=method.min_contributors if max_retries else 0,
+    max_retries=max_retries,
     sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
     clock=clock,
@@ -195,6 +196,13 @@ def _make_partition(
   )
 
 
+def _max_retries(faults: ConfigDict) -> int | None:
+  """Returns how often a failed round is tried again; None stops the run."""
+  return {'stop': None, 'skip': 0, 'retry': faults.max_retries}[
+    faults.on_failed_round
+  ]
+
+
 def _make_planner(
   config: ConfigDict,
   seed: int,
@@ -209,7 +217,7 @@ def _make_planner(
     batch_size=config.client.batch_size,
     epochs=config.client.epochs,
     steps=config.client.steps,
-    dropout_probability=config.cohort.dropout_probability,
+    dropout_probability=config.faults.client_dropout_probability,
     choose_tiers=clock.choose_tiers if clock else None,
     weighs_examples=config.cohort.weighting == 'examples',
     malicious=build_guard.malicious_clients(config, seed).tolist(),

@@ -30,6 +30,7 @@ def count_bytes(
   pruning: PruningPlan,
   tiers: Sequence[int],
   summed_tiers: Sequence[int],
+  num_answering: int | None = None,
 ) -> RoundBytes:
   """Returns the bytes of a round, the audit's included.
 
@@ -40,16 +41,21 @@ def count_bytes(
     pruning: the plan of the round.
     tiers: of the clients that send.
     summed_tiers: of those of them that are summed.
+    num_answering: servers that answer; None for all that ever do.
   """
   kept = [int(count) for count in pruning.keep_counts_T]
   values: Sequence[int] = kept
   arguments: dict[str, Any] = {}
   if scheme is not None:
     auditor = make_auditor(config, scheme)
+    # Without an audit the central server asks no more than it needs.
+    num_sending = len(auditor.present) if auditor else scheme.threshold
+    if num_answering is not None:
+      num_sending = min(num_sending, num_answering)
     values = bands.counts_at(kept, scheme.secrets_per_polynomial)
     arguments = {
       'reveal': config.sharing.reveal,
-      'num_sending': len(auditor.present) if auditor else scheme.threshold,
+      'num_sending': num_sending,
       'num_client_checks': (
         auditor.num_checks if auditor and auditor.checks_clients else 0
       ),

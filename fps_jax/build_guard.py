@@ -47,6 +47,18 @@ def make_data_attack(
   return data_attacks.make_data(name, num_classes, **_args(config, name))
 
 
+def check_update_attack(config: ConfigDict) -> None:
+  """Checks the arguments of what malicious clients send.
+
+  Raises:
+    ValueError: if one does not fit.
+  """
+  name = config.attack.updates
+  # The limit of `wrap_around` is that of the field.
+  if name not in (NONE, 'wrap_around'):
+    update_attacks.make(name, **_args(config, name))
+
+
 def make_defence(config: ConfigDict) -> defences.Defence | None:
   """Returns what weighs updates, or None.
 

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from fps_jax.faults import ServerFaults
 from fps_jax.sharing import protocol
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
@@ -29,7 +30,7 @@ def make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
   sharing = config.sharing
   if sharing.audit == 'none' or sharing.reveal == 'updates':
     return None
-  present = scheme.present_without(sharing.missing_servers)
+  present = scheme.present_without(config.faults.missing_servers)
   if len(present) == scheme.threshold:
     # Any k shares are those of some polynomial: there is nothing to notice.
     return None
@@ -41,6 +42,11 @@ def min_contributors(config: ConfigDict) -> int:
   """Returns how many clients a sum must be of; in the clear, one is enough."""
   is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
   return 1 if is_clear else config.sharing.min_contributors
+
+
+def min_answers(config: ConfigDict) -> int:
+  """Returns how many servers must answer for a sum to be opened."""
+  return config.sharing.min_answers or config.sharing.threshold
 
 
 def make_protocol(
@@ -69,13 +75,32 @@ def make_protocol(
   if scheme is None or sharing.scheme == 'ideal':
     alignment = scheme.secrets_per_polynomial if scheme else 1
     return protocol.ideal_sum(codec, alignment)
+  settings = config.faults
+  faults = protocol.Faults(
+    bool(settings.lying_servers or settings.server_corruption_probability),
+    tuple(settings.inconsistent_clients),
+  )
   return protocol.shamir_sum(
     codec,
     scheme,
-    scheme.present_without(sharing.missing_servers),
+    scheme.present_without(config.faults.missing_servers),
     sharing.reveal,
     make_auditor(config, scheme),
-    protocol.Faults(
-      tuple(sharing.lying_servers), tuple(sharing.inconsistent_clients)
-    ),
+    faults,
+  )
+
+
+def make_server_faults(
+  config: ConfigDict, scheme: Shamir | None, seed: int
+) -> ServerFaults | None:
+  """Returns which servers fail when; None where no server holds shares."""
+  if scheme is None or config.sharing.scheme != 'shamir':
+    return None
+  return ServerFaults(
+    scheme,
+    seed,
+    tuple(config.faults.missing_servers),
+    tuple(config.faults.lying_servers),
+    config.faults.server_dropout_probability,
+    config.faults.server_corruption_probability,
   )

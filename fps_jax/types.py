@@ -9,8 +9,7 @@ Axes, as they appear in array names (`shares_NxM`, `deltas_CxD`):
 | `K`    | servers used to reconstruct, the threshold `k`                 |
 | `D`    | parameters of the model, as one flat vector                    |
 | `M`    | field words that a client shares (its kept parameters)         |
-| `T`    | tiers of clients, each keeping more parameters than the last;  |
-|        | of shares, the k - l that are random                           |
+| `T`    | tiers of clients; of shares, the k - l that are random         |
 | `L`    | layers of the model; of shares, the l secrets of a word        |
 | `S`    | local training steps                                           |
 | `B`    | examples in a local batch                                      |
@@ -20,11 +19,25 @@ import dataclasses
 from typing import Any
 
 import jax
-import optax
+
+# For the reference, which would list every method of JAX's arrays otherwise.
+__all__ = [
+  'CohortPlan',
+  'OptimizerState',
+  'Params',
+  'PlanArray',
+  'PruningPlan',
+  'RoundMetrics',
+  'RoundPlan',
+  'RoundState',
+]
 
 Array = jax.Array
 Params = Any  # A pytree of float32 arrays, as flax.linen makes it.
+OptimizerState = Any  # A pytree of arrays, as optax makes it.
 Key = jax.Array
+# More than a run may have.
+_MAX_ROUNDS = 2**20
 # Of a plan: NumPy's on the host, JAX's in a program, a sharding in between.
 PlanArray = Any
 
@@ -50,7 +63,7 @@ class RoundState:
   params: Array
   remembered: Array | None
   residuals: Array | None
-  optimizer_state: optax.OptState
+  optimizer_state: OptimizerState
 
 
 @jax.tree_util.register_dataclass
@@ -118,12 +131,20 @@ class RoundPlan:
       it; None where there are no servers.
     keys: what sharing draws on, as the sum protocol has it; None where nothing
       is shared.
+    answers_N: bool [N], which servers answer; None where all of the audit's do.
+    attempt: int32 [], attempts at the round before this one.
   """
 
   cohort: CohortPlan
   pruning: PruningPlan
   opening: Any
   keys: Any
+  answers_N: PlanArray | None = None
+  attempt: PlanArray = 0
+
+  def draw_number(self, round_number: Array) -> Array:
+    """Returns what tells the draws of this attempt from those of all others."""
+    return round_number + self.attempt * _MAX_ROUNDS
 
 
 @jax.tree_util.register_dataclass

@@ -39,8 +39,8 @@ class CohortPlanner:
   """Draws cohorts and cuts clients' examples into batches.
 
   Guarantees:
-    - the plan depends on (seed, round) alone, and a client's batches on
-      (seed, round, client): not on who else takes part;
+    - the plan depends on (seed, round, attempt) alone, and a client's batches
+      on these and the client: not on who else takes part;
     - a client's epoch holds each of its examples exactly once;
     - who takes part on what does not depend on the placement;
     - every round's plan has the same shapes, so nothing is compiled again.
@@ -144,11 +144,12 @@ class CohortPlanner:
     filled = np.minimum(self._batch_size, self._num_examples[client_ids])
     return self._steps * filled
 
-  def draw(self, round_number: int) -> Draw:
-    """Returns who takes part in a round, counted from 0."""
-    generator = host_generator(self._seed, Stream.COHORT, round_number)
+  def draw(self, round_number: int, attempt: int = 0) -> Draw:
+    """Returns who takes part in an attempt at a round, both from 0."""
+    ids = _ids(round_number, attempt)
+    generator = host_generator(self._seed, Stream.COHORT, *ids)
     drawn = generator.permutation(len(self._partition))[: self.cohort_size]
-    drops = host_generator(self._seed, Stream.DROPOUT, round_number).random(
+    drops = host_generator(self._seed, Stream.DROPOUT, *ids).random(
       self.cohort_size
     )
     reporting = drawn[drops >= self._dropout_probability]
@@ -165,9 +166,9 @@ class CohortPlanner:
       num_dropped=len(drawn) - len(reporting),
     )
 
-  def plan(self, round_number: int) -> CohortPlan:
-    """Returns the plan of a round, counted from 0."""
-    draw = self.draw(round_number)
+  def plan(self, round_number: int, attempt: int = 0) -> CohortPlan:
+    """Returns the plan of an attempt at a round, both counted from 0."""
+    draw = self.draw(round_number, attempt)
     tier_of = dict(zip(draw.client_ids.tolist(), draw.tiers, strict=True))
     ordered = sorted(draw.client_ids, key=lambda c: (-self._num_steps[c], c))
     client_ids = self._placement.arrange(ordered, self._rows_per_process)
@@ -179,7 +180,8 @@ class CohortPlanner:
     indices = np.full(shape, -1, np.int32)
     for row, client in enumerate(own_ids):
       if client >= 0:
-        batches = self._batches(round_number, int(client))
+        ids = _ids(round_number, attempt)
+        batches = self._batches(ids, int(client))
         indices[row, : len(batches)] = batches
     return CohortPlan(
       client_ids=client_ids,
@@ -190,9 +192,9 @@ class CohortPlanner:
       malicious=is_present & self._is_malicious[client_ids],
     )
 
-  def _batches(self, round_number: int, client: int) -> np.ndarray:
+  def _batches(self, ids: tuple[int, ...], client: int) -> np.ndarray:
     """Returns a client's batches of a round: int32 [steps, B]."""
-    generator = host_generator(self._seed, Stream.BATCHES, round_number, client)
+    generator = host_generator(self._seed, Stream.BATCHES, *ids, client)
     owned, size = self._partition[client], self._batch_size
     if self._steps:
       filled = min(size, len(owned))
@@ -210,3 +212,8 @@ class CohortPlanner:
       for _ in range(self._epochs)
     ]
     return np.concatenate(epochs).reshape(-1, size)
+
+
+def _ids(round_number: int, attempt: int) -> tuple[int, ...]:
+  """Returns what tells the draws of an attempt from those of all others."""
+  return (round_number, attempt) if attempt else (round_number,)

@@ -53,7 +53,8 @@ def count_bytes(
     reveal: `'sum'` or `'updates'`: with the latter the servers pass on every
       client's share, expanded where it travelled as a seed.
     num_sending: servers that send to the central one: all that are present
-      where it checks them against each other; None is the k that it needs.
+      where it checks them against each other, fewer than k where a round
+      fails; None is the k that it needs.
     num_client_checks: words that each of them sends for each client so that the
       central one can check what the clients dealt; 0 sends none.
     value_bits: of a value in the clear; None for float32. Not read where values
@@ -66,7 +67,7 @@ def count_bytes(
       a message like that of its checks; 0 opens no sketches.
 
   Raises:
-    ValueError: if `num_sending` is not in [k, N], or clients are checked whose
+    ValueError: if `num_sending` is not in [0, N], or clients are checked whose
       updates are opened.
   """
   downlink = clear.model_message_bytes(
@@ -84,10 +85,10 @@ def count_bytes(
     return RoundBytes(uplink + positions, downlink, 0)
   if num_sending is None:
     num_sending = scheme.threshold
-  if not scheme.threshold <= num_sending <= scheme.num_servers:
+  if not 0 <= num_sending <= scheme.num_servers:
     raise ValueError(
-      f'num_sending={num_sending} must be in [threshold={scheme.threshold}, '
-      f'num_servers={scheme.num_servers}]'
+      f'num_sending={num_sending} must be in [0, num_servers='
+      f'{scheme.num_servers}]'
     )
   if reveal == 'updates' and num_client_checks:
     raise ValueError(

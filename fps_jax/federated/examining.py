@@ -62,7 +62,7 @@ def examine_clients(
     method.max_count,
     device_key(key, Stream.UPDATE, round_number),
   )
-  sketch_key = device_key(key, Stream.SKETCH, round_number)
+  sketch_key = device_key(key, Stream.SKETCH, plan.draw_number(round_number))
 
   def start(chunk: chunks.Chunk) -> tuple[Array, Array | None]:
     size = len(chunk.accepted_C)

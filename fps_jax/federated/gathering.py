@@ -1,5 +1,6 @@
 """How what clients share is gathered and audited, seen from the host."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -57,11 +58,14 @@ def find_inconsistent(
   clients = np.asarray(plan.cohort.client_ids).tolist()
   checks = dict(zip(clients, np.asarray(checks_CxQxN), strict=True))
   checks.pop(-1, None)
-  return auditor.find_inconsistent_clients(checks)[0]
+  return _among_answering(auditor, plan).find_inconsistent_clients(checks)[0]
 
 
 def find_wrong(
-  auditor: Auditor | None, opening: PlanArray, checks_QxN: Array | None
+  auditor: Auditor | None,
+  plan: RoundPlan,
+  opening: PlanArray,
+  checks_QxN: Array | None,
 ) -> tuple[tuple[int, ...], PlanArray]:
   """Returns the servers that are wrong, and an opening without them.
 
@@ -70,5 +74,18 @@ def find_wrong(
   """
   if auditor is None or checks_QxN is None:
     return (), opening
+  auditor = _among_answering(auditor, plan)
   wrong = auditor.find_wrong_servers(np.asarray(checks_QxN))
   return wrong, auditor.opening_without(wrong) if wrong else opening
+
+
+def _among_answering(auditor: Auditor, plan: RoundPlan) -> Auditor:
+  """Returns the auditor of a round in which these servers answer."""
+  if plan.answers_N is None:
+    return auditor
+  return dataclasses.replace(auditor, present=answering(plan.answers_N))
+
+
+def answering(answers_N: PlanArray) -> tuple[int, ...]:
+  """Returns the numbers of the servers that answer, ascending."""
+  return tuple((np.flatnonzero(np.asarray(answers_N)) + 1).tolist())

@@ -95,7 +95,7 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
     if has_defence:
       examined = examine(*before)
       inconsistent = find_inconsistent(auditor, plan, examined.client_checks)
-      wrong, opening = find_wrong(auditor, opening, examined.checks_QxN)
+      wrong, opening = find_wrong(auditor, plan, opening, examined.checks_QxN)
     collected = aggregate(
       *before, examined, accepted_without(plan, inconsistent), opening
     )
@@ -106,7 +106,9 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
       if inconsistent:
         accepted_C = accepted_without(plan, inconsistent)
         collected = aggregate(*before, examined, accepted_C, opening)
-    also_wrong, opening = find_wrong(auditor, opening, collected.checks_QxN)
+    also_wrong, opening = find_wrong(
+      auditor, plan, opening, collected.checks_QxN
+    )
     all_wrong = tuple(sorted({*wrong, *also_wrong}))
     return collected, opening, Report(all_wrong, inconsistent)
 

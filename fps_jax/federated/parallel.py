@@ -274,7 +274,11 @@ def _sum_chunks(
       with jax.named_scope('sum'):
         weighted = contributions
         if weights_C is not None:
-          weighted = protocol.scale(contributions, weights_C)
+          # What servers do to shares, which only words of a field can bear.
+          assert protocol.field is not None
+          weighted = protocol.field.multiply(
+            contributions, weights_C[:, None, None]
+          )
         part = protocol.add(part, weighted, alive_C, plan.opening)
       held = jax.lax.dynamic_update_slice_in_dim(held, part, first_column, 1)
       if plan.keys is not None:

@@ -93,13 +93,13 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     - given the clients' updates, the model is the same, bit for bit, on any
       number of devices and processes, but for sharing in the clear.
 
-  Raises (`finish`):
-    SharingError: if more servers are wrong than can be told apart.
-
   Args:
     method: the parts of a round.
     performance: chunk size and execution.
     mesh: the devices that clients are split over; see `fps_jax.devices`.
+
+  Raises:
+    SharingError: in `finish`, if more servers are wrong than can be told apart.
   """
   gathering = (
     _gather_at_once(method, performance, mesh)
@@ -194,7 +194,9 @@ def _gather_at_once(
     if inconsistent:
       accepted_C = accepted_without(plan, inconsistent)
       collected = collect(state, plan, accepted_C, key, images, labels)
-    wrong, opening = find_wrong(auditor, plan.opening, collected.checks_QxN)
+    wrong, opening = find_wrong(
+      auditor, plan, plan.opening, collected.checks_QxN
+    )
     return collected, opening, Report(wrong, inconsistent)
 
   def programs(

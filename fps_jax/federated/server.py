@@ -11,22 +11,43 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import optax
 
-from fps_jax.types import Array
+from fps_jax.types import Array, OptimizerState
 
+# The paper's adaptivity: it is large because updates are small.
+_EPSILON = 1e-3
+
+
+def sgd(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+  """The averaged update times the learning rate: with 1, FedAvg."""
+  del momentum
+  return optax.sgd(learning_rate)
+
+
+def momentum(
+  learning_rate: float, momentum: float
+) -> optax.GradientTransformation:
+  """Gradient descent with momentum: FedAvgM."""
+  return optax.sgd(learning_rate, momentum=momentum)
+
+
+def adam(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+  """Adam: FedAdam."""
+  return optax.adam(learning_rate, b1=momentum, b2=0.99, eps=_EPSILON)
+
+
+def yogi(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+  """Yogi, whose second moment changes slowly: FedYogi."""
+  return optax.yogi(learning_rate, b1=momentum, b2=0.99, eps=_EPSILON)
+
+
+# (learning rate, momentum) -> optimiser.
 OPTIMIZERS: dict[
   str, Callable[[float, float], optax.GradientTransformation]
 ] = {
-  'sgd': lambda learning_rate, momentum: optax.sgd(learning_rate),
-  'momentum': lambda learning_rate, momentum: optax.sgd(
-    learning_rate, momentum=momentum
-  ),
-  # The paper's adaptivity: eps is large because updates are small.
-  'adam': lambda learning_rate, momentum: optax.adam(
-    learning_rate, b1=momentum, b2=0.99, eps=1e-3
-  ),
-  'yogi': lambda learning_rate, momentum: optax.yogi(
-    learning_rate, b1=momentum, b2=0.99, eps=1e-3
-  ),
+  'sgd': sgd,
+  'momentum': momentum,
+  'adam': adam,
+  'yogi': yogi,
 }
 
 
@@ -53,10 +74,10 @@ def make_optimizer(
 def apply_update(
   optimizer: optax.GradientTransformation,
   params_D: Array,
-  optimizer_state: optax.OptState,
+  optimizer_state: OptimizerState,
   update_D: Array,
   mask_D: Array | None,
-) -> tuple[Array, optax.OptState]:
+) -> tuple[Array, OptimizerState]:
   """Takes one server step along the averaged update.
 
   Args:

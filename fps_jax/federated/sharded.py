@@ -22,13 +22,16 @@ def plan_spec(protocol: SumProtocol) -> RoundPlan:
     dealings,
     coins_Qx8=replicated,
     sketch_coins_Qx8=replicated,
-    lies=replicated,
+    lies_Nx8=replicated,
+    is_lying_N=replicated,
   )
   return RoundPlan(
     cohort=cohort,
     pruning=pruning,
     opening=replicated,
     keys=keys if protocol.make_keys else None,
+    answers_N=replicated if protocol.make_keys else None,
+    attempt=replicated,
   )
 
 

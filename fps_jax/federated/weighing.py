@@ -62,15 +62,19 @@ def aggregate_clients(
         present_C,
         opening,
         (
-          device_key(key, Stream.SKETCH, round_number),
-          device_key(key, Stream.DEFENCE, round_number),
+          device_key(key, Stream.SKETCH, plan.draw_number(round_number)),
+          device_key(key, Stream.DEFENCE, plan.draw_number(round_number)),
         ),
       )
+  weight_C = plan.cohort.num_examples.astype(jnp.float32) / method.max_count
+  clipped_C = jax.vmap(protocol.count_clipped)(
+    trained.updates_CxM * weight_C[:, None]
+  )
   measures = parallel.ClientMeasures(
     checks=None,
     loss_sum=trained.loss_sum,
     num_trained=trained.num_trained,
-    clipped=jnp.zeros(len(accepted_C), jnp.int32),
+    clipped=jnp.where(plan.cohort.malicious, 0, clipped_C),
     is_finite=trained.is_finite,
     residuals=None,
   )
@@ -97,11 +101,7 @@ def aggregate_clients(
     device_key(key, Stream.UPDATE, round_number),
     performance,
   )
-  sums = sums._replace(
-    measures=measures._replace(
-      checks=sums.measures.checks, clipped=sums.measures.clipped
-    )
-  )
+  sums = sums._replace(measures=measures._replace(checks=sums.measures.checks))
   sums, checks_QxN = report(method, plan, sums)
   return Collected(trained.received, sums, checks_QxN, aggregate)
 

@@ -33,8 +33,12 @@ from fps_jax.sharing import decoding, randomness
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array
 
-# What a config can ask for; 'clients' audits the servers, too.
-AUDITS = ('none', 'servers', 'clients')
+# What a config can ask for.
+AUDITS = {
+  'none': 'Opens from any k servers and notices nothing.',
+  'servers': 'Finds servers whose sums are wrong, and leaves them out.',
+  'clients': 'Finds clients whose shares do not fit together, too.',
+}
 SOUNDNESS_BITS = 40
 
 

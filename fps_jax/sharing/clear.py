@@ -1,17 +1,15 @@
 """The bytes of messages in the clear: models, and updates that are not shared.
 
-| message            | from, to        | payload                               |
-|--------------------|-----------------|---------------------------------------|
-| `UPDATE`           | client, central | float32 values, the sample count      |
-|                    |                 | (uint32)                              |
-| `QUANTISED_UPDATE` | client, central | bits of a value (a byte), values in   |
-|                    |                 | as many, the sample count (uint32)    |
-| `MODEL`            | central, client | float32 values                        |
-| `SPARSE_MODEL`     | central, client | how many are kept (uint32), which, as |
-|                    |                 | in `fps_jax.sharing.positions`, and   |
-|                    |                 | their float32 values                  |
-| `POSITIONS`        | client, server  | how many values of its own choice a   |
-|                    |                 | client sends (uint32), and which      |
+The payload of each message:
+
+- `UPDATE`, client to central: float32 values, the sample count (uint32);
+- `QUANTISED_UPDATE`, client to central: bits of a value (a byte), values in as
+  many, the sample count (uint32);
+- `MODEL`, central to client: float32 values;
+- `SPARSE_MODEL`, central to client: how many are kept (uint32), which, as in
+  `fps_jax.sharing.positions`, and their float32 values;
+- `POSITIONS`, client to server: how many values of its own choice a client
+  sends (uint32), and which.
 
 Without the last one, which positions an update's values belong to is not sent
 up: clients train what the model they were sent keeps. As in

@@ -19,6 +19,7 @@ Example:
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -32,6 +33,8 @@ _MAX_UINT64 = 2**64 - 1
 _MAX_UNROLLED = 256
 
 
+# Every variant of a study asks for the same few.
+@functools.lru_cache(maxsize=64)
 def is_prime(number: int) -> bool:
   """Returns whether `number`, below 2^32, is prime."""
   if number < 2:

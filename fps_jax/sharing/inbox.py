@@ -3,11 +3,9 @@
 A refusal is a ValueError and changes nothing, so that the receiver can drop the
 message and go on: whoever sent it counts as silent.
 
-| class      | whose       | takes, once from each | keeps                     |
-|------------|-------------|-----------------------|---------------------------|
-| `Inbox`    | a server's  | client                | its seed or share         |
-| `SumInbox` | the central | server                | its sum, if of the agreed |
-|            | server's    |                       | clients                   |
+An `Inbox` is that of a server, and takes a seed or a share from each client,
+once. A `SumInbox` is that of the central server, and takes from each server its
+sum, once, if that is one of the agreed clients.
 """
 
 from collections.abc import Collection

@@ -5,14 +5,13 @@ client and one tile of columns; who calls them for thousands of clients is
 `fps_jax.federated.parallel`. Everything after `lift` is exact in the schemes
 that use a codec, so neither the order of clients nor their grouping matters.
 
-| scheme      | what is added up                    | who learns what         |
-|-------------|-------------------------------------|-------------------------|
-| `none`      | float32 values                      | central: every update   |
-| `quantised` | values as the codec rounds them     | central: every update   |
-| `ideal`     | field words, without any sharing    | (a trusted third party) |
-| `shamir`    | shares of field words, at each      | central: only the sum,  |
-|             | server                              | or every update with    |
-|             |                                     | `reveal='updates'`      |
+What each scheme adds up, and who learns what:
+
+- `none`: float32 values; the central server learns every update;
+- `quantised`: values as the codec rounds them; it learns every update, too;
+- `ideal`: field words, without any sharing, as a trusted third party would;
+- `shamir`: at each server, shares of field words; the central server learns
+  only the sum, or every update with `reveal='updates'`.
 
 A column is l values, l = 1 unless the sharing scheme packs them.
 """
@@ -33,7 +32,12 @@ from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array, Key, PlanArray
 
-SCHEMES = ('none', 'quantised', 'ideal', 'shamir')
+SCHEMES = {
+  'none': 'Clients send float32 values to the central server.',
+  'quantised': 'Clients send it values of a few bits.',
+  'ideal': 'The sums and the bytes of shamir, without its arithmetic.',
+  'shamir': 'Servers add up shares, and the central one opens the sum.',
+}
 # Those in which clients send their values to the central server.
 CLEAR_SCHEMES = ('none', 'quantised')
 REVEALS = ('sum', 'updates')
@@ -62,13 +66,16 @@ class RoundKeys(NamedTuple):
     coins_Qx8: uint32 [Q, 8], public coins of the audit.
     sketch_coins_Qx8: uint32 [Q, 8], those of the audit of sketches, which are
       opened before the sums are fixed.
-    lies: uint32 [liars, 8], what lying servers add to their sums.
+    lies_Nx8: uint32 [N, 8], what servers that lie add to their sums; [0, 8]
+      where none ever does.
+    is_lying_N: bool [N], which do in this round.
   """
 
   dealings: Dealing
   coins_Qx8: PlanArray
   sketch_coins_Qx8: PlanArray
-  lies: PlanArray
+  lies_Nx8: PlanArray
+  is_lying_N: PlanArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +83,13 @@ class Faults:
   """Who does not follow the protocol.
 
   Attributes:
-    lying_servers: numbers of servers that add uniformly random words to their
-      sums.
+    servers_lie: whether servers may add uniformly random words to their sums:
+      those that `make_keys` is given.
     inconsistent_clients: numbers of clients that deal server N a share one
       larger than the polynomial's.
   """
 
-  lying_servers: tuple[int, ...] = ()
+  servers_lie: bool = False
   inconsistent_clients: tuple[int, ...] = ()
 
 
@@ -112,8 +119,6 @@ class SumProtocol(NamedTuple):
       value.
     add: (sums [R, W], contributions [C, ...], alive bool [C], opening) ->
       [R, W].
-    scale: (contributions [C, ...], uint32 weights [C]) -> contributions that
-      many times; what servers do to shares of a field alone.
     add_devices: sums [R, W] of the clients of one device, as a program of many
       runs on each, and the names of its mesh axes -> [R, W], those of all.
     open: (sums [R, W], opening) -> [M], the sum, still encoded.
@@ -126,8 +131,9 @@ class SumProtocol(NamedTuple):
     alignment: bands of clients that share prefixes start at its multiples.
     opening: what opens the sums, from which servers: uint32 [L, N]; None where
       there are no servers.
-    make_keys: (root key, round, client numbers [C]) -> `RoundKeys`; on the
-      host, before the round; None where nothing is shared.
+    make_keys: (root key, round, client numbers [C], numbers of the servers that
+      lie, attempt at the round) -> `RoundKeys`; on the host, before the round;
+      None where nothing is shared.
     distort: (sums [R, W], `RoundKeys`) -> [R, W], what the servers report;
       None where all are honest.
     auditor: what finds wrong sums and shares; None where nothing does.
@@ -136,7 +142,6 @@ class SumProtocol(NamedTuple):
   zeros: Callable[[int], Array]
   lift: Callable[..., Array]
   add: Callable[[Array, Array, Array, Array | np.ndarray | None], Array]
-  scale: Callable[[Array, Array], Array]
   add_devices: Callable[[Array, tuple[str, ...]], Array]
   open: Callable[[Array, Array | np.ndarray | None], Array]
   decode: Callable[[Array], Array]
@@ -147,7 +152,7 @@ class SumProtocol(NamedTuple):
   values_per_column: int = 1
   alignment: int = 1
   opening: Array | np.ndarray | None = None
-  make_keys: Callable[[np.ndarray, int, np.ndarray], RoundKeys] | None = None
+  make_keys: Callable[..., RoundKeys] | None = None
   distort: Callable[[Array, RoundKeys], Array] | None = None
   auditor: Auditor | None = None
 
@@ -174,9 +179,6 @@ def plain_sum() -> SumProtocol:
     zeros=lambda size: jnp.zeros((1, size), jnp.float32),
     lift=lift,
     add=add,
-    scale=lambda contributions, weights_C: (
-      contributions * weights_C[:, None, None]
-    ),
     add_devices=jax.lax.psum,
     open=lambda sums, opening: sums[0],
     decode=lambda opened: opened,
@@ -214,9 +216,6 @@ def ideal_sum(codec: Codec, alignment: int = 1) -> SumProtocol:
     zeros=lambda size: jnp.zeros((1, size), jnp.uint32),
     lift=lift,
     add=add,
-    scale=lambda contributions, weights_C: codec.field.multiply(
-      contributions, weights_C[:, None, None]
-    ),
     add_devices=codec.field.sum_devices,
     open=lambda sums, opening: sums[0],
     decode=codec.decode,
@@ -261,15 +260,17 @@ def shamir_sum(
     )
   ideal = ideal_sum(codec)
   opens_updates = reveal == 'updates'
-  if opens_updates and (auditor or faults.lying_servers):
+  if opens_updates and (auditor or faults.servers_lie):
     raise ValueError(
       "reveal='updates' opens every client's words by themselves, and neither "
       "audits sums nor has any to lie about: use reveal='sum'"
     )
   num_secrets = scheme.secrets_per_polynomial
 
-  def make_keys(root, round_number, client_ids):
-    key = randomness.round_key(root, round_number)
+  servers = np.array(scheme.server_points)
+
+  def make_keys(root, round_number, client_ids, lying_servers=(), attempt=0):
+    key = randomness.round_key(root, round_number, attempt)
     num_blinds = scheme.threshold if auditor and auditor.checks_clients else 0
     num_checks = auditor.num_checks if auditor else 0
 
@@ -286,7 +287,10 @@ def shamir_sum(
       ),
       coins_Qx8=randomness.keys(key, Purpose.CHECK, num_checks),
       sketch_coins_Qx8=randomness.keys(key, Purpose.CHECK_SKETCH, num_checks),
-      lies=randomness.keys(key, Purpose.LIE, len(faults.lying_servers)),
+      lies_Nx8=randomness.keys(
+        key, Purpose.LIE, scheme.num_servers if faults.servers_lie else 0
+      ),
+      is_lying_N=np.isin(servers, lying_servers),
     )
 
   def lift(
@@ -322,9 +326,11 @@ def shamir_sum(
     return secrets_LxW.T.reshape(-1)
 
   def distort(sums_NxW, keys):
-    rows = np.array(faults.lying_servers) - 1
-    lies = randomness.uniform(keys.lies, 0, sums_NxW.shape[1], scheme.field)
-    return sums_NxW.at[rows].set(scheme.field.add(sums_NxW[rows], lies))
+    lies_NxW = randomness.uniform(
+      keys.lies_Nx8, 0, sums_NxW.shape[1], scheme.field
+    )
+    lies_NxW = jnp.where(keys.is_lying_N[:, None], lies_NxW, jnp.uint32(0))
+    return scheme.field.add(sums_NxW, lies_NxW)
 
   num_rows = num_secrets if opens_updates else scheme.num_servers
   return ideal._replace(
@@ -336,7 +342,7 @@ def shamir_sum(
     alignment=num_secrets,
     opening=scheme.opening(present),
     make_keys=make_keys,
-    distort=distort if faults.lying_servers else None,
+    distort=distort if faults.servers_lie else None,
     auditor=auditor,
   )
 

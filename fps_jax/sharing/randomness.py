@@ -3,8 +3,8 @@
 Every 256-bit key is one block of the cipher under its parent, a pseudorandom
 function of (number, number, number, purpose):
 
-  root key -> round key -> key of (client, server) -> that server's share
-                        -> public coins of the round's checks
+    root key -> round key -> key of (client, server) -> that server's share
+                          -> public coins of the round's checks
 
 so no key is used twice and none is longer-lived than its purpose. The root key
 comes from the run's seed, which reproduces every share, or from the operating
@@ -103,9 +103,11 @@ def derive(
   return chacha.blocks_on_host(state)[..., : chacha.KEY_WORDS]
 
 
-def round_key(root_8: np.ndarray, round_number: int) -> np.ndarray:
-  """Returns the key of a round, uint32 [8]."""
-  return derive(root_8, Purpose.ROUND, round_number)
+def round_key(
+  root_8: np.ndarray, round_number: int, attempt: int = 0
+) -> np.ndarray:
+  """Returns the key of an attempt at a round, both from 0: uint32 [8]."""
+  return derive(root_8, Purpose.ROUND, round_number, attempt)
 
 
 def keys(

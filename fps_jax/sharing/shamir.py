@@ -31,7 +31,7 @@ Example:
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -61,7 +61,7 @@ class Shamir:
       shares are the same; privacy then rests on the cipher.
 
   Raises:
-    ValueError: if the numbers do not satisfy these bounds.
+    ValueError: if the numbers do not satisfy these bounds, a line for each.
   """
 
   field: PrimeField
@@ -71,21 +71,26 @@ class Shamir:
   seeded: bool = True
 
   def __post_init__(self):
+    problems = list(self._problems())
+    if problems:
+      raise ValueError('\n'.join(problems))
+
+  def _problems(self) -> Iterator[str]:
     num_points = self.num_servers + self.secrets_per_polynomial
     if num_points > self.field.modulus:
-      raise ValueError(
+      yield (
         f'num_servers={self.num_servers} and secrets_per_polynomial='
         f'{self.secrets_per_polynomial} need {num_points} points, more than '
         f'the field prime {self.field.modulus}: use a larger prime or fewer '
         'servers'
       )
     if not 1 <= self.threshold <= self.num_servers:
-      raise ValueError(
+      yield (
         f'threshold={self.threshold} must be in [1, '
         f'num_servers={self.num_servers}]: lower the threshold or add servers'
       )
     if not 1 <= self.secrets_per_polynomial <= self.threshold:
-      raise ValueError(
+      yield (
         f'secrets_per_polynomial={self.secrets_per_polynomial} must be in [1, '
         f'threshold={self.threshold}]: pack fewer secrets or raise the '
         'threshold'

@@ -13,8 +13,8 @@ number of places. Two columns of one block never meet, two of different blocks
 do with a chance of one in `num_buckets`: no more often than if buckets were
 drawn one by one.
 
-Example: a vector of 5 columns in 2 buckets keeps the sum of its squares, here
-exactly since no two that are not 0 meet.
+Example: a vector of 4 columns in 2 buckets keeps the sum of its squares, here
+exactly since the two that are not 0 do not meet.
   >>> sketch = Sketch(num_buckets=2)
   >>> key = jax.random.key(0)
   >>> row = jnp.array([[3.0, 4.0, 0.0, 0.0]])
@@ -39,7 +39,11 @@ class Sketch:
     - sketches are linear: that of a sum is the sum of the sketches, and those
       of shares open to that of the secret;
     - the inner product of two sketches has the mean <x, y> and a variance of at
-      most 2 |x|^2 |y|^2 / num_buckets.
+      most 2 |x|^2 |y|^2 / num_buckets;
+    - so has the sum of inner products over rows with the same draws, as packed
+      secrets are: x and y are then all rows together. A sketch of m numbers in
+      l rows has m / l buckets, so that the standard deviation of a squared
+      norm is at most a fraction sqrt(2 l / m) of it.
 
   Attributes:
     num_buckets: columns of a sketch, at least 1.

@@ -2,16 +2,14 @@
 
 Every message is a `Header` and a payload, little-endian:
 
-| message        | from, to        | payload                                   |
-|----------------|-----------------|-------------------------------------------|
-| `SEED`         | client, server  | the 32-byte key that its share expands    |
-|                |                 | from: servers 1 .. t of a seeded scheme   |
-| `SHARE`        | client, server  | words: the share of the values and of the |
-|                |                 | sample count, which follows them          |
-| `SUM`          | server, central | number of clients (uint32), 16 bytes that |
-|                |                 | tell which, words as in `SHARE`           |
-| `CHECK`        | server, central | checks a client (uint32), that many words |
-|                |                 | for each client, in ascending order       |
+- `SEED`, client to server: the 32-byte key that its share expands from: servers
+  1 .. t of a seeded scheme;
+- `SHARE`, client to server: words: the share of the values and of the sample
+  count, which follows them;
+- `SUM`, server to central: number of clients (uint32), 16 bytes that tell
+  which, words as in `SHARE`;
+- `CHECK`, server to central: checks a client (uint32), that many words for each
+  client, in ascending order.
 
 A word takes ceil(log2 p) bits, and one word of a share stands for l secrets:
 ceil((values + 1) / l) words. A server that passes a share on to the central one

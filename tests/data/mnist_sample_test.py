@@ -89,7 +89,7 @@ def test_script_on_other_data_raises_and_writes_nothing(
 
 
 @pytest.mark.skipif(
-  'TFDS_DATA_DIR' not in os.environ, reason='needs MNIST in TFDS_DATA_DIR'
+  not os.environ.get('TFDS_DATA_DIR'), reason='needs MNIST in TFDS_DATA_DIR'
 )
 def test_script_makes_the_bundled_arrays_again():
   with tempfile.TemporaryDirectory() as folder:

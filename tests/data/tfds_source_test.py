@@ -360,7 +360,7 @@ def test_damaged_prepared_file_raises(tmp_path: pathlib.Path, damage: str):
 
 @pytest.fixture
 def real_data_dir() -> str:
-  if 'TFDS_DATA_DIR' not in os.environ:
+  if not os.environ.get('TFDS_DATA_DIR'):
     pytest.skip('needs real data in TFDS_DATA_DIR')
   return os.environ['TFDS_DATA_DIR']
 

@@ -19,13 +19,15 @@ def quick():
 
 
 def shared_config(
-  num_servers: int, threshold: int, secrets: int, **sharing
+  num_servers: int, threshold: int, secrets: int, **settings
 ) -> ConfigDict:
   config = small.small_config()
   config.sharing.num_servers = num_servers
   config.sharing.threshold = threshold
   config.sharing.secrets_per_polynomial = secrets
-  config.sharing.update(sharing)
+  for name, value in settings.items():
+    section = config.sharing if name in config.sharing else config.faults
+    section[name] = value
   return config
 
 
@@ -130,8 +132,8 @@ def test_inconsistent_client_is_named_and_left_out():
   class Without(type(simulation.planner)):
     """Plans without client 3."""
 
-    def plan(self, round_number):
-      plan = super().plan(round_number)
+    def plan(self, round_number, attempt=0):
+      plan = super().plan(round_number, attempt)
       ids = np.where(np.asarray(plan.client_ids) == 3, -1, plan.client_ids)
       return dataclasses.replace(plan, client_ids=ids)
 

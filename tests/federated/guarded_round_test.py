@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
+from fps_jax import data, models
 from fps_jax.federated.weighing import integer_weights
 from fps_jax.metrics import MetricsRow
 
@@ -20,7 +22,7 @@ def guarded_config(**changes: Any) -> ConfigDict:
   config = small.small_config()
   config.num_rounds = _ROUNDS
   config.cohort.weighting = 'clients'
-  config.cohort.dropout_probability = 0.1
+  config.faults.client_dropout_probability = 0.1
   config.defence.sketch_size = 128
   names = {name.replace('__', '.'): value for name, value in changes.items()}
   config.update_from_flattened_dict(names)
@@ -109,6 +111,17 @@ def test_central_server_that_sees_updates_weighs_them_exactly():
   np.testing.assert_allclose(revealed, quantised, rtol=1e-6, atol=1e-7)
 
 
+def test_clipped_values_are_counted_whoever_sees_the_updates():
+  clip = {'sharing__clip': 0.001}
+  _, plain = run(**clip, **IDEAL)
+  expected = [row['clipped_fraction'] for row in plain[:1]]
+  assert expected[0] > 0
+  for settings in (IDEAL, {'sharing__scheme': 'quantised'}):
+    _, rows = run(**clip, **settings, defence__name='mean')
+    # Later rounds start from models that are averaged otherwise.
+    assert [row['clipped_fraction'] for row in rows[:1]] == expected
+
+
 @pytest.mark.parametrize('rule', ['median', 'trimmed_mean'])
 def test_coordinate_rule_is_the_one_of_numpy(rule: str):
   """Holds one round to NumPy's order statistics of what clients trained."""
@@ -117,18 +130,18 @@ def test_coordinate_rule_is_the_one_of_numpy(rule: str):
     defence__num_malicious=2,
     sharing__scheme='none',
     pruning__schedule='none',
-    cohort__dropout_probability=0.0,
+    faults__client_dropout_probability=0.0,
     client__steps=1,
   )
   with small.quick_compilation():
     simulation = small.make(config)
     state, plan = simulation.init_state(), simulation.plan(0)
-    data = simulation.put_data()
-    trained = simulation.start(state, plan, data)
+    examples = simulation.put_data()
+    trained = simulation.start(state, plan, examples)
     before = np.asarray(state.params)
     num_clients = int(np.sum(np.asarray(plan.cohort.client_ids) >= 0))
     updates = np.asarray(trained.updates_CxM)[:num_clients, : len(before)]
-    after, _, _ = simulation.finish(state, plan, data, trained)
+    after, _, _ = simulation.finish(state, plan, examples, trained)
   ordered = np.sort(updates, axis=0)
   middle = ordered[2:-2] if rule == 'trimmed_mean' else ordered[3:5]
   np.testing.assert_allclose(
@@ -138,14 +151,17 @@ def test_coordinate_rule_is_the_one_of_numpy(rule: str):
 
 def test_server_that_lies_about_sketches_is_named_and_changes_nothing():
   honest, _ = run(**ATTACKED, **KRUM)
-  lied, rows = run(**ATTACKED, **KRUM, sharing__lying_servers=(2,))
+  lied, rows = run(**ATTACKED, **KRUM, faults__lying_servers=(2,))
   np.testing.assert_array_equal(lied, honest)
   assert [row['wrong_servers'] for row in rows] == [[2]] * _ROUNDS
 
 
 def test_inconsistent_client_has_no_weight():
-  shared = {'sharing__audit': 'clients', 'cohort__dropout_probability': 0.0}
-  _, rows = run(**KRUM, **shared, sharing__inconsistent_clients=(4,))
+  shared = {
+    'sharing__audit': 'clients',
+    'faults__client_dropout_probability': 0.0,
+  }
+  _, rows = run(**KRUM, **shared, faults__inconsistent_clients=(4,))
   assert [row['inconsistent_clients'] for row in rows] == [[4]] * _ROUNDS
   assert [row['clients_reporting'] for row in rows] == [7] * _ROUNDS
 
@@ -157,7 +173,7 @@ def test_aggregate_of_too_few_clients_is_not_opened():
     **few,
     **IDEAL,
     cohort__size=7,
-    cohort__dropout_probability=0.0,
+    faults__client_dropout_probability=0.0,
     sharing__min_contributors=6,
     pruning__schedule='none',
   )
@@ -170,18 +186,27 @@ def test_aggregate_of_too_few_clients_is_not_opened():
   np.testing.assert_array_equal(after.params, before)
 
 
-def test_backdoor_is_measured_on_images_with_the_trigger():
-  _, rows = run(
+def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
+  config = guarded_config(
     **IDEAL,
     attack__malicious=0.25,
     attack__data='backdoor',
     attack__updates='scaling',
     attack__args__backdoor__target=1,
   )
-  for row in rows:
-    success = row['attack_success']
-    assert success is not None
-    assert 0 <= success <= 1
+  with small.quick_compilation():
+    simulation = small.make(config)
+    params, rows = small.run_simulation(simulation, config)
+  dataset = data.load(config.data.source)
+  others = dataset.test_images[dataset.test_labels != 1].copy()
+  others[:, -4:-1, -4:-1] = 255
+  model = models.make('mlp', dataset.num_classes, widths=(16,))
+  variables = model.init(jax.random.key(0), jnp.zeros(others[:1].shape))
+  _, unravel = ravel_pytree(variables['params'])
+  logits = model.apply({'params': unravel(jnp.asarray(params))}, others / 255)
+  expected = np.mean(np.argmax(logits, axis=1) == 1)
+  assert rows[-1]['attack_success'] == pytest.approx(expected)
+  assert len(others) == simulation.num_backdoor < len(dataset.test_labels)
 
 
 @pytest.mark.parametrize('most_weight', [4, 5, 100, 2**20])

@@ -125,7 +125,7 @@ def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
 @small.quick_compilation()
 def test_missing_servers_of_the_config_change_no_result(quick_ideal_run):
   config = small.small_config()
-  config.sharing.missing_servers = (1, 4)
+  config.faults.missing_servers = (1, 4)
   params, _ = small.run(config)
   np.testing.assert_array_equal(params, quick_ideal_run[0])
 
@@ -199,7 +199,7 @@ def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
 def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
   config = small.small_config()
   config.pruning.schedule = 'none'
-  config.cohort.dropout_probability = 0.999999
+  config.faults.client_dropout_probability = 0.999999
   config.server.optimizer = 'adam'
   simulation = small.make(config)
   before = np.asarray(simulation.init_state().params)
@@ -213,7 +213,7 @@ def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
 @small.quick_compilation()
 def test_dropped_clients_are_as_if_never_drawn():
   config = small.small_config()
-  config.cohort.dropout_probability = 0.5
+  config.faults.client_dropout_probability = 0.5
   simulation = small.make(config)
   plan = simulation.planner.plan(0)
   assert 0 < int(np.sum(np.asarray(plan.client_ids) >= 0)) < config.cohort.size
@@ -229,7 +229,7 @@ def test_nothing_is_compiled_after_the_first_round():
   config.num_rounds = 6
   config.pruning.end_round = 5
   config.cohort.size = 4
-  config.cohort.dropout_probability = 0.3
+  config.faults.client_dropout_probability = 0.3
   simulation = small.make(config)
   state = simulation.init_state()
   compiled = []

@@ -197,8 +197,8 @@ def test_band_below_min_contributors_is_never_opened(
 def test_lone_client_is_not_audited_either():
   config = small.small_config()
   config.sharing.min_contributors = 8
-  config.cohort.dropout_probability = 0.3
-  config.sharing.lying_servers = (1,)
+  config.faults.client_dropout_probability = 0.3
+  config.faults.lying_servers = (1,)
   _, rows = small.run(config)
   for row in rows:
     assert (row['wrong_servers'] == [1]) == (row['clients_reporting'] == 8)
@@ -211,7 +211,7 @@ def test_lone_client_is_not_audited_either():
 def test_inconsistent_clients_are_of_no_tier():
   config = tiered_config('shamir')
   config.sharing.audit = 'clients'
-  config.sharing.inconsistent_clients = (0,)
+  config.faults.inconsistent_clients = (0,)
   _, rows = small.run(config)
   for row in rows:
     assert row['inconsistent_clients'] == [0]

@@ -101,6 +101,29 @@ def test_inner_products_have_their_mean_and_variance():
   assert abs(products.mean() - np.dot(x, y)) < error
 
 
+@pytest.mark.parametrize('is_alike', [True, False])
+@pytest.mark.parametrize('num_rows', [1, 2, 4])
+def test_squared_norms_of_packed_rows_are_off_by_their_bound(
+  num_rows: int, is_alike: bool
+):
+  size, num_keys = 32, 2000
+  rng = np.random.default_rng(5)
+  rows = rng.normal(size=(num_rows, 400)).astype(np.float32)
+  if is_alike:
+    rows[:] = rows[0]
+  keys = jax.random.split(jax.random.key(1), num_keys)
+  sketch = Sketch(size // num_rows)
+  sketched = jax.jit(jax.vmap(lambda key: sketch.apply(rows, key, 0)))(keys)
+  squares = np.sum(np.asarray(sketched, np.float64) ** 2, axis=(1, 2))
+  errors = squares / np.sum(np.float64(rows) ** 2) - 1
+  bound = np.sqrt(2 * num_rows / size)
+  assert errors.std() < 1.05 * bound
+  # Rows that are alike come close to it; others cancel one another.
+  expected = bound if is_alike else bound / np.sqrt(num_rows)
+  assert abs(errors.std() / expected - 1) < 0.1
+  assert abs(errors.mean()) < 5 * bound / np.sqrt(num_keys)
+
+
 def test_no_bucket_is_refused():
   with pytest.raises(ValueError, match='num_buckets=0 must be at least 1'):
     Sketch(0)

@@ -1,0 +1,178 @@
+"""From what a round left behind to its row of metrics."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fps_jax.attempts import Outcome
+from fps_jax.federated.communication import RoundBytes
+from fps_jax.federated.gathering import answering
+from fps_jax.metrics import MetricsRow
+from fps_jax.simulation import Simulation
+from fps_jax.types import Array, RoundMetrics, RoundPlan
+
+
+class Finished(NamedTuple):
+  """A round whose results may still be being computed.
+
+  Attributes:
+    round_number: from 0.
+    outcome: what came of it.
+    test: (images right, mean loss) on the test set; None where it was not
+      evaluated.
+    backdoor: the same of images with an attacker's trigger.
+  """
+
+  round_number: int
+  outcome: Outcome
+  test: tuple[Array, Array] | None
+  backdoor: tuple[Array, Array] | None
+
+
+def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
+  """Returns the metrics of a round; `round_seconds` is 0.
+
+  Args:
+    simulation: of the run.
+    finished: with NumPy's arrays for JAX's.
+
+  Raises:
+    FloatingPointError: if clients report, and no update is finite.
+  """
+  r, outcome, test, backdoor = finished
+  plan, metrics, report = outcome.plan, outcome.metrics, outcome.report
+  client_ids, malicious_C = plan.cohort.client_ids, plan.cohort.malicious
+  is_sent = client_ids >= 0
+  _check_finite(r, client_ids[is_sent], metrics.is_finite[is_sent])
+  is_left_out = np.isin(client_ids, report.inconsistent_clients)
+  is_summed = is_sent & ~is_left_out & metrics.is_finite
+  pruning = simulation.pruning_plans[r]
+  kept = simulation.num_params
+  if simulation.prunes_model:
+    kept = int(pruning.keep_count)
+  summed_tiers = plan.cohort.tiers[is_summed].tolist()
+  attempts = outcome.attempts
+  sent = [
+    _count_bytes(
+      simulation, r, attempt, summed_tiers if attempt is plan else None
+    )
+    for attempt in attempts
+  ]
+  # The exact sums: no row's place matters.
+  counted = is_sent & metrics.is_finite
+  loss_sum = math.fsum(metrics.loss_sum[counted])
+  num_trained = math.fsum(metrics.num_trained[counted])
+  draw = simulation.planner.draw(r, len(attempts) - 1)
+  is_attacked = simulation.is_attacked
+  return {
+    'round': r + 1,
+    'test_accuracy': int(test[0]) / simulation.num_test if test else None,
+    'test_loss_nats': _loss(float(test[1]), is_attacked) if test else None,
+    'train_loss_nats': (
+      _loss(loss_sum / num_trained, is_attacked) if num_trained else None
+    ),
+    'attack_success': (
+      int(backdoor[0]) / simulation.num_backdoor if backdoor else None
+    ),
+    'sparsity': 1 - kept / simulation.num_params,
+    'kept_parameters': kept,
+    'clients_reporting': len(summed_tiers),
+    'clients_malicious': int(np.sum(malicious_C & is_summed)),
+    'clients_not_finite': int(np.sum(is_sent & ~metrics.is_finite)),
+    'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
+    'opened_values_per_client': simulation.opened_values(kept),
+    'clients_dropped': draw.num_dropped,
+    'clients_too_slow': draw.num_too_slow,
+    'clients_per_tier': [
+      summed_tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
+    ],
+    'clipped_fraction': _clipped_fraction(simulation, plan, metrics, counted),
+    'failed_attempts': len(outcome.failed),
+    'missing_servers': _missing_servers(attempts[-1]),
+    'wrong_servers': list(report.wrong_servers),
+    'inconsistent_clients': list(report.inconsistent_clients),
+    'uplink_bytes_per_client': math.fsum(
+      each.uplink_per_client for each in sent
+    ),
+    'downlink_bytes_per_client': math.fsum(
+      each.downlink_per_client for each in sent
+    ),
+    'server_to_central_bytes': sum(each.server_to_central for each in sent),
+    'simulated_seconds': _simulated_seconds(simulation, r, len(attempts)),
+    'round_seconds': 0.0,
+  }
+
+
+def _count_bytes(
+  simulation: Simulation,
+  round_number: int,
+  plan: RoundPlan,
+  summed_tiers: Sequence[int] | None,
+) -> RoundBytes:
+  """Returns the bytes of an attempt; None: all that send are summed."""
+  cohort = plan.cohort
+  tiers = cohort.tiers[cohort.client_ids >= 0].tolist()
+  return simulation.count_bytes(
+    simulation.pruning_plans[round_number],
+    tiers,
+    tiers if summed_tiers is None else summed_tiers,
+    None if plan.answers_N is None else len(answering(plan.answers_N)),
+  )
+
+
+def _missing_servers(plan: RoundPlan) -> list[int]:
+  if plan.answers_N is None:
+    return []
+  return (np.flatnonzero(~plan.answers_N) + 1).tolist()
+
+
+def _clipped_fraction(
+  simulation: Simulation,
+  plan: RoundPlan,
+  metrics: RoundMetrics,
+  counted_C: np.ndarray,
+) -> float | None:
+  """Returns the part of what these clients share that the codec clipped."""
+  tiers = plan.cohort.tiers[counted_C]
+  if not simulation.has_codec or not len(tiers):
+    return None
+  num_values = int(plan.pruning.keep_counts_T[tiers].sum())
+  return int(metrics.clipped_values[counted_C].sum()) / num_values
+
+
+def _simulated_seconds(
+  simulation: Simulation, round_number: int, num_attempts: int
+) -> float | None:
+  seconds = [
+    simulation.simulated_seconds(round_number, attempt)
+    for attempt in range(num_attempts)
+  ]
+  known = [second for second in seconds if second is not None]
+  return math.fsum(known) if known else None
+
+
+def _loss(nats: float, is_attacked: bool) -> float | None:
+  """Returns a loss; None where an attack has made it infinite."""
+  return None if is_attacked and not math.isfinite(nats) else nats
+
+
+def _malicious_weight(
+  weights_C: Array | None, malicious_C: Array
+) -> float | None:
+  """Returns the part of all weight that malicious clients have."""
+  if weights_C is None or not np.sum(weights_C):
+    return None
+  return float(np.sum(weights_C[malicious_C]) / np.sum(weights_C))
+
+
+def _check_finite(
+  round_number: int, client_ids: Array, is_finite: Array
+) -> None:
+  if len(client_ids) and not np.any(is_finite):
+    raise FloatingPointError(
+      f'round {round_number + 1}: the updates of clients '
+      f'{sorted(client_ids.tolist())}, all that report, are not finite, their '
+      'training diverged: lower client.learning_rate or client.momentum'
+    )
