@@ -11,7 +11,7 @@ import json
 import math
 import pathlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self, TypedDict
 
 
@@ -32,32 +32,37 @@ class MetricsRow(TypedDict):
     kept_parameters: number of parameters not removed.
     clients_reporting: clients whose update reached the aggregate.
     clients_malicious: those of them that an attacker controls.
-    clients_not_finite: clients whose update was not finite and left out; only
-      under attack, since otherwise the run stops.
+    clients_not_finite: clients whose update was not finite and left out.
     malicious_weight: the part of all weight in the aggregate that a defence
       leaves to malicious clients, in [0, 1]; None without one that weighs
       clients.
     opened_values_per_client: numbers of each single update that the central
       server sees: all that are sent in the clear, those of a sketch that is
       opened for a defence, or none.
+    clients_dropped: clients that were drawn and never reported.
     clients_too_slow: clients that did not take part, as not even the smallest
       tier would have been in time.
     clients_per_tier: clients of each tier among them that report, smallest
       first.
     clipped_fraction: fraction of shared values the codec clipped; None
       without a codec or if no client reported.
+    failed_attempts: attempts at the round that could not be completed. After
+      the last of them it may have been skipped: no client reports, and the
+      model is as it was, but for pruning.
+    missing_servers: numbers of the servers that did not answer, ascending.
     wrong_servers: numbers of the servers whose sum the audit found wrong and
       left out, ascending.
     inconsistent_clients: numbers of the clients whose shares did not fit
       together and who were left out, ascending.
     uplink_bytes_per_client: all messages one client sent in this round, to
-      every server; the mean over clients where they differ.
+      every server; the mean over clients where they differ, the sum over
+      attempts.
     downlink_bytes_per_client: all messages one client received in this round;
-      the mean.
+      the mean, and the sum.
     server_to_central_bytes: all messages from the servers to the centre in
-      this round.
-    simulated_seconds: what the round would take the clients' devices; None
-      where they have no profiles.
+      this round, in all attempts.
+    simulated_seconds: what the round would take the clients' devices, in all
+      attempts; None where they have no profiles.
     round_seconds: wall time of the round.
   """
 
@@ -73,9 +78,12 @@ class MetricsRow(TypedDict):
   clients_not_finite: int
   malicious_weight: float | None
   opened_values_per_client: int
+  clients_dropped: int
   clients_too_slow: int
   clients_per_tier: list[int]
   clipped_fraction: float | None
+  failed_attempts: int
+  missing_servers: list[int]
   wrong_servers: list[int]
   inconsistent_clients: list[int]
   uplink_bytes_per_client: float
@@ -110,8 +118,8 @@ def _is_of_type(value: object, hint: Any) -> bool:
   return isinstance(value, hint if hint is int else hint | int)
 
 
-def _check_row(row: Mapping[str, object], expected_round: int) -> None:
-  """Raises ValueError unless `row` is a MetricsRow of `expected_round`."""
+def _check_keys(row: Mapping[str, object]) -> None:
+  """Raises ValueError unless `row` has the keys of a MetricsRow."""
   missing = sorted(_HINTS.keys() - row.keys())
   unknown = sorted(row.keys() - _HINTS.keys())
   if missing or unknown:
@@ -119,7 +127,13 @@ def _check_row(row: Mapping[str, object], expected_round: int) -> None:
       f'metrics row misses {missing} and has unknown {unknown}: '
       'give exactly the keys of MetricsRow'
     )
+
+
+def _check_values(row: Mapping[str, object], expected_round: int) -> None:
+  """Raises ValueError unless known keys fit a MetricsRow of a round."""
   for key, value in row.items():
+    if key not in _HINTS:
+      continue
     hint = _HINTS[key]
     if not _is_of_type(value, hint):
       raise ValueError(
@@ -128,12 +142,12 @@ def _check_row(row: Mapping[str, object], expected_round: int) -> None:
       )
     if isinstance(value, float) and not math.isfinite(value):
       raise ValueError(
-        f'{key}={value} in round {row["round"]} is not finite, which JSON '
+        f'{key}={value} in round {expected_round} is not finite, which JSON '
         'cannot hold: look for divergence, e.g. too high a learning rate'
       )
-  if row['round'] != expected_round:
+  if row.get('round') != expected_round:
     raise ValueError(
-      f'row of round {row["round"]} where round {expected_round} is next: '
+      f'row of round {row.get("round")} where round {expected_round} is next: '
       'write every round once and in order'
     )
 
@@ -145,11 +159,16 @@ def _parse_line(line: str) -> MetricsRow:
   return typing.cast(MetricsRow, row)
 
 
-def read_metrics(path: str | pathlib.Path) -> list[MetricsRow]:
+def read_metrics(
+  path: str | pathlib.Path, needed: Collection[str] | None = None
+) -> list[MetricsRow]:
   """Reads the rows of a run, round 1 first.
 
   Args:
     path: a file that `MetricsWriter` wrote.
+    needed: None for a run of this version that is not being written. Else the
+      keys to rely on: rows may lack others and have unknown ones, as another
+      version's do, and a last line that is not whole yet is left out.
 
   Returns:
     One row a round; empty for an empty file.
@@ -159,21 +178,73 @@ def read_metrics(path: str | pathlib.Path) -> list[MetricsRow]:
     ValueError: a line is torn, or is not the next round's row; the message
       names the file and the line.
   """
-  rows: list[MetricsRow] = []
   with open(path, encoding='utf-8') as file:
-    for number, line in enumerate(file, start=1):
-      try:
-        row = _parse_line(line)
-      except ValueError as error:
+    return _parse(path, file, needed)
+
+
+def _parse(
+  path: str | pathlib.Path,
+  lines: Iterable[str],
+  needed: Collection[str] | None = None,
+) -> list[MetricsRow]:
+  """Returns the rows of a run; arguments and errors as of `read_metrics`."""
+  rows: list[MetricsRow] = []
+  for number, line in enumerate(lines, start=1):
+    if needed is not None and not line.endswith('\n'):
+      break
+    try:
+      row = _parse_line(line)
+    except ValueError as error:
+      raise ValueError(
+        f'{path}:{number}: torn or invalid line: delete it, or the whole run '
+        'if it is not the last line'
+      ) from error
+    try:
+      if needed is None:
+        _check_keys(row)
+      elif missing := sorted(set(needed) - row.keys()):
         raise ValueError(
-          f'{path}:{number}: torn or invalid line: delete it, or the whole '
-          'run if it is not the last line'
-        ) from error
-      try:
-        _check_row(row, expected_round=number)
-      except ValueError as error:
-        raise ValueError(f'{path}:{number}: {error}') from error
-      rows.append(row)
+          f'metrics row misses {missing}: read it with the version of fps_jax '
+          'that wrote it'
+        )
+      _check_values(row, expected_round=number)
+    except ValueError as error:
+      raise ValueError(f'{path}:{number}: {error}') from error
+    rows.append(row)
+  return rows
+
+
+def count_rounds(path: pathlib.Path) -> int:
+  """Returns how many whole lines a file of metrics has; 0 without one."""
+  return path.read_bytes().count(b'\n') if path.exists() else 0
+
+
+def keep_rounds(path: pathlib.Path, num_rounds: int) -> list[MetricsRow]:
+  """Removes what follows the first rounds of a run, torn or whole.
+
+  Args:
+    path: of the metrics; may not exist if no rounds are kept.
+    num_rounds: that are kept.
+
+  Returns:
+    The rows of these rounds.
+
+  Raises:
+    ValueError: if there are fewer, or one of them is not valid; nothing is
+      removed.
+  """
+  found = count_rounds(path)
+  if found < num_rounds:
+    raise ValueError(
+      f'{path} has {found} rounds where a checkpoint follows round '
+      f'{num_rounds}: give another --workdir, or --overwrite'
+    )
+  if not path.exists():
+    return []
+  lines = path.read_bytes().splitlines(keepends=True)[:num_rounds]
+  rows = _parse(path, [line.decode() for line in lines])
+  with path.open('r+b') as file:
+    file.truncate(sum(map(len, lines)))
   return rows
 
 
@@ -223,7 +294,8 @@ class MetricsWriter:
         float is NaN or infinite, or the round is not `last_round + 1`. The
         file is left as it was.
     """
-    _check_row(row, expected_round=self._last_round + 1)
+    _check_keys(row)
+    _check_values(row, expected_round=self._last_round + 1)
     self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')
     self._file.flush()
     self._last_round += 1

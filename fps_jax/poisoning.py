@@ -67,7 +67,7 @@ def run(
   Args:
     config: of a study whose variants are named `ATTACK--DEFENCE`, one for each
       of all pairs.
-    workdir: created; must not exist, or be empty.
+    workdir: created if need be; empty, or of the same config.
     argv: the command line, for the record.
     options: of the command line.
 

@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from rich import console as rich_console
@@ -60,13 +60,20 @@ class Progress:
     """Gives the terminal back, also after an error."""
     self._bar.stop()
 
-  def start_run(self, name: str, seed: int, num_rounds: int) -> None:
-    """Starts a run.
+  def start_run(
+    self,
+    name: str,
+    seed: int,
+    num_rounds: int,
+    before: Sequence[Mapping[str, Any]] = (),
+  ) -> None:
+    """Starts a run, or goes on with it.
 
     Args:
       name: the variant, as it should read.
       seed: the run's seed.
       num_rounds: rounds the run will take.
+      before: metrics rows of the rounds that are done already.
 
     Raises:
       RuntimeError: the run before is not finished.
@@ -77,12 +84,18 @@ class Progress:
       )
     self._label = f'{name}, seed {seed}'
     self._num_rounds = num_rounds
-    self._round = 0
+    self._round = self._first_round = 0
     self._uplink_bytes = 0
     self._test_accuracy: float | None = None
+    for row in before:
+      self._count(row)
+    self._first_round = self._round
     self._start = time.monotonic()
     self._task = self._bar.add_task(
-      self._label, total=num_rounds, status=self._status()
+      self._label,
+      total=num_rounds,
+      completed=self._round,
+      status=self._status(),
     )
 
   def update(self, row: Mapping[str, Any]) -> None:
@@ -97,16 +110,14 @@ class Progress:
     """
     task = self._running('update')
     tenths_before = 10 * self._round // self._num_rounds
-    self._round = row['round']
-    self._uplink_bytes += row['uplink_bytes_per_client']
-    if row['test_accuracy'] is not None:
-      self._test_accuracy = row['test_accuracy']
+    self._count(row)
     self._bar.update(task, completed=self._round, status=self._status())
     tenths = 10 * self._round // self._num_rounds
     # The last round's line is finish_run's.
     if not self._console.is_terminal and tenths_before < tenths < 10:
       elapsed = time.monotonic() - self._start
-      left = elapsed / self._round * (self._num_rounds - self._round)
+      per_round = elapsed / (self._round - self._first_round)
+      left = per_round * (self._num_rounds - self._round)
       self._print(f'{_clock(elapsed)}  left {_clock(left)}')
 
   def finish_run(self) -> None:
@@ -120,6 +131,12 @@ class Progress:
     self._bar.refresh()
     self._print(_clock(time.monotonic() - self._start))
     self._task = None
+
+  def _count(self, row: Mapping[str, Any]) -> None:
+    self._round = row['round']
+    self._uplink_bytes += row['uplink_bytes_per_client']
+    if row['test_accuracy'] is not None:
+      self._test_accuracy = row['test_accuracy']
 
   def _running(self, caller: str) -> rich_progress.TaskID:
     if self._task is None:

@@ -1,21 +1,29 @@
 """A study: every variant of a config under every seed, then the report."""
 
+import contextlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import data
+from fps_jax import data, fields, tensorboard
 from fps_jax import workdir as workdirs
 from fps_jax.build import build
+from fps_jax.checkpoints import CheckpointError, Checkpoints
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
-from fps_jax.metrics import MetricsRow, MetricsWriter
+from fps_jax.metrics import (
+  MetricsRow,
+  MetricsWriter,
+  count_rounds,
+  keep_rounds,
+)
 from fps_jax.options import Options
 from fps_jax.progress import Progress
 from fps_jax.simulation import Simulation
@@ -28,6 +36,8 @@ _MUCH_CLIPPED = 0.01
 
 
 _DEFAULTS = Options()
+# What ends a study, with a message for the user.
+_STOPS = (ValueError, OSError, FloatingPointError, CheckpointError)
 
 
 class StudyError(Exception):
@@ -55,7 +65,8 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
 
   Raises:
     ValueError: if a variant overrides a field that does not exist or gives it
-      a value of another type, or the baseline is not a variant.
+      a value of another type, its name cannot name a folder, or the baseline
+      is not a variant.
   """
   variants = config.variants.to_dict()
   if config.baseline and config.baseline not in variants:
@@ -67,6 +78,12 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
   del base['variants']
   resolved = {}
   for name, overrides in (variants or {config.name: {}}).items():
+    if not workdirs.is_name(name):
+      raise ValueError(f'variants: {name!r} {workdirs.NAME_RULE}')
+    if not isinstance(overrides, Mapping):
+      raise ValueError(
+        f'variants.{name}={overrides!r} must be fields and their values'
+      )
     resolved[name] = ConfigDict(base)
     _override(resolved[name], overrides, f'variants.{name}.')
     resolved[name].lock()
@@ -88,10 +105,10 @@ def _override(
       continue
     try:
       config[field] = value
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
       raise ValueError(
-        f'{path}{field}={value!r} must be of type '
-        f'{type(config[field]).__name__}'
+        f'{path}{field}={fields.show(value)} must be of type '
+        f'{type(config[field]).__name__}, and no larger than it holds'
       ) from error
 
 
@@ -105,53 +122,57 @@ def run_study(
   """Runs a study and writes everything about it to the work directory.
 
   Everything is checked, and every run is built, before the first one starts.
-  The files are those that `fps_jax.report` reads, with `config.json` (the
-  whole config; each variant's folder has its own, resolved) and
-  `environment.json` (versions, device, commit, command line).
+  In the work directory of the same config, finished runs are not run again and
+  the one that was killed goes on from its last checkpoint. The files are those
+  that `fps_jax.report` reads, with `config.json` (the whole config; each
+  variant's folder has its own, resolved) and `environment.json` (versions,
+  device, commit, command line; `resumed` holds the same of every time that the
+  study went on).
 
   Args:
     config: see `fps_jax.config.default`.
-    workdir: created; must not exist, or be empty.
+    workdir: created if need be; empty, or of the same config.
     argv: the command line, for the record.
     options: of the command line.
     console: where progress and the table go; by default standard output.
 
   Raises:
     StudyError: if the config is invalid, the data is missing, the work
-      directory is in use or cannot be written, or training diverges.
+      directory is of another study or cannot be written, a checkpoint is
+      damaged, or training diverges.
   """
   console = console or Console()
   workdir = pathlib.Path(workdir)
   try:
+    if options.tensorboard:
+      tensorboard.require()
     variants = resolve_variants(config)
     for name, variant in variants.items():
       _validate(name, variant, alone=len(variants) == 1)
-    workdirs.create(workdir)
-    simulations = _build_all(variants, options.tfds_data_dir)
-    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
-    workdirs.write_json(
-      workdir / 'environment.json', describe_environment(argv)
-    )
-    for name, variant in variants.items():
-      workdirs.write_json(
-        workdir / name / 'config.json', json.loads(variant.to_json())
-      )
-    profile = workdir / 'profile' if options.profile else None
-    with Progress(console) as progress:
-      for (name, seed), simulation in simulations.items():
-        run = _Run(name, seed, variants[name], simulation)
-        _run(run, workdir, progress, profile)
-        profile = None  # The first run is enough.
-    # Matplotlib comes with it: not before the runs, which leave it the memory.
-    from fps_jax import report
+      _check_processes(variant, workdir)
+    with workdirs.hold(workdir, config, options.overwrite):
+      simulations = _build_all(variants, options.tfds_data_dir)
+      if options.overwrite:
+        workdirs.empty(workdir)
+      _write_description(workdir, config, variants, argv)
+      profile = workdir / 'profile' if options.profile else None
+      events = workdir / 'tensorboard' if options.tensorboard else None
+      with Progress(console) as progress:
+        for (name, seed), simulation in simulations.items():
+          run = _Run(name, seed, variants[name], simulation)
+          _run(run, workdir, progress, profile, events)
+          profile = None  # The first run is enough.
+      # Matplotlib comes with it: not before the runs, which leave it the
+      # memory.
+      from fps_jax import report
 
-    table = report.write_report(
-      workdir,
-      list(variants),
-      config.baseline or next(iter(variants)),
-      target_accuracy=config.target_accuracy,
-    )
-  except (ValueError, OSError, FloatingPointError) as error:
+      table = report.write_report(
+        workdir,
+        list(variants),
+        config.baseline or next(iter(variants)),
+        target_accuracy=config.target_accuracy,
+      )
+  except _STOPS as error:
     raise StudyError(str(error)) from error
   console.print(table)
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
@@ -167,6 +188,21 @@ def _validate(name: str, variant: ConfigDict, alone: bool) -> None:
     raise ValueError(
       '\n'.join(f'variant {name}: {line}' for line in lines)
     ) from error
+
+
+def _check_processes(variant: ConfigDict, workdir: pathlib.Path) -> None:
+  if jax.process_count() == 1:
+    return
+  if workdir.is_dir() and any(workdir.iterdir()):
+    raise ValueError(
+      f'work directory {workdir} is not empty: {jax.process_count()} processes '
+      'do not go on together, give another --workdir'
+    )
+  if variant.checkpoint.every_rounds:
+    raise ValueError(
+      f'checkpoint.every_rounds={variant.checkpoint.every_rounds} must be 0 '
+      f'with {jax.process_count()} processes, which do not go on together'
+    )
 
 
 def _build_all(
@@ -186,37 +222,112 @@ def _build_all(
   return simulations
 
 
+def _write_description(
+  workdir: pathlib.Path,
+  config: ConfigDict,
+  variants: Mapping[str, ConfigDict],
+  argv: Sequence[str],
+) -> None:
+  """Writes what the study is and runs on, or adds what it goes on with."""
+  environment = describe_environment(argv)
+  path = workdir / 'environment.json'
+  if path.exists():
+    try:
+      first = json.loads(path.read_text(encoding='utf-8'))
+      first.setdefault('resumed', []).append(environment)
+    except (ValueError, TypeError, AttributeError) as error:
+      raise ValueError(
+        f'{path} is damaged ({error}): remove it to go on without a record of '
+        'where the study began'
+      ) from error
+    environment = first
+  workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
+  workdirs.write_json(path, environment)
+  for name, variant in variants.items():
+    workdirs.write_json(
+      workdir / name / 'config.json', json.loads(variant.to_json())
+    )
+
+
+def _rounds_done(
+  metrics: pathlib.Path, variant: ConfigDict, checkpoints: Checkpoints | None
+) -> int:
+  """Returns the rounds of a run that need not be run again."""
+  if checkpoints and checkpoints.last_round:
+    return checkpoints.last_round
+  # Without checkpoints, or where they were removed, a run is done or is not.
+  is_done = count_rounds(metrics) == variant.num_rounds
+  return variant.num_rounds if is_done else 0
+
+
 def _run(
   run: _Run,
   workdir: pathlib.Path,
   progress: Progress,
   profile: pathlib.Path | None,
+  events: pathlib.Path | None,
 ) -> None:
   name, seed, variant, simulation = run
-  path = workdir / name / f'seed_{seed}' / 'metrics.jsonl'
-  clipped = []
-  progress.start_run(title_of(name), seed, variant.num_rounds)
-  with MetricsWriter(path) as writer:
+  folder = workdir / name / f'seed_{seed}'
+  path = folder / 'metrics.jsonl'
+  title = title_of(name)
+  with contextlib.ExitStack() as stack:
+    checkpoints = None
+    if variant.checkpoint.every_rounds:
+      checkpoints = stack.enter_context(
+        Checkpoints(folder / 'checkpoints', **variant.checkpoint)
+      )
+    before = keep_rounds(path, _rounds_done(path, variant, checkpoints))
+    progress.start_run(title, seed, variant.num_rounds, before)
+    counted = list(before)
+    writer = stack.enter_context(MetricsWriter(path))
+    run_events = events and events / name / f'seed_{seed}'
+    write_events = stack.enter_context(tensorboard.writing(run_events))
 
     def on_row(row: MetricsRow) -> None:
       writer.write(row)
+      write_events(row)
       progress.update(row)
-      clipped.append(row['clipped_fraction'] or 0.0)
+      counted.append(row)
 
-    train(
-      simulation,
-      variant.num_rounds,
-      variant.eval.every_rounds,
-      on_row,
-      profile,
-    )
+    if len(before) < variant.num_rounds:
+      train(
+        simulation,
+        variant.num_rounds,
+        variant.eval.every_rounds,
+        on_row,
+        profile,
+        checkpoints,
+      )
   progress.finish_run()
-  if max(clipped) > _MUCH_CLIPPED:
+  _warn_of_losses(title, seed, counted)
+
+
+def _warn_of_losses(title: str, seed: int, rows: Sequence[MetricsRow]) -> None:
+  """Says what a run lost on its way: values, updates, rounds."""
+  clipped = max(row['clipped_fraction'] or 0.0 for row in rows)
+  if clipped > _MUCH_CLIPPED:
     logging.warning(
-      '%s, seed %d: up to %.1f %% of the values of a round were clipped at '
-      'sharing.clip=%g: raise it',
-      name,
+      '%s, seed %d: up to %.1f %% of the values of a round were clipped: raise '
+      'sharing.clip',
+      title,
       seed,
-      100 * max(clipped),
-      variant.sharing.clip,
+      100 * clipped,
+    )
+  not_finite = sum(row['clients_not_finite'] for row in rows)
+  if not_finite:
+    logging.warning(
+      '%s, seed %d: %d updates were not finite and left out',
+      title,
+      seed,
+      not_finite,
+    )
+  failed = sum(row['failed_attempts'] > 0 for row in rows)
+  if failed:
+    logging.warning(
+      '%s, seed %d: %d of %d rounds failed and were tried again or skipped',
+      title,
+      seed,
+      failed,
+      len(rows),
     )

@@ -28,7 +28,16 @@ def title_of(variant: str, titles: Mapping[str, str] = TITLES) -> str:
 
   >>> title_of('fedpruneshare_90'), title_of('my_method')
   ('FedPruneShare 90 %', 'my_method')
+  >>> title_of('fedavg--client.learning_rate=0.1')
+  'FedAvg, learning_rate=0.1'
   """
+  name, separator, rest = variant.partition('--')
+  if separator and '=' in rest:
+    values = [
+      f'{field.rpartition(".")[2]}={value}'
+      for field, _, value in (part.partition('=') for part in rest.split('--'))
+    ]
+    return ', '.join([title_of(name, titles), *values])
   method, _, percent = variant.rpartition('_')
   if method in titles and percent.replace('.', '').isdigit():
     return f'{titles[method]} {percent} %'
@@ -60,7 +69,8 @@ class Summary:
     downlink_bytes_per_client_and_round: mean over rounds and seeds.
     server_to_central_bytes_per_round: mean over rounds and seeds.
     uplink_saving_factor: the baseline's mean uplink divided by this one's; 0.2
-      means that this variant sends five times the baseline.
+      means that this variant sends five times the baseline. None without a
+      baseline.
     final_sparsity_fraction: parameters removed after the last round, mean over
       seeds.
     median_round_seconds: over rounds and seeds; without round 1, which
@@ -79,7 +89,7 @@ class Summary:
   uplink_bytes_per_client_and_round: float
   downlink_bytes_per_client_and_round: float
   server_to_central_bytes_per_round: float
-  uplink_saving_factor: float
+  uplink_saving_factor: float | None
   final_sparsity_fraction: float
   median_round_seconds: float
   to_target: 'CostToTarget | None'
@@ -146,23 +156,31 @@ def _last_evaluated(run: Run) -> int:
   )
 
 
-def _read_runs(folder: pathlib.Path) -> list[Run]:
-  runs = []
+def metrics_paths(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+  """Returns the metrics of a variant's runs, by ascending seed."""
+  found = {}
   for path in folder.glob('seed_*/metrics.jsonl'):
     if match := re.fullmatch(r'seed_(\d+)', path.parent.name):
-      rows = read_metrics(path)
-      if all(row['test_accuracy'] is None for row in rows):
-        raise ValueError(
-          f'{path}: none of its {len(rows)} rounds was evaluated: finish the '
-          'run, or evaluate its last round'
-        )
-      runs.append(Run(folder.name, int(match[1]), rows))
+      found[int(match[1])] = path
+  return dict(sorted(found.items()))
+
+
+def _read_runs(folder: pathlib.Path) -> list[Run]:
+  runs = []
+  for seed, path in metrics_paths(folder).items():
+    rows = read_metrics(path)
+    if all(row['test_accuracy'] is None for row in rows):
+      raise ValueError(
+        f'{path}: none of its {len(rows)} rounds was evaluated: finish the '
+        'run, or evaluate its last round'
+      )
+    runs.append(Run(folder.name, seed, rows))
   if not runs:
     raise ValueError(
       f'no {folder}/seed_<seed>/metrics.jsonl: run variant {folder.name!r}, '
       'or leave it out of the report'
     )
-  return sorted(runs, key=lambda run: run.seed)
+  return runs
 
 
 def _mean(runs: Sequence[Run], read: Callable[[MetricsRow], float]) -> float:
@@ -205,7 +223,7 @@ def _cost_to_target(
 def _summarise_variant(
   title: str,
   runs: Sequence[Run],
-  baseline_uplink_bytes: float,
+  baseline_uplink_bytes: float | None,
   target_accuracy: float,
 ) -> Summary:
   final_accuracies = [
@@ -239,7 +257,9 @@ def _summarise_variant(
     server_to_central_bytes_per_round=_mean(
       runs, lambda row: row['server_to_central_bytes']
     ),
-    uplink_saving_factor=baseline_uplink_bytes / uplink_bytes,
+    uplink_saving_factor=(
+      baseline_uplink_bytes and baseline_uplink_bytes / uplink_bytes
+    ),
     final_sparsity_fraction=statistics.fmean(
       run.rows[-1]['sparsity'] for run in runs
     ),
@@ -252,7 +272,7 @@ def _summarise_variant(
 
 def summarise(
   runs: Mapping[str, Sequence[Run]],
-  baseline: str,
+  baseline: str | None,
   titles: Mapping[str, str] = TITLES,
   target_accuracy: float = 0.0,
 ) -> list[Summary]:
@@ -260,7 +280,7 @@ def summarise(
 
   Args:
     runs: what `collect` returned.
-    baseline: the variant that uplink savings are measured against.
+    baseline: the variant that uplink savings are measured against, or None.
     titles: names for the reader; a variant not in it keeps its own.
     target_accuracy: in (0, 1], or 0 for none.
 
@@ -270,12 +290,14 @@ def summarise(
   Raises:
     ValueError: the baseline is not in `runs`, or a variant sent nothing.
   """
-  if baseline not in runs:
+  if baseline is not None and baseline not in runs:
     raise ValueError(
       f'baseline {baseline!r} is not among the variants {list(runs)}: '
       'name one of them'
     )
-  baseline_uplink_bytes = _mean_uplink(runs[baseline])
+  baseline_uplink_bytes = (
+    None if baseline is None else _mean_uplink(runs[baseline])
+  )
   return [
     _summarise_variant(
       title_of(variant, titles),

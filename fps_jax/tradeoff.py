@@ -89,7 +89,7 @@ def run(
     config: of a study whose variants set `pruning.sparsity` and
       `sharing.value_bits`, with `tradeoff.servers`, (N, k, l) each, and
       `tradeoff.primes`.
-    workdir: created; must not exist, or be empty.
+    workdir: created if need be; empty, or of the same config.
     argv: the command line, for the record.
     options: of the command line.
 

@@ -1,12 +1,83 @@
-"""Work directories: made once, never written over."""
+"""Work directories: of one config each, of one process at a time."""
 
+import contextlib
+import fcntl
 import json
+import os
 import pathlib
-from typing import Any
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from ml_collections import ConfigDict
+
+from fps_jax.differences import compare
+
+_CONFIG, _LOCK, _PART = 'config.json', 'lock', '.part'
+_MAX_NAME = 100
+# Names that a study uses itself.
+_TAKEN = (
+  '.',
+  '..',
+  _CONFIG,
+  _LOCK,
+  'environment.json',
+  'profile',
+  'tensorboard',
+)
+NAME_RULE = (
+  f'must name a folder: 1 to {_MAX_NAME} printable characters, no / or \\, '
+  f'and none of {_TAKEN}'
+)
+
+
+@contextlib.contextmanager
+def hold(
+  workdir: pathlib.Path, config: ConfigDict, overwrite: bool = False
+) -> Iterator[None]:
+  """Makes a work directory this process's own, for a new study or an old one.
+
+  Args:
+    workdir: created if need be. What is in it stays, if it is of this config.
+    config: of the study.
+    overwrite: whether what is there may be the study of another config.
+
+  Raises:
+    ValueError: if it holds the study of another config, or anything that is
+      not a study, or another process is at work in it.
+    OSError: if it cannot be created or written to.
+  """
+  if workdir.is_dir():
+    # Before there is a lock, for none is left where there is no study.
+    _check_is_study(workdir)
+  with _open_lock(workdir) as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise ValueError(
+        f'work directory {workdir} is in use by another process: wait for it, '
+        'or give another --workdir'
+      ) from error
+    _check_is_study(workdir)
+    if not overwrite:
+      _check_config(workdir, json.loads(config.to_json()))
+    yield
+
+
+def _open_lock(workdir: pathlib.Path) -> TextIO:
+  """Creates a work directory, and opens the file that tells who is in it."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    return (workdir / _LOCK).open('w')
+  except OSError as error:
+    raise OSError(
+      f'work directory {workdir} cannot be written to ({error.strerror}): give '
+      'another --workdir'
+    ) from error
 
 
 def create(workdir: pathlib.Path) -> None:
-  """Creates a work directory.
+  """Creates a work directory for what cannot be gone on with.
 
   Raises:
     ValueError: if it exists and is not empty.
@@ -14,13 +85,75 @@ def create(workdir: pathlib.Path) -> None:
   """
   workdir.mkdir(parents=True, exist_ok=True)
   if any(workdir.iterdir()):
-    raise ValueError(
-      f'work directory {workdir} is not empty: give another --workdir, or '
-      'remove it first'
-    )
+    raise _not_empty(workdir)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
-  """Writes a file of JSON, and creates its folder if need be."""
+  """Writes a file of JSON, all of it or nothing; creates its folder."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(content, indent=2) + '\n')
+  part = path.with_name(path.name + _PART)
+  part.write_text(json.dumps(content, indent=2) + '\n')
+  os.replace(part, path)
+
+
+def _check_is_study(workdir: pathlib.Path) -> None:
+  """Raises ValueError if a directory holds anything but a study."""
+  names = {entry.name for entry in workdir.iterdir()}
+  # No other program's folder has both. The config is a study's first file, and
+  # the study may have been killed before it or while writing it.
+  begun = names <= {_LOCK, _CONFIG + _PART}
+  if names and not (_LOCK in names and (begun or _CONFIG in names)):
+    raise _not_empty(workdir)
+
+
+def _check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Raises ValueError if a directory is of another config."""
+  path = workdir / _CONFIG
+  if not path.exists():
+    return
+  try:
+    old = json.loads(path.read_text(encoding='utf-8'))
+    changed = [field for field in compare([old, config]) if field.differs]
+  except (ValueError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f'{path} is not the JSON of a config ({error}): give another --workdir, '
+      f'or --overwrite what is in {workdir}'
+    ) from error
+  if changed:
+    raise ValueError(
+      f'work directory {workdir} holds a study of another config: give another '
+      '--workdir, or --overwrite, or undo'
+      + ''.join(
+        f'\n  {field.name}: {field.values[0]} there, {field.values[1]} now'
+        for field in changed
+      )
+    )
+
+
+def empty(workdir: pathlib.Path) -> None:
+  """Removes a study that is held: all but the lock, and the config last."""
+  for entry in sorted(workdir.iterdir(), key=lambda path: path.name == _CONFIG):
+    if entry.name == _LOCK:
+      continue
+    if entry.is_dir() and not entry.is_symlink():
+      shutil.rmtree(entry)
+    else:
+      entry.unlink()
+
+
+def _not_empty(workdir: pathlib.Path) -> ValueError:
+  return ValueError(
+    f'work directory {workdir} is not empty: give another --workdir, or '
+    'remove it first'
+  )
+
+
+def is_name(name: Any) -> bool:
+  """Returns whether a folder of a work directory may have a name."""
+  return (
+    isinstance(name, str)
+    and 1 <= len(name) <= _MAX_NAME
+    and name.isprintable()
+    and not set(name) & set('/\\')
+    and name not in _TAKEN
+  )

@@ -47,6 +47,7 @@ def _without_times(path):
 def test_study_writes_every_file_it_promises(finished):
   workdir, _ = finished
   expected = {'config.json', 'environment.json', 'report.md', 'report.json'}
+  expected |= {'lock', 'metrics.csv'}
   for figure in ('accuracy_rounds', 'accuracy_uplink'):
     expected |= {f'{figure}.png', f'{figure}.pdf'}
   expected |= set(configs.FOUR_METHODS)
@@ -107,7 +108,7 @@ def test_config_without_variants_is_one_run():
     (lambda c: c.sharing.update(prime=5), 'num_servers=5.*prime 5'),
     (lambda c: c.sharing.update(prime=1009), 'would wrap.*larger prime'),
     (
-      lambda c: c.sharing.update(missing_servers=(1, 2, 5)),
+      lambda c: c.faults.update(missing_servers=(1, 2, 5)),
       '2 of 5 servers answer.*at most 2',
     ),
     (lambda c: c.data.update(source='no_such_set'), "'no_such_set'"),
@@ -119,6 +120,26 @@ def test_config_without_variants_is_one_run():
     (
       lambda c: c.variants.update({'typed': {'num_rounds': 'many'}}),
       "variants.typed.num_rounds='many' must be of type int",
+    ),
+    (
+      lambda c: c.variants.update({'huge': {'client': {'momentum': 10**400}}}),
+      r'huge.client.momentum=\(an int of 1329 bits\) must be of type float',
+    ),
+    (
+      lambda c: c.variants.update({'none': {'client': {'momentum': None}}}),
+      r'variant none: client.momentum=None must be a number in \[0, 1\)',
+    ),
+    (
+      lambda c: c.variants.update({'a/b': {}}),
+      "variants: 'a/b' must name a folder",
+    ),
+    (
+      lambda c: c.variants.update({'tensorboard': {}}),
+      "variants: 'tensorboard' must name a folder",
+    ),
+    (
+      lambda c: c.variants.update({'bare': 5}),
+      'variants.bare=5 must be fields and their values',
     ),
   ],
 )
@@ -170,7 +191,7 @@ def test_heavy_clipping_is_reported(tmp_path, caplog):
   config.sharing.clip = 1e-4
   with caplog.at_level('WARNING'):
     _run(config, tmp_path / 'work')
-  assert 'raise it' in caplog.text
+  assert 'were clipped: raise sharing.clip' in caplog.text
 
 
 def test_chosen_methods_are_compared_with_the_first():

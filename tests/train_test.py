@@ -1,7 +1,9 @@
 """The training loop: reproducible, complete, and loud when it must stop."""
 
 import dataclasses
+import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -44,7 +46,7 @@ def test_fedavg_learns_the_fake_data():
 
 @pytest.mark.parametrize('scheme', ['none', 'shamir'])
 @small.quick_compilation()
-def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
+def test_updates_that_are_not_finite_are_counted_until_all_are(scheme):
   config = small.small_config()
   config.sharing.scheme = scheme
   simulation = small.make(config)
@@ -52,18 +54,23 @@ def test_update_that_is_not_finite_stops_the_run_after_the_rows_before(scheme):
 
   def finish(state, *rest):
     state, metrics, report = simulation.round.finish(state, *rest)
+    is_finite = metrics.is_finite
+    if int(state.round) == 2:
+      is_finite = is_finite.at[2].set(False)
     if int(state.round) == 3:
-      is_finite = metrics.is_finite.at[2].set(False)
-      metrics = dataclasses.replace(metrics, is_finite=is_finite)
+      is_finite = jnp.zeros_like(is_finite)
+    metrics = dataclasses.replace(metrics, is_finite=is_finite)
     return state, metrics, report
 
   poisoned = dataclasses.replace(
     simulation, round=simulation.round._replace(finish=finish)
   )
-  client = int(simulation.planner.plan(2).client_ids[2])
-  with pytest.raises(FloatingPointError, match=rf'round 3.*\[{client}\]'):
+  clients = sorted(simulation.planner.plan(2).client_ids.tolist())
+  message = re.escape(f'round 3: the updates of clients {clients}, all')
+  with pytest.raises(FloatingPointError, match=message):
     train.train(poisoned, 3, 1, rows.append)
-  assert [row['round'] for row in rows] == [1, 2]
+  assert [row['clients_not_finite'] for row in rows] == [0, 1]
+  assert [row['clients_reporting'] for row in rows] == [8, 7]
 
 
 @small.quick_compilation()

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     # Clients of many sizes, rows of padding on some devices, chunks of several.
     config.data.num_clients = 11
     config.cohort.size = 9
-    config.cohort.dropout_probability = 0.2
+    config.faults.client_dropout_probability = 0.2
     config.perf.chunk_size = 2
     config.num_rounds = 2
     config.update_from_flattened_dict(changes)

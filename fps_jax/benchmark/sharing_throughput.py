@@ -62,14 +62,14 @@ def run(
     config: see `default`.
     workdir: created; must not exist, or be empty.
     argv: the command line, for the record.
-    options: must not ask for a profile.
+    options: must not have any of studies.
 
   Raises:
     StudyError: if the config is invalid or the work directory cannot be used.
   """
   workdir, console = pathlib.Path(workdir), Console()
-  if options.profile:
-    raise StudyError('--profile traces a round: this job has none')
+  if options.of_studies:
+    raise StudyError(f'{options.of_studies} are for studies: this job has none')
   try:
     schemes = validate(config)
     workdirs.create(workdir)

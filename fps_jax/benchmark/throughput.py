@@ -65,9 +65,9 @@ def run(
       directory cannot be used.
   """
   workdir, console = pathlib.Path(workdir), Console()
-  if options.profile:
+  if options.of_studies:
     raise StudyError(
-      '--profile is for studies; this job times phases by itself '
+      f'{options.of_studies} are for studies: this job times phases by itself '
       '(config.timing.trace)'
     )
   try:

@@ -46,15 +46,15 @@ def run(
     config: see `experiments/privacy.py`.
     workdir: created; must not exist, or be empty.
     argv: the command line, for the record.
-    options: of the command line; must not ask for a profile.
+    options: of the command line; must not have any of studies.
 
   Raises:
     StudyError: if the config is invalid, the data is missing or the work
       directory cannot be used.
   """
   workdir, console = pathlib.Path(workdir), Console()
-  if options.profile:
-    raise StudyError('--profile traces a round: this job has none')
+  if options.of_studies:
+    raise StudyError(f'{options.of_studies} are for studies: this job has none')
   try:
     _check(config)
     validate(config)

@@ -1,16 +1,16 @@
 """What is seen of clients' updates, and what an attacker expects to see.
 
-| view            | what is seen                                              |
-|-----------------|-----------------------------------------------------------|
-| `plain`         | the sum of the updates, in float32                        |
-| `opened`        | the sum, as k servers' shares open to it; of one client,  |
-|                 | what the central server sees with `reveal='updates'`      |
-| `below_t`       | shares of k - l servers, interpolated and decoded as if   |
-|                 | they were enough                                          |
-| `one_below_k`   | what shares of k - 1 servers that hold l > 1 secrets a    |
-|                 | word say about them: l - 1 relations of two values        |
-| `noise`         | noise that has nothing to do with any update              |
-| `sketched`      | signed sums of the entries that share a bucket            |
+Each view shows:
+
+- `plain`: the sum of the updates, in float32;
+- `opened`: the sum, as k servers' shares open to it; of one client, what the
+  central server sees with `reveal='updates'`;
+- `below_t`: shares of k - l servers, interpolated and decoded as if they were
+  enough;
+- `one_below_k`: what shares of k - 1 servers that hold l > 1 secrets a word say
+  about them: l - 1 relations of two values;
+- `noise`: noise that has nothing to do with any update;
+- `sketched`: signed sums of the entries that share a bucket.
 
 Pruning is no view: what is pruned is not trained, by the client as by the
 attacker, who knows the mask.

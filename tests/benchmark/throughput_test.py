@@ -177,5 +177,5 @@ def test_timing_out_of_range_is_refused_before_anything_is_written(
 
 
 def test_profile_is_refused(tmp_path):
-  with pytest.raises(StudyError, match='--profile is for studies'):
+  with pytest.raises(StudyError, match=r'--profile.* are for studies'):
     jobs.run(tiny_config(), tmp_path / 'new', [], Options(profile=True))

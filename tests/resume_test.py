@@ -1,0 +1,206 @@
+"""A study that is killed goes on, and ends as if nothing had happened.
+
+FPS_JAX_KILLS in the environment is how often one is killed with SIGKILL.
+"""
+
+import io
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import small
+from rich.console import Console
+
+from fps_jax import metrics, study
+from fps_jax.options import Options
+
+_ROOT = pathlib.Path(__file__).parent.parent
+_RUNS = ('fedavg', 'fedpruneshare')
+
+
+def _config(**checkpoint):
+  config = small.small_config()
+  config.variants.update(
+    {'fedavg': {'sharing': {'scheme': 'none'}}, 'fedpruneshare': {}}
+  )
+  config.num_rounds = 4
+  config.checkpoint.update({'every_rounds': 2, **checkpoint})
+  return config
+
+
+def _run(config, workdir, **options):
+  console = Console(file=io.StringIO(), width=100)
+  study.run_study(config, workdir, ['launch.py'], Options(**options), console)
+  return console.file.getvalue()
+
+
+def _rows(workdir):
+  return {
+    str(path.relative_to(workdir)): [
+      {**row, 'round_seconds': 0.0} for row in metrics.read_metrics(path)
+    ]
+    for path in workdir.rglob('metrics.jsonl')
+  }
+
+
+def _models(workdir):
+  """Returns the digests of all final models."""
+  return {
+    str(path.relative_to(workdir)): path.read_text()
+    for path in workdir.rglob('digest/metadata')
+  }
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+  with small.quick_compilation():
+    yield
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('whole') / 'work'
+  _run(_config(), workdir)
+  return workdir
+
+
+@pytest.mark.parametrize('row', [1, 4, 7])
+def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
+  written = []
+  write = metrics.MetricsWriter.write
+
+  def write_or_die(self, content):
+    write(self, content)
+    written.append(content['round'])
+    if len(written) == row:
+      self._file.write('{"round": 5, "test_acc')  # A torn line.
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(metrics.MetricsWriter, 'write', write_or_die)
+  with pytest.raises(KeyboardInterrupt):
+    _run(_config(), tmp_path)
+  _run(_config(), tmp_path)
+  assert _rows(tmp_path) == _rows(whole)
+  assert _models(tmp_path) == _models(whole)
+  # What a checkpoint holds is not run again.
+  lost = row - (row - 1) % 4 // 2 * 2 - (row - 1) // 4 * 4
+  assert len(written) == 2 * 4 + lost
+
+
+def test_finished_study_is_reported_again_and_not_run(
+  whole, tmp_path, monkeypatch
+):
+  first = _run(_config(), tmp_path)
+  monkeypatch.delattr(study, 'train')
+  again = _run(_config(), tmp_path)
+  assert again.splitlines()[-1] == first.splitlines()[-1]
+  assert _rows(tmp_path) == _rows(whole)
+  environment = (tmp_path / 'environment.json').read_text()
+  assert environment.count('"started_utc"') == 2
+
+
+def test_without_checkpoints_finished_runs_are_kept_and_others_begin_anew(
+  whole, tmp_path, monkeypatch
+):
+  config = _config(every_rounds=0)
+  train, runs = study.train, []
+
+  def train_or_die(*arguments):
+    runs.append(arguments)
+    if len(runs) == 2:
+      raise KeyboardInterrupt
+    return train(*arguments)
+
+  monkeypatch.setattr(study, 'train', train_or_die)
+  with pytest.raises(KeyboardInterrupt):
+    _run(config, tmp_path)
+  _run(config, tmp_path)
+  assert len(runs) == 3
+  assert _rows(tmp_path) == _rows(whole)
+  assert not _models(tmp_path)
+
+
+def test_changed_config_is_refused_unless_overwritten(tmp_path):
+  config = _config()
+  _run(config, tmp_path)
+  config.client.learning_rate = 0.05
+  with pytest.raises(study.StudyError, match=r'learning_rate: 0.1 there, 0.05'):
+    _run(config, tmp_path)
+  _run(config, tmp_path, overwrite=True)
+  assert '0.05' in (tmp_path / 'fedavg' / 'config.json').read_text()
+
+
+def test_finished_run_whose_checkpoints_were_removed_is_kept(
+  whole, tmp_path, monkeypatch
+):
+  shutil.copytree(whole, tmp_path / 'copy')
+  for folder in (tmp_path / 'copy').rglob('checkpoints'):
+    shutil.rmtree(folder)
+  monkeypatch.delattr(study, 'train')
+  _run(_config(), tmp_path / 'copy')
+  assert _rows(tmp_path / 'copy') == _rows(whole)
+
+
+def test_overwrite_keeps_the_study_if_the_other_cannot_be_built(
+  whole, tmp_path
+):
+  shutil.copytree(whole, tmp_path / 'copy')
+  config = _config()
+  config.data.source = 'no_such_set'
+  with pytest.raises(study.StudyError, match='no_such_set'):
+    _run(config, tmp_path / 'copy', overwrite=True)
+  assert _rows(tmp_path / 'copy') == _rows(whole)
+
+
+def test_rows_that_a_checkpoint_misses_are_named(whole, tmp_path):
+  shutil.copytree(whole, tmp_path / 'copy')
+  (tmp_path / 'copy' / 'fedavg' / 'seed_0' / 'metrics.jsonl').write_text('')
+  with pytest.raises(study.StudyError, match='0 rounds where a checkpoint'):
+    _run(_config(), tmp_path / 'copy')
+
+
+def test_rows_of_several_seconds_are_neither_lost_nor_doubled_by_sigkill(
+  tmp_path,
+):
+  """Kills the launcher at random moments until it ends by itself."""
+  kills = int(os.environ.get('FPS_JAX_KILLS', '1'))
+  command = [
+    sys.executable,
+    'launch.py',
+    '--config=experiments/mnist.py:tiny,methods=fedavg+fedpruneshare',
+    '--config.num_rounds=15',
+    '--config.checkpoint.every_rounds=1',
+  ]
+  environment = small.quick_environment()
+
+  def start(workdir):
+    return subprocess.Popen(
+      [*command, f'--workdir={workdir}'],
+      cwd=_ROOT,
+      env=environment,
+      stdout=subprocess.DEVNULL,
+    )
+
+  assert start(tmp_path / 'whole').wait() == 0
+  killed = tmp_path / 'killed'
+  draw = random.Random(0)
+  for _ in range(kills):
+    process = start(killed)
+    path = killed / draw.choice(_RUNS) / 'seed_0' / 'metrics.jsonl'
+    size = path.stat().st_size if path.exists() else 0
+    while process.poll() is None and not (
+      path.exists() and path.stat().st_size > size
+    ):
+      time.sleep(0.001)
+    time.sleep(draw.uniform(0, 0.2))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert start(killed).wait() == 0
+  assert _rows(killed) == _rows(tmp_path / 'whole')
+  assert _models(killed) == _models(tmp_path / 'whole')

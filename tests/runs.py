@@ -1,0 +1,118 @@
+"""Runs written by hand, whose summaries can be worked out."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fps_jax import metrics
+
+
+def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
+  """Returns a valid row of metrics, but for what is changed."""
+  row = metrics.MetricsRow(
+    round=round_number,
+    test_accuracy=None,
+    test_loss_nats=None,
+    train_loss_nats=0.5,
+    sparsity=0.25,
+    kept_parameters=75,
+    clients_reporting=4,
+    clients_malicious=0,
+    clients_not_finite=0,
+    malicious_weight=None,
+    opened_values_per_client=0,
+    attack_success=None,
+    clients_dropped=0,
+    clients_too_slow=0,
+    clients_per_tier=[4],
+    clipped_fraction=None,
+    failed_attempts=0,
+    missing_servers=[],
+    wrong_servers=[],
+    inconsistent_clients=[],
+    uplink_bytes_per_client=400,
+    downlink_bytes_per_client=400,
+    server_to_central_bytes=0,
+    simulated_seconds=None,
+    round_seconds=0.1,
+  )
+  return {**row, **changes}
+
+
+def write_run(
+  workdir: pathlib.Path,
+  variant: str,
+  seed: int,
+  accuracies: Sequence[float | None],
+  uplinks: Sequence[int],
+  simulated_seconds: float | None = None,
+  sparsity: float | None = None,
+) -> None:
+  """Writes the metrics of a run.
+
+  Args:
+    workdir: of the study.
+    variant: name of its folder.
+    seed: of the run; what times and downlinks depend on.
+    accuracies: of each round on the test set, None where not evaluated.
+    uplinks: bytes of each round.
+    simulated_seconds: of every round.
+    sparsity: of every round; by default it grows.
+  """
+  path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
+  with metrics.MetricsWriter(path) as writer:
+    for index, (accuracy, uplink) in enumerate(
+      zip(accuracies, uplinks, strict=True)
+    ):
+      writer.write(
+        make_row(
+          index + 1,
+          test_accuracy=accuracy,
+          sparsity=0.25 * index if sparsity is None else sparsity,
+          uplink_bytes_per_client=uplink,
+          downlink_bytes_per_client=1000 * seed,
+          server_to_central_bytes=500,
+          simulated_seconds=simulated_seconds,
+          # Round 1 takes long, as compilation does.
+          round_seconds=60.0 if index == 0 else 0.25 * (index + seed),
+        )
+      )
+
+
+def write_study(
+  workdir: pathlib.Path,
+  variants: Mapping[str, Mapping[str, Any]],
+  seeds: Sequence[int] = (0,),
+  num_rounds: int = 3,
+  **fields: Any,
+) -> None:
+  """Writes the configs and the environment of a study that has no run yet.
+
+  Args:
+    workdir: of the study, made if need be.
+    variants: what each overrides, at the top level.
+    seeds: of the config.
+    num_rounds: of the config.
+    **fields: others.
+  """
+  config = {
+    'name': 'by_hand',
+    'seeds': list(seeds),
+    'num_rounds': num_rounds,
+    'baseline': '',
+    **fields,
+  }
+  environment = {'python': '3.11', 'argv': ['launch.py', '--config=a b.py']}
+  contents = {
+    'config.json': {**config, 'variants': variants},
+    'environment.json': environment,
+    **{
+      f'{name}/config.json': {**config, **overrides}
+      for name, overrides in variants.items()
+    },
+  }
+  for name, content in contents.items():
+    path = workdir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
