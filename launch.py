@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import pathlib
 import re
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from fps_jax import jobs, startup
+from fps_jax import jobs, listing, startup, sweep
 from fps_jax.options import Options
 from fps_jax.study import StudyError
 
@@ -23,11 +24,31 @@ _CONFIG = config_flags.DEFINE_config_file(
   'field can be overridden: --config.client.learning_rate=0.05.',
   lock_config=True,
 )
+_SWEEP = flags.DEFINE_multi_string(
+  'sweep',
+  [],
+  'FIELD=VALUE,VALUE: run every variant with each value. Several: with all '
+  'combinations.',
+)
+_REPORT = flags.DEFINE_multi_string(
+  'report',
+  None,
+  'Instead of running: make one page of HTML about these work directories of '
+  'studies, finished or not: --report DIR DIR...',
+)
+_REPORT_FILE = flags.DEFINE_string(
+  'report_file',
+  None,
+  'With --report: the page. Default: report.html in the first folder.',
+)
 _WORKDIR = flags.DEFINE_string(
   'workdir',
   None,
-  'New folder for everything the study writes. Default: '
-  'runs/<config name>-<time>.',
+  'Folder for everything the study writes. Given that of the same config, the '
+  'study goes on where it was. Default: runs/<config name>-<time>.',
+)
+_OVERWRITE = flags.DEFINE_bool(
+  'overwrite', False, 'Remove the study that is in --workdir first.'
 )
 _TFDS_DATA_DIR = flags.DEFINE_string(
   'tfds_data_dir',
@@ -40,6 +61,18 @@ _PROFILE = flags.DEFINE_bool(
   False,
   'Write a JAX trace of one round, the second if there is one, to '
   'WORKDIR/profile. Its operations bear the names of phases.',
+)
+_TENSORBOARD = flags.DEFINE_bool(
+  'tensorboard',
+  False,
+  'Write every round for TensorBoard, too, to WORKDIR/tensorboard. Needs '
+  "pip install '.[tensorboard]'.",
+)
+_LIST = flags.DEFINE_bool(
+  'list',
+  False,
+  'Print what there is to choose from, a line each, and end; needs no config. '
+  'With one, what it registers is there, too.',
 )
 _COMPILATION_CACHE = flags.DEFINE_string(
   'compilation_cache',
@@ -68,8 +101,8 @@ def parse_flags(argv: list[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     # A config file that could not be loaded says so at the first look.
-    _ = _CONFIG.value.name
-    return rest
+    if _CONFIG.value is not None:
+      _ = _CONFIG.value.name
   except flags.Error as error:
     # Of an error inside a config file, the last line says what is wrong.
     sys.exit(f'error: {str(error).strip().splitlines()[-1].strip()}')
@@ -79,25 +112,60 @@ def parse_flags(argv: list[str]) -> list[str]:
     sys.exit(f'error: the config has no field {hint} (see fps_jax/config.py)')
   except OSError as error:
     sys.exit(f'error: {" ".join(str(error).split())}')
+  if _SWEEP.value and not _CONFIG.value:
+    sys.exit('error: --sweep needs a config to sweep over: give --config, too')
+  is_asked = bool(_CONFIG.value or _LIST.value)
+  if is_asked == bool(_REPORT.value):
+    sys.exit(
+      'error: give --config=experiments/mnist.py to run it, --report=DIR to '
+      'look at what ran, or --list for what there is'
+    )
+  return rest
 
 
 def main(argv: list[str]) -> None:
-  """Runs the study that the flags describe."""
+  """Runs the study that the flags describe, or reports on others."""
+  if _REPORT.value:
+    _report([*_REPORT.value, *argv[1:]])
+    return
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+  if _LIST.value:
+    print(listing.text(pathlib.Path(__file__).parent / 'experiments'), end='')
+    return
   if not flags.FLAGS['verbosity'].present:
     # At absl's default, INFO, JAX announces every accelerator it lacks.
     logging.set_verbosity(logging.WARNING)
   config = _CONFIG.value
+  try:
+    sweep.expand(config, _SWEEP.value)
+  except ValueError as error:
+    sys.exit(f'error: {error}')
   time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
   workdir = _WORKDIR.value or f'runs/{config.name}-{time}'
-  options = Options(_TFDS_DATA_DIR.value, _PROFILE.value)
+  options = Options(
+    _TFDS_DATA_DIR.value,
+    profile=_PROFILE.value,
+    overwrite=_OVERWRITE.value,
+    tensorboard=_TENSORBOARD.value,
+  )
   _prepare()
   try:
     with _silent_unless_first() as folder:
       jobs.run(config, folder or workdir, sys.argv, options)
   except StudyError as error:
     sys.exit(f'error: {error}')
+
+
+def _report(folders: list[str]) -> None:
+  # Matplotlib comes with it, which a study does without until its end.
+  from fps_jax import html_report
+
+  try:
+    path = html_report.write(folders, _REPORT_FILE.value)
+  except (ValueError, OSError) as error:
+    sys.exit(f'error: {error}')
+  print(f'The report is in {path}')
 
 
 def _prepare() -> None:
@@ -132,5 +200,4 @@ def _silent_unless_first() -> Iterator[str | None]:
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
   app.run(main, flags_parser=parse_flags)

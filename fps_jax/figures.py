@@ -1,8 +1,11 @@
 """Figures of a study for a paper column: accuracy over what it cost."""
 
+import contextlib
 import dataclasses
+import io
 import math
 import pathlib
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -27,6 +30,10 @@ _COLORS = (
 _MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 _LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _SIZE_INCHES = (3.4, 2.5)
+# Longer titles would meet in a legend of two columns, or leave one.
+_LONG_TITLE_CHARACTERS = 24
+_MAX_TITLE_CHARACTERS = 50
+_LEGEND_ROW_INCHES = 0.16
 _ROUND = 'Round'
 _MANY_SPARSITIES = 4
 
@@ -112,6 +119,23 @@ def accuracy_limits(curves: Sequence[Curve]) -> tuple[float, float]:
   return max(low - margin, 0.0), min(high + margin, 100.0)
 
 
+def _style() -> contextlib.AbstractContextManager[None]:
+  """Returns a context in which Matplotlib draws for a paper column."""
+  return matplotlib.rc_context(
+    {
+      'font.family': 'DejaVu Sans',
+      'font.size': 7.5,
+      'axes.linewidth': 0.6,
+      'axes.spines.right': False,
+      'axes.spines.top': False,
+      # Publishers refuse the default, Type 3 fonts.
+      'pdf.fonttype': 42,
+      # Names of an SVG's parts are random without it.
+      'svg.hashsalt': 'fps_jax',
+    }
+  )
+
+
 def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
   color = _COLORS[index % len(_COLORS)]
   axes.fill_between(
@@ -130,7 +154,7 @@ def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
     x,
     curve.mean_percent,
     color=color,
-    label=curve.title,
+    label=textwrap.fill(curve.title, _MAX_TITLE_CHARACTERS),
     zorder=2,
     linestyle=_LINE_STYLES[index % len(_LINE_STYLES)],
     linewidth=3.0 if index == 0 else 1.3,
@@ -158,7 +182,19 @@ def _make_figure(
   curves: Sequence[Curve], costs: Sequence[np.ndarray], label: str
 ) -> mpl_figure.Figure:
   """Draws curves over what they cost; on a log axis but for rounds."""
-  figure = mpl_figure.Figure(figsize=_SIZE_INCHES, layout='constrained')
+  titles = [curve.title for curve in curves]
+  num_columns = 2 if len(max(titles, key=len)) <= _LONG_TITLE_CHARACTERS else 1
+  num_lines = sum(
+    len(textwrap.wrap(title, _MAX_TITLE_CHARACTERS)) for title in titles
+  )
+  # A legend of two rows is part of the usual size; a longer one adds to it,
+  # so that it takes no height from the curves.
+  added_rows = max(math.ceil(num_lines / num_columns) - 2, 0)
+  width, height = _SIZE_INCHES
+  figure = mpl_figure.Figure(
+    figsize=(width, height + _LEGEND_ROW_INCHES * added_rows),
+    layout='constrained',
+  )
   axes = figure.add_subplot()
   for index, (curve, x) in enumerate(zip(curves, costs, strict=True)):
     _draw(axes, curve, x, index)
@@ -178,7 +214,7 @@ def _make_figure(
     _set_log_axis(axes, visible)
   figure.legend(
     loc='outside upper center',
-    ncols=2,
+    ncols=num_columns,
     frameon=False,
     handlelength=3.2,
     borderaxespad=0.2,
@@ -217,6 +253,51 @@ def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
   return figure
 
 
+def _make_cost_figures(
+  curves: Sequence[Curve],
+) -> dict[str, mpl_figure.Figure]:
+  """Draws accuracy over each cost that every curve has."""
+  costs = {
+    'rounds': (_ROUND, [curve.rounds for curve in curves]),
+    'uplink': (
+      'Cumulative uplink per client (MB)',
+      [curve.uplink_megabytes for curve in curves],
+    ),
+  }
+  minutes = [
+    curve.simulated_minutes
+    for curve in curves
+    if curve.simulated_minutes is not None
+  ]
+  if len(minutes) == len(curves):
+    costs['time'] = ('Simulated time (minutes)', minutes)
+  return {
+    name: _make_figure(curves, values, label)
+    for name, (label, values) in costs.items()
+  }
+
+
+def render_svg(curves: Sequence[Curve]) -> dict[str, bytes]:
+  """Draws accuracy over each cost as SVG, with nothing outside of it.
+
+  Equal curves give equal bytes. Matplotlib's global state is left as it was.
+
+  Args:
+    curves: one a variant, each with at least one evaluated round.
+
+  Returns:
+    Files by what they show accuracy over: `rounds`, `uplink`, and where every
+    curve has simulated time `time`.
+  """
+  files = {}
+  with _style():
+    for name, figure in _make_cost_figures(curves).items():
+      file = io.BytesIO()
+      figure.savefig(file, format='svg', metadata={'Date': None})
+      files[name] = file.getvalue()
+  return files
+
+
 def write_figures(
   folder: pathlib.Path, curves: Sequence[Curve]
 ) -> list[pathlib.Path]:
@@ -235,35 +316,8 @@ def write_figures(
     `accuracy_sparsity`; `.png` and `.pdf`.
   """
   paths = []
-  costs = {
-    'rounds': (_ROUND, [curve.rounds for curve in curves]),
-    'uplink': (
-      'Cumulative uplink per client (MB)',
-      [curve.uplink_megabytes for curve in curves],
-    ),
-  }
-  minutes = [
-    curve.simulated_minutes
-    for curve in curves
-    if curve.simulated_minutes is not None
-  ]
-  if len(minutes) == len(curves):
-    costs['time'] = ('Simulated time (minutes)', minutes)
-  with matplotlib.rc_context(
-    {
-      'font.family': 'DejaVu Sans',
-      'font.size': 7.5,
-      'axes.linewidth': 0.6,
-      'axes.spines.right': False,
-      'axes.spines.top': False,
-      # Publishers refuse the default, Type 3 fonts.
-      'pdf.fonttype': 42,
-    }
-  ):
-    drawn = {
-      name: _make_figure(curves, values, label)
-      for name, (label, values) in costs.items()
-    }
+  with _style():
+    drawn = _make_cost_figures(curves)
     if len({curve.kept_percent for curve in curves}) >= _MANY_SPARSITIES:
       drawn['sparsity'] = _make_sparsity_figure(curves)
     for name, figure in drawn.items():

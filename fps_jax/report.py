@@ -1,6 +1,7 @@
 """Report of a study: tables and figures, from the metrics files alone."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ from rich import text as rich_text
 
 from fps_jax import figures
 from fps_jax.metrics import format_bytes
+from fps_jax.rows import rows_of, write_csv
 from fps_jax.summary import TITLES, Summary, collect, summarise, title_of
 
-_COLUMNS = (
+COLUMNS = (
   'Method',
   'Test accuracy (%)',
   'Uplink',
@@ -31,7 +33,7 @@ _TARGET_COLUMNS = (
   'Simulated time (minutes)',
 )
 _WRAPS_ON_NARROW_TERMINALS = ('Method', 'Test accuracy (%)')
-_NOTES = (
+NOTES = (
   'Test accuracy: last evaluated round; mean [min, max] over seeds.',
   'Uplink, Downlink: per client and round. To central: servers to the centre, '
   'per round. Means over rounds and seeds; 1 kB = 1000 B.',
@@ -41,39 +43,41 @@ _NOTES = (
 )
 
 
-def _cells(summary: Summary) -> list[str]:
+def cells(summary: Summary) -> list[str]:
+  """Returns what a summary says under `COLUMNS`."""
   accuracy = f'{100 * summary.final_test_accuracy_fraction_mean:.2f}'
   if len(summary.seeds) > 1:
     accuracy += (
       f' [{100 * summary.final_test_accuracy_fraction_min:.2f}, '
       f'{100 * summary.final_test_accuracy_fraction_max:.2f}]'
     )
+  saving = summary.uplink_saving_factor
   return [
     summary.title,
     accuracy,
     format_bytes(summary.uplink_bytes_per_client_and_round),
     format_bytes(summary.downlink_bytes_per_client_and_round),
     format_bytes(summary.server_to_central_bytes_per_round),
-    f'{summary.uplink_saving_factor:.2f}x',
+    '-' if saving is None else f'{saving:.2f}x',
     f'{100 * summary.final_sparsity_fraction:.1f}',
     f'{summary.median_round_seconds:.3g}',
   ]
 
 
-def _target_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
+def target_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
   """Returns what the target cost, with a heading; '-' where not reached."""
   rows: list[tuple[str, ...]] = [_TARGET_COLUMNS]
   for summary in summaries:
     cost = summary.to_target
-    cells = ['-', '-', '-']
+    shown = ['-', '-', '-']
     if cost is not None:
       seconds = cost.simulated_seconds
-      cells = [
+      shown = [
         f'{cost.rounds:,.4g}',
         format_bytes(cost.uplink_bytes_per_client),
         '-' if seconds is None else f'{seconds / 60:.3g}',
       ]
-    rows.append((summary.title, *cells))
+    rows.append((summary.title, *shown))
   return rows
 
 
@@ -103,7 +107,7 @@ def make_table(
     box=box.SIMPLE_HEAD,
     padding=0,
   )
-  for name in _COLUMNS:
+  for name in COLUMNS:
     wraps = name in _WRAPS_ON_NARROW_TERMINALS
     table.add_column(
       # Headings of two lines leave the width to the numbers.
@@ -113,7 +117,7 @@ def make_table(
       vertical='bottom',
     )
   for summary in summaries:
-    table.add_row(*map(rich_text.Text, _cells(summary)))
+    table.add_row(*map(rich_text.Text, cells(summary)))
   return table
 
 
@@ -121,7 +125,7 @@ def make_target_table(
   summaries: Sequence[Summary], target_accuracy: float
 ) -> rich_table.Table:
   """Lays out what the target accuracy cost for a terminal; one row each."""
-  heading, *rows = _target_rows(summaries)
+  heading, *rows = target_rows(summaries)
   table = rich_table.Table(
     title=f'To {100 * target_accuracy:g} % test accuracy, means over seeds',
     box=box.SIMPLE_HEAD,
@@ -147,17 +151,17 @@ def make_markdown(
   figure_names: Sequence[str] = ('accuracy_rounds', 'accuracy_uplink'),
 ) -> str:
   """Writes the summaries as a page of Markdown that shows the figures."""
-  table = _markdown_table([_COLUMNS, *map(_cells, summaries)])
+  table = _markdown_table([COLUMNS, *map(cells, summaries)])
   target = []
   if target_accuracy:
     target = [
       f'To {100 * target_accuracy:g} % test accuracy, means over seeds; `-` if '
       'a seed never reached it:',
       '',
-      *_markdown_table(_target_rows(summaries)),
+      *_markdown_table(target_rows(summaries)),
       '',
     ]
-  notes = [f'- {note.format(baseline=baseline_title)}' for note in _NOTES]
+  notes = [f'- {note.format(baseline=baseline_title)}' for note in NOTES]
   return '\n'.join(
     [
       f'# Results: {_caption(summaries)}',
@@ -183,7 +187,7 @@ def write_report(
   titles: Mapping[str, str] = TITLES,
   target_accuracy: float = 0.0,
 ) -> rich_console.Group:
-  """Writes `report.md`, `report.json` and the figures into `workdir`.
+  """Writes `report.md` and `.json`, `metrics.csv` and figures to `workdir`.
 
   Everything comes from the metrics files, so that a report can be made again
   without the study.
@@ -212,6 +216,8 @@ def write_report(
   (workdir / 'report.json').write_text(
     json.dumps(report, indent=2, allow_nan=False) + '\n', encoding='utf-8'
   )
+  every_run = itertools.chain.from_iterable(runs.values())
+  write_csv(workdir / 'metrics.csv', rows_of(every_run))
   paths = figures.write_figures(
     workdir,
     [

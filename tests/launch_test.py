@@ -11,11 +11,11 @@ import small
 _ROOT = pathlib.Path(__file__).parent.parent
 
 
-def _launch(*arguments):
+def _launch(*arguments, environment=None):
   return subprocess.run(
     [sys.executable, 'launch.py', *arguments],
     cwd=_ROOT,
-    env=small.quick_environment(),
+    env=environment or small.quick_environment(),
     capture_output=True,
     text=True,
     timeout=300,
@@ -71,3 +71,26 @@ def test_missing_config_file_is_named():
   assert done.returncode == 1
   assert done.stderr.strip().count('\n') == 0
   assert 'experiments/nope.py' in done.stderr
+
+
+def test_list_needs_no_config_and_starts_no_device():
+  # A platform that does not exist fails as soon as JAX looks for devices.
+  environment = {**small.quick_environment(), 'JAX_PLATFORMS': 'none_such'}
+  done = _launch('--list', environment=environment)
+  assert done.returncode == 0, done.stderr
+  for line in ('data.partition: partitioners', 'sharing.audit: audits'):
+    assert f'\n{line}\n' in done.stdout
+
+
+def test_without_a_config_both_ways_on_are_named():
+  done = _launch()
+  assert done.returncode == 1
+  assert done.stderr.strip().count('\n') == 0
+  assert 'give --config=experiments/mnist.py to run it' in done.stderr
+  assert '--list for what there is' in done.stderr
+
+
+def test_sweep_without_a_config_is_refused():
+  done = _launch('--list', '--sweep=num_rounds=2,3')
+  assert done.returncode == 1
+  assert 'error: --sweep needs a config' in done.stderr

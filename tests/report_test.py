@@ -3,7 +3,7 @@
 import io
 import json
 import pathlib
-from collections.abc import Sequence
+import re
 
 import matplotlib
 import numpy as np
@@ -11,8 +11,9 @@ import pytest
 from matplotlib import image as mpl_image
 from rich import console as rich_console
 from rich import table as rich_table
+from runs import write_run
 
-from fps_jax import figures, metrics, report
+from fps_jax import figures, report
 from fps_jax import summary as summaries
 
 _FIGURES = (
@@ -23,55 +24,12 @@ _FIGURES = (
 )
 
 
-def _write_run(
-  workdir: pathlib.Path,
-  variant: str,
-  seed: int,
-  accuracies: Sequence[float | None],
-  uplinks: Sequence[int],
-  simulated_seconds: float | None = None,
-  sparsity: float | None = None,
-) -> None:
-  path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
-  with metrics.MetricsWriter(path) as writer:
-    for index, (accuracy, uplink) in enumerate(
-      zip(accuracies, uplinks, strict=True)
-    ):
-      writer.write(
-        metrics.MetricsRow(
-          round=index + 1,
-          test_accuracy=accuracy,
-          test_loss_nats=None,
-          train_loss_nats=0.5,
-          sparsity=0.25 * index if sparsity is None else sparsity,
-          kept_parameters=100,
-          clients_reporting=4,
-          clients_malicious=0,
-          clients_not_finite=0,
-          malicious_weight=None,
-          opened_values_per_client=0,
-          attack_success=None,
-          clients_too_slow=0,
-          clients_per_tier=[4],
-          clipped_fraction=None,
-          wrong_servers=[],
-          inconsistent_clients=[],
-          uplink_bytes_per_client=uplink,
-          downlink_bytes_per_client=1000 * seed,
-          server_to_central_bytes=500,
-          # Round 1 takes long, as compilation does.
-          simulated_seconds=simulated_seconds,
-          round_seconds=60.0 if index == 0 else 0.25 * (index + seed),
-        )
-      )
-
-
 @pytest.fixture(name='workdir')
 def _workdir(tmp_path: pathlib.Path) -> pathlib.Path:
   """Three rounds of two variants under seeds 1, 2 and 10."""
   for seed, final in ((1, 0.96), (2, 0.97), (10, 0.9875)):
-    _write_run(tmp_path, 'fedavg', seed, [0.5, final, None], [3000] * 3)
-    _write_run(tmp_path, 'sharing', seed, [0.5, final, None], [15000] * 3)
+    write_run(tmp_path, 'fedavg', seed, [0.5, final, None], [3000] * 3)
+    write_run(tmp_path, 'sharing', seed, [0.5, final, None], [15000] * 3)
   return tmp_path
 
 
@@ -85,7 +43,7 @@ def _summarise_one(
   workdir: pathlib.Path, accuracy: float, titles: dict[str, str]
 ) -> list[summaries.Summary]:
   """Writes and summarises a study of one run of one round."""
-  _write_run(workdir, 'mine', 0, [accuracy], [100])
+  write_run(workdir, 'mine', 0, [accuracy], [100])
   return summaries.summarise(
     summaries.collect(workdir, ['mine']), 'mine', titles
   )
@@ -134,8 +92,8 @@ def test_saving_below_one_means_more_uplink_than_the_baseline(
 def test_uplink_is_a_mean_over_rounds_and_seeds(
   tmp_path: pathlib.Path,
 ) -> None:
-  _write_run(tmp_path, 'pruning', 0, [0.5, 0.9], [800, 200])
-  _write_run(tmp_path, 'pruning', 1, [0.5, 0.9], [800, 600])
+  write_run(tmp_path, 'pruning', 0, [0.5, 0.9], [800, 200])
+  write_run(tmp_path, 'pruning', 1, [0.5, 0.9], [800, 600])
   runs = summaries.collect(tmp_path, ['pruning'])
   (summary,) = summaries.summarise(runs, baseline='pruning')
   assert summary.uplink_bytes_per_client_and_round == 600
@@ -160,7 +118,7 @@ def test_variant_without_runs_is_an_error(workdir: pathlib.Path) -> None:
 
 
 def test_run_without_evaluation_is_an_error(tmp_path: pathlib.Path) -> None:
-  _write_run(tmp_path, 'fedavg', 0, [None, None], [1, 1])
+  write_run(tmp_path, 'fedavg', 0, [None, None], [1, 1])
   with pytest.raises(ValueError, match='none of its 2 rounds was evaluated'):
     summaries.collect(tmp_path, ['fedavg'])
 
@@ -180,8 +138,8 @@ def test_runs_whose_means_are_incomparable_are_an_error(
   accuracies: list[float | None],
   message: str,
 ) -> None:
-  _write_run(tmp_path, 'fedavg', 1, [0.5, 0.5], [1, 1])
-  _write_run(tmp_path, 'sharing', seed, accuracies, [1] * len(accuracies))
+  write_run(tmp_path, 'fedavg', 1, [0.5, 0.5], [1, 1])
+  write_run(tmp_path, 'sharing', seed, accuracies, [1] * len(accuracies))
   with pytest.raises(ValueError, match=message):
     summaries.collect(tmp_path, ['fedavg', 'sharing'])
 
@@ -193,7 +151,7 @@ def test_unknown_baseline_is_an_error(workdir: pathlib.Path) -> None:
 
 
 def test_variant_that_sent_nothing_is_an_error(tmp_path: pathlib.Path) -> None:
-  _write_run(tmp_path, 'fedavg', 0, [0.5], [0])
+  write_run(tmp_path, 'fedavg', 0, [0.5], [0])
   runs = summaries.collect(tmp_path, ['fedavg'])
   with pytest.raises(ValueError, match="'fedavg' sent 0 uplink bytes"):
     summaries.summarise(runs, baseline='fedavg')
@@ -301,11 +259,47 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
   assert matplotlib.rcParams.copy() == state
 
 
+def _curve(title: str) -> figures.Curve:
+  percent = np.array([50.0, 90.0])
+  rounds = np.array([1, 2])
+  return figures.Curve(
+    title, rounds, rounds, None, percent, percent, percent, 100.0
+  )
+
+
+def test_equal_curves_give_equal_svg_that_refers_to_itself_alone() -> None:
+  files = figures.render_svg([_curve('c')])
+  assert list(files) == ['rounds', 'uplink']
+  assert figures.render_svg([_curve('c')]) == files
+  for content in files.values():
+    hrefs = re.findall(r'href="(.)', content.decode())
+    assert hrefs and set(hrefs) == {'#'}
+
+
+@pytest.mark.parametrize('title', ['medium ' * 4, 'long ' * 14])
+def test_titles_of_many_curves_are_not_cut_off(
+  tmp_path: pathlib.Path, title: str
+) -> None:
+  curves = [_curve(f'{title}{index}') for index in range(10)]
+  path, *_ = figures.write_figures(tmp_path, curves)
+  pixels_HxWxC = mpl_image.imread(path)[..., :3]
+  assert pixels_HxWxC.shape[0] > 700
+  for edge in (pixels_HxWxC[:, :2], pixels_HxWxC[:, -2:], pixels_HxWxC[:2]):
+    assert np.all(edge == 1)
+
+
+def test_no_baseline_no_saving(workdir: pathlib.Path) -> None:
+  runs = summaries.collect(workdir, ['fedavg'])
+  (summary,) = summaries.summarise(runs, baseline=None)
+  assert summary.uplink_saving_factor is None
+  assert report.cells(summary)[report.COLUMNS.index('Saving')] == '-'
+
+
 def test_curve_has_mean_range_and_cumulative_uplink(
   tmp_path: pathlib.Path,
 ) -> None:
-  _write_run(tmp_path, 'pruning', 0, [None, 0.5, 0.8], [4_000_000] * 3)
-  _write_run(tmp_path, 'pruning', 1, [0.1, 0.75, 0.9], [2_000_000] * 3)
+  write_run(tmp_path, 'pruning', 0, [None, 0.5, 0.8], [4_000_000] * 3)
+  write_run(tmp_path, 'pruning', 1, [0.1, 0.75, 0.9], [2_000_000] * 3)
   runs = summaries.collect(tmp_path, ['pruning'])['pruning']
   curve = figures.make_curve('Pruning', [run.rows for run in runs])
   # Seed 0 was not evaluated in round 1.
@@ -330,10 +324,10 @@ def test_cost_to_target_is_that_of_the_rounds_until_it_is_reached(
   tmp_path: pathlib.Path,
 ) -> None:
   accuracies = [0.5, 0.8, 0.7, 0.9]
-  _write_run(tmp_path, 'fedavg', 0, accuracies, [10, 20, 30, 40], 60.0)
-  _write_run(tmp_path, 'fedavg', 1, [0.2, None, 0.8, 0.1], [5, 5, 5, 5], 30.0)
-  _write_run(tmp_path, 'never', 0, accuracies, [1, 1, 1, 1])
-  _write_run(tmp_path, 'never', 1, [0.79, 0.5, 0.5, 0.5], [1, 1, 1, 1])
+  write_run(tmp_path, 'fedavg', 0, accuracies, [10, 20, 30, 40], 60.0)
+  write_run(tmp_path, 'fedavg', 1, [0.2, None, 0.8, 0.1], [5, 5, 5, 5], 30.0)
+  write_run(tmp_path, 'never', 0, accuracies, [1, 1, 1, 1])
+  write_run(tmp_path, 'never', 1, [0.79, 0.5, 0.5, 0.5], [1, 1, 1, 1])
   runs = summaries.collect(tmp_path, ['fedavg', 'never'])
   found, never = summaries.summarise(runs, 'fedavg', target_accuracy=0.8)
   assert found.to_target == summaries.CostToTarget(
@@ -346,7 +340,7 @@ def test_cost_to_target_is_that_of_the_rounds_until_it_is_reached(
 
 def test_target_has_a_table_of_its_own(tmp_path: pathlib.Path) -> None:
   for variant, seconds in (('fedavg', 60.0), ('fedpruneshare_90', 30.0)):
-    _write_run(tmp_path, variant, 0, [0.5, 0.9], [10, 20], seconds)
+    write_run(tmp_path, variant, 0, [0.5, 0.9], [10, 20], seconds)
   variants = ['fedavg', 'fedpruneshare_90']
   tables = report.write_report(
     tmp_path, variants, 'fedavg', target_accuracy=0.8
@@ -362,8 +356,8 @@ def test_target_has_a_table_of_its_own(tmp_path: pathlib.Path) -> None:
 
 
 def test_no_profiles_no_figure_over_time(tmp_path: pathlib.Path) -> None:
-  _write_run(tmp_path, 'fedavg', 0, [0.5, 0.9], [10, 20], 60.0)
-  _write_run(tmp_path, 'sharing', 0, [0.5, 0.9], [10, 20])
+  write_run(tmp_path, 'fedavg', 0, [0.5, 0.9], [10, 20], 60.0)
+  write_run(tmp_path, 'sharing', 0, [0.5, 0.9], [10, 20])
   report.write_report(tmp_path, ['fedavg', 'sharing'], 'fedavg')
   assert not (tmp_path / 'accuracy_time.png').exists()
   assert 'accuracy_time' not in (tmp_path / 'report.md').read_text()
@@ -374,7 +368,7 @@ def test_many_sparsities_have_a_figure_over_them(
 ) -> None:
   variants = ['fedavg', *(f'fedpruneshare_{p}' for p in (50, 80, 90))]
   for variant, sparsity in zip(variants, (0, 0.5, 0.8, 0.9), strict=True):
-    _write_run(tmp_path, variant, 0, [0.5, 0.9], [2, 1], sparsity=sparsity)
+    write_run(tmp_path, variant, 0, [0.5, 0.9], [2, 1], sparsity=sparsity)
   report.write_report(tmp_path, variants[:3], 'fedavg')
   assert not (tmp_path / 'accuracy_sparsity.png').exists()
   report.write_report(tmp_path, variants, 'fedavg')

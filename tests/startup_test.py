@@ -127,3 +127,23 @@ def test_folder_for_compiled_programs_is_the_processors_own(tmp_path):
     assert jax.config.values['jax_compilation_cache_dir'] == folder
   finally:
     jax.config.update('jax_compilation_cache_dir', before)
+
+
+_COMPILE = """
+import jax
+from fps_jax import startup
+startup.keep_compiled('FOLDER')
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+print(jax.jit(lambda x: x * 2 + 1)(20))
+"""
+
+
+@pytest.mark.parametrize('damage', [b'', b'no program'])
+def test_damaged_cache_is_as_if_it_were_not_there(tmp_path, damage):
+  code = _COMPILE.replace('FOLDER', str(tmp_path))
+  for _ in range(2):
+    assert _run(code, {'JAX_COMPILATION_CACHE_DIR': ''}) == '41\n'
+    kept = [path for path in tmp_path.rglob('*') if path.is_file()]
+    assert kept
+    for path in kept:
+      path.write_bytes(damage)
