@@ -34,6 +34,21 @@ def test_config_is_valid_and_tiny_ones_build(path, arguments):
       small.make(variant)
 
 
+def test_every_attack_meets_every_defence_in_a_valid_config():
+  poisoning = _load(_FOLDER / 'poisoning.py')
+  chosen = [
+    f'{kind}=' + '+'.join(known)
+    for kind, known in (
+      ('attacks', poisoning.ATTACKS),
+      ('defences', poisoning.DEFENCES),
+    )
+  ]
+  variants = study.resolve_variants(poisoning.get_config(','.join(chosen)))
+  assert len(variants) == len(poisoning.ATTACKS) * len(poisoning.DEFENCES)
+  for variant in variants.values():
+    validate(variant)
+
+
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
 def test_config_says_its_command_and_is_in_the_readme(path):
   command = f'python launch.py --config=experiments/{path.name}'
