@@ -1,10 +1,43 @@
 """The documents: the map matches the tree, examples run, CI runs the rest."""
 
+import contextlib
 import pathlib
 import re
+import shlex
+from unittest import mock
+
+import pytest
+import small
+from absl import flags
+from ml_collections import config_flags
+
+from fps_jax import config, data, defences, figures, jobs, models
+from fps_jax.attacks import data as data_attacks
+from fps_jax.attacks import updates
+from fps_jax.federated import server
+from fps_jax.heterogeneity import profiles
+from fps_jax.pruning import schedules
+from fps_jax.study import StudyError
+from fps_jax.validate import validate
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _README = (_ROOT / 'README.md').read_text()
+_DOCUMENTS = sorted([*_ROOT.glob('*.md'), *_ROOT.glob('*/*.md')])
+_TUTORIAL = (_ROOT / 'docs' / 'tutorial.md').read_text()
+# The dictionaries that the tutorial adds to, and a name that each has.
+_REGISTRIES = {
+  'attack.data': (data_attacks.DATA_ATTACKS, 'label_flip'),
+  'attack.updates': (updates.UPDATE_ATTACKS, 'scaling'),
+  'data.partition': (data.PARTITIONERS, 'iid'),
+  'data.source': (data.SOURCES, 'fake'),
+  'defence.name': (defences.GRAM_RULES, 'mean'),
+  'model.name': (models.MODELS, 'mlp'),
+  'profiles.distribution': (profiles.DISTRIBUTIONS, 'lognormal'),
+  'pruning.schedule': (schedules.SCHEDULES, 'cubic'),
+  'server.optimizer': (server.OPTIMIZERS, 'adam'),
+}
+# An accuracy, to which other machines and programs may round differently.
+_ACCURACY = re.compile(r'\d+\.\d\d')
 
 
 def _blocks(text, kind):
@@ -34,21 +67,140 @@ def test_map_of_the_code_matches_the_tree():
   assert _files_on_the_map() == files | {'launch.py'}
 
 
-def test_python_example_of_the_readme_prints_what_it_says(capsys):
-  (example,) = _blocks(_README, 'python')
-  exec(compile(example, 'README.md', 'exec'), {})
+@pytest.mark.parametrize('name', ['README.md', 'docs/sharp_edges.md'])
+def test_python_example_prints_what_it_says(name, capsys):
+  (example,) = _blocks((_ROOT / name).read_text(), 'python')
+  exec(compile(example, name, 'exec'), {})
   printed = capsys.readouterr().out.strip()
   assert example.rstrip().endswith(f'# {printed}')
 
 
-def test_troubleshooting_quotes_messages_that_exist():
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [('BUILD.md', r'^\| `(.*?)` \|'), ('docs/sharp_edges.md', r'^> (.*)')],
+)
+def test_messages_that_documents_quote_exist(name, message):
   source = ''.join(
-    re.sub(r"'\s*\n\s*f?'", '', path.read_text())
+    re.sub(r"""['"]\s*\n\s*f?['"]""", '', path.read_text())
     for path in (_ROOT / 'fps_jax').rglob('*.py')
   )
-  table = (_ROOT / 'BUILD.md').read_text().split('## Troubleshooting')[1]
-  messages = re.findall(r'^\| `(.*?)` \|', table, re.MULTILINE)
+  text = (_ROOT / name).read_text()
+  messages = re.findall(message, text, re.MULTILINE)
   assert len(messages) >= 5
   for message in messages:
     for part in re.split(r"'?\.\.\.'?|\[|\]|DIR| % ", message):
       assert part.strip() in source, part
+
+
+def test_changelog_and_citation_have_the_version_of_the_package():
+  metadata = (_ROOT / 'setup.cfg').read_text()
+  version = re.findall(r'^version = (.*)$', metadata, re.MULTILINE)
+  citation = (_ROOT / 'CITATION.cff').read_text()
+  assert re.findall(r'^version: (.*)$', citation, re.MULTILINE) == version
+  assert version[0] in (_ROOT / 'CHANGELOG.md').read_text()
+
+
+def test_settings_that_documents_name_exist():
+  known = config.default()
+  setting = rf'`(?:config\.)?({"|".join(known)})\.([a-z_]+)[=`]'
+  text = ''.join(path.read_text() for path in _DOCUMENTS)
+  named = set(re.findall(setting, text))
+  assert len(named) >= 30
+  for section, field in named:
+    assert field in known[section], f'{section}.{field}'
+
+
+def test_links_between_documents_lead_somewhere():
+  for path in _DOCUMENTS:
+    for target in re.findall(r'\]\(([^)#:]+)\)', path.read_text()):
+      assert (path.parent / target).exists(), f'{path.name}: {target}'
+
+
+@pytest.fixture
+def registries():
+  """Forgets what a test adds to them."""
+  with contextlib.ExitStack() as stack:
+    for registry, _ in _REGISTRIES.values():
+      stack.enter_context(mock.patch.dict(registry))
+    yield
+
+
+def _sections_with_a_file():
+  """Returns file name to the section that shows and runs it."""
+  return {
+    name: section
+    for section in _TUTORIAL.split('\n## ')
+    for name in re.findall(r'`(my_\w+\.py)`:', section)
+  }
+
+
+def _launch(command, workdir):
+  """Runs a command of a document in this process, as launch.py does."""
+  program, *arguments = shlex.split(command)
+  assert program == 'python'
+  values = flags.FlagValues()
+  file = config_flags.DEFINE_config_file(
+    'config', flag_values=values, sys_argv=arguments
+  )
+  values(arguments)
+  try:
+    jobs.run(file.value, workdir, arguments)
+  except StudyError as error:
+    print(f'error: {error}')
+
+
+def _assert_shown(shown, printed):
+  """Asserts that words follow each other as shown, but for rounding."""
+  assert len(shown) == len(printed)
+  for one, other in zip(shown, printed, strict=True):
+    if _ACCURACY.fullmatch(one):
+      assert abs(float(one) - float(other)) <= 5
+    else:
+      assert one == other
+
+
+def _rows(text):
+  """Returns the words of a table's rows, without the last, the seconds."""
+  return [line.split()[:-1] for line in text.splitlines() if ' kB ' in line]
+
+
+# As ml_collections loads a config file.
+@pytest.mark.filterwarnings(r'ignore:the load_module\(\) method is deprecated')
+@pytest.mark.parametrize('name', _sections_with_a_file())
+def test_file_of_the_tutorial_runs_and_prints_what_it_says(
+  name, registries, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv('COLUMNS', '80')
+  # They take as long as compiling, and are not shown.
+  monkeypatch.setattr(figures, 'write_figures', lambda *args: [])
+  section = _sections_with_a_file()[name]
+  (source,) = _blocks(section, 'python')
+  (tmp_path / name).write_text(source)
+  runs = _blocks(section, 'text')
+  assert runs
+  for number, run in enumerate(runs):
+    command, _, shown = run.removeprefix('$ ').partition('\n')
+    with small.quick_compilation():
+      _launch(command, tmp_path / str(number))
+    printed = capsys.readouterr().out
+    if shown.startswith('error:'):
+      _assert_shown(shown.split(), printed.split())
+      continue
+    assert len(_rows(shown)) >= 1
+    for row, other in zip(_rows(shown), _rows(printed), strict=True):
+      _assert_shown(row, other)
+
+
+@pytest.mark.parametrize('field', _REGISTRIES)
+def test_name_added_from_outside_is_built(field, registries):
+  registry, name = _REGISTRIES[field]
+  registry['mine'] = registry[name]
+  mine = small.small_config()
+  mine.attack.malicious = 0.25 * field.startswith('attack.')
+  mine.cohort.weighting = 'clients'
+  mine.model.args.mine = mine.model.args.mlp
+  mine.profiles.args.mine = mine.profiles.args.lognormal
+  mine.update_from_flattened_dict({field: 'mine'})
+  validate(mine)
+  small.make(mine)
