@@ -17,6 +17,7 @@ from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.method import Guard, TrainRoot
 from fps_jax.federated.tiling import Tiling
 from fps_jax.rng import Stream, host_generator
+from fps_jax.sharing.projection import Projection
 from fps_jax.sharing.protocol import CLEAR_SCHEMES, SumProtocol
 from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key, Params, PruningPlan
@@ -105,11 +106,22 @@ def num_buckets(config: ConfigDict) -> int:
   return size // per_column
 
 
+def num_sketch_columns(config: ConfigDict) -> int:
+  """Returns the columns that are opened of each update for a defence."""
+  if not sketches(config):
+    return 0
+  num_root_columns = 0
+  if config.defence.name in defences.ROOT_RULES:
+    num_secrets = config.sharing.secrets_per_polynomial
+    num_root_columns = num_secrets * config.defence.root_sums
+  return num_buckets(config) + num_root_columns
+
+
 def opened_values(config: ConfigDict, num_kept: int) -> int:
   """Returns how many numbers of each update alone the central server sees."""
   if sees_updates(config):
     return num_kept
-  return config.defence.sketch_size if sketches(config) else 0
+  return num_sketch_columns(config) * config.sharing.secrets_per_polynomial
 
 
 def make_guard(
@@ -124,7 +136,8 @@ def make_guard(
   """Returns attacks on updates and the defence, or None without any.
 
   Raises:
-    ValueError: if an argument does not fit, or a sketch could wrap.
+    ValueError: if an argument does not fit, or what is opened for the defence
+      could wrap.
   """
   defence = make_defence(config)
   name = config.attack.updates
@@ -133,15 +146,23 @@ def make_guard(
   attack = None
   if name != NONE:
     attack = update_attacks.make(name, **_update_args(config, protocol))
-  sketch = None
+  sketch, projection = None, None
   if defence is not None and protocol.field and sketches(config):
     sketch = Sketch(num_buckets(config), protocol.field)
     most_kept = max(int(plan.keep_count) for plan in plans)
     _check_sketch(config, sketch, protocol, tiling, most_kept)
+    if defence.needs_root:
+      projection = Projection.fit(
+        config.defence.root_sums,
+        tiling.used(most_kept),
+        tiling.size // protocol.alignment,
+        protocol.largest,
+        protocol.field,
+      )
   train_root = None
   if defence is not None and defence.needs_root:
     train_root = _make_train_root(config, seed, dataset, local_update)
-  return Guard(attack, defence, sketch, train_root)
+  return Guard(attack, defence, sketch, projection, train_root)
 
 
 def _args(config: ConfigDict, name: str) -> dict[str, Any]:

@@ -37,8 +37,8 @@ class MetricsRow(TypedDict):
       leaves to malicious clients, in [0, 1]; None without one that weighs
       clients.
     opened_values_per_client: numbers of each single update that the central
-      server sees: all that are sent in the clear, those of a sketch that is
-      opened for a defence, or none.
+      server sees: all that are sent in the clear, those that are opened for a
+      defence, or none.
     clients_dropped: clients that were drawn and never reported.
     clients_too_slow: clients that did not take part, as not even the smallest
       tier would have been in time.

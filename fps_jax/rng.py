@@ -41,6 +41,7 @@ class Stream(enum.IntEnum):
   ROOT_BATCHES = 14
   SERVER_DROPOUT = 15
   SERVER_LIE = 16
+  ROOT_ROUNDING = 17
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -1,7 +1,9 @@
 """What a defence is to see of updates: of each, a sketch or itself.
 
 It sees the update where the central server does anyway; otherwise a sketch of
-the shares, of which the servers hold enough without anybody sending more.
+the shares, of which the servers hold enough without anybody sending more, and,
+where there is an update that the central server trusts, sums of products with
+that.
 """
 
 from collections.abc import Callable
@@ -14,9 +16,9 @@ from fps_jax.federated import chunks, lifting, sharded
 from fps_jax.federated.attacking import Trained, zero_beyond
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.sketching import make_sketching
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.protocol import SumProtocol
-from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key, PlanArray, RoundPlan
 
 
@@ -24,13 +26,17 @@ class Examined(NamedTuple):
   """What the defence is to see, of every row of the plan on all devices.
 
   Attributes:
-    views: what servers hold of each client: uint32 [C, R, buckets], sketches;
-      or float32 [C, M], the updates that the central server sees.
+    views: what servers hold of each client: uint32 [C, R, columns], sketches
+      and then sums of products; or float32 [C, M], the updates that the central
+      server sees.
+    root_step: float32 [], what the products are to be multiplied by; None where
+      there are none.
     client_checks: as of `ClientMeasures.checks`.
     checks_QxN: the audit's combinations of the sketches; None without an audit.
   """
 
   views: Array
+  root_step: Array | None
   client_checks: Array | None
   checks_QxN: Array | None
 
@@ -53,7 +59,6 @@ def examine_clients(
     method.protocol.auditor,
   )
   assert method.guard is not None
-  sketch = method.guard.sketch
   lift_tile = lifting.make_lift_tile(
     protocol,
     tiling,
@@ -62,23 +67,26 @@ def examine_clients(
     method.max_count,
     device_key(key, Stream.UPDATE, round_number),
   )
-  sketch_key = device_key(key, Stream.SKETCH, plan.draw_number(round_number))
+  sketching = None
+  if method.guard.sketch is not None:
+    sketching = make_sketching(
+      method, trained.root_M, key, plan.draw_number(round_number)
+    )
 
   def start(chunk: chunks.Chunk) -> tuple[Array, Array | None]:
     size = len(chunk.accepted_C)
-    if sketch is None:
+    if sketching is None:
       views = jnp.zeros((size, tiling.padded_size), jnp.float32)
     else:
       rows = protocol.zeros(1).shape[0]
-      shape = (size, rows, sketch.num_buckets * _slots(protocol))
-      views = jnp.zeros(shape, jnp.uint32)
+      views = jnp.zeros((size, rows, sketching.num_columns), jnp.uint32)
     return views, lifting.start_checks(auditor, chunk)
 
   def add(
     carry: tuple[Array, Array | None], contributions: Array, tile: Array
   ) -> tuple[Array, Array | None]:
     views, checks = carry
-    if sketch is None:
+    if sketching is None:
       values_CxW = jax.vmap(_open_one(protocol), (0, None))(
         contributions, plan.opening
       )
@@ -86,10 +94,7 @@ def examine_clients(
         views, values_CxW, tile * tiling.size, 1
       )
     else:
-      views = sketch.add(
-        views,
-        _sketch_columns(sketch, protocol, contributions, sketch_key, tile),
-      )
+      views = sketching.add_tile(views, contributions, tile)
     if plan.keys is not None:
       checks = lifting.add_checks(
         auditor,
@@ -115,12 +120,12 @@ def examine_clients(
       add,
       performance,
     )
-  if sketch is None:
+  if sketching is None:
     # The sample count is not part of an update.
     views = zero_beyond(plan.pruning.keep_count, views)
   views, client_checks = sharded.gather((views, client_checks))
   checks_QxN = None
-  if sketch is not None:
+  if sketching is not None:
     # As servers have them: one vector each.
     held = jnp.moveaxis(views, 0, 1).reshape(views.shape[1], -1)
     if protocol.distort is not None:
@@ -136,29 +141,9 @@ def examine_clients(
         (held.shape[1] + missing) // tiling.columns,
         tiling.columns,
       )
-  return Examined(views, client_checks, checks_QxN)
-
-
-def _sketch_columns(
-  sketch: Sketch,
-  protocol: SumProtocol,
-  contributions: Array,
-  key: Key,
-  tile: Array,
-) -> Array:
-  """Returns sketches of what is held in a tile, [C, R, columns]."""
-  slots = _slots(protocol)
-  if slots == 1:
-    return sketch.apply(contributions, key, tile)
-  # Words that nobody shares, sketched as if they were packed.
-  columns = contributions.reshape(*contributions.shape[:-1], -1, slots)
-  pieces = sketch.apply(jnp.moveaxis(columns, -1, -2), key, tile)
-  return jnp.moveaxis(pieces, -2, -1).reshape(*contributions.shape[:-1], -1)
-
-
-def _slots(protocol: SumProtocol) -> int:
-  """Returns the values that share a sign and a bucket, but not a column."""
-  return protocol.alignment // protocol.values_per_column
+  return Examined(
+    views, sketching.root_step if sketching else None, client_checks, checks_QxN
+  )
 
 
 def _open_one(protocol: SumProtocol) -> Callable[[Array, PlanArray], Array]:

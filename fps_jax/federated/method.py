@@ -11,6 +11,7 @@ from fps_jax.defences import Defence
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning.pruner import Pruner
+from fps_jax.sharing.projection import Projection
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key, Params
@@ -27,6 +28,8 @@ class Guard(NamedTuple):
     defence: what weighs updates; None weighs all the same.
     sketch: of what servers hold, over the protocol's field, that is opened for
       the defence; None where the central server sees every update.
+    projection: of the same on the central server's own update; None where there
+      is no sketch or no such update.
     train_root: training on the central server's own examples; None where the
       defence needs none.
   """
@@ -34,6 +37,7 @@ class Guard(NamedTuple):
   attack: UpdateAttack | None
   defence: Defence | None
   sketch: Sketch | None
+  projection: Projection | None
   train_root: TrainRoot | None
 
 

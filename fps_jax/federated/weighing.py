@@ -15,7 +15,6 @@ from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.protocol import SumProtocol
-from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key, PlanArray, RoundPlan
 
 # Weights are computed in float32, which holds integers of up to 24 bits.
@@ -57,14 +56,11 @@ def aggregate_clients(
       aggregate = _defend(
         method,
         defence,
-        examined.views,
+        examined,
         trained.root_M,
         present_C,
         opening,
-        (
-          device_key(key, Stream.SKETCH, plan.draw_number(round_number)),
-          device_key(key, Stream.DEFENCE, plan.draw_number(round_number)),
-        ),
+        device_key(key, Stream.DEFENCE, plan.draw_number(round_number)),
       )
   weight_C = plan.cohort.num_examples.astype(jnp.float32) / method.max_count
   clipped_C = jax.vmap(protocol.count_clipped)(
@@ -140,17 +136,16 @@ def integer_weights(weights_C: Array, most_weight: int) -> tuple[Array, Array]:
 def _defend(
   method: Method,
   defence: Defence,
-  views: Array,
+  examined: Examined,
   root_M: Array | None,
   present_C: Array,
   opening: PlanArray,
-  keys: tuple[Key, Key],
+  key: Key,
 ) -> Aggregate:
-  protocol, tiling = method.protocol, method.tiling
+  protocol, views = method.protocol, examined.views
   assert method.guard is not None
-  sketch = method.guard.sketch
-  sketch_key, defence_key = keys
-  if sketch is not None:
+  is_shared = method.guard.sketch is not None
+  if is_shared:
     views = jax.vmap(
       lambda held: protocol.decode(protocol.open(held, opening))
     )(views)
@@ -158,20 +153,37 @@ def _defend(
   if defence.aggregate is not None:
     return Aggregate(None, None, defence.aggregate(views, present_C))
   assert defence.weigh is not None
-  seen = views
-  if root_M is not None:
-    root = root_M
-    if sketch is not None:
-      floats = Sketch(sketch.num_buckets)
-      root = jnp.zeros(views.shape[1])
-      for tile in range(tiling.padded_size // tiling.size):
-        part = root_M[tile * tiling.size :][: tiling.size]
-        columns = part.reshape(-1, protocol.alignment).T
-        pieces = floats.apply(columns, sketch_key, tile)
-        root = root + pieces.T.reshape(-1)
-    seen = jnp.concatenate([views, root[None]])
-  gram_VxV = jnp.matmul(seen, seen.T, precision='highest')
-  weights_C = defence.weigh(gram_VxV, present_C, defence_key)
-  if sketch is not None:
-    return Aggregate(weights_C, None, None)
-  return Aggregate(weights_C, None, weights_C @ views)
+  gram_VxV = _inner_products(method, views, root_M, examined.root_step)
+  weights_C = defence.weigh(gram_VxV, present_C, key)
+  return Aggregate(weights_C, None, None if is_shared else weights_C @ views)
+
+
+def _inner_products(
+  method: Method,
+  views: Array,
+  root_M: Array | None,
+  root_step: Array | None,
+) -> Array:
+  """Returns the Gram matrix of updates, or of what is opened of them."""
+  guard, num_secrets = method.guard, method.protocol.alignment
+  assert guard is not None
+  if root_M is None:
+    return _gram(views)
+  if guard.sketch is None or guard.projection is None or root_step is None:
+    return _gram(jnp.concatenate([views, root_M[None]]))
+  num_sketched = guard.sketch.num_buckets * num_secrets
+  gram_CxC = _gram(views[:, :num_sketched])
+  square = jnp.vdot(root_M, root_M, precision='highest')
+  products_C = root_step * guard.projection.total(
+    views[:, num_sketched:], num_secrets
+  )
+  # Of no vector is a product larger, unless a sum wrapped around.
+  bounds_C = jnp.sqrt(jnp.diagonal(gram_CxC) * square)
+  products_C = jnp.clip(products_C, -bounds_C, bounds_C)
+  return jnp.block(
+    [[gram_CxC, products_C[:, None]], [products_C[None], square[None, None]]]
+  )
+
+
+def _gram(rows: Array) -> Array:
+  return jnp.matmul(rows, rows.T, precision='highest')

@@ -79,6 +79,33 @@ def test_defence_on_shares_is_that_of_the_ideal_sum_bit_for_bit(
   assert rows == ideal_rows
 
 
+@pytest.mark.parametrize('attack', ['ipm', 'gaussian'])
+def test_fltrust_on_shares_weighs_as_it_does_in_the_clear(attack: str):
+  """But for the norms, which a sketch estimates."""
+  settings = {
+    'attack__malicious': 0.25,
+    'attack__updates': attack,
+    'attack__args__ipm__epsilon': 5.0,
+    'defence__name': 'fltrust',
+    'defence__sketch_size': 512,
+    'sharing__value_bits': 12,
+    'client__steps': 10,
+  }
+  weights_of = []
+  for scheme in ('quantised', 'ideal'):
+    config = guarded_config(**settings, sharing__scheme=scheme)
+    with small.quick_compilation():
+      simulation = small.make(config)
+      _, metrics, _ = small.step(
+        simulation, simulation.init_state(), simulation.plan(0)
+      )
+    weights_of.append(np.asarray(metrics.weights))
+  clear_C, shared_C = weights_of
+  assert np.sum(clear_C > 0) > 2
+  np.testing.assert_array_equal(shared_C > 0, clear_C > 0)
+  np.testing.assert_allclose(shared_C, clear_C, rtol=0.25)
+
+
 def test_defence_leaves_out_who_sends_noise(defended):
   _, rows = defended
   assert all(row['clients_malicious'] for row in rows)
@@ -95,12 +122,27 @@ def test_what_is_opened_of_each_update_is_counted(defended):
   assert simulation.opened_values(77) == 77
   config = guarded_config(**ATTACKED)
   assert small.make(config).opened_values(77) == 0
+  packed = {
+    'sharing__threshold': 4,
+    'sharing__secrets_per_polynomial': 2,
+    'defence__root_sums': 3,
+  }
+  config = guarded_config(**packed, **IDEAL, defence__name='fltrust')
+  assert small.make(config).opened_values(77) == 128 + 2 * 2 * 3
 
 
 def test_words_that_wrap_around_are_left_out():
   wrapped = {**ATTACKED, 'attack__updates': 'wrap_around'}
   _, rows = run(**wrapped, **KRUM, **IDEAL)
   assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+
+
+def test_words_that_wrap_around_are_scaled_to_nothing_by_fltrust():
+  """Whatever their sums of products come to, their norm is seen."""
+  wrapped = {**ATTACKED, 'attack__updates': 'wrap_around'}
+  _, rows = run(**wrapped, **IDEAL, defence__name='fltrust')
+  assert all(row['clients_malicious'] for row in rows)
+  assert all(row['malicious_weight'] < 1e-6 for row in rows)
 
 
 def test_central_server_that_sees_updates_weighs_them_exactly():

@@ -1,0 +1,135 @@
+"""Inner products of what is shared with a vector that everybody knows.
+
+Servers multiply the shares that they hold by whole numbers and add them up.
+What opens are the same sums of the secrets: of each, a few numbers, exact where
+those of a sketch are estimates.
+
+Columns are dealt out to the sums in turn, so that none wraps around. A column
+of l packed secrets takes one multiple for all of them; each sum is therefore
+formed l times, with the multiples that belong to one secret of every column,
+and of what opens that secret's alone is of use.
+
+Example: the products of one piece of 4 columns, in 2 sums.
+  >>> projection = Projection(2, 10, PrimeField(1009))
+  >>> columns = jnp.uint32([[5, 6, 7, 8]])
+  >>> projection.apply(columns, jnp.int32([[1, 2, 3, -4]])).tolist()
+  [[26, 989]]
+"""
+
+import dataclasses
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.sharing.field import PrimeField
+from fps_jax.types import Array, Key
+
+# Finer multiples make no difference that the norms' estimates would show.
+_MOST = 127
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+  """Sums of products of columns and of whole numbers that are public.
+
+  Attributes:
+    num_sums: sums that the columns are dealt out to, at least 1.
+    limit: largest magnitude of a multiple, at least 1.
+    field: of the words.
+  """
+
+  num_sums: int
+  limit: int
+  field: PrimeField
+
+  @classmethod
+  def fit(
+    cls,
+    num_sums: int,
+    num_pieces: int,
+    piece_columns: int,
+    largest: int,
+    field: PrimeField,
+  ) -> Self:
+    """Returns the projection with the finest multiples that cannot wrap.
+
+    Args:
+      num_sums: sums that the columns are dealt out to, at least 1.
+      num_pieces: of a vector, at most.
+      piece_columns: columns of a piece.
+      largest: magnitude of a secret, at most.
+      field: of the words.
+
+    Raises:
+      ValueError: if a sum of secrets alone, with multiples of 1, could wrap.
+    """
+    columns = num_pieces * -(-piece_columns // num_sums)
+    limit = min(_MOST, (field.modulus - 1) // 2 // (columns * largest))
+    if limit < 1:
+      raise ValueError(
+        f'defence.root_sums={num_sums}: a sum of {columns} honest values of up '
+        f'to {largest} can go beyond (p - 1) / 2 of sharing.prime='
+        f'{field.modulus}, and would wrap: raise it or the prime, or lower '
+        'sharing.value_bits'
+      )
+    return cls(num_sums, limit, field)
+
+  def multiples(self, vector_M: Array, key: Key) -> tuple[Array, Array]:
+    """Returns whole numbers in proportion to a vector, and what one stands for.
+
+    Guarantees:
+      - their magnitude is at most `limit`, and 0 stays 0;
+      - multiplied by the step each has its entry of the vector as mean, and is
+        less than a step away from it, to float32.
+
+    Args:
+      vector_M: float32 [M], finite.
+      key: of the rounding; drawn once what is multiplied is fixed.
+
+    Returns:
+      int32 [M] and the step, float32 [], the greatest magnitude / `limit`.
+    """
+    greatest = jnp.max(jnp.abs(vector_M))
+    step = jnp.where(greatest > 0, greatest, 1.0) / self.limit
+    draws_M = jax.random.uniform(key, vector_M.shape)
+    rounded_M = jnp.floor(vector_M / step + draws_M).astype(jnp.int32)
+    # The quotient of the greatest may be rounded to above the limit.
+    return jnp.clip(rounded_M, -self.limit, self.limit), step
+
+  def apply(self, columns: Array, multiples_LxW: Array) -> Array:
+    """Multiplies and sums a piece; the sums of all are the sums of pieces'.
+
+    Args:
+      columns: uint32 elements [..., W].
+      multiples_LxW: int32 [L, W], those of each secret of the columns.
+
+    Returns:
+      uint32 elements [..., L * num_sums], a secret's sums side by side.
+    """
+    words_LxW = self.field.from_signed(multiples_LxW)
+    products = self.field.multiply(columns[..., None, :], words_LxW)
+    missing = -products.shape[-1] % self.num_sums
+    padding = [(0, 0)] * (products.ndim - 1) + [(0, missing)]
+    dealt = jnp.pad(products, padding).reshape(
+      *products.shape[:-1], -1, self.num_sums
+    )
+    sums = self.field.sum(jnp.moveaxis(dealt, -2, 0))
+    return sums.reshape(*columns.shape[:-1], -1)
+
+  def total(self, opened_CxV: Array, num_secrets: int) -> Array:
+    """Returns the inner products that sums opened to.
+
+    Args:
+      opened_CxV: float32 [C, L * num_sums * L], the secrets of each sum side by
+        side.
+      num_secrets: L, secrets of a column.
+
+    Returns:
+      float32 [C].
+    """
+    sums_CxLxSxL = opened_CxV.reshape(
+      len(opened_CxV), num_secrets, self.num_sums, num_secrets
+    )
+    own_CxSxL = jnp.diagonal(sums_CxLxSxL, axis1=1, axis2=3)
+    return jnp.sum(own_CxSxL, axis=(1, 2))
