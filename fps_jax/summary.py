@@ -30,14 +30,19 @@ def title_of(variant: str, titles: Mapping[str, str] = TITLES) -> str:
   ('FedPruneShare 90 %', 'my_method')
   >>> title_of('fedavg--client.learning_rate=0.1')
   'FedAvg, learning_rate=0.1'
+  >>> title_of('fedavg--client.momentum=0.9--server.momentum=0.5')
+  'FedAvg, client.momentum=0.9, server.momentum=0.5'
   """
   name, separator, rest = variant.partition('--')
   if separator and '=' in rest:
-    values = [
-      f'{field.rpartition(".")[2]}={value}'
-      for field, _, value in (part.partition('=') for part in rest.split('--'))
-    ]
-    return ', '.join([title_of(name, titles), *values])
+    fields, _, values = zip(
+      *(part.partition('=') for part in rest.split('--')), strict=True
+    )
+    last = [field.rpartition('.')[2] for field in fields]
+    # Sections are named where fields of two would otherwise be called alike.
+    names = last if len(set(last)) == len(last) else fields
+    chosen = map('='.join, zip(names, values, strict=True))
+    return ', '.join([title_of(name, titles), *chosen])
   method, _, percent = variant.rpartition('_')
   if method in titles and percent.replace('.', '').isdigit():
     return f'{titles[method]} {percent} %'
