@@ -2,10 +2,10 @@
 
 Full MNIST dealt unevenly (Dirichlet 0.5) to 100 clients, all of them every
 round, a perceptron with 64 hidden units, 12 local steps of 50 examples. A fifth
-of the clients is malicious. Defences that end in `_sketched` see 1,024 numbers
-of each update, opened from shares, and FLTrust 64 more; the same without it
-sees every update; FedAvg and secret sharing alone have none. Needs MNIST
-prepared for TFDS (BUILD.md, "Data"). Under a minute a run on two CPU cores:
+of the clients is malicious. Defences that end in `_sketched` see some 1,060
+numbers of each update, opened from shares; the same without it sees every
+update; FedAvg and secret sharing alone have none. Needs MNIST prepared for TFDS
+(BUILD.md, "Data"). Under a minute a run on two CPU cores:
 
   python launch.py --config=experiments/poisoning.py --tfds_data_dir=DIR
 

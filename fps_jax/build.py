@@ -129,7 +129,14 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     max_count=max_count,
     min_contributors=build_sharing.min_contributors(config),
     guard=build_guard.make_guard(
-      config, seed, dataset, sum_protocol, tiling, plans, local_update
+      config,
+      seed,
+      dataset,
+      sum_protocol,
+      tiling,
+      plans,
+      local_update,
+      num_params,
     ),
   )
 
@@ -163,7 +170,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     evaluate_backdoor=make_evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
     is_attacked=config.attack.malicious > 0,
-    opened_values=lambda kept: build_guard.opened_values(config, kept),
+    opened_values=lambda kept: build_guard.opened_values(
+      config, num_params, kept
+    ),
     init_state=jax.jit(init_state, out_shardings=everywhere),
     pruning_plans=plans,
     protocol=sum_protocol,

@@ -59,7 +59,7 @@ def count_bytes(
       'num_client_checks': (
         auditor.num_checks if auditor and auditor.checks_clients else 0
       ),
-      'num_sketch_columns': build_guard.num_sketch_columns(config),
+      'num_opened_columns': build_guard.num_opened_columns(config, num_params),
     }
   elif config.sharing.scheme != 'none':
     arguments = {'value_bits': config.sharing.value_bits}

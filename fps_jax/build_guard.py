@@ -14,11 +14,14 @@ from fps_jax.attacks import updates as update_attacks
 from fps_jax.attacks.malicious import choose_malicious
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated.client import ClientResult, LocalUpdate
-from fps_jax.federated.method import Guard, TrainRoot
+from fps_jax.federated.method import Guard, Opened, TrainRoot
 from fps_jax.federated.tiling import Tiling
 from fps_jax.rng import Stream, host_generator
-from fps_jax.sharing.projection import Projection
+from fps_jax.sharing.codec import levels_of
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.projection import Projection, fewest_sums
 from fps_jax.sharing.protocol import CLEAR_SCHEMES, SumProtocol
+from fps_jax.sharing.range_check import RangeCheck
 from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key, Params, PruningPlan
 
@@ -106,22 +109,36 @@ def num_buckets(config: ConfigDict) -> int:
   return size // per_column
 
 
-def num_sketch_columns(config: ConfigDict) -> int:
+def num_opened_columns(config: ConfigDict, num_params: int) -> int:
   """Returns the columns that are opened of each update for a defence."""
   if not sketches(config):
     return 0
-  num_root_columns = 0
+  num_columns = num_buckets(config) + RangeCheck(_field(config)).num_sums
   if config.defence.name in defences.ROOT_RULES:
-    num_secrets = config.sharing.secrets_per_polynomial
-    num_root_columns = num_secrets * config.defence.root_sums
-  return num_buckets(config) + num_root_columns
+    num_columns += config.sharing.secrets_per_polynomial * _num_products(
+      config, num_params
+    )
+  return num_columns
 
 
-def opened_values(config: ConfigDict, num_kept: int) -> int:
+def _field(config: ConfigDict) -> PrimeField:
+  return PrimeField(config.sharing.prime)
+
+
+def _num_products(config: ConfigDict, num_params: int) -> int:
+  return fewest_sums(
+    -(-num_params // config.sharing.secrets_per_polynomial),
+    levels_of(config.sharing.value_bits),
+    _field(config),
+  )
+
+
+def opened_values(config: ConfigDict, num_params: int, num_kept: int) -> int:
   """Returns how many numbers of each update alone the central server sees."""
   if sees_updates(config):
     return num_kept
-  return num_sketch_columns(config) * config.sharing.secrets_per_polynomial
+  per_column = config.sharing.secrets_per_polynomial
+  return num_opened_columns(config, num_params) * per_column
 
 
 def make_guard(
@@ -132,6 +149,7 @@ def make_guard(
   tiling: Tiling,
   plans: Sequence[PruningPlan],
   local_update: LocalUpdate,
+  num_params: int,
 ) -> Guard | None:
   """Returns attacks on updates and the defence, or None without any.
 
@@ -146,23 +164,25 @@ def make_guard(
   attack = None
   if name != NONE:
     attack = update_attacks.make(name, **_update_args(config, protocol))
-  sketch, projection = None, None
+  opened = None
   if defence is not None and protocol.field and sketches(config):
     sketch = Sketch(num_buckets(config), protocol.field)
     most_kept = max(int(plan.keep_count) for plan in plans)
     _check_sketch(config, sketch, protocol, tiling, most_kept)
+    projection = None
     if defence.needs_root:
       projection = Projection.fit(
-        config.defence.root_sums,
+        _num_products(config, num_params),
         tiling.used(most_kept),
         tiling.size // protocol.alignment,
         protocol.largest,
         protocol.field,
       )
+    opened = Opened(sketch, RangeCheck(protocol.field), projection)
   train_root = None
   if defence is not None and defence.needs_root:
     train_root = _make_train_root(config, seed, dataset, local_update)
-  return Guard(attack, defence, sketch, projection, train_root)
+  return Guard(attack, defence, opened, train_root)
 
 
 def _args(config: ConfigDict, name: str) -> dict[str, Any]:

@@ -204,10 +204,6 @@ def default() -> ConfigDict:
   # sqrt(2 * secrets_per_polynomial / sketch_size), norms of half of that.
   config.defence.sketch_size = 1024
   config.defence.root_examples = 100  # of fltrust, drawn from the training set
-  # Sums, times the square of secrets_per_polynomial, of each update's products
-  # with what fltrust trusts: their total is exact but for the rounding of the
-  # latter, finer with more sums.
-  config.defence.root_sums = 64
   config.defence.args = ConfigDict(
     {
       'geometric_median': {'iterations': 8, 'smoothing': 1e-6},

@@ -306,7 +306,6 @@ FIELDS: dict[str, Check] = {
   'defence.num_malicious': whole(0),
   'defence.sketch_size': whole(1, _MAX_SKETCH),
   'defence.root_examples': whole(1),
-  'defence.root_sums': whole(1, _MAX_SKETCH),
   'defence.args.geometric_median.iterations': whole(1, _MAX_PASSES),
   'defence.args.geometric_median.smoothing': above_zero,
   'defence.args.centred_clipping.iterations': whole(1, _MAX_PASSES),

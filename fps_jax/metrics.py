@@ -33,6 +33,8 @@ class MetricsRow(TypedDict):
     clients_reporting: clients whose update reached the aggregate.
     clients_malicious: those of them that an attacker controls.
     clients_not_finite: clients whose update was not finite and left out.
+    clients_out_of_range: clients that shared words which no honest client
+      would, by what was opened for a defence, and were left out.
     malicious_weight: the part of all weight in the aggregate that a defence
       leaves to malicious clients, in [0, 1]; None without one that weighs
       clients.
@@ -76,6 +78,7 @@ class MetricsRow(TypedDict):
   clients_reporting: int
   clients_malicious: int
   clients_not_finite: int
+  clients_out_of_range: int
   malicious_weight: float | None
   opened_values_per_client: int
   clients_dropped: int

@@ -42,6 +42,7 @@ class Stream(enum.IntEnum):
   SERVER_DROPOUT = 15
   SERVER_LIE = 16
   ROOT_ROUNDING = 17
+  RANGE_CHECK = 18
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -81,6 +81,11 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     'clients_reporting': len(summed_tiers),
     'clients_malicious': int(np.sum(malicious_C & is_summed)),
     'clients_not_finite': int(np.sum(is_sent & ~metrics.is_finite)),
+    'clients_out_of_range': (
+      0
+      if metrics.is_sound is None
+      else int(np.sum(is_summed & ~metrics.is_sound))
+    ),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
     'opened_values_per_client': simulation.opened_values(kept),
     'clients_dropped': draw.num_dropped,

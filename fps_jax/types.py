@@ -162,6 +162,8 @@ class RoundMetrics:
       not was left out.
     weights: float32 [C], of each update in the aggregate; None without a
       defence, and where it weighs every coordinate by itself.
+    is_sound: bool [C], whether what was opened of a client for a defence is
+      what an honest one may share; None where nothing was.
   """
 
   loss_sum: Array
@@ -169,3 +171,4 @@ class RoundMetrics:
   clipped_values: Array
   is_finite: Array
   weights: Array | None
+  is_sound: Array | None

@@ -96,6 +96,8 @@ def train_clients(
         0,
       )
       root_M = _in_order(method, plan, received, flat_1xM)[0]
+      # What cannot be trusted trusts nobody.
+      root_M = jnp.where(jnp.all(jnp.isfinite(root_M)), root_M, 0.0)
   is_finite_C = chunks.are_finite(updates_CxM)
   return Trained(
     received=received,

@@ -20,11 +20,13 @@ class Aggregate(NamedTuple):
     total_weight: float32 [], what the opened sum is divided by; None where the
       central server sees every update.
     update_M: float32 [M], the aggregate; None where it is yet to be opened.
+    is_sound_C: as of `RoundMetrics.is_sound`.
   """
 
-  weights_C: Array | None
-  total_weight: Array | None
-  update_M: Array | None
+  weights_C: Array | None = None
+  total_weight: Array | None = None
+  update_M: Array | None = None
+  is_sound_C: Array | None = None
 
 
 class Collected(NamedTuple):

@@ -40,7 +40,7 @@ def count_bytes(
   value_bits: int | None = None,
   num_values: int | None = None,
   has_own_mask: bool = False,
-  num_sketch_columns: int = 0,
+  num_opened_columns: int = 0,
 ) -> RoundBytes:
   """Counts the bytes of a round.
 
@@ -63,8 +63,8 @@ def count_bytes(
       where that is the only one, and `num_kept` values are shared.
     has_own_mask: whether each client sends values of its own choice, to
       everyone with their positions, and receives the whole model.
-    num_sketch_columns: words that each server sends of each client's sketch, in
-      a message like that of its checks; 0 opens no sketches.
+    num_opened_columns: words that each server sends of each client for a
+      defence, in a message like that of its checks; 0 opens none.
 
   Raises:
     ValueError: if `num_sending` is not in [0, N], or clients are checked whose
@@ -111,9 +111,9 @@ def count_bytes(
       each_sends += wire.sum_message_bytes(
         num_params if has_own_mask else num_values, scheme
       )
-    if num_sketch_columns:
+    if num_opened_columns:
       each_sends += wire.check_message_bytes(
-        num_reporting, num_sketch_columns, scheme
+        num_reporting, num_opened_columns, scheme
       )
     if num_client_checks:
       each_sends += wire.check_message_bytes(

@@ -1,9 +1,7 @@
 """What a defence is to see of updates: of each, a sketch or itself.
 
 It sees the update where the central server does anyway; otherwise a sketch of
-the shares, of which the servers hold enough without anybody sending more, and,
-where there is an update that the central server trusts, sums of products with
-that.
+the shares, of which the servers hold enough without anybody sending more.
 """
 
 from collections.abc import Callable
@@ -26,17 +24,13 @@ class Examined(NamedTuple):
   """What the defence is to see, of every row of the plan on all devices.
 
   Attributes:
-    views: what servers hold of each client: uint32 [C, R, columns], sketches
-      and then sums of products; or float32 [C, M], the updates that the central
-      server sees.
-    root_step: float32 [], what the products are to be multiplied by; None where
-      there are none.
+    views: what servers hold of each client: uint32 [C, R, `Sketching.width`];
+      or float32 [C, M], the updates that the central server sees.
     client_checks: as of `ClientMeasures.checks`.
     checks_QxN: the audit's combinations of the sketches; None without an audit.
   """
 
   views: Array
-  root_step: Array | None
   client_checks: Array | None
   checks_QxN: Array | None
 
@@ -51,7 +45,8 @@ def examine_clients(
 ) -> Examined:
   """Returns what the defence is to see of the updates, once shares are fixed.
 
-  The sketch's key is drawn after that, so that no update was made to fit it.
+  The keys of sketches, and of how the central server's own update is rounded,
+  are drawn after that, so that no update was made to fit them.
   """
   protocol, tiling, auditor = (
     method.protocol,
@@ -68,7 +63,7 @@ def examine_clients(
     device_key(key, Stream.UPDATE, round_number),
   )
   sketching = None
-  if method.guard.sketch is not None:
+  if method.guard.opened is not None:
     sketching = make_sketching(
       method, trained.root_M, key, plan.draw_number(round_number)
     )
@@ -79,7 +74,7 @@ def examine_clients(
       views = jnp.zeros((size, tiling.padded_size), jnp.float32)
     else:
       rows = protocol.zeros(1).shape[0]
-      views = jnp.zeros((size, rows, sketching.num_columns), jnp.uint32)
+      views = jnp.zeros((size, rows, sketching.width), jnp.uint32)
     return views, lifting.start_checks(auditor, chunk)
 
   def add(
@@ -141,9 +136,7 @@ def examine_clients(
         (held.shape[1] + missing) // tiling.columns,
         tiling.columns,
       )
-  return Examined(
-    views, sketching.root_step if sketching else None, client_checks, checks_QxN
-  )
+  return Examined(views, client_checks, checks_QxN)
 
 
 def _open_one(protocol: SumProtocol) -> Callable[[Array, PlanArray], Array]:

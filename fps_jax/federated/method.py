@@ -13,11 +13,27 @@ from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.projection import Projection
 from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.range_check import RangeCheck
 from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key, Params
 
 # (received parameters, mask or None, key) -> the central server's own training.
 TrainRoot = Callable[[Params, Params | None, Key], ClientResult]
+
+
+class Opened(NamedTuple):
+  """What servers open of each update for a defence, over the protocol's field.
+
+  Attributes:
+    sketch: what inner products are estimated by.
+    range_check: what finds words that cancel out in a sketch.
+    projection: products with the central server's own update; None where the
+      defence needs none.
+  """
+
+  sketch: Sketch
+  range_check: RangeCheck
+  projection: Projection | None
 
 
 class Guard(NamedTuple):
@@ -26,18 +42,15 @@ class Guard(NamedTuple):
   Attributes:
     attack: what malicious clients do to theirs; None sends what they trained.
     defence: what weighs updates; None weighs all the same.
-    sketch: of what servers hold, over the protocol's field, that is opened for
-      the defence; None where the central server sees every update.
-    projection: of the same on the central server's own update; None where there
-      is no sketch or no such update.
+    opened: what servers open of updates for the defence; None where the central
+      server sees every update.
     train_root: training on the central server's own examples; None where the
       defence needs none.
   """
 
   attack: UpdateAttack | None
   defence: Defence | None
-  sketch: Sketch | None
-  projection: Projection | None
+  opened: Opened | None
   train_root: TrainRoot | None
 
 

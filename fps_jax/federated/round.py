@@ -291,6 +291,7 @@ def _make_step(
       clipped_values=sums.measures.clipped,
       is_finite=sums.measures.is_finite,
       weights=aggregate.weights_C if aggregate else None,
+      is_sound=aggregate.is_sound_C if aggregate else None,
     )
     state = RoundState(
       round=state.round + 1,

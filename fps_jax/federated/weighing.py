@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.defences import Defence
-from fps_jax.federated import parallel, sharded
+from fps_jax.federated import parallel, sharded, sketching
 from fps_jax.federated.attacking import Trained
 from fps_jax.federated.collected import Aggregate, Collected, report
 from fps_jax.federated.examining import Examined
-from fps_jax.federated.method import Method
+from fps_jax.federated.method import Method, Opened
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.sketching import Seen
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import Array, Key, PlanArray, RoundPlan
@@ -144,45 +145,60 @@ def _defend(
 ) -> Aggregate:
   protocol, views = method.protocol, examined.views
   assert method.guard is not None
-  is_shared = method.guard.sketch is not None
-  if is_shared:
-    views = jax.vmap(
+  if method.guard.opened is not None:
+    opened_CxV = jax.vmap(
       lambda held: protocol.decode(protocol.open(held, opening))
     )(views)
+    gram_VxV, is_sound_C = inner_products(
+      method.guard.opened, sketching.split(method, opened_CxV), root_M
+    )
+    assert defence.weigh is not None
+    weights_C = defence.weigh(gram_VxV, present_C & is_sound_C, key)
+    return Aggregate(weights_C=weights_C, is_sound_C=is_sound_C)
   views = jnp.where(present_C[:, None], views, 0.0)
   if defence.aggregate is not None:
-    return Aggregate(None, None, defence.aggregate(views, present_C))
+    return Aggregate(update_M=defence.aggregate(views, present_C))
   assert defence.weigh is not None
-  gram_VxV = _inner_products(method, views, root_M, examined.root_step)
-  weights_C = defence.weigh(gram_VxV, present_C, key)
-  return Aggregate(weights_C, None, None if is_shared else weights_C @ views)
+  rows = views if root_M is None else jnp.concatenate([views, root_M[None]])
+  weights_C = defence.weigh(_gram(rows), present_C, key)
+  return Aggregate(weights_C=weights_C, update_M=weights_C @ views)
 
 
-def _inner_products(
-  method: Method,
-  views: Array,
-  root_M: Array | None,
-  root_step: Array | None,
-) -> Array:
-  """Returns the Gram matrix of updates, or of what is opened of them."""
-  guard, num_secrets = method.guard, method.protocol.alignment
-  assert guard is not None
-  if root_M is None:
-    return _gram(views)
-  if guard.sketch is None or guard.projection is None or root_step is None:
-    return _gram(jnp.concatenate([views, root_M[None]]))
-  num_sketched = guard.sketch.num_buckets * num_secrets
-  gram_CxC = _gram(views[:, :num_sketched])
-  square = jnp.vdot(root_M, root_M, precision='highest')
-  products_C = root_step * guard.projection.total(
-    views[:, num_sketched:], num_secrets
+def inner_products(
+  opened: Opened, seen: Seen, root_M: Array | None
+) -> tuple[Array, Array]:
+  """Returns the inner products of updates, as far as they are opened.
+
+  Guarantee: whose words wrapped around in a product is not sound, nor is who
+  does not pass the range check.
+
+  Args:
+    opened: what it was opened by.
+    seen: what was opened of each client.
+    root_M: float32 [M], the central server's own update; None where the defence
+      needs none.
+
+  Returns:
+    float32 [C, C], or [C + 1, C + 1] with the central server's own update in
+    the last row, and bool [C], whether what a client shared is sound.
+  """
+  gram_CxC = _gram(seen.sketches_CxK)
+  norms_C = jnp.sqrt(jnp.diagonal(gram_CxC))
+  is_sound_C = opened.range_check.is_within(seen.ranges_CxS, norms_C)
+  if root_M is None or opened.projection is None:
+    return gram_CxC, is_sound_C
+  root_norm = jnp.linalg.norm(root_M)
+  products_C = opened.projection.total(seen.products_CxP)
+  products_C = products_C * opened.projection.step(root_M)
+  # Norms are estimates, but not by a factor of two.
+  is_sound_C &= jnp.abs(products_C) <= 2 * norms_C * root_norm
+  gram_VxV = jnp.block(
+    [
+      [gram_CxC, products_C[:, None]],
+      [products_C[None], jnp.square(root_norm)[None, None]],
+    ]
   )
-  # Of no vector is a product larger, unless a sum wrapped around.
-  bounds_C = jnp.sqrt(jnp.diagonal(gram_CxC) * square)
-  products_C = jnp.clip(products_C, -bounds_C, bounds_C)
-  return jnp.block(
-    [[gram_CxC, products_C[:, None]], [products_C[None], square[None, None]]]
-  )
+  return gram_VxV, is_sound_C
 
 
 def _gram(rows: Array) -> Array:

@@ -31,6 +31,8 @@ from fps_jax.types import Array
 _MAX_UINT64 = 2**64 - 1
 # Products in an unrolled `matmul`.
 _MAX_UNROLLED = 256
+# Terms of `signed_sums`, of 11 bits: their sums are exact in float32.
+_MAX_SIGNED = 2**13
 
 
 # Every variant of a study asks for the same few.
@@ -97,6 +99,43 @@ class PrimeField:
         cpu=in_rows, default=lambda: jnp.sum(a.astype(jnp.uint64), axis=0)
       )
       return self._reduce(total, largest)
+
+  def signed_sums(self, a: Array, signs_WxS: Array) -> Array:
+    """Returns sums of elements that are each added, subtracted or left out.
+
+    Args:
+      a: uint32 elements [..., W], W at most 2^13.
+      signs_WxS: float32 [W, S], each 1, -1 or 0.
+
+    Returns:
+      uint32 elements [..., S].
+
+    Raises:
+      ValueError: if there are too many terms.
+    """
+    num_terms = a.shape[-1]
+    if num_terms > _MAX_SIGNED:
+      raise ValueError(
+        f'{num_terms} terms are too many for exact sums: pass at most '
+        f'{_MAX_SIGNED}'
+      )
+    shifts = (0, 11, 22)
+    sums = [
+      jnp.matmul(
+        ((a >> shift) & 0x7FF).astype(jnp.float32),
+        signs_WxS,
+        precision='highest',
+      ).astype(jnp.int32)
+      for shift in shifts
+    ]
+    with jax.enable_x64(True):
+      # A multiple of p that makes every sum positive.
+      total = jnp.int64(num_terms * self.modulus)
+      for shift, part in zip(shifts, sums, strict=True):
+        total = total + part.astype(jnp.int64) * 2**shift
+      return self._reduce(
+        total.astype(jnp.uint64), 2 * num_terms * self.modulus
+      )
 
   def sum_devices(self, a: Array, axis_names: tuple[str, ...]) -> Array:
     """Returns the sum mod p of uint32 elements over axes of a device mesh.

@@ -1,13 +1,11 @@
-"""Inner products of what is shared with a vector that everybody knows.
+"""Inner products of what is shared with a vector that every server knows.
 
 Servers multiply the shares that they hold by whole numbers and add them up.
-What opens are the same sums of the secrets: of each, a few numbers, exact where
-those of a sketch are estimates.
-
-Columns are dealt out to the sums in turn, so that none wraps around. A column
-of l packed secrets takes one multiple for all of them; each sum is therefore
-formed l times, with the multiples that belong to one secret of every column,
-and of what opens that secret's alone is of use.
+What opens are the same sums of the secrets, exact where those of a sketch are
+estimates; where one sum could wrap around, columns are dealt out to several in
+turn. A column of l packed secrets takes one multiple for all of them; each sum
+is therefore formed l times, with the multiples that belong to one secret of
+every column, and of what opens that secret's alone is of use.
 
 Example: the products of one piece of 4 columns, in 2 sums.
   >>> projection = Projection(2, 10, PrimeField(1009))
@@ -17,6 +15,7 @@ Example: the products of one piece of 4 columns, in 2 sums.
 """
 
 import dataclasses
+import math
 from typing import Self
 
 import jax
@@ -26,7 +25,8 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
 # Finer multiples make no difference that the norms' estimates would show.
-_MOST = 127
+_FINEST = 127
+_MOST_SUMS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,18 +65,22 @@ class Projection:
       ValueError: if a sum of secrets alone, with multiples of 1, could wrap.
     """
     columns = num_pieces * -(-piece_columns // num_sums)
-    limit = min(_MOST, (field.modulus - 1) // 2 // (columns * largest))
+    limit = min(_FINEST, field.modulus // 2 // (columns * largest))
     if limit < 1:
       raise ValueError(
-        f'defence.root_sums={num_sums}: a sum of {columns} honest values of up '
-        f'to {largest} can go beyond (p - 1) / 2 of sharing.prime='
-        f'{field.modulus}, and would wrap: raise it or the prime, or lower '
-        'sharing.value_bits'
+        f'a sum of {columns} honest values of up to {largest} can go beyond '
+        f'(p - 1) / 2 of sharing.prime={field.modulus}, and would wrap: raise '
+        'the prime or pruning.sparsity, or lower sharing.value_bits'
       )
     return cls(num_sums, limit, field)
 
-  def multiples(self, vector_M: Array, key: Key) -> tuple[Array, Array]:
-    """Returns whole numbers in proportion to a vector, and what one stands for.
+  def step(self, vector_M: Array) -> Array:
+    """Returns what a multiple of 1 stands for: float32 [], above 0."""
+    greatest = jnp.max(jnp.abs(vector_M))
+    return jnp.where(greatest > 0, greatest, 1.0) / self.limit
+
+  def multiples(self, vector_M: Array, key: Key) -> Array:
+    """Returns whole numbers in proportion to a vector.
 
     Guarantees:
       - their magnitude is at most `limit`, and 0 stays 0;
@@ -85,17 +89,16 @@ class Projection:
 
     Args:
       vector_M: float32 [M], finite.
-      key: of the rounding; drawn once what is multiplied is fixed.
+      key: of the rounding; to be drawn once what is multiplied is fixed, or the
+        rounding's error could be shared on purpose.
 
     Returns:
-      int32 [M] and the step, float32 [], the greatest magnitude / `limit`.
+      int32 [M].
     """
-    greatest = jnp.max(jnp.abs(vector_M))
-    step = jnp.where(greatest > 0, greatest, 1.0) / self.limit
     draws_M = jax.random.uniform(key, vector_M.shape)
-    rounded_M = jnp.floor(vector_M / step + draws_M).astype(jnp.int32)
+    rounded_M = jnp.floor(vector_M / self.step(vector_M) + draws_M)
     # The quotient of the greatest may be rounded to above the limit.
-    return jnp.clip(rounded_M, -self.limit, self.limit), step
+    return jnp.clip(rounded_M.astype(jnp.int32), -self.limit, self.limit)
 
   def apply(self, columns: Array, multiples_LxW: Array) -> Array:
     """Multiplies and sums a piece; the sums of all are the sums of pieces'.
@@ -117,19 +120,31 @@ class Projection:
     sums = self.field.sum(jnp.moveaxis(dealt, -2, 0))
     return sums.reshape(*columns.shape[:-1], -1)
 
-  def total(self, opened_CxV: Array, num_secrets: int) -> Array:
+  def total(self, opened_CxV: Array) -> Array:
     """Returns the inner products that sums opened to.
 
     Args:
       opened_CxV: float32 [C, L * num_sums * L], the secrets of each sum side by
         side.
-      num_secrets: L, secrets of a column.
 
     Returns:
       float32 [C].
     """
+    num_secrets = math.isqrt(opened_CxV.shape[1] // self.num_sums)
     sums_CxLxSxL = opened_CxV.reshape(
-      len(opened_CxV), num_secrets, self.num_sums, num_secrets
+      -1, num_secrets, self.num_sums, num_secrets
     )
     own_CxSxL = jnp.diagonal(sums_CxLxSxL, axis1=1, axis2=3)
     return jnp.sum(own_CxSxL, axis=(1, 2))
+
+
+def fewest_sums(num_columns: int, largest: int, field: PrimeField) -> int:
+  """Returns how few sums have the finest multiples, or the most there are.
+
+  Args:
+    num_columns: of a vector, at most.
+    largest: magnitude of a secret, at most.
+    field: of the words.
+  """
+  needed = -(-num_columns * largest * _FINEST // (field.modulus // 2))
+  return min(needed, _MOST_SUMS)

@@ -304,7 +304,7 @@ def test_sketches_are_sent_like_checks(num_columns: int):
   length = len(wire.encode_check(header, words, scheme))
   without = count_bytes(100, 10, 3, scheme, num_sending=5)
   counted = count_bytes(
-    100, 10, 3, scheme, num_sending=5, num_sketch_columns=num_columns
+    100, 10, 3, scheme, num_sending=5, num_opened_columns=num_columns
   )
   added = counted.server_to_central - without.server_to_central
   assert added == 5 * length

@@ -11,8 +11,15 @@ from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
 from fps_jax import data, models
-from fps_jax.federated.weighing import integer_weights
+from fps_jax.attacks.updates import UPDATE_ATTACKS
+from fps_jax.federated.method import Opened
+from fps_jax.federated.sketching import Seen
+from fps_jax.federated.weighing import inner_products, integer_weights
 from fps_jax.metrics import MetricsRow
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.projection import Projection
+from fps_jax.sharing.range_check import RangeCheck
+from fps_jax.sharing.sketch import Sketch
 
 _ROUNDS = 2
 
@@ -80,14 +87,14 @@ def test_defence_on_shares_is_that_of_the_ideal_sum_bit_for_bit(
 
 
 @pytest.mark.parametrize('attack', ['ipm', 'gaussian'])
-def test_fltrust_on_shares_weighs_as_it_does_in_the_clear(attack: str):
-  """But for the norms, which a sketch estimates."""
+def test_fltrust_on_shares_trusts_whom_it_trusts_in_the_clear(attack: str):
+  """By products, which are exact, while 16 sums say little of any norm."""
   settings = {
     'attack__malicious': 0.25,
     'attack__updates': attack,
     'attack__args__ipm__epsilon': 5.0,
     'defence__name': 'fltrust',
-    'defence__sketch_size': 512,
+    'defence__sketch_size': 16,
     'sharing__value_bits': 12,
     'client__steps': 10,
   }
@@ -103,7 +110,22 @@ def test_fltrust_on_shares_weighs_as_it_does_in_the_clear(attack: str):
   clear_C, shared_C = weights_of
   assert np.sum(clear_C > 0) > 2
   np.testing.assert_array_equal(shared_C > 0, clear_C > 0)
-  np.testing.assert_allclose(shared_C, clear_C, rtol=0.25)
+
+
+def test_products_are_exact_and_those_that_wrapped_are_not_sound():
+  projection = Projection(1, 127, PrimeField(2**31 - 1))
+  opened = Opened(Sketch(2), RangeCheck(projection.field, 1), projection)
+  seen = Seen(
+    sketches_CxK=jnp.float32([[3, 4], [3, 4], [3, 4]]),
+    ranges_CxS=jnp.float32([[5], [5], [31]]),
+    products_CxP=jnp.float32([[-250], [2600], [250]]),
+  )
+  # A multiple of 1 stands for 1.
+  root_M = jnp.float32([127, 0, 0])
+  gram, is_sound_C = inner_products(opened, seen, root_M)
+  np.testing.assert_array_equal(gram[-1], [-250, 2600, 250, 127**2])
+  np.testing.assert_array_equal(gram[:3, :3], 25)
+  assert is_sound_C.tolist() == [True, False, False]
 
 
 def test_defence_leaves_out_who_sends_noise(defended):
@@ -116,7 +138,8 @@ def test_defence_leaves_out_who_sends_noise(defended):
 
 def test_what_is_opened_of_each_update_is_counted(defended):
   _, rows = defended
-  assert {row['opened_values_per_client'] for row in rows} == {128}
+  # A sketch and the sums of the range check.
+  assert {row['opened_values_per_client'] for row in rows} == {128 + 32}
   config = guarded_config(**ATTACKED, **KRUM, sharing__reveal='updates')
   simulation = small.make(config)
   assert simulation.opened_values(77) == 77
@@ -125,10 +148,10 @@ def test_what_is_opened_of_each_update_is_counted(defended):
   packed = {
     'sharing__threshold': 4,
     'sharing__secrets_per_polynomial': 2,
-    'defence__root_sums': 3,
   }
   config = guarded_config(**packed, **IDEAL, defence__name='fltrust')
-  assert small.make(config).opened_values(77) == 128 + 2 * 2 * 3
+  # One sum of products, for each of two secrets and of both.
+  assert small.make(config).opened_values(77) == 128 + 2 * 32 + 2 * 2
 
 
 def test_words_that_wrap_around_are_left_out():
@@ -138,11 +161,33 @@ def test_words_that_wrap_around_are_left_out():
 
 
 def test_words_that_wrap_around_are_scaled_to_nothing_by_fltrust():
-  """Whatever their sums of products come to, their norm is seen."""
+  """No sum is beyond their norm, whatever it comes to."""
   wrapped = {**ATTACKED, 'attack__updates': 'wrap_around'}
   _, rows = run(**wrapped, **IDEAL, defence__name='fltrust')
   assert all(row['clients_malicious'] for row in rows)
   assert all(row['malicious_weight'] < 1e-6 for row in rows)
+
+
+@pytest.mark.parametrize('rule', ['multi_krum', 'fltrust'])
+def test_words_that_cancel_out_in_a_sketch_have_no_weight(monkeypatch, rule):
+  """Halves of the prime in two full blocks of columns, the rest as trained."""
+
+  def halves(limit: float):
+    return lambda known, key: known.updates_CxM.at[:, :32].set(limit)
+
+  monkeypatch.setitem(UPDATE_ATTACKS, 'wrap_around', halves)
+  settings = {
+    'attack__malicious': 0.25,
+    'attack__updates': 'wrap_around',
+    'defence__name': rule,
+    'defence__num_malicious': 2,
+    'defence__sketch_size': 16,
+    'pruning__schedule': 'none',
+  }
+  _, rows = run(**settings, **IDEAL)
+  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+  for row in rows:
+    assert row['clients_out_of_range'] == row['clients_malicious'] > 0
 
 
 def test_central_server_that_sees_updates_weighs_them_exactly():

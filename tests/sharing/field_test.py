@@ -355,3 +355,24 @@ def test_signs_are_exact_at_the_ends_of_the_field(p: int) -> None:
   assert elements.tolist() == [x % p for x in values]
   nearest_to_zero = [min(x % p, x % p - p, key=abs) for x in values]
   assert field.to_signed(elements).tolist() == nearest_to_zero
+
+
+@pytest.mark.parametrize('modulus', [3, 2**22 - 3, 2**31 - 1])
+@pytest.mark.parametrize('num_terms', [1, 7, 2**13])
+def test_signed_sums_are_those_of_python(modulus: int, num_terms: int):
+  """Of random elements and of the largest, all added or all subtracted."""
+  rng = np.random.default_rng(num_terms)
+  elements = rng.integers(0, modulus, (3, num_terms))
+  elements[0] = modulus - 1
+  signs = rng.integers(-1, 2, (num_terms, 4))
+  signs[:, 0], signs[:, 1] = 1, -1
+  sums = PrimeField(modulus).signed_sums(
+    jnp.uint32(elements), jnp.float32(signs)
+  )
+  np.testing.assert_array_equal(sums, elements @ signs % modulus)
+
+
+def test_too_many_terms_of_signed_sums_are_refused():
+  field = PrimeField(11)
+  with pytest.raises(ValueError, match=r'8193 terms .* at most 8192'):
+    field.signed_sums(jnp.zeros(8193, jnp.uint32), jnp.zeros((8193, 1)))

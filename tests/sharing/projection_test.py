@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.projection import Projection
+from fps_jax.sharing.projection import Projection, fewest_sums
 from fps_jax.sharing.shamir import Shamir
 
 FIELD = PrimeField(2**22 - 3)
@@ -41,7 +41,7 @@ def test_sums_of_shares_open_to_the_exact_inner_product(
   opening = scheme.opening(tuple(range(1, threshold + 1)))
   opened_LxV = scheme.open_shares(sums_NxV, opening)
   opened_V = FIELD.to_signed(opened_LxV).T.reshape(1, -1)
-  total = projection.total(opened_V.astype(jnp.float32), num_secrets)
+  total = projection.total(opened_V.astype(jnp.float32))
   assert total.tolist() == [float(np.sum(values_WxL * multiples_WxL))]
 
 
@@ -68,10 +68,23 @@ def test_multiples_are_as_fine_as_the_field_allows():
   assert Projection.fit(4, 1, 16, 127, PrimeField(100_003)).limit == 98
 
 
-def test_too_few_sums_are_refused_with_the_cure():
-  with pytest.raises(
-    ValueError, match=r'root_sums=2.*100 honest.*up to 8191.*raise it'
-  ):
+@pytest.mark.parametrize(('num_columns', 'largest'), [(64, 7), (200, 1)])
+def test_fewest_sums_have_the_finest_multiples(num_columns: int, largest: int):
+  field = PrimeField(100_003)
+  num_sums = fewest_sums(num_columns, largest, field)
+  assert num_sums > 0
+  assert Projection.fit(num_sums, 1, num_columns, largest, field).limit == 127
+  if num_sums > 1:
+    fewer = Projection.fit(num_sums - 1, 1, num_columns, largest, field)
+    assert fewer.limit < 127
+
+
+def test_there_is_a_most_of_sums():
+  assert fewest_sums(10**6, 8191, PrimeField(2**22 - 3)) == 256
+
+
+def test_values_that_would_wrap_are_refused_with_the_cure():
+  with pytest.raises(ValueError, match=r'100 honest.*up to 8191.*raise the pr'):
     Projection.fit(2, 1, 200, 8191, PrimeField(100_003))
 
 
@@ -80,10 +93,10 @@ def test_multiples_have_their_bounds_and_their_mean(limit: int):
   projection = Projection(1, limit, FIELD)
   vector_M = jnp.float32([0.0, -3.0, 1e-3, 0.4, -2.9, 3.0, 0.0])
   keys = jax.random.split(jax.random.key(0), 4000)
-  rounded, steps = jax.vmap(lambda key: projection.multiples(vector_M, key))(
-    keys
+  rounded = np.asarray(
+    jax.vmap(lambda key: projection.multiples(vector_M, key))(keys)
   )
-  rounded, step = np.asarray(rounded), float(steps[0])
+  step = float(projection.step(vector_M))
   assert step == pytest.approx(3 / limit)
   assert np.abs(rounded).max() == limit
   np.testing.assert_array_equal(rounded[:, [0, 6]], 0)
@@ -94,8 +107,7 @@ def test_multiples_have_their_bounds_and_their_mean(limit: int):
 
 
 def test_multiples_of_nothing_are_nothing():
-  multiples_M, step = Projection(1, 5, FIELD).multiples(
-    jnp.zeros(3), jax.random.key(0)
-  )
+  projection = Projection(1, 5, FIELD)
+  multiples_M = projection.multiples(jnp.zeros(3), jax.random.key(0))
   assert multiples_M.tolist() == [0, 0, 0]
-  assert step > 0
+  assert projection.step(jnp.zeros(3)) > 0
