@@ -88,6 +88,7 @@ def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
   _run(_config(), tmp_path)
   assert _rows(tmp_path) == _rows(whole)
   assert _models(tmp_path) == _models(whole)
+  assert {path.split('/')[0] for path in _models(whole)} == set(_RUNS)
   # What a checkpoint holds is not run again.
   lost = row - (row - 1) % 4 // 2 * 2 - (row - 1) // 4 * 4
   assert len(written) == 2 * 4 + lost
@@ -204,3 +205,4 @@ def test_rows_of_several_seconds_are_neither_lost_nor_doubled_by_sigkill(
   assert start(killed).wait() == 0
   assert _rows(killed) == _rows(tmp_path / 'whole')
   assert _models(killed) == _models(tmp_path / 'whole')
+  assert {path.split('/')[0] for path in _models(killed)} == set(_RUNS)
