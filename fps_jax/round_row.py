@@ -39,13 +39,16 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     finished: with NumPy's arrays for JAX's.
 
   Raises:
-    FloatingPointError: if clients report, and no update is finite.
+    FloatingPointError: if clients report, and no update is finite, although
+      nobody is malicious.
   """
   r, outcome, test, backdoor = finished
   plan, metrics, report = outcome.plan, outcome.metrics, outcome.report
   client_ids, malicious_C = plan.cohort.client_ids, plan.cohort.malicious
   is_sent = client_ids >= 0
-  _check_finite(r, client_ids[is_sent], metrics.is_finite[is_sent])
+  is_attacked = simulation.is_attacked
+  if not is_attacked:
+    _check_finite(r, client_ids[is_sent], metrics.is_finite[is_sent])
   is_left_out = np.isin(client_ids, report.inconsistent_clients)
   is_summed = is_sent & ~is_left_out & metrics.is_finite
   pruning = simulation.pruning_plans[r]
@@ -65,7 +68,6 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   loss_sum = math.fsum(metrics.loss_sum[counted])
   num_trained = math.fsum(metrics.num_trained[counted])
   draw = simulation.planner.draw(r, len(attempts) - 1)
-  is_attacked = simulation.is_attacked
   return {
     'round': r + 1,
     'test_accuracy': int(test[0]) / simulation.num_test if test else None,

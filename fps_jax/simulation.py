@@ -41,8 +41,8 @@ class Simulation:
     evaluate_backdoor: the same of images with an attacker's trigger, right
       where they are classified as the attacker wants; None without one.
     num_backdoor: such images.
-    is_attacked: whether there are malicious clients; if so, updates that are
-      not finite are left out, where otherwise the run stops.
+    is_attacked: whether there are malicious clients; if so, a run goes on
+      although no update of a round is finite: that is what the attack is worth.
     opened_values: number of kept parameters -> numbers of each single update
       that the central server sees.
     init_state: makes the state before round 0 from the run's seed.

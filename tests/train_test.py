@@ -79,3 +79,16 @@ def test_diverging_training_is_named_with_its_cure():
   config.client.learning_rate = 1e30
   with pytest.raises(FloatingPointError, match=r'lower client\.learning_rate'):
     small.run(config)
+
+
+@small.quick_compilation()
+def test_attack_that_makes_training_diverge_is_a_result_and_no_error():
+  config = small.small_config()
+  config.sharing.scheme = 'none'
+  config.attack.malicious = 0.25
+  config.attack.updates = 'sign_flip'
+  config.attack.args.sign_flip.scale = 1e38
+  params, rows = small.run(config)
+  assert [row['clients_not_finite'] for row in rows[1:]] == [8, 8]
+  assert rows[-1]['test_accuracy'] is not None
+  assert np.all(np.isfinite(params))
