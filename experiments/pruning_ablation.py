@@ -58,10 +58,13 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     'one_shot': {'schedule': 'constant', 'begin_round': num_rounds // 2},
     'later': later,
     'dense': dense,
-    'dense_constant': {**dense, 'schedule': 'constant'},
     'dense_later': {**dense, **later},
     'regrowth': {'regrow_every': 5, 'regrow_end_round': 3 * num_rounds // 4},
     'layer_normalised': {'scope': 'layer_normalised'},
+    'layer_normalised_constant': {
+      'schedule': 'constant',
+      'scope': 'layer_normalised',
+    },
     'erk': {'scope': 'erk'},
     'dense_erk': {**dense, 'scope': 'erk'},
   }
