@@ -61,10 +61,7 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     'dense_later': {**dense, **later},
     'regrowth': {'regrow_every': 5, 'regrow_end_round': 3 * num_rounds // 4},
     'layer_normalised': {'scope': 'layer_normalised'},
-    'layer_normalised_constant': {
-      'schedule': 'constant',
-      'scope': 'layer_normalised',
-    },
     'erk': {'scope': 'erk'},
+    'erk_constant': {'schedule': 'constant', 'scope': 'erk'},
     'dense_erk': {**dense, 'scope': 'erk'},
   }
