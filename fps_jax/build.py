@@ -24,7 +24,7 @@ from fps_jax.federated.round import make_round
 from fps_jax.federated.tiling import Tiling
 from fps_jax.heterogeneity.clock import Clock
 from fps_jax.pruning import erk, masks, schedules
-from fps_jax.pruning.pruner import Pruner
+from fps_jax.pruning.pruner import Pruner, emptied_layers
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
@@ -172,6 +172,11 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     is_attacked=config.attack.malicious > 0,
     opened_values=lambda kept: build_guard.opened_values(
       config, num_params, kept
+    ),
+    emptied_layers=lambda params_D: (
+      emptied_layers(unravel(params_D), config.pruning.exempt)
+      if mask == 'shared'
+      else []
     ),
     init_state=jax.jit(init_state, out_shardings=everywhere),
     pruning_plans=plans,

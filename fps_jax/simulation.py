@@ -45,6 +45,7 @@ class Simulation:
       although no update of a round is finite: that is what the attack is worth.
     opened_values: number of kept parameters -> numbers of each single update
       that the central server sees.
+    emptied_layers: global model -> layers of which pruning left nothing.
     init_state: makes the state before round 0 from the run's seed.
     pruning_plans: how many parameters each round keeps.
     protocol: how the sum over clients is formed.
@@ -74,6 +75,7 @@ class Simulation:
   num_backdoor: int
   is_attacked: bool
   opened_values: Callable[[int], int]
+  emptied_layers: Callable[[Array], list[str]]
   init_state: Callable[[], RoundState]
   pruning_plans: tuple[PruningPlan, ...]
   protocol: protocol.SumProtocol

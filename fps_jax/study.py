@@ -290,8 +290,9 @@ def _run(
       progress.update(row)
       counted.append(row)
 
+    emptied = []
     if len(before) < variant.num_rounds:
-      train(
+      state = train(
         simulation,
         variant.num_rounds,
         variant.eval.every_rounds,
@@ -299,7 +300,16 @@ def _run(
         profile,
         checkpoints,
       )
+      emptied = simulation.emptied_layers(state.params)
   progress.finish_run()
+  if emptied:
+    logging.warning(
+      '%s, seed %d: nothing is left of %s: prune later, or choose '
+      "pruning.scope='erk' or another pruning.exempt",
+      title,
+      seed,
+      ', '.join(emptied),
+    )
   _warn_of_losses(title, seed, counted)
 
 

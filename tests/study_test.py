@@ -194,6 +194,17 @@ def test_heavy_clipping_is_reported(tmp_path, caplog):
   assert 'were clipped: raise sharing.clip' in caplog.text
 
 
+def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
+  config = small.small_config()
+  config.num_rounds = 1
+  config.pruning.update(
+    {'schedule': 'constant', 'sparsity': 0.95, 'exempt': ('bias$',)}
+  )
+  with caplog.at_level('WARNING'):
+    _run(config, tmp_path / 'work')
+  assert 'nothing is left of hidden_0/kernel: prune' in caplog.text
+
+
 def test_chosen_methods_are_compared_with_the_first():
   config = small.small_config()
   configs.compare_methods(config, 'pruning+fedpruneshare')

@@ -67,13 +67,10 @@ class Pruner:
         `'hidden_0/kernel'` or `'output/bias'`: what matches is exempt.
       **kwargs: the other attributes.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    paths = ['/'.join(entry.key for entry in path) for path, _ in leaves]
+    layers = _named_layers(params)
     return cls(
-      shapes=tuple(leaf.shape for _, leaf in leaves),
-      exempt=tuple(
-        any(re.search(pattern, path) for pattern in patterns) for path in paths
-      ),
+      shapes=tuple(layer.shape for _, layer in layers),
+      exempt=tuple(_is_exempt(path, patterns) for path, _ in layers),
       **kwargs,
     )
 
@@ -204,6 +201,31 @@ def check(scope: str, server: str, regrow_every: int) -> None:
       'weights back by itself, and ERK fixes how many each layer has. Set '
       'regrow_every=0'
     )
+
+
+def emptied_layers(params: Params, patterns: Sequence[str]) -> list[str]:
+  """Returns the paths of the prunable layers of which nothing is left.
+
+  Args:
+    params: the model's parameters, 0 where they are pruned.
+    patterns: see `Pruner.of`.
+  """
+  return [
+    path
+    for path, layer in _named_layers(params)
+    if not _is_exempt(path, patterns) and not np.any(layer)
+  ]
+
+
+def _named_layers(params: Params) -> list[tuple[str, Array]]:
+  return [
+    ('/'.join(entry.key for entry in path), layer)
+    for path, layer in jax.tree_util.tree_leaves_with_path(params)
+  ]
+
+
+def _is_exempt(path: str, patterns: Sequence[str]) -> bool:
+  return any(re.search(pattern, path) for pattern in patterns)
 
 
 def _normalise(layer: Array) -> Array:

@@ -216,6 +216,14 @@ def test_exempt_is_in_the_order_of_the_flat_vector(
   np.testing.assert_array_equal(found, np.asarray(vector) == 1)
 
 
+def test_layers_of_which_nothing_is_left_are_named_unless_exempt() -> None:
+  params = {
+    'a': {'bias': jnp.zeros(2), 'kernel': jnp.zeros((2, 2))},
+    'b': {'kernel': jnp.float32([[0, 0], [0, 1]])},
+  }
+  assert pruner.emptied_layers(params, ('bias$',)) == ['a/kernel']
+
+
 def test_exempt_of_the_mlp_is_its_biases_and_output() -> None:
   found = Pruner.of(model_params('mlp'), ('bias$', '^output/')).exempt_mask
   # hidden_0: bias 200, kernel 64 x 200; hidden_1: bias 200, kernel 200 x 200;
