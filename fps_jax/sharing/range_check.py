@@ -49,12 +49,16 @@ class RangeCheck:
     Returns:
       uint32 elements [..., num_sums].
     """
-    bits_WxS = jax.random.bits(
+    # Two bits are enough for each draw: the cipher is what takes time.
+    words_WxJ = jax.random.bits(
       jax.random.fold_in(key, number),
-      (columns.shape[-1], self.num_sums),
-      jnp.uint8,
+      (columns.shape[-1], -(-self.num_sums // 16)),
+      jnp.uint32,
     )
-    signs_WxS = jnp.float32([0, 0, 1, -1])[bits_WxS & 3]
+    pairs = words_WxJ[..., None] >> jnp.arange(0, 32, 2, dtype=jnp.uint32)
+    pairs_WxS = pairs.reshape(columns.shape[-1], -1)[:, : self.num_sums] & 3
+    is_added_WxS = (pairs_WxS & 1).astype(jnp.float32)
+    signs_WxS = is_added_WxS * (1 - (pairs_WxS & 2).astype(jnp.float32))
     return self.field.signed_sums(columns, signs_WxS)
 
   def is_within(self, sums_CxV: Array, norms_C: Array) -> Array:
