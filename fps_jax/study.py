@@ -300,7 +300,7 @@ def _run(
         profile,
         checkpoints,
       )
-      emptied = simulation.emptied_layers(state.params)
+      emptied = simulation.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
   if emptied:
     logging.warning(
