@@ -30,6 +30,11 @@ _METHODS = {
     'sharing': {'scheme': 'shamir'},
   },
 }
+_DEFENCES = {
+  'none': {'name': 'none'},
+  'nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('nnm',)},
+  'fltrust': {'name': 'fltrust'},
+}
 _MODELS = ('mlp', 'mcmahan_cnn', 'cifar_cnn', 'resnet8', 'resnet20')
 _COHORTS = (10, 100, 1_000, 10_000)
 
@@ -72,16 +77,12 @@ def _add_methods(config: ConfigDict) -> None:
 
 def _add_defences(config: ConfigDict, cohorts: Sequence[int]) -> None:
   """Adds FedPruneShare without and with a defence on shares, in turn."""
-  for cohort, name in itertools.product(cohorts, ('none', 'multi_krum')):
+  for cohort, name in itertools.product(cohorts, _DEFENCES):
     config.variants[f'{name}_{cohort}'] = {
       **_METHODS['fedpruneshare'],
       'cohort': {'size': cohort, 'weighting': 'clients'},
       'data': {'num_clients': cohort},
-      'defence': {
-        'name': name,
-        'pre_steps': () if name == 'none' else ('nnm',),
-        'num_malicious': cohort // 5,
-      },
+      'defence': {'num_malicious': cohort // 5, **_DEFENCES[name]},
       'timing': {'group': f'defences_{cohort}', 'trace': False},
     }
 
