@@ -302,6 +302,13 @@ def _run(
       )
       emptied = simulation.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
+  _warn_of_losses(title, seed, counted, emptied)
+
+
+def _warn_of_losses(
+  title: str, seed: int, rows: Sequence[MetricsRow], emptied: Sequence[str]
+) -> None:
+  """Says what a run lost on its way: layers, values, updates, rounds."""
   if emptied:
     logging.warning(
       '%s, seed %d: nothing is left of %s: prune later, or choose '
@@ -310,11 +317,6 @@ def _run(
       seed,
       ', '.join(emptied),
     )
-  _warn_of_losses(title, seed, counted)
-
-
-def _warn_of_losses(title: str, seed: int, rows: Sequence[MetricsRow]) -> None:
-  """Says what a run lost on its way: values, updates, rounds."""
   clipped = max(row['clipped_fraction'] or 0.0 for row in rows)
   if clipped > _MUCH_CLIPPED:
     logging.warning(
