@@ -30,15 +30,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.seeds = tuple(range(args.seeds))
   configs.compare_sparsities(config, (0.8, 0.9), args.methods)
   config.num_rounds = 60
-  config.data.source = 'cifar10'
+  configs.learn_cifar10(config)
   config.data.partition = args.partition
-  config.data.pixel_mean = 0.47
-  config.data.pixel_std = 0.25
-  config.model.name = 'cifar_cnn'
   config.model.args.cifar_cnn.hidden = args.hidden
-  config.client.learning_rate = 0.05
-  config.client.batch_size = 20
-  config.cohort.size = 10
   config.pruning.server = 'dense'
   config.pruning.end_round = 30
   # Without the dense layer, the last one is 15 % of the model.

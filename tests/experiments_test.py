@@ -3,10 +3,12 @@
 import importlib.util
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import pytest
 import small
 
-from fps_jax import study
+from fps_jax import models, study
 from fps_jax.benchmark import sharing_throughput
 from fps_jax.validate import validate
 
@@ -47,6 +49,31 @@ def test_every_attack_meets_every_defence_in_a_valid_config():
   assert len(variants) == len(poisoning.ATTACKS) * len(poisoning.DEFENCES)
   for variant in variants.values():
     validate(variant)
+
+
+@pytest.mark.parametrize(
+  ('data', 'image'), [('mnist', (28, 28, 1)), ('cifar10', (32, 32, 3))]
+)
+def test_wide_model_keeps_as_many_parameters(data, image):
+  def kept(variant):
+    name = variant.model.name
+    model = models.make(name, 10, **variant.model.args[name])
+    params = jax.eval_shape(
+      model.init, jax.random.key(0), jnp.zeros((1, *image))
+    )
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return size * (1 - variant.pruning.sparsity)
+
+  ablation = _load(_FOLDER / 'pruning_ablation.py')
+  config = ablation.get_config(f'data={data},variants=cubic+wide')
+  cubic, wide = study.resolve_variants(config).values()
+  assert kept(wide) == pytest.approx(kept(cubic), abs=0.01)
+
+
+def test_ablation_of_unknown_data_is_refused():
+  ablation = _load(_FOLDER / 'pruning_ablation.py')
+  with pytest.raises(ValueError, match=r"data=svhn is not one of \['mnist'"):
+    ablation.get_config('data=svhn')
 
 
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
