@@ -24,11 +24,9 @@ def ranks(values: Array) -> Array:
   Returns:
     int32 [..., C].
   """
-  mine, others = values[..., :, None], values[..., None, :]
-  numbers_C = jnp.arange(values.shape[-1])
-  is_tie_before = (others == mine) & (numbers_C < numbers_C[:, None])
-  # Cohorts are small: C comparisons of each take less than two sorts.
-  return jnp.sum((others < mine) | is_tie_before, axis=-1, dtype=jnp.int32)
+  # Comparing all pairs is faster for 100 values, but takes C times the memory.
+  order = jnp.argsort(values, stable=True)
+  return jnp.argsort(order, stable=True).astype(jnp.int32)
 
 
 def median(values: Array, num_present: Array | int) -> Array:
