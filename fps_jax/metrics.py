@@ -114,6 +114,20 @@ def format_bytes(num_bytes: float) -> str:
   return f'{value:.{decimals}f} {unit}'
 
 
+def format_accuracy(mean: float, least: float, most: float) -> str:
+  """Formats fractions as `mean [min, max]` in percent; equal ones as one.
+
+  >>> format_accuracy(0.975, 0.97, 0.98)
+  '97.50 [97.00, 98.00]'
+  >>> format_accuracy(0.975, 0.975, 0.975)
+  '97.50'
+  """
+  shown = f'{100 * mean:.2f}'
+  if least == most:
+    return shown
+  return f'{shown} [{100 * least:.2f}, {100 * most:.2f}]'
+
+
 def _is_of_type(value: object, hint: Any) -> bool:
   if hint == list[int]:
     return isinstance(value, list) and all(isinstance(i, int) for i in value)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from fps_jax.benchmark import table as tables
-from fps_jax.metrics import format_bytes
+from fps_jax.metrics import format_accuracy, format_bytes
 from fps_jax.poisoning import Cell
 
 _TITLE = 'Test accuracy (%) by attack and defence'
@@ -46,12 +46,8 @@ def _grid(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def _accuracy(cell: Cell) -> str:
-  mean = f'{100 * cell.test_accuracy_mean:.2f}'
-  if cell.test_accuracy_min == cell.test_accuracy_max:
-    return mean
-  return (
-    f'{mean} [{100 * cell.test_accuracy_min:.1f}, '
-    f'{100 * cell.test_accuracy_max:.1f}]'
+  return format_accuracy(
+    cell.test_accuracy_mean, cell.test_accuracy_min, cell.test_accuracy_max
   )
 
 

@@ -12,7 +12,7 @@ from rich import table as rich_table
 from rich import text as rich_text
 
 from fps_jax import figures
-from fps_jax.metrics import format_bytes
+from fps_jax.metrics import format_accuracy, format_bytes
 from fps_jax.rows import rows_of, write_csv
 from fps_jax.summary import TITLES, Summary, collect, summarise, title_of
 
@@ -45,12 +45,11 @@ NOTES = (
 
 def cells(summary: Summary) -> list[str]:
   """Returns what a summary says under `COLUMNS`."""
-  accuracy = f'{100 * summary.final_test_accuracy_fraction_mean:.2f}'
-  if len(summary.seeds) > 1:
-    accuracy += (
-      f' [{100 * summary.final_test_accuracy_fraction_min:.2f}, '
-      f'{100 * summary.final_test_accuracy_fraction_max:.2f}]'
-    )
+  accuracy = format_accuracy(
+    summary.final_test_accuracy_fraction_mean,
+    summary.final_test_accuracy_fraction_min,
+    summary.final_test_accuracy_fraction_max,
+  )
   saving = summary.uplink_saving_factor
   return [
     summary.title,

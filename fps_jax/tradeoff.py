@@ -41,6 +41,8 @@ class Choice:
     secrets_per_polynomial: l.
     prime: of the field.
     test_accuracy: in [0, 1], of the last round, mean over seeds.
+    test_accuracy_min: of the worst seed.
+    test_accuracy_max: of the best seed.
     uplink_bytes: sent by a client in all rounds, mean over seeds.
     colluding_servers: t = k - l, that together learn nothing.
     missing_servers: N - k, that may fail to answer.
@@ -53,6 +55,8 @@ class Choice:
   secrets_per_polynomial: int
   prime: int
   test_accuracy: float
+  test_accuracy_min: float
+  test_accuracy_max: float
   uplink_bytes: float
   colluding_servers: int
   missing_servers: int
@@ -195,6 +199,8 @@ def _evaluate(
     secrets_per_polynomial=scheme.secrets_per_polynomial,
     prime=scheme.field.modulus,
     test_accuracy=statistics.fmean(accuracies),
+    test_accuracy_min=min(accuracies),
+    test_accuracy_max=max(accuracies),
     uplink_bytes=statistics.fmean(uplinks),
     colluding_servers=scheme.num_random,
     missing_servers=scheme.num_servers - scheme.threshold,

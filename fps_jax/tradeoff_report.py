@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from fps_jax.benchmark import table as tables
-from fps_jax.metrics import format_bytes
+from fps_jax.metrics import format_accuracy, format_bytes
 from fps_jax.tradeoff import Choice
 
 _HEADER = (
@@ -37,7 +37,9 @@ def _lines(best: Sequence[Choice]) -> list[list[str]]:
       f'({choice.num_servers}, {choice.threshold}, '
       f'{choice.secrets_per_polynomial})',
       str((choice.prime - 1).bit_length()),
-      f'{100 * choice.test_accuracy:.2f}',
+      format_accuracy(
+        choice.test_accuracy, choice.test_accuracy_min, choice.test_accuracy_max
+      ),
       format_bytes(choice.uplink_bytes),
       str(choice.colluding_servers),
       str(choice.missing_servers),

@@ -14,7 +14,20 @@ from fps_jax.tradeoff import Choice
 
 
 def choice_of(accuracy: float, uplink: float, colluding: int, missing: int):
-  return Choice(0.9, 8, 5, 3, 1, 7, accuracy, uplink, colluding, missing)
+  return Choice(
+    sparsity=0.9,
+    value_bits=8,
+    num_servers=5,
+    threshold=3,
+    secrets_per_polynomial=1,
+    prime=7,
+    test_accuracy=accuracy,
+    test_accuracy_min=accuracy,
+    test_accuracy_max=accuracy,
+    uplink_bytes=uplink,
+    colluding_servers=colluding,
+    missing_servers=missing,
+  )
 
 
 def test_frontier_is_what_no_other_dominates():
@@ -72,6 +85,24 @@ def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
   assert all(choice in results['choices'] for choice in results['frontier'])
   assert '| (5, 4, 2) |' in (tmp_path / 'run' / 'tradeoff.md').read_text()
   assert (tmp_path / 'run' / 'tradeoff.png').exists()
+
+
+@small.quick_compilation()
+def test_accuracy_is_the_mean_and_range_over_seeds(tmp_path):
+  config = tradeoff_config()
+  config.seeds = (0, 1, 2)
+  del config.variants.two
+  tradeoff.run(config, tmp_path / 'run', [])
+  results = json.loads((tmp_path / 'run' / 'tradeoff.json').read_text())
+  accuracies = [
+    read_metrics(folder / 'metrics.jsonl')[-1]['test_accuracy']
+    for folder in sorted((tmp_path / 'run' / 'one').glob('seed_*'))
+  ]
+  assert len(set(accuracies)) > 1
+  for choice in results['choices']:
+    assert choice['test_accuracy'] == pytest.approx(sum(accuracies) / 3)
+    assert choice['test_accuracy_min'] == min(accuracies)
+    assert choice['test_accuracy_max'] == max(accuracies)
 
 
 @pytest.mark.parametrize(
