@@ -23,7 +23,7 @@ from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
 from fps_jax.federated.tiling import Tiling
 from fps_jax.heterogeneity.clock import Clock
-from fps_jax.pruning import erk, masks, schedules
+from fps_jax.pruning import masks, schedules
 from fps_jax.pruning.pruner import Pruner, emptied_layers
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
@@ -285,20 +285,13 @@ def _pruning_plans(
       r, count - num_exempt, num_params - count
     )
     counts = masks.tier_counts(count, tiers, num_exempt)
-    layers = None
-    if pruning.scope == 'erk':
-      layers = np.array(
-        [
-          erk.counts_per_layer(pruner.shapes, pruner.exempt, count)
-          for count in counts
-        ]
-      )
+    layers = [pruner.layer_counts(count) for count in counts]
     plans.append(
       PruningPlan(
         keep_counts_T=np.array([*counts[:-1], count + candidates], np.int32),
         num_candidates=candidates,
         num_regrown=regrown,
-        layer_counts_TxL=layers,
+        layer_counts_TxL=None if layers[0] is None else np.array(layers),
       )
     )
   return tuple(plans)

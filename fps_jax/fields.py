@@ -25,8 +25,9 @@ from fps_jax.federated.performance import EXECUTIONS
 from fps_jax.federated.server import OPTIMIZERS
 from fps_jax.heterogeneity.profiles import DISTRIBUTIONS
 from fps_jax.models import MODELS
-from fps_jax.pruning.pruner import SCOPES, SERVERS
+from fps_jax.pruning.pruner import SERVERS
 from fps_jax.pruning.schedules import SCHEDULES
+from fps_jax.pruning.scopes import SCOPES
 from fps_jax.pruning.selection import MASKS
 from fps_jax.rng import MAX_SEED
 from fps_jax.sharing.audit import AUDITS

@@ -167,8 +167,11 @@ def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
 
 
 def _set_log_axis(axes: mpl_axes.Axes, visible: Sequence[np.ndarray]) -> None:
-  left = 0.85 * min(x.min() for x in visible)
-  right = 1.15 * max(x.max() for x in visible)
+  # What no client has sent yet has no place on such an axis.
+  costs = [cost for x in visible for cost in x if cost > 0]
+  if not costs:
+    return
+  left, right = 0.85 * min(costs), 1.15 * max(costs)
   # Within two and a half decades there is room for labels between the powers.
   labelled = (1, 2, 5) if right / left < 300 else (1,)
   axes.set_xscale('log')

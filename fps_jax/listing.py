@@ -22,8 +22,8 @@ from fps_jax.federated.server import OPTIMIZERS
 from fps_jax.heterogeneity.profiles import DISTRIBUTIONS
 from fps_jax.jobs import JOBS
 from fps_jax.models import MODELS
-from fps_jax.pruning.pruner import SCOPES
 from fps_jax.pruning.schedules import SCHEDULES
+from fps_jax.pruning.scopes import SCOPES
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.protocol import SCHEMES
 from fps_jax.summary import title_of

@@ -28,8 +28,10 @@ class MetricsRow(TypedDict):
     attack_success: fraction of test images with an attacker's trigger, of all
       classes but the target, that are classified as the target; None without a
       backdoor.
-    sparsity: fraction of the global model's parameters removed, in [0, 1).
-    kept_parameters: number of parameters not removed.
+    sparsity: fraction of the global model's parameters removed, in [0, 1);
+      after regrowth, where there is any.
+    kept_parameters: parameters that are trained and sent by the clients that
+      train most: not removed, or removed and tried out in this round.
     clients_reporting: clients whose update reached the aggregate.
     clients_malicious: those of them that an attacker controls.
     clients_not_finite: clients whose update was not finite and left out.

@@ -52,9 +52,10 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   is_left_out = np.isin(client_ids, report.inconsistent_clients)
   is_summed = is_sent & ~is_left_out & metrics.is_finite
   pruning = simulation.pruning_plans[r]
-  kept = simulation.num_params
+  kept, num_left = simulation.num_params, simulation.num_params
   if simulation.prunes_model:
     kept = int(pruning.keep_count)
+    num_left = kept - int(pruning.num_candidates)
   summed_tiers = plan.cohort.tiers[is_summed].tolist()
   attempts = outcome.attempts
   sent = [
@@ -78,7 +79,7 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     'attack_success': (
       int(backdoor[0]) / simulation.num_backdoor if backdoor else None
     ),
-    'sparsity': 1 - kept / simulation.num_params,
+    'sparsity': 1 - num_left / simulation.num_params,
     'kept_parameters': kept,
     'clients_reporting': len(summed_tiers),
     'clients_malicious': int(np.sum(malicious_C & is_summed)),

@@ -334,6 +334,18 @@ def _warn_of_losses(
       seed,
       not_finite,
     )
+  idle = sum(
+    not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows
+  )
+  if idle:
+    logging.warning(
+      '%s, seed %d: in %d of %d rounds no client was in time: raise '
+      'profiles.deadline_seconds or lower the first of pruning.tiers',
+      title,
+      seed,
+      idle,
+      len(rows),
+    )
   failed = sum(row['failed_attempts'] > 0 for row in rows)
   if failed:
     logging.warning(

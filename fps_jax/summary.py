@@ -75,7 +75,7 @@ class Summary:
     server_to_central_bytes_per_round: mean over rounds and seeds.
     uplink_saving_factor: the baseline's mean uplink divided by this one's; 0.2
       means that this variant sends five times the baseline. None without a
-      baseline.
+      baseline, or where one of them never had a client that sent anything.
     final_sparsity_fraction: parameters removed after the last round, mean over
       seeds.
     median_round_seconds: over rounds and seeds; without round 1, which
@@ -240,10 +240,12 @@ def _summarise_variant(
     for run in runs
   ]
   uplink_bytes = _mean_uplink(runs)
-  if not uplink_bytes:
+  reporting = sum(row['clients_reporting'] for run in runs for row in run.rows)
+  if reporting and not uplink_bytes:
     raise ValueError(
-      f'variant {runs[0].variant!r} sent 0 uplink bytes in all its rounds: '
-      'its metrics cannot be right, run it again'
+      f'variant {runs[0].variant!r} sent 0 uplink bytes in all its rounds, '
+      f'although {reporting} clients reported: its metrics cannot be right, '
+      'run it again'
     )
   num_rounds = len(runs[0].rows)
   timed = slice(1 if num_rounds > 1 else 0, None)
@@ -263,7 +265,9 @@ def _summarise_variant(
       runs, lambda row: row['server_to_central_bytes']
     ),
     uplink_saving_factor=(
-      baseline_uplink_bytes and baseline_uplink_bytes / uplink_bytes
+      baseline_uplink_bytes / uplink_bytes
+      if baseline_uplink_bytes and uplink_bytes
+      else None
     ),
     final_sparsity_fraction=statistics.fmean(
       run.rows[-1]['sparsity'] for run in runs

@@ -18,6 +18,7 @@ from fps_jax.build_sharing import make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.heterogeneity import profiles
 from fps_jax.pruning import pruner, schedules, selection
+from fps_jax.pruning.scopes import SCOPES
 from fps_jax.rules import Rule, collect, is_shared, takes
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
@@ -162,11 +163,12 @@ def _tiers(config: ConfigDict) -> Iterator[str]:
       'profiles.deadline_seconds=0 lets every client train the last of '
       f'pruning.tiers={pruning.tiers}: set a deadline, or tiers=(1.0,)'
     )
-  if pruning.scope == 'layer_normalised':
+  if SCOPES[pruning.scope].sees_whole_layer:
+    fit = [name for name in SCOPES if not SCOPES[name].sees_whole_layer]
     yield (
-      f"pruning.scope='layer_normalised' with pruning.tiers={pruning.tiers}: "
+      f'pruning.scope={pruning.scope!r} with pruning.tiers={pruning.tiers}: '
       'clients cannot order what they receive by norms of what they do not; '
-      "use 'global' or 'erk'"
+      f'use one of {fit}'
     )
   if is_shared(config) and config.sharing.reveal == 'updates':
     yield (

@@ -16,7 +16,7 @@ from fps_jax.attacks import data as data_attacks
 from fps_jax.attacks import updates
 from fps_jax.federated import server
 from fps_jax.heterogeneity import profiles
-from fps_jax.pruning import schedules
+from fps_jax.pruning import schedules, scopes
 from fps_jax.study import StudyError
 from fps_jax.validate import validate
 
@@ -34,6 +34,7 @@ _REGISTRIES = {
   'model.name': (models.MODELS, 'mlp'),
   'profiles.distribution': (profiles.DISTRIBUTIONS, 'lognormal'),
   'pruning.schedule': (schedules.SCHEDULES, 'cubic'),
+  'pruning.scope': (scopes.SCOPES, 'layer_normalised'),
   'server.optimizer': (server.OPTIMIZERS, 'adam'),
 }
 # An accuracy, to which other machines and programs may round differently.

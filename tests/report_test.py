@@ -259,6 +259,14 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
   assert matplotlib.rcParams.copy() == state
 
 
+@pytest.mark.parametrize('uplink', [(0, 5), (0, 0)])
+def test_rounds_in_which_nothing_was_sent_yet_have_no_place_on_a_log_axis(
+  uplink: tuple[int, ...],
+) -> None:
+  curve = _curve('c')._replace(uplink_megabytes=np.array(uplink, float))
+  assert b'Cumulative uplink' in figures.render_svg([curve])['uplink']
+
+
 def _curve(title: str) -> figures.Curve:
   percent = np.array([50.0, 90.0])
   rounds = np.array([1, 2])

@@ -205,6 +205,24 @@ def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
   assert 'nothing is left of hidden_0/kernel: prune' in caplog.text
 
 
+def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
+  tmp_path, caplog
+):
+  config = small.small_config()
+  config.num_rounds = 2
+  config.profiles.distribution = 'same'
+  config.profiles.deadline_seconds = 1e-9
+  with caplog.at_level('WARNING'):
+    _run(config, tmp_path / 'work')
+  assert 'in 2 of 2 rounds no client was in time: raise' in caplog.text
+  (path,) = (tmp_path / 'work').glob('*/seed_0/metrics.jsonl')
+  for row in metrics.read_metrics(path):
+    assert row['clients_too_slow'] == config.cohort.size
+    assert row['uplink_bytes_per_client'] == 0
+    assert row['downlink_bytes_per_client'] == 0
+    assert row['server_to_central_bytes'] == 0
+
+
 def test_chosen_methods_are_compared_with_the_first():
   config = small.small_config()
   configs.compare_methods(config, 'pruning+fedpruneshare')

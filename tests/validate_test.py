@@ -256,7 +256,7 @@ def test_tiers_need_a_deadline_and_sums():
   config.faults.client_dropout_probability = 0.1
   validate(config)
   config.pruning.scope = 'layer_normalised'
-  with pytest.raises(ValueError, match=r"use 'global' or 'erk'"):
+  with pytest.raises(ValueError, match=r"use one of \['global', 'erk'\]"):
     validate(config)
   config.pruning.scope = 'erk'
   config.sharing.reveal = 'updates'
@@ -328,7 +328,7 @@ def test_rules_over_sound_fields_are_reported_beside_fields_that_are_wrong():
     'attack.args.sign_flip.scale=-1.0 must be above 0',
     'cohort.size=200 must be at most data.num_clients=100',
     'begin_round=30 and end_round=20 must satisfy',
-    'regrow_every=3 needs server=sparse and another scope',
+    'regrow_every=3 needs server=sparse and a scope of',
     'profiles.deadline_seconds=2.0 needs profiles',
     'threshold=7 must be in [1, num_servers=5]',
     'secrets_per_polynomial=9 must be in [1, threshold=7]',

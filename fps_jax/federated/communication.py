@@ -136,12 +136,13 @@ def average_tiers(
 
   Args:
     bytes_T: of a round whose clients were all of one tier, for each tier.
-    tiers: of the clients that send. If there are none, the bytes of a client
-      are those of the last tier.
+    tiers: of the clients that send. If there are none, nothing is.
     summed_tiers: of those of them that are summed.
     min_contributors: clients that a band must be the sum of to be opened.
   """
-  sizes = [bytes_T[tier] for tier in tiers] or [bytes_T[-1]]
+  if not tiers:
+    return RoundBytes(0, 0, 0)
+  sizes = [bytes_T[tier] for tier in tiers]
   # The last tier that is opened: those that reach it are enough.
   best = sorted(summed_tiers, reverse=True)
   opened = best[min_contributors - 1 : min_contributors]

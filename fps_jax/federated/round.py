@@ -263,6 +263,7 @@ def _make_step(
         state.optimizer_state,
         update_D,
         mask_D,
+        candidates_D,
       )
       params_D, optimizer_state = jax.tree.map(
         lambda new, old: jnp.where(moves_D if new.ndim else moves, new, old),

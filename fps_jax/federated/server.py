@@ -8,6 +8,7 @@ Measuring the effects of non-identical data distribution, 2019).
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -77,6 +78,7 @@ def apply_update(
   optimizer_state: OptimizerState,
   update_D: Array,
   mask_D: Array | None,
+  candidates_D: Array | None = None,
 ) -> tuple[Array, OptimizerState]:
   """Takes one server step along the averaged update.
 
@@ -86,11 +88,21 @@ def apply_update(
     optimizer_state: its state.
     update_D: float32 [D], the weighted mean of the clients' updates.
     mask_D: bool [D] or None; entries outside stay exactly 0, also where
-      momentum from before they were pruned would move them.
+      momentum from before they were pruned would move them. What the optimiser
+      remembers of them is forgotten.
+    candidates_D: bool [D] or None; entries inside the mask that were pruned
+      until now, and start anew in the optimiser, too.
 
   Returns:
     The new parameters and optimiser state.
   """
+  if mask_D is not None:
+    stays_D = mask_D if candidates_D is None else mask_D & ~candidates_D
+    optimizer_state = jax.tree.map(
+      lambda now, first: jnp.where(stays_D, now, first) if now.ndim else now,
+      optimizer_state,
+      optimizer.init(params_D),
+    )
   updates, optimizer_state = optimizer.update(
     -update_D, optimizer_state, params_D
   )

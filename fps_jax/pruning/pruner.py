@@ -1,13 +1,5 @@
 """The masks of a run: which parameters a round keeps, tries out and regrows.
 
-What each scope keeps:
-
-- `global`: the largest magnitudes of all, one threshold;
-- `layer_normalised`: the largest magnitudes over the L2 norm of their layer,
-  one threshold: no layer is emptied;
-- `erk`: of each layer the largest magnitudes, as many as `fps_jax.pruning.erk`
-  says.
-
 Everything here is a function of public data: whoever has the model the mask was
 drawn from knows the mask, and an update needs no indices.
 """
@@ -23,14 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.pruning import masks
+from fps_jax.pruning.scopes import SCOPES
 from fps_jax.types import Array, Key, Params, PruningPlan
 
-# How one mask for all layers is chosen.
-SCOPES = {
-  'global': 'The largest magnitudes of all layers, under one threshold.',
-  'layer_normalised': 'The largest magnitudes over the norm of their layer.',
-  'erk': 'Of each layer the largest magnitudes, as many as ERK says.',
-}
 SERVERS = ('sparse', 'dense')
 
 
@@ -48,7 +35,7 @@ class Pruner:
   Attributes:
     shapes: of the layers' arrays, in the order of the flat vector.
     exempt: which of them are never pruned.
-    scope: a member of `SCOPES`.
+    scope: a key of `fps_jax.pruning.scopes.SCOPES`.
     regrows: whether rounds may have candidates.
   """
 
@@ -89,6 +76,10 @@ class Pruner:
     """Bool [D], whether a parameter is never pruned."""
     return np.repeat(self.exempt, self.sizes)
 
+  def layer_counts(self, keep_count: int) -> tuple[int, ...] | None:
+    """Returns how many of each layer are kept; None for one threshold."""
+    return SCOPES[self.scope]().counts(self.shapes, self.exempt, keep_count)
+
   def keep(self, params_D: Array, plan: PruningPlan, tier: int = -1) -> Array:
     """Returns the mask of a tier in a round, without its candidates.
 
@@ -103,8 +94,9 @@ class Pruner:
     count = plan.keep_counts_T[tier]
     if tier % len(plan.keep_counts_T) == len(plan.keep_counts_T) - 1:
       count -= plan.num_candidates
+    scores_D = self._scores(params_D)
     if plan.layer_counts_TxL is not None:
-      layers = zip(self._layers(params_D), self.exempt, strict=True)
+      layers = zip(self._layers(scores_D), self.exempt, strict=True)
       kept = [
         jnp.ones(layer.shape, bool)
         if is_exempt
@@ -112,11 +104,7 @@ class Pruner:
         for i, (layer, is_exempt) in enumerate(layers)
       ]
       return jnp.concatenate(kept)
-    if self.scope == 'layer_normalised':
-      params_D = jnp.concatenate(
-        [_normalise(layer) for layer in self._layers(params_D)]
-      )
-    return masks.keep_largest(params_D, count, self.exempt_mask)
+    return masks.keep_largest(scores_D, count, self.exempt_mask)
 
   def draw_candidates(self, mask_D: Array, count: Array, key: Key) -> Array:
     """Returns a public random choice among pruned parameters.
@@ -142,7 +130,8 @@ class Pruner:
     """Returns the parameters after a round with candidates.
 
     The candidates that training moved furthest, all from 0, take the place of
-    the smallest magnitudes. Both numbers are the plan's `num_regrown`.
+    the smallest, both by the scores of the scope. Both numbers are the plan's
+    `num_regrown`.
 
     Reference: U. Evci et al., Rigging the lottery, ICML 2020, with the summed
     local update in place of a gradient.
@@ -159,13 +148,19 @@ class Pruner:
 
     def exchange() -> Array:
       count = plan.keep_count - plan.num_candidates - plan.num_regrown
-      old_D = jnp.where(kept_D, params_D, 0.0)
-      new_D = jnp.where(candidates_D, params_D, 0.0)
+      scores_D = self._scores(params_D)
+      old_D = jnp.where(kept_D, scores_D, 0.0)
+      new_D = jnp.where(candidates_D, scores_D, 0.0)
       stays_D = masks.keep_largest(old_D, count, self.exempt_mask)
       grows_D = masks.keep_largest(new_D, plan.num_regrown)
-      return jnp.where(stays_D, old_D, 0.0) + jnp.where(grows_D, new_D, 0.0)
+      is_left_D = (kept_D & stays_D) | (candidates_D & grows_D)
+      return jnp.where(is_left_D, params_D, 0.0)
 
     return jax.lax.cond(plan.num_candidates > 0, exchange, lambda: params_D)
+
+  def _scores(self, params_D: Array) -> Array:
+    scope = SCOPES[self.scope]()
+    return jnp.concatenate([scope.score(a) for a in self._layers(params_D)])
 
   def _layers(self, params_D: Array) -> Iterator[Array]:
     start = 0
@@ -178,7 +173,7 @@ def check(scope: str, server: str, regrow_every: int) -> None:
   """Checks settings that exclude each other.
 
   Args:
-    scope: a member of `SCOPES`.
+    scope: a key of `fps_jax.pruning.scopes.SCOPES`.
     server: `'sparse'`: what is pruned is 0 and forgotten. `'dense'`: the
       central server remembers the last value of what is pruned and chooses
       among all parameters anew each round.
@@ -186,7 +181,7 @@ def check(scope: str, server: str, regrow_every: int) -> None:
 
   Raises:
     ValueError: if a name is unknown, or regrowth is combined with what has a
-      regrowth of its own (a dense server) or fixed counts (ERK).
+      regrowth of its own (a dense server) or a number for each layer (ERK).
   """
   for name, value, known in (
     ('scope', scope, tuple(SCOPES)),
@@ -194,12 +189,13 @@ def check(scope: str, server: str, regrow_every: int) -> None:
   ):
     if value not in known:
       raise ValueError(f'{name}={value!r} is not one of {known}')
-  if regrow_every and (server == 'dense' or scope == 'erk'):
+  one_threshold = [name for name in SCOPES if not SCOPES[name].has_counts()]
+  if regrow_every and (server == 'dense' or scope not in one_threshold):
     raise ValueError(
-      f'regrow_every={regrow_every} needs server=sparse and another scope than '
-      f'erk, not server={server!r} and scope={scope!r}: a dense server brings '
-      'weights back by itself, and ERK fixes how many each layer has. Set '
-      'regrow_every=0'
+      f'regrow_every={regrow_every} needs server=sparse and a scope of '
+      f'{one_threshold}, not server={server!r} and scope={scope!r}: a dense '
+      'server brings weights back by itself, and other scopes fix how many '
+      'each layer has. Set regrow_every=0'
     )
 
 
@@ -226,8 +222,3 @@ def _named_layers(params: Params) -> list[tuple[str, Array]]:
 
 def _is_exempt(path: str, patterns: Sequence[str]) -> bool:
   return any(re.search(pattern, path) for pattern in patterns)
-
-
-def _normalise(layer: Array) -> Array:
-  norm = jnp.linalg.norm(layer)
-  return layer / jnp.where(norm > 0, norm, 1.0)

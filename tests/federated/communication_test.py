@@ -293,7 +293,7 @@ def test_bytes_of_tiers_are_means_and_those_of_bands_that_are_opened():
     50 / 3, 500 / 3, 7
   )
   assert average_tiers(bytes_T, [0, 1], [0, 1], 3) == RoundBytes(15, 150, 0)
-  assert average_tiers(bytes_T, [], [], 1) == RoundBytes(20, 200, 0)
+  assert average_tiers(bytes_T, [], [], 1) == RoundBytes(0, 0, 0)
 
 
 @pytest.mark.parametrize('num_columns', [1, 7])

@@ -61,6 +61,19 @@ def test_candidates_are_counted_in_the_bytes(ideal_run):
   assert sent[2] > sent[1] == sent[3]
 
 
+def test_sparsity_is_that_of_the_model_after_regrowth(ideal_run):
+  _, rows = ideal_run
+  simulation = small.make(regrowing_config('ideal'))
+  expected = [
+    1 - np.mean(state != 0) for state in states_of(regrowing_config())
+  ]
+  assert any(plan.num_candidates for plan in simulation.pruning_plans)
+  # Of a candidate that did not move at all nothing is left.
+  np.testing.assert_allclose(
+    [row['sparsity'] for row in rows], expected, atol=2 / simulation.num_params
+  )
+
+
 def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one(ideal_run):
   ideal, ideal_rows = ideal_run
   shared, shared_rows = small.run(regrowing_config('shamir'))

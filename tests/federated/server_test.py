@@ -105,6 +105,35 @@ def test_pruned_entries_stay_exactly_zero(name: str):
   np.testing.assert_array_equal(after[-1][mask], unmasked[-1][mask])
 
 
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('num_pruned_rounds', [0, 1, 3])
+def test_what_was_pruned_starts_anew_in_the_optimizer(
+  name: str, num_pruned_rounds: int
+):
+  optimizer = server.make_optimizer(name, LEARNING_RATE, MOMENTUM)
+  mask = np.array([True, False] * (D // 2))
+  update = jnp.asarray(UPDATES[1])
+
+  def come_back(first_update: jnp.ndarray) -> np.ndarray:
+    """Returns the parameters when all are back, of which some began anew."""
+    params = jnp.asarray(PARAMS)
+    state = optimizer.init(params)
+    _, state = server.apply_update(optimizer, params, state, first_update, None)
+    for _ in range(num_pruned_rounds):
+      _, state = server.apply_update(
+        optimizer, params, state, jnp.where(mask, update, 0), jnp.asarray(mask)
+      )
+    # Without a round outside the mask they are candidates at once.
+    params, _ = server.apply_update(
+      optimizer, params, state, update, jnp.ones(D, bool), jnp.asarray(~mask)
+    )
+    return np.asarray(params)
+
+  one, other = come_back(jnp.asarray(UPDATES[0])), come_back(-update)
+  np.testing.assert_array_equal(one[~mask], other[~mask])
+  assert name == 'sgd' or np.all(one[mask] != other[mask])
+
+
 @pytest.mark.parametrize('name', ['momentum', 'adam', 'yogi'])
 def test_momentum_would_move_pruned_entries_without_a_mask(name: str):
   optimizer = server.make_optimizer(name, LEARNING_RATE, MOMENTUM)

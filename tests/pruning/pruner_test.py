@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import models
-from fps_jax.pruning import erk, pruner, reference
+from fps_jax.pruning import erk, pruner, reference, scopes
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.types import PruningPlan
 
@@ -67,13 +67,13 @@ def masks_of(scope: str, vector: np.ndarray) -> np.ndarray:
   )
 
 
-@pytest.mark.parametrize('scope', pruner.SCOPES)
+@pytest.mark.parametrize('scope', scopes.SCOPES)
 def test_mask_keeps_exactly_as_many_as_the_plan_says(scope: str):
   for vector in vectors():
     np.testing.assert_array_equal(masks_of(scope, vector).sum(axis=1), COUNTS)
 
 
-@pytest.mark.parametrize('scope', pruner.SCOPES)
+@pytest.mark.parametrize('scope', scopes.SCOPES)
 def test_masks_of_one_vector_are_nested_and_keep_exempt_parameters(scope: str):
   for vector in vectors():
     found = masks_of(scope, vector)
@@ -81,7 +81,7 @@ def test_masks_of_one_vector_are_nested_and_keep_exempt_parameters(scope: str):
     assert found[:, EXEMPT_D].all()
 
 
-@pytest.mark.parametrize('scope', pruner.SCOPES)
+@pytest.mark.parametrize('scope', scopes.SCOPES)
 def test_ties_go_to_the_lower_index(scope: str):
   found = masks_of(scope, np.ones(SIZE, np.float32))
   for layer in np.split(found, np.cumsum(SIZES)[:-1], axis=1):
@@ -140,23 +140,66 @@ def test_every_pruned_parameter_is_as_likely_a_candidate_as_any_other():
   assert np.abs(found - expected).max() < 5 * math.sqrt(expected / 4000)
 
 
+def scores_of(scope: str, vector: np.ndarray) -> np.ndarray:
+  if scope == 'global':
+    return vector
+  norms = [np.linalg.norm(layer) or 1.0 for layer in layers_of(vector)]
+  return (vector / np.repeat(norms, SIZES)).astype(np.float32)
+
+
+@pytest.mark.parametrize('scope', ['global', 'layer_normalised'])
 @pytest.mark.parametrize('num_regrown', [1, 3, 6])
-def test_regrowth_exchanges_the_smallest_for_the_most_moved(num_regrown: int):
+def test_regrowth_exchanges_the_smallest_for_the_most_moved_by_the_scope(
+  num_regrown: int, scope: str
+):
   rng = np.random.default_rng(0)
-  params = rng.normal(size=SIZE).astype(np.float32)
   kept = EXEMPT_D | (rng.random(SIZE) < 0.5)
   candidates = draw(kept, 8)
-  params = np.where(kept | candidates, params, 0)
   plan = make_plan(int(kept.sum()) + 8, 8, num_regrown)
-  regrown = np.asarray(
-    jax.jit(Pruner(SHAPES, EXEMPT).regrow)(params, candidates, kept, plan)
+  regrow = jax.jit(Pruner(SHAPES, EXEMPT, scope).regrow)
+  # Without the layer of zeros, where all are tied, and with one of others'
+  # thousandth.
+  for vector in vectors()[:2] + vectors()[4:5]:
+    params = np.where(kept | candidates, vector, 0)
+    scores = scores_of(scope, params)
+    stays = reference.keep_largest(
+      np.where(kept, scores, 0), int(kept.sum()) - num_regrown, EXEMPT_D
+    )
+    grows = reference.keep_largest(np.where(candidates, scores, 0), num_regrown)
+    regrown = np.asarray(regrow(params, candidates, kept, plan))
+    np.testing.assert_array_equal(regrown, np.where(stays | grows, params, 0))
+    assert np.count_nonzero(regrown) == kept.sum()
+
+
+def test_regrowth_of_weights_that_did_not_move_leaves_no_more_than_was_kept():
+  kept = EXEMPT_D | (np.arange(SIZE) % 3 == 0)
+  candidates = draw(kept, 8)
+  # Kept ones of 0, and candidates at 1: none of these may pass for a kept one.
+  params = np.where(candidates, 1, np.where(EXEMPT_D, 2, 0)).astype(np.float32)
+  plan = make_plan(int(kept.sum()) + 8, 8, 3)
+  regrown = Pruner(SHAPES, EXEMPT).regrow(
+    jnp.asarray(params), jnp.asarray(candidates), jnp.asarray(kept), plan
   )
-  stays = reference.keep_largest(
-    np.where(kept, params, 0), int(kept.sum()) - num_regrown, EXEMPT_D
+  assert np.count_nonzero(np.asarray(regrown)[candidates]) == 3
+
+
+class Last(scopes.Scope):
+  """The last weights of every layer."""
+
+  def score(self, layer: jax.Array) -> jax.Array:
+    """Returns minus the number of each, from 1."""
+    return -jnp.arange(layer.size, dtype=jnp.float32) - 1
+
+
+def test_scope_of_a_user_is_used_by_masks_and_regrowth(monkeypatch):
+  monkeypatch.setitem(scopes.SCOPES, 'mine', Last)
+  found = Pruner(SHAPES, EXEMPT, 'mine').keep(
+    jnp.asarray(vectors()[0]), make_plan(20)
   )
-  grows = reference.keep_largest(np.where(candidates, params, 0), num_regrown)
-  np.testing.assert_array_equal(regrown, np.where(stays | grows, params, 0))
-  assert np.count_nonzero(regrown) == kept.sum()
+  scores = np.concatenate([np.arange(size) + 1 for size in SIZES])
+  expected = reference.keep_largest(scores, 20, EXEMPT_D)
+  np.testing.assert_array_equal(found, expected)
+  pruner.check('mine', 'sparse', 5)
 
 
 def test_without_candidates_regrowth_changes_nothing():
