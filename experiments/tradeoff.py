@@ -46,7 +46,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     (5, 5, 1),
   )
   config.tradeoff.primes = (2**31 - 1, 4194301, 2**19 - 1, 65537)
-  config.tradeoff.max_count = 600  # examples of a client, dealt evenly
   config.num_rounds = 60
   config.data.source = 'mnist'
   config.data.partition = 'iid'

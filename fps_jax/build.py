@@ -210,6 +210,19 @@ def _make_partition(
   )
 
 
+def max_count(config: ConfigDict, seed: int, labels: np.ndarray) -> int:
+  """Returns the largest sample count of a client; 1 where all weigh the same.
+
+  Args:
+    config: the config of one variant, valid.
+    seed: the run's seed, by which data are dealt.
+    labels: of all train examples.
+  """
+  if config.cohort.weighting != 'examples':
+    return 1
+  return max(map(len, _make_partition(config, seed, labels)))
+
+
 def _max_retries(faults: ConfigDict) -> int | None:
   """Returns how often a failed round is tried again; None stops the run."""
   return {'stop': None, 'skip': 0, 'retry': faults.max_retries}[

@@ -11,13 +11,15 @@ import itertools
 import json
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import study
+from fps_jax import data, study
 from fps_jax import workdir as workdirs
+from fps_jax.build import max_count
 from fps_jax.federated.communication import count_bytes
 from fps_jax.options import Options
 from fps_jax.sharing.codec import Codec
@@ -25,6 +27,7 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.study import StudyError
 from fps_jax.summary import Run, collect
+from fps_jax.validate import validate
 
 _DEFAULTS = Options()
 
@@ -92,36 +95,33 @@ def run(
   Args:
     config: of a study whose variants set `pruning.sparsity` and
       `sharing.value_bits`, with `tradeoff.servers`, (N, k, l) each, and
-      `tradeoff.primes`.
+      `tradeoff.primes`. Shares are words of a model that all prune alike,
+      without a defence, an audit of clients, tiers or second attempts.
     workdir: created if need be; empty, or of the same config.
     argv: the command line, for the record.
     options: of the command line.
 
   Raises:
-    StudyError: as `study.run_study`, and if a scheme does not exist.
+    StudyError: as `study.run_study`, and before anything runs if a scheme does
+      not exist, or no sum fits any, or the bytes of a variant are others than
+      are counted here.
   """
   workdir, console = pathlib.Path(workdir), Console()
   try:
-    _check(config)
-    schemes = [
-      Shamir(
-        PrimeField(prime), num_servers, threshold, split, config.sharing.seeded
-      )
-      for (num_servers, threshold, split), prime in itertools.product(
-        config.tradeoff.servers, config.tradeoff.primes
-      )
-    ]
-  except (ValueError, TypeError) as error:
+    variants = study.resolve_variants(config)
+    for name, variant in variants.items():
+      validate(variant)
+      _check(name, variant)
+    schemes = _make_schemes(config)
+    fitting = _fitting(variants, schemes, options)
+  except (ValueError, TypeError, OSError) as error:
     raise StudyError(f'tradeoff: {error}') from error
   study.run_study(config, workdir, argv, options, console)
-  variants = study.resolve_variants(config)
   runs = collect(workdir, list(variants))
-  choices, num_unfit = [], 0
-  for (name, variant), scheme in itertools.product(variants.items(), schemes):
-    if not _fits(variant, scheme):
-      num_unfit += 1
-      continue
-    choices.append(_evaluate(variant, scheme, runs[name]))
+  choices = [
+    _evaluate(variants[name], scheme, runs[name]) for name, scheme in fitting
+  ]
+  num_unfit = len(variants) * len(schemes) - len(choices)
   best = frontier(choices)
   from fps_jax import tradeoff_report
 
@@ -139,30 +139,90 @@ def run(
   print(json.dumps({'workdir': str(workdir), 'frontier': len(best)}))
 
 
-def _check(config: ConfigDict) -> None:
+def _check(name: str, variant: ConfigDict) -> None:
   """Raises ValueError for what the bytes of a scheme do not count."""
+  pruning, sharing = variant.pruning, variant.sharing
+  for field, value, counted in (
+    ('sharing.scheme', sharing.scheme, ('ideal', 'shamir')),
+    ('sharing.reveal', sharing.reveal, ('sum',)),
+    ('sharing.audit', sharing.audit, ('none', 'servers')),
+    ('pruning.mask', pruning.mask, ('shared',)),
+    ('pruning.tiers', pruning.tiers, ((1.0,),)),
+    ('defence.name', variant.defence.name, ('none',)),
+    ('faults.on_failed_round', variant.faults.on_failed_round, ('stop',)),
+  ):
+    if value not in counted:
+      raise ValueError(
+        f'variant {name!r} has {field}={value!r}, whose bytes are not counted: '
+        f'use one of {counted}'
+      )
+
+
+def _make_schemes(config: ConfigDict) -> list[Shamir]:
+  """Returns every (N, k, l) in every field.
+
+  Raises:
+    ValueError: if one does not exist, or the config names none.
+  """
   if 'tradeoff' not in config:
     raise ValueError(
-      "the config has no section 'tradeoff' with servers, primes and "
-      'max_count: see experiments/tradeoff.py'
+      "the config has no section 'tradeoff' with servers and primes: see "
+      'experiments/tradeoff.py'
     )
-  if config.sharing.audit == 'clients' or len(config.pruning.tiers) > 1:
+  for servers in config.tradeoff.servers:
+    if not isinstance(servers, tuple) or len(servers) != 3:
+      raise ValueError(
+        f'tradeoff.servers has {servers!r}, which is not of the form (N, k, l)'
+      )
+  return [
+    Shamir(
+      PrimeField(prime), num_servers, threshold, split, config.sharing.seeded
+    )
+    for (num_servers, threshold, split), prime in itertools.product(
+      config.tradeoff.servers, config.tradeoff.primes
+    )
+  ]
+
+
+def _fitting(
+  variants: Mapping[str, ConfigDict],
+  schemes: Sequence[Shamir],
+  options: Options,
+) -> list[tuple[str, Shamir]]:
+  """Returns the names of variants with the schemes that their sums fit.
+
+  Raises:
+    ValueError: if there are none.
+  """
+  labels = {
+    variant.data.source: data.load(
+      variant.data.source, options.tfds_data_dir
+    ).train_labels
+    for variant in variants.values()
+  }
+  fitting = [
+    (name, scheme)
+    for name, variant in variants.items()
+    for scheme in schemes
+    if _fits(variant, scheme, labels[variant.data.source])
+  ]
+  if not fitting:
     raise ValueError(
-      f'sharing.audit={config.sharing.audit!r} and pruning.tiers='
-      f"{config.pruning.tiers} are not counted: use 'servers' and (1.0,)"
+      'no sum of any variant fits any of tradeoff.primes: add a larger one, or '
+      'lower sharing.value_bits or cohort.size'
     )
+  return fitting
 
 
-def _fits(variant: ConfigDict, scheme: Shamir) -> bool:
-  """Returns whether the sums of a cohort fit the field."""
+def _fits(variant: ConfigDict, scheme: Shamir, labels: np.ndarray) -> bool:
+  """Returns whether the sums of a cohort fit the field, whatever the seed."""
   try:
     Codec(
       field=scheme.field,
       clip=variant.sharing.clip,
       value_bits=variant.sharing.value_bits,
       max_clients=variant.cohort.size,
-      # Sample counts of any client: the data are not loaded here.
-      max_count=variant.tradeoff.max_count,
+      max_count=max(max_count(variant, seed, labels) for seed in variant.seeds),
     )
   except ValueError:
     return False

@@ -1,5 +1,6 @@
 """Tests of the report, on studies whose numbers are worked out by hand."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -263,7 +264,9 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
 def test_rounds_in_which_nothing_was_sent_yet_have_no_place_on_a_log_axis(
   uplink: tuple[int, ...],
 ) -> None:
-  curve = _curve('c')._replace(uplink_megabytes=np.array(uplink, float))
+  curve = dataclasses.replace(
+    _curve('c'), uplink_megabytes=np.array(uplink, float)
+  )
   assert b'Cumulative uplink' in figures.render_svg([curve])['uplink']
 
 

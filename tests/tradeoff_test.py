@@ -7,7 +7,8 @@ import pytest
 import small
 from ml_collections import ConfigDict
 
-from fps_jax import tradeoff
+from fps_jax import data, study, tradeoff
+from fps_jax.build import max_count
 from fps_jax.metrics import read_metrics
 from fps_jax.study import StudyError
 from fps_jax.tradeoff import Choice
@@ -61,7 +62,6 @@ def tradeoff_config() -> ConfigDict:
   config.tradeoff = ConfigDict()
   config.tradeoff.servers = ((5, 3, 1), (5, 4, 2))
   config.tradeoff.primes = (2**31 - 1, 65537)
-  config.tradeoff.max_count = 64
   return config
 
 
@@ -106,14 +106,57 @@ def test_accuracy_is_the_mean_and_range_over_seeds(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('name', 'value'),
-  [('sharing.audit', 'clients'), ('pruning.tiers', (0.5, 1.0))],
+  ('section', 'field', 'value'),
+  [
+    ('sharing', 'audit', 'clients'),
+    ('sharing', 'scheme', 'none'),
+    ('sharing', 'reveal', 'updates'),
+    ('pruning', 'mask', 'local'),
+    ('pruning', 'mask', 'top_k'),
+    ('pruning', 'tiers', (0.5, 1.0)),
+    ('faults', 'on_failed_round', 'retry'),
+  ],
 )
-def test_what_is_not_counted_is_refused(tmp_path, name, value):
+def test_what_is_not_counted_is_refused_in_any_variant(
+  tmp_path, section, field, value
+):
   config = tradeoff_config()
-  config.update_from_flattened_dict({name: value})
-  with pytest.raises(StudyError, match=r'are not counted'):
+  config.profiles.distribution = 'same'
+  config.profiles.deadline_seconds = 60.0
+  config.variants.two[section] = {field: value}
+  with pytest.raises(StudyError, match=rf"'two' has {section}.{field}=.*not c"):
     tradeoff.run(config, tmp_path / 'run', [])
+  assert not (tmp_path / 'run').exists()
+
+
+def test_sums_fit_for_the_largest_client_that_is_dealt_of_all_seeds(tmp_path):
+  config = tradeoff_config()
+  config.data.partition = 'dirichlet'
+  config.data.partition_args.dirichlet.alpha = 0.1
+  config.seeds = (0, 1)
+  counts = [small.make(config, seed).planner.max_count for seed in (0, 1)]
+  assert counts[0] != counts[1]
+  labels = data.load('fake').train_labels
+  one = study.resolve_variants(config)['one']
+  assert [max_count(one, seed, labels) for seed in (0, 1)] == counts
+  one.cohort.weighting = 'clients'
+  assert max_count(one, 0, labels) == 1
+
+
+@pytest.mark.parametrize('servers', [(5, 3), 5, (5, 3, 1, 1)])
+def test_servers_are_of_the_form_n_k_l(tmp_path, servers):
+  config = tradeoff_config()
+  config.tradeoff.servers = (servers,)
+  with pytest.raises(StudyError, match=r'tradeoff.servers has .*\(N, k, l\)'):
+    tradeoff.run(config, tmp_path / 'run', [])
+
+
+def test_fields_that_no_sum_fits_are_refused_before_anything_runs(tmp_path):
+  config = tradeoff_config()
+  config.tradeoff.primes = (17,)
+  with pytest.raises(StudyError, match=r'fits any of tradeoff.primes: add a'):
+    tradeoff.run(config, tmp_path / 'run', [])
+  assert not (tmp_path / 'run').exists()
 
 
 def test_config_without_schemes_is_refused(tmp_path):
