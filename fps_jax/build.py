@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from fps_jax import build_costs, build_guard, build_sharing, data, models
+from fps_jax import config as configs
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import (
@@ -24,7 +25,7 @@ from fps_jax.federated.round import make_round
 from fps_jax.federated.tiling import Tiling
 from fps_jax.heterogeneity.clock import Clock
 from fps_jax.pruning import masks, schedules
-from fps_jax.pruning.pruner import Pruner, emptied_layers
+from fps_jax.pruning.pruner import Pruner, check_patterns, emptied_layers
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
 from fps_jax.sharing import protocol, randomness
@@ -41,8 +42,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     placed: the data set, on the mesh that the run uses.
 
   Raises:
-    ValueError: if the data does not fit the config: too few examples for the
-      partition, a sum that could wrap, a sparsity below the exempt ones.
+    ValueError: if data or model do not fit the config: too few examples for the
+      partition, a sum that could wrap, a sparsity below the exempt ones, a
+      pattern of what is exempt that matches no parameter.
   """
   dataset, mesh = placed.dataset, placed.mesh
   partition = _make_partition(config, seed, dataset.train_labels)
@@ -71,6 +73,10 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   pixels = (config.data.pixel_mean, config.data.pixel_std)
   mask = build_costs.mask_of(config)
   remembers = mask == 'shared' and config.pruning.server == 'dense'
+  # The default's are for the layers of any model.
+  check_patterns(
+    template, config.pruning.exempt, configs.default().pruning.exempt
+  )
   pruner = Pruner.of(
     template,
     config.pruning.exempt,

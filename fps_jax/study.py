@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import data, fields, tensorboard
+from fps_jax import data, fields, notices, tensorboard
 from fps_jax import workdir as workdirs
 from fps_jax.build import build
 from fps_jax.checkpoints import CheckpointError, Checkpoints
@@ -30,10 +29,6 @@ from fps_jax.simulation import Simulation
 from fps_jax.summary import title_of
 from fps_jax.train import train
 from fps_jax.validate import validate
-
-# More than this share of clipped values is worth a word.
-_MUCH_CLIPPED = 0.01
-
 
 _DEFAULTS = Options()
 # What ends a study, with a message for the user.
@@ -219,6 +214,12 @@ def _build_all(
       placed[use] = PlacedDataset(dataset, mesh)
     for seed in variant.seeds:
       simulations[name, seed] = build(variant, seed, placed[use])
+    notices.before_runs(
+      title_of(name),
+      variant.pruning,
+      simulations[name, variant.seeds[0]].pruning_plans,
+      simulations[name, variant.seeds[0]].num_params,
+    )
   return simulations
 
 
@@ -302,56 +303,4 @@ def _run(
       )
       emptied = simulation.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
-  _warn_of_losses(title, seed, counted, emptied)
-
-
-def _warn_of_losses(
-  title: str, seed: int, rows: Sequence[MetricsRow], emptied: Sequence[str]
-) -> None:
-  """Says what a run lost on its way: layers, values, updates, rounds."""
-  if emptied:
-    logging.warning(
-      '%s, seed %d: nothing is left of %s: prune later, or choose '
-      "pruning.scope='erk' or another pruning.exempt",
-      title,
-      seed,
-      ', '.join(emptied),
-    )
-  clipped = max(row['clipped_fraction'] or 0.0 for row in rows)
-  if clipped > _MUCH_CLIPPED:
-    logging.warning(
-      '%s, seed %d: up to %.1f %% of the values of a round were clipped: raise '
-      'sharing.clip',
-      title,
-      seed,
-      100 * clipped,
-    )
-  not_finite = sum(row['clients_not_finite'] for row in rows)
-  if not_finite:
-    logging.warning(
-      '%s, seed %d: %d updates were not finite and left out',
-      title,
-      seed,
-      not_finite,
-    )
-  idle = sum(
-    not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows
-  )
-  if idle:
-    logging.warning(
-      '%s, seed %d: in %d of %d rounds no client was in time: raise '
-      'profiles.deadline_seconds or lower the first of pruning.tiers',
-      title,
-      seed,
-      idle,
-      len(rows),
-    )
-  failed = sum(row['failed_attempts'] > 0 for row in rows)
-  if failed:
-    logging.warning(
-      '%s, seed %d: %d of %d rounds failed and were tried again or skipped',
-      title,
-      seed,
-      failed,
-      len(rows),
-    )
+  notices.after_run(title, seed, counted, emptied)

@@ -120,6 +120,11 @@ def _own_mask(config: ConfigDict) -> Iterator[str]:
       f'{sharing.secrets_per_polynomial}: words that pack values of different '
       'positions cannot be added; set it to 1'
     )
+  elif is_shared(config) and sharing.reveal == 'updates':
+    yield (
+      f"pruning.mask={mask!r} with sharing.reveal='updates': a client's values "
+      "cannot be opened without their positions; use sharing.reveal='sum'"
+    )
 
 
 def _profile_arguments(config: ConfigDict) -> Iterator[str]:
@@ -300,6 +305,7 @@ _RULES = (
       'pruning.schedule',
       'sharing.scheme',
       'sharing.secrets_per_polynomial',
+      'sharing.reveal',
     ),
     _own_mask,
   ),

@@ -205,6 +205,44 @@ def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
   assert 'nothing is left of hidden_0/kernel: prune' in caplog.text
 
 
+@pytest.mark.parametrize(
+  ('pruning', 'notices'),
+  [
+    ({}, []),
+    ({'regrow_every': 2, 'regrow_end_round': 3}, []),
+    (
+      {'end_round': 9},
+      [
+        'the last of 3 rounds has a sparsity of 0.3',
+        'lower pruning.end_round=9',
+      ],
+    ),
+    ({'schedule': 'none', 'end_round': 9, 'regrow_every': 5}, []),
+    (
+      {'regrow_every': 3, 'regrow_end_round': 9},
+      ['in none of 3 rounds does anything grow', 'pruning.regrow_every=3'],
+    ),
+  ],
+)
+def test_schedule_that_does_not_come_to_what_is_set_is_reported(
+  pruning, notices, caplog
+):
+  config = small.small_config()
+  config.pruning.update(pruning)
+  with caplog.at_level('WARNING'):
+    study._build_all({'one': config}, None)
+  assert len(caplog.messages) == bool(notices)
+  for notice in notices:
+    assert notice in caplog.text
+
+
+def test_pattern_of_what_is_exempt_that_matches_nothing_is_an_error(tmp_path):
+  config = small.small_config()
+  config.pruning.exempt = ('bias$', '^outptu/')
+  with pytest.raises(study.StudyError, match=r"exempt has '\^outptu/', which"):
+    _run(config, tmp_path / 'work')
+
+
 def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
   tmp_path, caplog
 ):

@@ -247,6 +247,18 @@ def test_config_is_not_changed():
   assert config == configs.default()
 
 
+def test_masks_of_clients_own_are_opened_as_sums_alone():
+  config = configs.default()
+  config.pruning.mask = 'local'
+  config.sharing.scheme = 'ideal'
+  validate(config)
+  config.sharing.reveal = 'updates'
+  with pytest.raises(ValueError, match=r"mask='local' with sharing.reveal="):
+    validate(config)
+  config.sharing.scheme = 'none'
+  validate(config)
+
+
 def test_tiers_need_a_deadline_and_sums():
   config = configs.default()
   config.pruning.tiers = (0.5, 1.0)

@@ -199,6 +199,30 @@ def check(scope: str, server: str, regrow_every: int) -> None:
     )
 
 
+def check_patterns(
+  params: Params, patterns: Sequence[str], optional: Sequence[str] = ()
+) -> None:
+  """Checks that every pattern of what is exempt matches a parameter.
+
+  Args:
+    params: the model's parameters; shapes are enough.
+    patterns: see `Pruner.of`.
+    optional: those of them that need not.
+
+  Raises:
+    ValueError: if one matches none.
+  """
+  paths = [path for path, _ in _named_layers(params)]
+  for pattern in patterns:
+    if pattern not in optional and not any(
+      _is_exempt(path, (pattern,)) for path in paths
+    ):
+      raise ValueError(
+        f'pruning.exempt has {pattern!r}, which matches none of {paths}: mend '
+        'it, or leave it out'
+      )
+
+
 def emptied_layers(params: Params, patterns: Sequence[str]) -> list[str]:
   """Returns the paths of the prunable layers of which nothing is left.
 

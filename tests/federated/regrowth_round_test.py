@@ -85,6 +85,18 @@ def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one(ideal_run):
 
 
 @small.quick_compilation()
+def test_regrowth_with_all_clients_in_the_last_tier_is_that_without_tiers():
+  config = regrowing_config()
+  config.num_rounds = 3  # The last of which regrows.
+  *_, expected = states_of(config)
+  config.pruning.tiers = (0.5, 1.0)
+  config.profiles.distribution = 'same'
+  config.profiles.deadline_seconds = 1e6
+  *_, found = states_of(config)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@small.quick_compilation()
 def test_round_without_clients_regrows_nothing():
   config = regrowing_config()
   simulation = small.make(config)

@@ -229,10 +229,21 @@ def test_lower_tiers_change_nothing_beyond_their_band():
   assert np.any(after[lowest] != before[lowest])
 
 
+@pytest.mark.parametrize(
+  'pruning',
+  [
+    {},
+    {'scope': 'erk'},
+    {'server': 'dense'},
+    {'server': 'dense', 'scope': 'erk'},
+  ],
+  ids=str,
+)
 @small.quick_compilation()
-def test_clients_of_the_last_tier_alone_are_a_round_without_tiers():
-  _, with_all, _ = run_round(tiered_config('none'), [2] * 8)
+def test_clients_of_the_last_tier_alone_are_a_round_without_tiers(pruning):
   config = tiered_config('none')
+  config.pruning.update(pruning)
+  _, with_all, _ = run_round(config, [2] * 8)
   config.pruning.tiers = (1.0,)
   _, without, _ = run_round(config, [0] * 8)
   np.testing.assert_allclose(with_all, without, rtol=1e-6, atol=1e-7)

@@ -259,6 +259,14 @@ def test_exempt_is_in_the_order_of_the_flat_vector(
   np.testing.assert_array_equal(found, np.asarray(vector) == 1)
 
 
+def test_pattern_of_what_is_exempt_must_match_unless_optional() -> None:
+  params = model_params('mlp')
+  pruner.check_patterns(params, ('bias$', 'scale$'), optional=('scale$',))
+  message = r"exempt has '\^outptu/', which matches none of \['hidden_0/bias'"
+  with pytest.raises(ValueError, match=message):
+    pruner.check_patterns(params, ('bias$', '^outptu/'), ('scale$',))
+
+
 def test_layers_of_which_nothing_is_left_are_named_unless_exempt() -> None:
   params = {
     'a': {'bias': jnp.zeros(2), 'kernel': jnp.zeros((2, 2))},
