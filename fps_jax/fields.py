@@ -312,6 +312,7 @@ FIELDS: dict[str, Check] = {
   'defence.args.centred_clipping.iterations': whole(1, _MAX_PASSES),
   'defence.args.centred_clipping.radius_factor': above_zero,
   'defence.args.norm_bound.factor': above_zero,
+  'defence.args.fltrust.max_scale': above_zero,
   'defence.args.bucketing.size': whole(1),
   'faults.server_dropout_probability': within(0, 1, '[)'),
   'faults.server_corruption_probability': within(0, 1, '[)'),

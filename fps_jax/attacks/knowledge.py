@@ -23,12 +23,14 @@ class Knowledge(NamedTuple):
       present malicious ones, whose training was honest.
     num_present: int32 [], present clients, malicious ones included.
     num_malicious: int32 [], present malicious clients.
+    num_values: int32 [], entries of a row that are sent; those beyond are 0.
   """
 
   updates_CxM: Array
   honest_C: Array
   num_present: Array
   num_malicious: Array
+  num_values: Array
 
 
 # What malicious clients send instead: float32 [C, M], of which only their rows
@@ -36,13 +38,20 @@ class Knowledge(NamedTuple):
 Craft = Callable[[Knowledge, Key], Array]
 
 
-def know(updates_CxM: Array, malicious_C: Array, present_C: Array) -> Knowledge:
+def know(
+  updates_CxM: Array,
+  malicious_C: Array,
+  present_C: Array,
+  num_values: Array | int | None = None,
+) -> Knowledge:
   """Returns what malicious clients know.
 
   Args:
     updates_CxM: float32 [C, M].
     malicious_C: bool [C].
     present_C: bool [C].
+    num_values: int32 [], entries of a row that are sent; may be traced. None
+      for all M.
   """
   honest_C = present_C & ~malicious_C
   return Knowledge(
@@ -50,6 +59,9 @@ def know(updates_CxM: Array, malicious_C: Array, present_C: Array) -> Knowledge:
     honest_C=jnp.where(jnp.any(honest_C), honest_C, present_C),
     num_present=jnp.sum(present_C),
     num_malicious=jnp.sum(present_C & malicious_C),
+    num_values=jnp.int32(
+      updates_CxM.shape[1] if num_values is None else num_values
+    ),
   )
 
 

@@ -55,7 +55,7 @@ def gaussian(deviation_factor: float = 10.0) -> Craft:
   P. Blanchard et al. (Machine learning with adversaries, NeurIPS 2017) fix the
   standard deviation at 200, and others follow them. How much that is depends on
   the model and on the learning rate, so that here it is a multiple of the root
-  mean square of all entries of the honest updates.
+  mean square of all entries that honest clients send.
 
   Args:
     deviation_factor: standard deviation over that root mean square; above 0.
@@ -64,7 +64,7 @@ def gaussian(deviation_factor: float = 10.0) -> Craft:
 
   def craft(known: Knowledge, key: Key) -> Array:
     honest_CxM = knowledge.honest_updates(known)
-    squares_C = jnp.mean(jnp.square(honest_CxM), axis=1)
+    squares_C = jnp.sum(jnp.square(honest_CxM), axis=1) / known.num_values
     size = jnp.sqrt(jnp.sum(squares_C) / knowledge.num_honest(known))
     noise_CxM = jax.vmap(
       lambda key: jax.random.normal(key, honest_CxM.shape[1:])

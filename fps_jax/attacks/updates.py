@@ -28,11 +28,11 @@ from fps_jax.attacks import (
 from fps_jax.attacks.knowledge import Craft, know
 from fps_jax.types import Array, Key
 
-# (updates float32 [C, M], malicious bool [C], present bool [C], key) -> float32
-# [C, M], in which present malicious clients' rows are replaced. Malicious
-# clients trained honestly first, M are the parameters that clients send, and
-# the rows of present clients are finite.
-UpdateAttack = Callable[[Array, Array, Array, Key], Array]
+# (updates float32 [C, M], malicious bool [C], present bool [C], key, number of
+# values that clients send) -> float32 [C, M], in which present malicious
+# clients' rows are replaced. Malicious clients trained honestly first, entries
+# beyond what is sent are 0, and the rows of present clients are finite.
+UpdateAttack = Callable[[Array, Array, Array, Key, Array | int | None], Array]
 
 # Keyword arguments of `config.attack.args` -> what malicious clients send.
 UPDATE_ATTACKS: dict[str, Callable[..., Craft]] = {
@@ -62,9 +62,14 @@ def make(name: str, **args: Any) -> UpdateAttack:
   craft = factory.build(UPDATE_ATTACKS, name, **args)
 
   def attack(
-    updates_CxM: Array, malicious_C: Array, present_C: Array, key: Key
+    updates_CxM: Array,
+    malicious_C: Array,
+    present_C: Array,
+    key: Key,
+    num_values: Array | int | None = None,
   ) -> Array:
-    crafted = craft(know(updates_CxM, malicious_C, present_C), key)
+    known = know(updates_CxM, malicious_C, present_C, num_values)
+    crafted = craft(known, key)
     replaced_C = malicious_C & present_C
     return jnp.where(replaced_C[:, None], crafted, updates_CxM)
 

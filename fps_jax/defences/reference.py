@@ -106,7 +106,10 @@ def norm_bound(
 
 
 def fltrust(
-  vectors_nxM: np.ndarray, num_malicious: int, root_M: np.ndarray
+  vectors_nxM: np.ndarray,
+  num_malicious: int,
+  root_M: np.ndarray,
+  max_scale: float,
 ) -> np.ndarray:
   """Returns what `scaling.fltrust` must return."""
   del num_malicious
@@ -117,7 +120,7 @@ def fltrust(
     is_zero = norm == 0 or root_norm == 0
     cosine = 0.0 if is_zero else vector @ root_M / (norm * root_norm)
     trust.append(max(cosine, 0.0))
-    scales.append(0.0 if is_zero else root_norm / norm)
+    scales.append(0.0 if is_zero else min(root_norm / norm, max_scale))
   if sum(trust) == 0:
     return np.zeros(len(trust))
   return np.array(trust) * scales / sum(trust)

@@ -60,13 +60,21 @@ def norm_bound(
 
 
 def fltrust(
-  gram_VxV: Array, present_C: Array, num_malicious: Array | int
+  gram_VxV: Array,
+  present_C: Array,
+  num_malicious: Array | int,
+  *,
+  max_scale: float,
 ) -> Array:
   """Returns weights by agreement with a root update that the server trusts.
 
   Every update is scaled to the root's norm, and weighed by its cosine with the
   root over the sum of all cosines; a negative cosine counts as 0. All weights
   are 0 if no cosine is positive.
+
+  In the paper an update may be scaled up without bound. Servers multiply shares
+  by integers of a bounded sum, and a client that sends next to nothing would
+  take all of it: the others' weights would be rounded down to 0.
 
   Reference: X. Cao, M. Fang, J. Liu and N. Z. Gong, FLTrust: Byzantine-robust
   federated learning via trust bootstrapping, NDSS 2021.
@@ -76,12 +84,17 @@ def fltrust(
       update in the last row.
     present_C: bool [C].
     num_malicious: not used.
+    max_scale: what an update is scaled by at most, above 0.
 
   Returns:
     float32 [C]; the sum may be above 1, where updates are shorter than the
-    root's.
+    root's, up to `max_scale`.
+
+  Raises:
+    ValueError: if `max_scale` is out of range.
   """
   del num_malicious
+  arguments.check_positive('max_scale', max_scale)
   norms_V = jnp.sqrt(jnp.diagonal(gram_VxV))
   norms_C, root_norm = norms_V[:-1], norms_V[-1]
   trusted_C = present_C & (gram_VxV[-1, :-1] > 0) & (norms_C > 0)
@@ -90,7 +103,7 @@ def fltrust(
   trust_C = jnp.where(trusted_C, gram_VxV[-1, :-1] / lengths_C, 0.0)
   total = jnp.sum(trust_C)
   shares_C = trust_C / jnp.where(total > 0, total, 1.0)
-  return shares_C * root_norm / lengths_C
+  return jnp.minimum(shares_C * root_norm / lengths_C, shares_C * max_scale)
 
 
 def scale_to(lengths_C: Array, bound: Array) -> Array:

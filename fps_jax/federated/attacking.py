@@ -133,6 +133,8 @@ def _attack(
   everyone, malicious_C, present_C = sharded.gather(
     (updates_CxM, plan.cohort.malicious, is_present_C)
   )
-  attacked = method.guard.attack(everyone, malicious_C, present_C, key)
+  attacked = method.guard.attack(
+    everyone, malicious_C, present_C, key, plan.pruning.keep_count
+  )
   own = sharded.own_rows(attacked, len(updates_CxM))
   return zero_beyond(plan.pruning.keep_count, own)

@@ -56,6 +56,17 @@ def test_gaussian_measures_honest_updates_alone():
   np.testing.assert_allclose(sent, sizes * noise, rtol=1e-5)
 
 
+def test_gaussian_measures_what_is_sent_and_no_padding():
+  attack = updates.make('gaussian', deviation_factor=3.0)
+  sent = np.random.default_rng(0).normal(size=(4, 60)).astype(np.float32)
+  rows = np.pad(sent, ((0, 0), (0, 940)))
+  malicious, present = np.arange(4) == 3, np.ones(4, bool)
+  found = attack(rows, malicious, present, jax.random.key(0), 60)[-1]
+  expected = 3 * np.sqrt(np.mean(np.square(sent[:-1])))
+  # Five standard errors of 1,000 draws.
+  assert abs(np.std(found) / expected - 1) < 5 / np.sqrt(2000)
+
+
 def test_wrap_around_sends_the_limit_with_both_signs():
   for _, _, sent, _ in run_every('wrap_around'):
     np.testing.assert_array_equal(np.abs(sent), np.float32(1e9))

@@ -16,6 +16,7 @@ ARGS = {
   'geometric_median': {'iterations': 4, 'smoothing': 1e-2},
   'centred_clipping': {'iterations': 2, 'radius_factor': 0.8},
   'norm_bound': {'factor': 1.0},
+  'fltrust': {'max_scale': 10.0},
   'bucketing': {'size': 2},
 }
 NUM_CLIENTS = defence_cases.NUM_CLIENTS
@@ -205,7 +206,7 @@ def test_a_row_of_the_root_that_is_not_needed_is_ignored():
 
 
 def test_a_root_that_is_missing_raises_and_one_that_is_not_finite_weighs_none():
-  weigh = jax.jit(defences.make('fltrust', 0).weigh)
+  weigh = jax.jit(defences.make('fltrust', 0, (), ARGS).weigh)
   key = jax.random.key(0)
   with pytest.raises(ValueError, match='a Gram matrix of 3 rows for 3 clients'):
     weigh(jnp.eye(3), jnp.ones(3, bool), key)

@@ -10,7 +10,8 @@ import pytest
 
 from fps_jax.defences import reference, scaling
 
-fltrust = jax.jit(scaling.fltrust)
+MAX_SCALE = 10.0
+fltrust = jax.jit(functools.partial(scaling.fltrust, max_scale=MAX_SCALE))
 
 
 def test_mean_weighs_those_present_alike():
@@ -38,7 +39,7 @@ def test_fltrust_weighs_by_the_cosine_with_the_root():
     rows = np.where(present[:, None], updates, 0)
     rows = np.concatenate([rows, root[None]])
     grams.append(rows @ rows.T)
-  found = jax.jit(jax.vmap(scaling.fltrust))(
+  found = jax.jit(jax.vmap(fltrust))(
     np.array(grams), cases.present, cases.num_malicious
   )
   nothing_trusted = 0
@@ -47,7 +48,7 @@ def test_fltrust_weighs_by_the_cosine_with_the_root():
   ):
     expected = np.zeros(defence_cases.NUM_CLIENTS)
     expected[present] = reference.fltrust(
-      np.float64(updates[present]), 0, np.float64(root)
+      np.float64(updates[present]), 0, np.float64(root), MAX_SCALE
     )
     nothing_trusted += not expected.any()
     np.testing.assert_allclose(weights, expected, atol=1e-5, rtol=1e-5)
@@ -59,6 +60,12 @@ def test_fltrust_gives_every_trusted_update_the_roots_norm():
   weights = fltrust(rows @ rows.T, jnp.ones(4, bool), 0)
   np.testing.assert_allclose(weights, [1, 0, 0, 0.1], rtol=1e-6)
   np.testing.assert_allclose(weights @ rows[:-1], rows[-1], rtol=1e-6)
+
+
+def test_fltrust_scales_no_update_up_by_more_than_the_bound():
+  rows = np.float32([[1e-3, 0], [0.5, 0], [0.1, 0], [2, 0]])
+  weights = fltrust(rows @ rows.T, jnp.ones(3, bool), 0)
+  np.testing.assert_allclose(weights * 3, [10, 4, 10], rtol=1e-6)
 
 
 def test_fltrust_of_a_norm_that_rounds_to_zero_is_finite():
@@ -75,5 +82,7 @@ def test_a_length_is_scaled_to_the_bound_and_zero_is_not():
 
 @pytest.mark.parametrize('factor', [0, -1, float('inf'), None])
 def test_factor_out_of_range_raises(factor):
+  with pytest.raises(ValueError, match=f'max_scale={factor} must be above 0'):
+    scaling.fltrust(jnp.eye(4), jnp.ones(3, bool), 0, max_scale=factor)
   with pytest.raises(ValueError, match=f'factor={factor} must be above 0'):
     scaling.norm_bound(jnp.eye(3), jnp.ones(3, bool), 0, factor=factor)

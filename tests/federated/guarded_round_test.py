@@ -10,12 +10,15 @@ import small
 from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
+from fps_jax import config as configs
 from fps_jax import data, models
+from fps_jax.attacks.knowledge import Craft, Knowledge, mean
 from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.federated.method import Opened
 from fps_jax.federated.sketching import Seen
 from fps_jax.federated.weighing import inner_products, integer_weights
 from fps_jax.metrics import MetricsRow
+from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.projection import Projection
 from fps_jax.sharing.range_check import RangeCheck
@@ -110,6 +113,49 @@ def test_fltrust_on_shares_trusts_whom_it_trusts_in_the_clear(attack: str):
   clear_C, shared_C = weights_of
   assert np.sum(clear_C > 0) > 2
   np.testing.assert_array_equal(shared_C > 0, clear_C > 0)
+
+
+def _whisper(step: float) -> Craft:
+  """Each malicious client sends one value, as small as a codec can."""
+
+  def craft(known: Knowledge, key: jax.Array) -> jax.Array:
+    del key
+    mean_M = mean(known)
+    is_largest_M = jnp.abs(mean_M) == jnp.max(jnp.abs(mean_M))
+    return jnp.where(is_largest_M, step * jnp.sign(mean_M), 0.0)
+
+  return craft
+
+
+def test_clients_that_send_next_to_nothing_leave_the_others_their_weights(
+  monkeypatch,
+):
+  """Servers have few integers for weights where two secrets are packed."""
+  config = guarded_config(
+    attack__malicious=0.25,
+    attack__updates='whisper',
+    defence__name='fltrust',
+    client__steps=10,
+    pruning__schedule='none',
+    faults__client_dropout_probability=0.0,
+  )
+  configs.share_in_short_words(config)
+  # Rounding at random turns one and a half steps into one or two.
+  step = 1.5 * config.sharing.clip / levels_of(config.sharing.value_bits)
+  monkeypatch.setitem(UPDATE_ATTACKS, 'whisper', lambda: _whisper(step))
+  moves = []
+  for scheme in ('quantised', 'ideal'):
+    config.sharing.scheme = scheme
+    with small.quick_compilation():
+      simulation = small.make(config)
+      state = simulation.init_state()
+      before = np.asarray(state.params)
+      state, metrics, _ = small.step(simulation, state, simulation.plan(0))
+    malicious_C = np.asarray(simulation.plan(0).cohort.malicious)
+    assert np.any(np.asarray(metrics.weights)[malicious_C] > 0)
+    moves.append(np.asarray(state.params) - before)
+  clear, shared = moves
+  assert np.linalg.norm(shared - clear) < 0.1 * np.linalg.norm(clear)
 
 
 def test_products_are_exact_and_those_that_wrapped_are_not_sound():
