@@ -176,8 +176,8 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     evaluate_backdoor=make_evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
     is_attacked=config.attack.malicious > 0,
-    opened_values=lambda kept: build_guard.opened_values(
-      config, num_params, kept
+    opened_values=lambda kept, reporting: build_guard.opened_values(
+      config, num_params, kept, reporting
     ),
     emptied_layers=lambda params_D: (
       emptied_layers(unravel(params_D), config.pruning.exempt)

@@ -12,6 +12,7 @@ from fps_jax import defences
 from fps_jax.attacks import data as data_attacks
 from fps_jax.attacks import updates as update_attacks
 from fps_jax.attacks.malicious import choose_malicious
+from fps_jax.build_sharing import min_contributors
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.method import Guard, Opened, TrainRoot
@@ -77,15 +78,18 @@ def make_defence(config: ConfigDict) -> defences.Defence | None:
   defences.check(
     defence.name, defence.num_malicious, config.cohort.size, *arguments
   )
-  return defences.make(defence.name, defence.num_malicious, *arguments)
+  return defences.make(
+    defence.name,
+    defence.num_malicious,
+    *arguments,
+    cohort_size=config.cohort.size,
+  )
 
 
 def sees_updates(config: ConfigDict) -> bool:
   """Returns whether the central server sees every update."""
   sharing = config.sharing
-  return sharing.scheme in CLEAR_SCHEMES or (
-    sharing.scheme == 'shamir' and sharing.reveal == 'updates'
-  )
+  return sharing.scheme in CLEAR_SCHEMES or sharing.reveal == 'updates'
 
 
 def sketches(config: ConfigDict) -> bool:
@@ -133,8 +137,22 @@ def _num_products(config: ConfigDict, num_params: int) -> int:
   )
 
 
-def opened_values(config: ConfigDict, num_params: int, num_kept: int) -> int:
-  """Returns how many numbers of each update alone the central server sees."""
+def opened_values(
+  config: ConfigDict, num_params: int, num_kept: int, num_reporting: int
+) -> int:
+  """Returns how many numbers of each update alone the central server sees.
+
+  Servers send nothing of a round in which fewer than
+  `sharing.min_contributors` clients report.
+
+  Args:
+    config: the config of one variant.
+    num_params: D.
+    num_kept: parameters that are shared.
+    num_reporting: clients whose update arrives.
+  """
+  if num_reporting < min_contributors(config):
+    return 0
   if sees_updates(config):
     return num_kept
   per_column = config.sharing.secrets_per_polynomial

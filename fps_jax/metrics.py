@@ -32,11 +32,13 @@ class MetricsRow(TypedDict):
       after regrowth, where there is any.
     kept_parameters: parameters that are trained and sent by the clients that
       train most: not removed, or removed and tried out in this round.
-    clients_reporting: clients whose update reached the aggregate.
+    clients_reporting: clients whose update arrived, is finite and, if that is
+      audited, consistent; a defence may leave some of them out.
     clients_malicious: those of them that an attacker controls.
     clients_not_finite: clients whose update was not finite and left out.
-    clients_out_of_range: clients that shared words which no honest client
-      would, by what was opened for a defence, and were left out.
+    clients_out_of_range: clients among those that report who shared words which
+      no honest client would, by what was opened for a defence, and were left
+      out.
     malicious_weight: the part of all weight in the aggregate that a defence
       leaves to malicious clients, in [0, 1]; None without one that weighs
       clients.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from absl import logging
 from ml_collections import ConfigDict
 
+from fps_jax.defences import LEAST_COHORT
 from fps_jax.metrics import MetricsRow
 from fps_jax.types import PruningPlan
 
@@ -14,20 +15,50 @@ _MUCH_LESS_SPARSE = 0.001
 
 def before_runs(
   title: str,
+  config: ConfigDict,
+  plans: Sequence[PruningPlan],
+  num_params: int,
+) -> None:
+  """Says where settings do not come to what they seem to.
+
+  Args:
+    title: of the variant.
+    config: of the variant.
+    plans: of all rounds.
+    num_params: D.
+  """
+  _warn_of_defence(title, config)
+  if config.pruning.schedule != 'none':
+    _warn_of_schedule(title, config.pruning, plans, num_params)
+
+
+def _warn_of_defence(title: str, config: ConfigDict) -> None:
+  defence, size = config.defence, config.cohort.size
+  expected = round(config.attack.malicious * size)
+  counts = [
+    name
+    for name in (defence.name, *defence.pre_steps)
+    if LEAST_COHORT.get(name, (2, 1))[0]
+  ]
+  if defence.name != 'none' and counts and expected > defence.num_malicious:
+    logging.warning(
+      '%s: %s bears defence.num_malicious=%d clients, and of cohort.size=%d '
+      'about %d are malicious (attack.malicious=%.4g): raise it to bear them',
+      title,
+      ' after '.join(counts),
+      defence.num_malicious,
+      size,
+      expected,
+      config.attack.malicious,
+    )
+
+
+def _warn_of_schedule(
+  title: str,
   pruning: ConfigDict,
   plans: Sequence[PruningPlan],
   num_params: int,
 ) -> None:
-  """Says where a schedule does not come to what it is set to.
-
-  Args:
-    title: of the variant.
-    pruning: the section of its config.
-    plans: of all rounds.
-    num_params: D.
-  """
-  if pruning.schedule == 'none':
-    return
   left = int(plans[-1].keep_count - plans[-1].num_candidates)
   last = 1 - left / num_params
   if pruning.sparsity - last > _MUCH_LESS_SPARSE:

@@ -90,7 +90,9 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
       else int(np.sum(is_summed & ~metrics.is_sound))
     ),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
-    'opened_values_per_client': simulation.opened_values(kept),
+    'opened_values_per_client': simulation.opened_values(
+      kept, len(summed_tiers)
+    ),
     'clients_dropped': draw.num_dropped,
     'clients_too_slow': draw.num_too_slow,
     'clients_per_tier': [

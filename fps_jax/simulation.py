@@ -74,7 +74,7 @@ class Simulation:
   evaluate_backdoor: Evaluate | None
   num_backdoor: int
   is_attacked: bool
-  opened_values: Callable[[int], int]
+  opened_values: Callable[[int, int], int]
   emptied_layers: Callable[[Array], list[str]]
   init_state: Callable[[], RoundState]
   pruning_plans: tuple[PruningPlan, ...]

@@ -216,7 +216,7 @@ def _build_all(
       simulations[name, seed] = build(variant, seed, placed[use])
     notices.before_runs(
       title_of(name),
-      variant.pruning,
+      variant,
       simulations[name, variant.seeds[0]].pruning_plans,
       simulations[name, variant.seeds[0]].num_params,
     )

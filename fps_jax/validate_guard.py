@@ -75,7 +75,10 @@ def _defence(config: ConfigDict) -> Iterator[str]:
     lambda: defences.check(name, num_malicious, config.cohort.size, *arguments),
   )
   yield from collect(
-    'defence', lambda: defences.make(name, num_malicious, *arguments)
+    'defence',
+    lambda: defences.make(
+      name, num_malicious, *arguments, cohort_size=config.cohort.size
+    ),
   )
   if config.cohort.weighting != 'clients':
     yield (
@@ -88,12 +91,21 @@ def _defence(config: ConfigDict) -> Iterator[str]:
   if name in COORDINATE_RULES:
     yield (
       f'defence.name={name!r} needs every update in the clear: use '
-      "sharing.reveal='updates', or a rule of defences.GRAM_RULES"
+      "sharing.reveal='updates', sharing.scheme='none' or 'quantised', or a "
+      'rule of defences.GRAM_RULES'
     )
   if defences.selects_one(name, config.defence.pre_steps):
     yield (
       f'defence.name={name!r} selects a single client, whose update would be '
       "the sum that is opened: use 'multi_krum', or sharing.reveal='updates'"
+    )
+  least = config.sharing.min_contributors
+  if name == 'multi_krum' and config.cohort.size - num_malicious < least:
+    yield (
+      f"defence.name='multi_krum' chooses {config.cohort.size - num_malicious} "
+      f'of cohort.size={config.cohort.size} clients, fewer than '
+      f'sharing.min_contributors={least}: no sum would be opened. Lower it, or '
+      f'defence.num_malicious={num_malicious}'
     )
 
 
@@ -127,6 +139,7 @@ RULES = (
       'sharing.scheme',
       'sharing.reveal',
       'sharing.secrets_per_polynomial',
+      'sharing.min_contributors',
     ),
     _defence,
   ),

@@ -236,6 +236,32 @@ def test_schedule_that_does_not_come_to_what_is_set_is_reported(
     assert notice in caplog.text
 
 
+@pytest.mark.parametrize(
+  ('rule', 'steps', 'num_malicious', 'is_said'),
+  [
+    ('multi_krum', (), 0, True),
+    ('multi_krum', ('nnm',), 1, True),
+    ('multi_krum', (), 2, False),
+    ('mean', ('nnm',), 0, True),
+    ('fltrust', (), 0, False),
+    ('none', (), 0, False),
+  ],
+)
+def test_defence_that_bears_fewer_than_are_malicious_is_reported(
+  rule, steps, num_malicious, is_said, caplog
+):
+  config = small.small_config()
+  config.cohort.weighting = 'clients'
+  config.attack.update({'malicious': 0.25, 'updates': 'ipm'})
+  config.defence.update(
+    {'name': rule, 'pre_steps': steps, 'num_malicious': num_malicious}
+  )
+  with caplog.at_level('WARNING'):
+    study._build_all({'one': config}, None)
+  found = 'of cohort.size=8 about 2 are malicious' in caplog.text
+  assert found == is_said == bool(caplog.messages)
+
+
 def test_pattern_of_what_is_exempt_that_matches_nothing_is_an_error(tmp_path):
   config = small.small_config()
   config.pruning.exempt = ('bias$', '^outptu/')

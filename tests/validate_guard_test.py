@@ -63,6 +63,19 @@ def test_attacks_and_defences_that_do_not_fit_are_refused(changes, message):
   assert any(message in problem for problem in found)
 
 
+def test_multi_krum_of_too_few_clients_for_a_sum_is_refused():
+  config = make_config(
+    *WEIGHED,
+    ('defence.name', 'multi_krum'),
+    ('defence.num_malicious', 10),
+    ('sharing.min_contributors', 90),
+  )
+  validate(config)
+  config.sharing.min_contributors = 91
+  with pytest.raises(ValueError, match=r'chooses 90 of cohort\.size=100'):
+    validate(config)
+
+
 @pytest.mark.parametrize('name', ['median', 'krum', 'multi_krum', 'fltrust'])
 def test_defence_of_updates_in_the_clear_is_allowed(name: str):
   clear = (('sharing.scheme', 'none'), ('defence.name', name))

@@ -103,15 +103,17 @@ def make(
   num_malicious: int,
   pre_steps: Sequence[str] = (),
   args: Mapping[str, Mapping[str, Any]] = _NO_ARGUMENTS,
+  cohort_size: int = 3,
 ) -> Defence:
   """Returns a defence by name.
 
   Guarantees of `weigh` and `aggregate`, under `jit` with `present` traced:
     - who is absent has weight 0 and influences nothing, even with NaN in its
       row; so does who has a norm above 2^50, or one that is not finite;
-    - weights are finite and at least 0, and their sum is at most 1, but for
-      `fltrust`; it is 1 for `mean`, `krum`, `multi_krum`, `geometric_median`,
-      and the aggregate is 0 where nobody is present;
+    - weights are finite and at least 0 (of a rule of one's own, less counts as
+      0), and their sum is at most 1, but for `fltrust`; it is 1 for `mean`,
+      `krum`, `multi_krum`, `geometric_median`, and the aggregate is 0 where
+      nobody is present;
     - with fewer present than the rule needs (`check`), a number of neighbours
       or of chosen clients counts as 1 where it would be less, and trimming
       leaves the median;
@@ -128,10 +130,13 @@ def make(
       for a coordinate rule.
     args: keyword arguments of rules and pre-steps by their names; those of
       others than are used are ignored, if they fit.
+    cohort_size: C, of a cohort with which the rule is tried: its arguments and
+      the shape of what it returns are checked so.
 
   Raises:
-    ValueError: if a name or an argument is unknown, missing or out of range, or
-      a coordinate rule has pre-steps.
+    ValueError: if a name or an argument is unknown, missing or out of range, a
+      coordinate rule has pre-steps, or a rule does not return a weight for each
+      client (of coordinates, an aggregate).
   """
   _check_names(name, pre_steps)
   arguments.check_whole('num_malicious', num_malicious, least=0)
@@ -139,19 +144,18 @@ def make(
     _check_arguments(owner, given)
   steps = [_with_arguments(step, args) for step in pre_steps]
   rule = _with_arguments(name, args)
-  example_CxC = jax.ShapeDtypeStruct((3, 3), jnp.float32)
-  present_C = jax.ShapeDtypeStruct((3,), jnp.bool)
+  num_vectors = cohort_size + (name in ROOT_RULES)
+  example_VxV = jax.ShapeDtypeStruct((num_vectors, num_vectors), jnp.float32)
+  present_C = jax.ShapeDtypeStruct((cohort_size,), jnp.bool)
   if name in COORDINATE_RULES:
     aggregate = functools.partial(_aggregate, rule, num_malicious)
-    jax.eval_shape(aggregate, example_CxC, present_C)
+    jax.eval_shape(aggregate, example_VxV, present_C)
     return Defence(None, aggregate, False, False)
   needs_root = name in ROOT_RULES
   weigh = functools.partial(_weigh, rule, steps, num_malicious, needs_root)
-  if needs_root:
-    example_CxC = jax.ShapeDtypeStruct((4, 4), jnp.float32)
   # Rules check their arguments as they are traced.
   jax.eval_shape(
-    weigh, example_CxC, present_C, jax.eval_shape(jax.random.key, 0)
+    weigh, example_VxV, present_C, jax.eval_shape(jax.random.key, 0)
   )
   return Defence(weigh, None, needs_root, selects_one(name, pre_steps))
 
@@ -228,6 +232,9 @@ def _weigh(
     if not needs_root:
       gram_VxV = gram_VxV[:num_clients, :num_clients]
     weights_C = rule(gram_VxV, present_C, malicious)
+    _check_shape(rule, weights_C, present_C.shape)
+    # Servers add shares, and cannot take any away.
+    weights_C = jnp.maximum(weights_C, 0.0)
     for mixing_CxC in reversed(mixings):
       weights_C = weights_C @ mixing_CxC
   return weights_C
@@ -244,7 +251,18 @@ def _aggregate(
   updates_CxM = jnp.where(present_C[:, None], updates_CxM, 0.0)
   with jax.default_matmul_precision('highest'):
     aggregate_M = rule(updates_CxM, present_C, num_malicious)
+  _check_shape(rule, aggregate_M, updates_CxM.shape[1:])
   return jnp.where(jnp.any(present_C), aggregate_M, 0.0)
+
+
+def _check_shape(
+  rule: Callable[..., Array], result: Array, shape: tuple[int, ...]
+) -> None:
+  if jnp.shape(result) != shape:
+    name = getattr(rule, 'func', rule).__name__
+    raise ValueError(
+      f'{name} returns an array of shape {jnp.shape(result)}, not {shape}'
+    )
 
 
 def _check_names(name: str, pre_steps: Sequence[str]) -> None:

@@ -153,7 +153,11 @@ def _defend(
       method.guard.opened, sketching.split(method, opened_CxV), root_M
     )
     assert defence.weigh is not None
-    weights_C = defence.weigh(gram_VxV, present_C & is_sound_C, key)
+    # Servers send nothing of a round that is not to be opened.
+    is_enough = jnp.sum(present_C) >= method.min_contributors
+    may_count_C = present_C & is_sound_C & is_enough
+    weights_C = defence.weigh(gram_VxV, may_count_C, key)
+    is_sound_C |= ~is_enough
     return Aggregate(weights_C=weights_C, is_sound_C=is_sound_C)
   views = jnp.where(present_C[:, None], views, 0.0)
   if defence.aggregate is not None:
@@ -161,7 +165,8 @@ def _defend(
   assert defence.weigh is not None
   rows = views if root_M is None else jnp.concatenate([views, root_M[None]])
   weights_C = defence.weigh(_gram(rows), present_C, key)
-  return Aggregate(weights_C=weights_C, update_M=weights_C @ views)
+  update_M = jnp.matmul(weights_C, views, precision='highest')
+  return Aggregate(weights_C=weights_C, update_M=update_M)
 
 
 def inner_products(

@@ -215,6 +215,36 @@ def test_a_root_that_is_missing_raises_and_one_that_is_not_finite_weighs_none():
   assert weigh(products, jnp.ones(3, bool), key).tolist() == [0, 0, 0]
 
 
+def test_rule_of_ones_own_is_tried_with_the_cohort_and_gives_each_a_weight(
+  monkeypatch,
+):
+  def nearest(gram_CxC, present_C, num_malicious):
+    del present_C, num_malicious
+    return jax.lax.top_k(jnp.diagonal(gram_CxC), 5)[0]
+
+  monkeypatch.setitem(defences.GRAM_RULES, 'mine', nearest)
+  message = r'nearest returns an array of shape \(5,\), not \(9,\)'
+  with pytest.raises(ValueError, match=message):
+    defences.make('mine', 0, cohort_size=9)
+  defences.make('mine', 0, cohort_size=5)
+  monkeypatch.setitem(
+    defences.COORDINATE_RULES, 'whole', lambda rows, present, f: rows
+  )
+  with pytest.raises(ValueError, match=r'shape \(4, 4\), not \(4,\)'):
+    defences.make('whole', 0, cohort_size=4)
+
+
+def test_weights_of_a_rule_of_ones_own_below_zero_count_as_zero(monkeypatch):
+  monkeypatch.setitem(
+    defences.GRAM_RULES, 'mine', lambda gram, present, f: jnp.diagonal(gram) - 2
+  )
+  weigh = defences.make('mine', 0).weigh
+  weights = weigh(
+    jnp.diag(jnp.float32([1, 2, 5])), jnp.ones(3, bool), jax.random.key(0)
+  )
+  assert weights.tolist() == [0, 0, 3]
+
+
 def test_defences_say_what_they_are():
   for name in (*defences.GRAM_RULES, *defences.COORDINATE_RULES):
     defence = defences.make(name, 1, (), ARGS)

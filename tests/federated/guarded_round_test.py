@@ -1,5 +1,6 @@
 """Tests of rounds in which updates are attacked or weighed by a defence."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -188,16 +189,50 @@ def test_what_is_opened_of_each_update_is_counted(defended):
   assert {row['opened_values_per_client'] for row in rows} == {128 + 32}
   config = guarded_config(**ATTACKED, **KRUM, sharing__reveal='updates')
   simulation = small.make(config)
-  assert simulation.opened_values(77) == 77
+  assert simulation.opened_values(77, 2) == 77
   config = guarded_config(**ATTACKED)
-  assert small.make(config).opened_values(77) == 0
+  assert small.make(config).opened_values(77, 2) == 0
   packed = {
     'sharing__threshold': 4,
     'sharing__secrets_per_polynomial': 2,
   }
   config = guarded_config(**packed, **IDEAL, defence__name='fltrust')
   # One sum of products, for each of two secrets and of both.
-  assert small.make(config).opened_values(77) == 128 + 2 * 32 + 2 * 2
+  assert small.make(config).opened_values(77, 2) == 128 + 2 * 32 + 2 * 2
+
+
+def test_of_a_round_with_too_few_clients_nothing_is_opened_of_any():
+  _, rows = run(**IDEAL, **KRUM, sharing__min_contributors=6, cohort__size=8)
+  assert {row['opened_values_per_client'] for row in rows} == {128 + 32}
+  config = guarded_config(**KRUM, **IDEAL, sharing__min_contributors=6)
+  simulation = small.make(config)
+  assert simulation.opened_values(77, 5) == 0
+  plan = simulation.plan(0)
+  client_ids = plan.cohort.client_ids.copy()
+  client_ids[np.flatnonzero(client_ids >= 0)[5:]] = -1
+  plan = dataclasses.replace(
+    plan, cohort=dataclasses.replace(plan.cohort, client_ids=client_ids)
+  )
+  with small.quick_compilation():
+    _, metrics, _ = small.step(simulation, simulation.init_state(), plan)
+  assert not np.any(metrics.weights)
+  assert np.all(metrics.is_sound)
+
+
+def test_median_of_updates_that_are_revealed_is_that_without_shares():
+  settings = {
+    **ATTACKED,
+    'defence__name': 'median',
+    'defence__num_malicious': 2,
+    'sharing__reveal': 'updates',
+  }
+  shared, rows = run(**settings)
+  ideal, ideal_rows = run(**settings, **IDEAL)
+  np.testing.assert_array_equal(shared, ideal)
+  assert rows == ideal_rows
+  assert all(
+    row['opened_values_per_client'] == row['kept_parameters'] for row in rows
+  )
 
 
 def test_words_that_wrap_around_are_left_out():
