@@ -170,7 +170,7 @@ def _sketched_cases(config: ConfigDict) -> Iterator[Case]:
     key = jax.random.key(_SKETCH_SEED)
     yield Case(
       f'sketch_{rows}',
-      f'Sketch of {rows} sums',
+      f'Sketch of {rows} sums, range check',
       views.sketched(rows, key),
       smoothness=smoothness,
     )

@@ -28,6 +28,7 @@ import numpy as np
 from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.protocol import SumProtocol, shamir_sum
+from fps_jax.sharing.range_check import RangeCheck
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketch import Sketch
 from fps_jax.types import Array, Key
@@ -199,15 +200,23 @@ def noise() -> View:
 
 
 def sketched(num_sums: int, key: Key) -> View:
-  """Returns the view of a sketch that is opened for a defence.
+  """Returns the view of what is opened for a defence: a sketch and its check.
+
+  The sums of the range check are of half of the entries each; they count as
+  much as those of the sketch, in which every entry is once.
 
   Args:
-    num_sums: signed sums of entries that are seen; which ones is public.
-    key: of the sketch.
+    num_sums: signed sums of entries in the sketch; which ones is public.
+    key: of the sketch and, folded, of the check.
   """
+  check = RangeCheck(None)
+  scale = math.sqrt(2 / num_sums)
 
   def expect(updates_CxD: Array) -> Array:
-    return Sketch(num_sums).apply(total(updates_CxD), key, 0)
+    update_D = total(updates_CxD)
+    sketch = Sketch(num_sums).apply(update_D, key, 0)
+    sums = check.apply(update_D, jax.random.fold_in(key, 1), 0)
+    return jnp.concatenate([sketch, scale * sums])
 
   return View(lambda updates_CxD, seed: expect(updates_CxD), expect)
 

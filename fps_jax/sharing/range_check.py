@@ -30,24 +30,24 @@ class RangeCheck:
       pass with a chance of at most 2^-num_sums, while 12 norms are below p / 2.
 
   Attributes:
-    field: of the words.
+    field: of the words; None for floats, as an attacker computes with.
     num_sums: opened of each secret of the columns.
   """
 
-  field: PrimeField
+  field: PrimeField | None
   num_sums: int = 32
 
   def apply(self, columns: Array, key: Key, number: Array | int) -> Array:
     """Sums a piece of a vector; the sums of all are the sums of pieces'.
 
     Args:
-      columns: uint32 elements [..., W], W at most 2^13; the same draws for all
-        leading axes.
+      columns: uint32 elements [..., W], W at most 2^13, or float32 [..., W];
+        the same draws for all leading axes.
       key: of the check, the same for every piece of every vector.
       number: the piece's number. May be traced.
 
     Returns:
-      uint32 elements [..., num_sums].
+      [..., num_sums], of the same type.
     """
     # Two bits are enough for each draw: the cipher is what takes time.
     words_WxJ = jax.random.bits(
@@ -59,6 +59,8 @@ class RangeCheck:
     pairs_WxS = pairs.reshape(columns.shape[-1], -1)[:, : self.num_sums] & 3
     is_added_WxS = (pairs_WxS & 1).astype(jnp.float32)
     signs_WxS = is_added_WxS * (1 - (pairs_WxS & 2).astype(jnp.float32))
+    if self.field is None:
+      return jnp.matmul(columns, signs_WxS, precision='highest')
     return self.field.signed_sums(columns, signs_WxS)
 
   def is_within(self, sums_CxV: Array, norms_C: Array) -> Array:

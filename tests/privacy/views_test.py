@@ -1,5 +1,7 @@
 """Tests of `fps_jax.privacy.views`."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from fps_jax.privacy import views
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.range_check import RangeCheck
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketch import Sketch
 
@@ -102,25 +105,35 @@ def test_noise_has_nothing_to_do_with_updates():
   assert seen_D.shape == (513,)
 
 
-def test_sketch_is_what_servers_open_for_a_defence():
-  """Sketches shares, of 14 bits and one secret a word, as servers do."""
+def test_sketch_and_range_check_are_what_servers_open_for_a_defence():
+  """Of shares of 14 bits and one secret a word, as servers do."""
   codec = Codec(_FIELD, clip=3.0, value_bits=14, max_clients=3, max_count=1)
   updates_CxD, key = updates_of(2), jax.random.key(0)
   total_D = updates_CxD.sum(axis=0)
   words_1xD = codec.encode(jnp.array(total_D), jax.random.key(1))[None]
   random_2xD = jax.random.bits(jax.random.key(2), (2, 513), jnp.uint32) >> 2
   scheme = Shamir(_FIELD, num_servers=5, threshold=3)
-  sketches_NxM = Sketch(16, _FIELD).apply(
-    scheme.share_with(words_1xD, random_2xD), key, 0
+  shares_NxD = scheme.share_with(words_1xD, random_2xD)
+  sums_NxV = jnp.concatenate(
+    [
+      Sketch(16, _FIELD).apply(shares_NxD, key, 0),
+      RangeCheck(_FIELD).apply(shares_NxD, jax.random.fold_in(key, 1), 0),
+    ],
+    axis=1,
   )
-  opened = scheme.open_shares(sketches_NxM, scheme.opening((1, 3, 5)))
+  opened = scheme.open_shares(sums_NxV, scheme.opening((1, 3, 5)))
+  sums_V = codec.decode(opened[0])
+  assert sums_V.shape == (16 + 32,)
+  # Entries are in half of the check's sums, and once in the sketch.
+  scales_V = np.repeat([1, math.sqrt(2 / 16)], [16, 32])
   view = views.sketched(16, key)
   for seen in (
     view.see(updates_CxD, _SEED),
     view.expect(jnp.array(updates_CxD)),
   ):
-    # Each of 33 rounded values is off by less than a step.
-    np.testing.assert_allclose(
-      codec.decode(opened[0]), seen, rtol=0, atol=33 * codec.step
-    )
-  assert np.abs(seen).max() > 10 * 33 * codec.step
+    # Each of 33 rounded values, or of 513, is off by less than a step.
+    off_V = np.abs(sums_V * scales_V - seen)
+    assert np.all(off_V[:16] < 33 * codec.step)
+    assert np.all(off_V[16:] < 513 * scales_V[16:] * codec.step)
+  assert np.abs(seen[:16]).max() > 10 * 33 * codec.step
+  assert np.abs(seen[16:]).max() > 10 * 33 * codec.step
