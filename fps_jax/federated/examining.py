@@ -27,12 +27,10 @@ class Examined(NamedTuple):
     views: what servers hold of each client: uint32 [C, R, `Sketching.width`];
       or float32 [C, M], the updates that the central server sees.
     client_checks: as of `ClientMeasures.checks`.
-    checks_QxN: the audit's combinations of the sketches; None without an audit.
   """
 
   views: Array
   client_checks: Array | None
-  checks_QxN: Array | None
 
 
 def examine_clients(
@@ -119,24 +117,44 @@ def examine_clients(
     # The sample count is not part of an update.
     views = zero_beyond(plan.pruning.keep_count, views)
   views, client_checks = sharded.gather((views, client_checks))
-  checks_QxN = None
-  if sketching is not None:
-    # As servers have them: one vector each.
-    held = jnp.moveaxis(views, 0, 1).reshape(views.shape[1], -1)
-    if protocol.distort is not None:
-      held = protocol.distort(held, plan.keys)
-      views = jnp.moveaxis(
-        held.reshape(views.shape[1], views.shape[0], -1), 0, 1
-      )
-    if auditor is not None:
-      missing = -held.shape[1] % tiling.columns
-      checks_QxN = auditor.examine(
-        jnp.pad(held, ((0, 0), (0, missing))),
-        plan.keys.sketch_coins_Qx8,
-        (held.shape[1] + missing) // tiling.columns,
-        tiling.columns,
-      )
-  return Examined(views, client_checks, checks_QxN)
+  if sketching is not None and protocol.distort is not None:
+    held_NxS = protocol.distort(_by_server(views), plan.keys)
+    views = jnp.moveaxis(held_NxS.reshape(views.shape[1], len(views), -1), 0, 1)
+  return Examined(views, client_checks)
+
+
+def audit_sketches(
+  method: Method, plan: RoundPlan, examined: Examined, accepted_C: Array
+) -> Array:
+  """Returns every server's combinations of the sketches, uint32 [Q, N].
+
+  Guarantee: a client that is not accepted does not influence them. Its shares
+  may fit no polynomial, for which an honest server would be blamed.
+
+  Args:
+    method: the parts of a round, with an auditor and a defence on sketches.
+    plan: of the round.
+    examined: of all clients.
+    accepted_C: bool [C], whether a client was found to be consistent.
+  """
+  auditor, columns = method.protocol.auditor, method.tiling.columns
+  assert auditor is not None
+  accepted = jnp.where(accepted_C[:, None, None], examined.views, 0)
+  held_NxS = _by_server(accepted)
+  missing = -held_NxS.shape[1] % columns
+  with jax.named_scope('audit'):
+    return auditor.examine(
+      jnp.pad(held_NxS, ((0, 0), (0, missing))),
+      plan.keys.sketch_coins_Qx8,
+      (held_NxS.shape[1] + missing) // columns,
+      columns,
+    )
+
+
+def _by_server(views_CxNxV: Array) -> Array:
+  """Returns the sketches as servers have them, a vector each: [N, C * V]."""
+  num_servers = views_CxNxV.shape[1]
+  return jnp.moveaxis(views_CxNxV, 0, 1).reshape(num_servers, -1)
 
 
 def _open_one(protocol: SumProtocol) -> Callable[[Array, PlanArray], Array]:

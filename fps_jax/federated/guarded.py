@@ -23,11 +23,15 @@ from fps_jax.types import Array, Key, PlanArray, RoundPlan, RoundState
 
 
 def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
-  """Returns a round up to what is opened: three programs and two audits.
+  """Returns a round up to what is opened: its programs and its audits.
 
   The first trains and attacks; the second, where there is a defence, makes what
-  it is to see; the third weighs and sums. Clients and servers that the audits
-  name have no say in the weights, nor in the sum.
+  it is to see; the third, where servers hold that, audits it; the last weighs
+  and sums. Clients and servers that the audits name have no say in the weights,
+  nor in the sum.
+
+  Guarantee: servers are audited over the clients that are accepted, so that one
+  whose shares do not fit together has no server blamed.
 
   Args:
     method: the parts of a round, with a guard.
@@ -38,6 +42,8 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
   has_defence = method.guard.defence is not None
   has_root = method.guard.train_root is not None
   auditor = method.protocol.auditor
+  opens_sketches = has_defence and method.guard.opened is not None
+  audits_sketches = opens_sketches and auditor is not None
   replicated, clients = PartitionSpec(), PartitionSpec(CLIENT_AXES)
   examples = PartitionSpec(PROCESS_AXIS)
   plan_spec: Any = sharded.plan_spec(method.protocol)
@@ -62,6 +68,12 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
     mesh,
     functools.partial(examining.examine_clients, method, performance),
     (plan_spec, replicated, replicated, trained_spec),
+    replicated,
+  )
+  audit = sharded.on_mesh(
+    mesh,
+    functools.partial(examining.audit_sketches, method),
+    (plan_spec, replicated, replicated),
     replicated,
   )
   aggregate = sharded.on_mesh(
@@ -95,10 +107,12 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
     if has_defence:
       examined = examine(*before)
       inconsistent = find_inconsistent(auditor, plan, examined.client_checks)
-      wrong, opening = find_wrong(auditor, plan, opening, examined.checks_QxN)
-    collected = aggregate(
-      *before, examined, accepted_without(plan, inconsistent), opening
-    )
+    accepted_C = accepted_without(plan, inconsistent)
+    if audits_sketches:
+      wrong, opening = find_wrong(
+        auditor, plan, opening, audit(plan, examined, accepted_C)
+      )
+    collected = aggregate(*before, examined, accepted_C, opening)
     if not has_defence:
       inconsistent = find_inconsistent(
         auditor, plan, collected.sums.measures.checks
@@ -123,6 +137,8 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
     if has_defence:
       called.append((examine, before))
       examined = sharded.shapes(mesh, examine, before, replicated)
+    if audits_sketches:
+      called.append((audit, (plan, examined, everyone(plan))))
     arguments = (*before, examined, everyone(plan), plan.opening)
     called.append((aggregate, arguments))
     collected = sharded.shapes(mesh, aggregate, arguments, replicated)

@@ -324,13 +324,26 @@ def test_server_that_lies_about_sketches_is_named_and_changes_nothing():
   assert [row['wrong_servers'] for row in rows] == [[2]] * _ROUNDS
 
 
-def test_inconsistent_client_has_no_weight():
-  shared = {
-    'sharing__audit': 'clients',
-    'faults__client_dropout_probability': 0.0,
-  }
-  _, rows = run(**KRUM, **shared, faults__inconsistent_clients=(4,))
+@pytest.mark.parametrize(
+  ('num_servers', 'threshold', 'secrets', 'lying'),
+  [(5, 3, 1, ()), (5, 3, 1, (2,)), (5, 4, 2, ())],
+)
+def test_inconsistent_client_has_no_weight_and_no_server_blamed(
+  num_servers: int, threshold: int, secrets: int, lying: tuple[int, ...]
+):
+  """Its wrong share is server 5's."""
+  _, rows = run(
+    **KRUM,
+    sharing__num_servers=num_servers,
+    sharing__threshold=threshold,
+    sharing__secrets_per_polynomial=secrets,
+    sharing__audit='clients',
+    faults__client_dropout_probability=0.0,
+    faults__inconsistent_clients=(4,),
+    faults__lying_servers=lying,
+  )
   assert [row['inconsistent_clients'] for row in rows] == [[4]] * _ROUNDS
+  assert [row['wrong_servers'] for row in rows] == [list(lying)] * _ROUNDS
   assert [row['clients_reporting'] for row in rows] == [7] * _ROUNDS
 
 
