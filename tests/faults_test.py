@@ -127,8 +127,9 @@ def test_no_attempt_uses_the_keys_of_another():
     for key in (
       plan.keys.dealings.seeds_Tx8,
       plan.keys.dealings.blinds_Kx8,
-      plan.keys.coins_Qx8,
+      plan.keys.client_coins_Qx8,
       plan.keys.sketch_coins_Qx8,
+      plan.keys.coins_Qx8,
       plan.keys.lies_Nx8,
     )
   ]

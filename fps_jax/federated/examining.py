@@ -93,7 +93,7 @@ def examine_clients(
         auditor,
         checks,
         contributions,
-        plan.keys.sketch_coins_Qx8,
+        plan.keys.client_coins_Qx8,
         tile * tiling.columns,
       )
     return views, checks

@@ -118,6 +118,7 @@ def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
         auditor, plan, collected.sums.measures.checks
       )
       if inconsistent:
+        # As where there is no attack: nobody is shown the first sum's audit.
         accepted_C = accepted_without(plan, inconsistent)
         collected = aggregate(*before, examined, accepted_C, opening)
     also_wrong, opening = find_wrong(

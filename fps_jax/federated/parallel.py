@@ -286,7 +286,7 @@ def _sum_chunks(
           auditor,
           checks_CxQxN,
           contributions,
-          plan.keys.coins_Qx8,
+          plan.keys.client_coins_Qx8,
           first_column,
         )
       clipped = jax.vmap(protocol.count_clipped)(values_CxW)

@@ -192,6 +192,8 @@ def _gather_at_once(
       auditor, plan, collected.sums.measures.checks
     )
     if inconsistent:
+      # The sum over all was computed ahead, and nobody is shown it nor its
+      # audit: coins are drawn for the one over the accepted clients.
       accepted_C = accepted_without(plan, inconsistent)
       collected = collect(state, plan, accepted_C, key, images, labels)
     wrong, opening = find_wrong(

@@ -20,8 +20,9 @@ def plan_spec(protocol: SumProtocol) -> RoundPlan:
   pruning: Any = replicated
   keys = RoundKeys(
     dealings,
-    coins_Qx8=replicated,
+    client_coins_Qx8=replicated,
     sketch_coins_Qx8=replicated,
+    coins_Qx8=replicated,
     lies_Nx8=replicated,
     is_lying_N=replicated,
   )

@@ -4,7 +4,10 @@ Shares of one polynomial each form a code, and so does any linear combination
 of them. Each server's vector is therefore reduced to a few words, its inner
 products with public random coefficients that are drawn after the vectors are
 fixed; decoding those words finds whose vector is wrong, except with probability
-2^-`SOUNDNESS_BITS` a server, however long the vectors are.
+2^-`SOUNDNESS_BITS` a server, however long the vectors are. So each of a
+round's audits has coins of its own, which nobody knows before: first of clients
+once they have dealt, then of sketches for a defence, then of the sums over the
+clients that are accepted.
 
 Of servers: with n of N present and e = (n - k) // 2, up to e that send a wrong
 sum, or the sum over another set of clients, are named and left out. Up to
@@ -74,7 +77,8 @@ class Auditor:
     """Returns the public coefficients of some columns.
 
     Args:
-      coins_Qx8: uint32 [Q, 8], drawn after the vectors are fixed.
+      coins_Qx8: uint32 [Q, 8], of this audit alone, drawn after the vectors
+        are fixed.
       first_column: a multiple of 16; may be traced.
       num_columns: W.
 

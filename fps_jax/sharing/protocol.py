@@ -63,17 +63,21 @@ class RoundKeys(NamedTuple):
 
   Attributes:
     dealings: arrays of `Dealing` with a leading axis of clients.
-    coins_Qx8: uint32 [Q, 8], public coins of the audit.
-    sketch_coins_Qx8: uint32 [Q, 8], those of the audit of sketches, which are
-      opened before the sums are fixed.
+    client_coins_Qx8: uint32 [Q, 8], public coins of the checks of clients,
+      drawn once shares are fixed.
+    sketch_coins_Qx8: uint32 [Q, 8], those of the audit of sketches, drawn once
+      sketches are.
+    coins_Qx8: uint32 [Q, 8], those of the audit of sums, drawn once sums over
+      the accepted clients are.
     lies_Nx8: uint32 [N, 8], what servers that lie add to their sums; [0, 8]
       where none ever does.
     is_lying_N: bool [N], which do in this round.
   """
 
   dealings: Dealing
-  coins_Qx8: PlanArray
+  client_coins_Qx8: PlanArray
   sketch_coins_Qx8: PlanArray
+  coins_Qx8: PlanArray
   lies_Nx8: PlanArray
   is_lying_N: PlanArray
 
@@ -285,8 +289,9 @@ def shamir_sum(
         blinds_Kx8=client_keys(Purpose.BLIND, num_blinds),
         is_consistent=~np.isin(client_ids, faults.inconsistent_clients),
       ),
-      coins_Qx8=randomness.keys(key, Purpose.CHECK, num_checks),
+      client_coins_Qx8=randomness.keys(key, Purpose.CHECK_CLIENT, num_checks),
       sketch_coins_Qx8=randomness.keys(key, Purpose.CHECK_SKETCH, num_checks),
+      coins_Qx8=randomness.keys(key, Purpose.CHECK, num_checks),
       lies_Nx8=randomness.keys(
         key, Purpose.LIE, scheme.num_servers if faults.servers_lie else 0
       ),

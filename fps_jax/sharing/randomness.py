@@ -4,7 +4,7 @@ Every 256-bit key is one block of the cipher under its parent, a pseudorandom
 function of (number, number, number, purpose):
 
     root key -> round key -> key of (client, server) -> that server's share
-                          -> public coins of the round's checks
+                          -> public coins of each of the round's audits
 
 so no key is used twice and none is longer-lived than its purpose. The root key
 comes from the run's seed, which reproduces every share, or from the operating
@@ -40,6 +40,7 @@ class Purpose(enum.IntEnum):
   CHECK = 4
   LIE = 5
   CHECK_SKETCH = 6
+  CHECK_CLIENT = 7
 
 
 def root_key(seed: int) -> np.ndarray:

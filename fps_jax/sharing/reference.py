@@ -22,6 +22,7 @@ PURPOSES = {
   'check': 4,
   'lie': 5,
   'check_sketch': 6,
+  'check_client': 7,
 }
 SOUNDNESS_BITS = 40
 

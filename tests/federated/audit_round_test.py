@@ -143,6 +143,29 @@ def test_inconsistent_client_is_named_and_left_out():
   np.testing.assert_array_equal(params, without)
 
 
+def test_coins_of_sums_are_not_those_that_clients_are_checked_with():
+  """Or servers would know them when they add up the accepted clients."""
+  simulation = small.make(shared_config(5, 3, 1, audit='clients'))
+  plan, placed = simulation.plan(0), simulation.put_data()
+
+  def checks(**changed) -> tuple[np.ndarray, np.ndarray]:
+    other = dataclasses.replace(plan, keys=plan.keys._replace(**changed))
+    collected = simulation.start(simulation.init_state(), other, placed)
+    return (
+      np.asarray(collected.sums.measures.checks),
+      np.asarray(collected.checks_QxN),
+    )
+
+  of_clients, of_sums = checks()
+  others = simulation.plan(1).keys
+  changed, same = checks(client_coins_Qx8=others.client_coins_Qx8)
+  assert np.all(np.any(changed != of_clients, axis=(1, 2)))
+  np.testing.assert_array_equal(same, of_sums)
+  same, changed = checks(coins_Qx8=others.coins_Qx8)
+  np.testing.assert_array_equal(same, of_clients)
+  assert np.any(changed != of_sums)
+
+
 def test_checking_honest_clients_changes_nothing(honest_params):
   for numbers in ((5, 3, 1), (5, 4, 2)):
     params, rows = small.run(shared_config(*numbers, audit='clients'))

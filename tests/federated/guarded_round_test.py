@@ -347,6 +347,38 @@ def test_inconsistent_client_has_no_weight_and_no_server_blamed(
   assert [row['clients_reporting'] for row in rows] == [7] * _ROUNDS
 
 
+def test_coins_of_sketches_are_not_those_that_clients_are_checked_with():
+  """Nor those of sums: what they audit is fixed later."""
+  with small.quick_compilation():
+    simulation = small.make(guarded_config(**KRUM, sharing__audit='clients'))
+    plan, placed = simulation.plan(0), simulation.put_data()
+    state = simulation.init_state()
+    trained = simulation.start(state, plan, placed)
+    _, (examine, arguments), (audit, _), *_ = simulation.programs(
+      state, plan, placed
+    )
+  accepted_C = np.ones(plan.cohort.client_ids.shape, bool)
+
+  def checks(**changed: Any) -> tuple[np.ndarray, np.ndarray]:
+    other = dataclasses.replace(plan, keys=plan.keys._replace(**changed))
+    examined = examine(other, *arguments[1:-1], trained)
+    of_sketches = audit(other, examined, accepted_C)
+    return np.asarray(examined.client_checks), np.asarray(of_sketches)
+
+  of_clients, of_sketches = checks()
+  others = simulation.plan(1).keys
+  changed, same = checks(client_coins_Qx8=others.client_coins_Qx8)
+  assert np.any(changed != of_clients)
+  np.testing.assert_array_equal(same, of_sketches)
+  same, changed = checks(sketch_coins_Qx8=others.sketch_coins_Qx8)
+  np.testing.assert_array_equal(same, of_clients)
+  assert np.any(changed != of_sketches)
+  for same, expected in zip(
+    checks(coins_Qx8=others.coins_Qx8), (of_clients, of_sketches), strict=True
+  ):
+    np.testing.assert_array_equal(same, expected)
+
+
 def test_aggregate_of_too_few_clients_is_not_opened():
   """Multi-Krum chooses five of seven clients, where six are needed."""
   few = {'defence__name': 'multi_krum', 'defence__num_malicious': 2}

@@ -30,7 +30,9 @@ def test_every_key_is_used_once() -> None:
   ]
   assert rounds[0].dealings.seeds_Tx8.shape == (4, 3, 8)
   assert rounds[0].dealings.blinds_Kx8.shape == (4, 4, 8)
-  assert rounds[0].coins_Qx8.shape == (auditor.num_checks, 8)
+  coins = ('client_coins_Qx8', 'sketch_coins_Qx8', 'coins_Qx8')
+  for name in coins:
+    assert getattr(rounds[0], name).shape == (auditor.num_checks, 8)
   assert rounds[0].lies_Nx8.shape == (7, 8)
   assert np.flatnonzero(rounds[0].is_lying_N).tolist() == [1, 4]
   is_consistent = rounds[0].dealings.is_consistent
@@ -39,7 +41,11 @@ def test_every_key_is_used_once() -> None:
     [
       key.reshape(-1, 8)
       for keys in rounds
-      for key in (*keys.dealings[:2], keys.coins_Qx8, keys.lies_Nx8)
+      for key in (
+        *keys.dealings[:2],
+        *(getattr(keys, name) for name in coins),
+        keys.lies_Nx8,
+      )
     ]
   )
   assert len(np.unique(keys, axis=0)) == len(keys)
@@ -52,4 +58,5 @@ def test_every_key_is_used_once() -> None:
   honest = protocol.shamir_sum(CODEC, scheme, scheme.server_points)
   keys = honest.make_keys(ROOT, 0, clients)
   assert keys.dealings.blinds_Kx8.shape == (4, 0, 8)
-  assert len(keys.coins_Qx8) == len(keys.lies_Nx8) == 0
+  assert len(keys.lies_Nx8) == 0
+  assert all(len(getattr(keys, name)) == 0 for name in coins)
