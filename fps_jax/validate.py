@@ -216,6 +216,25 @@ def _reveal(config: ConfigDict) -> Iterator[str]:
     )
 
 
+def _client_audit(config: ConfigDict) -> Iterator[str]:
+  """Shares that can be checked are more than those that fix a polynomial."""
+  sharing, missing = config.sharing, config.faults.missing_servers
+  num_present = sharing.num_servers - len(missing)
+  if (
+    sharing.scheme == 'shamir'
+    and sharing.reveal == 'sum'
+    and sharing.audit == 'clients'
+    and num_present == sharing.threshold
+  ):
+    yield (
+      f"sharing.audit='clients' with sharing.num_servers={sharing.num_servers}"
+      f', faults.missing_servers={missing} and sharing.threshold='
+      f'{sharing.threshold}: any {num_present} shares fit together, so no '
+      'client would be checked; lower the threshold, add servers, or set '
+      "audit='none'"
+    )
+
+
 def _corruption(config: ConfigDict) -> Iterator[str]:
   probability = config.faults.server_corruption_probability
   if config.sharing.reveal == 'updates' and probability:
@@ -340,6 +359,17 @@ _RULES = (
   Rule(
     ('sharing.reveal', 'faults.lying_servers', 'sharing.audit'),
     _reveal,
+  ),
+  Rule(
+    (
+      'sharing.audit',
+      'sharing.reveal',
+      'sharing.scheme',
+      'sharing.num_servers',
+      'sharing.threshold',
+      'faults.missing_servers',
+    ),
+    _client_audit,
   ),
   Rule(('sharing.reveal', 'faults.server_corruption_probability'), _corruption),
   Rule(

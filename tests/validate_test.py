@@ -309,6 +309,36 @@ def test_masks_of_clients_cannot_be_packed():
     validate(config)
 
 
+@pytest.mark.parametrize(
+  ('num_servers', 'missing', 'threshold'), [(5, (1, 4), 3), (3, (), 3)]
+)
+def test_clients_are_checked_where_there_are_spare_servers(
+  num_servers: int, missing: tuple[int, ...], threshold: int
+):
+  config = make_config(
+    ('sharing.audit', 'clients'),
+    ('sharing.num_servers', num_servers),
+    ('sharing.threshold', threshold),
+    ('faults.missing_servers', missing),
+  )
+  (problem,) = problems(config)
+  for part in (
+    f"audit='clients' with sharing.num_servers={num_servers}, ",
+    f'missing_servers={missing} and sharing.threshold={threshold}: any 3 ',
+    'lower the threshold',
+  ):
+    assert part in problem
+  for name, value in (
+    ('sharing.threshold', threshold - 1),
+    ('sharing.num_servers', num_servers + 1),
+    ('sharing.audit', 'servers'),
+    ('sharing.scheme', 'ideal'),
+  ):
+    allowed = config.copy_and_resolve_references()
+    allowed.update_from_flattened_dict({name: value})
+    validate(allowed)
+
+
 def test_clients_that_drop_out_need_a_deadline():
   config = make_config(
     ('profiles.distribution', 'same'),
