@@ -57,9 +57,13 @@ class MetricsRow(TypedDict):
       model is as it was, but for pruning.
     missing_servers: numbers of the servers that did not answer, ascending.
     wrong_servers: numbers of the servers whose sum the audit found wrong and
-      left out, ascending.
+      left out, ascending; an honest one among them if clients dealt it shares
+      that do not fit those of others and, with `sharing.audit='clients'`, are
+      more than half of the round's.
     inconsistent_clients: numbers of the clients whose shares did not fit
-      together and who were left out, ascending.
+      together and who were left out, ascending; found with
+      `sharing.audit='clients'`, as long as they are at most half of the
+      round's.
     uplink_bytes_per_client: all messages one client sent in this round, to
       every server; the mean over clients where they differ, the sum over
       attempts.

@@ -21,7 +21,10 @@ purpose, so that it says nothing about the update. One server that disagrees
 with most clients is taken for a liar, a client whose shares do not fit together
 otherwise is left out. A lying server can thus have a minority of honest clients
 left out, or with n - k < 2 all of them; telling who of the two lies would take
-signatures.
+signatures. As long as servers are honest, inconsistent clients are named if
+they are at most half of those that are checked. More of them, if all contradict
+one server, have that honest one taken for the liar: it is named, and none of
+them. The sum is right all the same, opened from the servers that they agree on.
 """
 
 import dataclasses

@@ -143,6 +143,28 @@ def test_inconsistent_client_is_named_and_left_out():
   np.testing.assert_array_equal(params, without)
 
 
+@pytest.mark.parametrize('numbers', [(5, 3, 1), (5, 4, 2)])
+def test_inconsistent_clients_are_named_up_to_half_of_a_round(numbers):
+  half = (0, 2, 3, 7)
+  config = shared_config(*numbers, audit='clients', inconsistent_clients=half)
+  _, rows = small.run(config)
+  assert [row['inconsistent_clients'] for row in rows] == [list(half)] * 3
+  assert [row['wrong_servers'] for row in rows] == [[]] * 3
+  assert [row['clients_reporting'] for row in rows] == [4] * 3
+
+
+def test_more_than_half_have_an_honest_server_named_and_change_nothing(
+  honest_params,
+):
+  most = (0, 2, 3, 6, 7)
+  config = shared_config(5, 3, 1, audit='clients', inconsistent_clients=most)
+  params, rows = small.run(config)
+  assert [row['inconsistent_clients'] for row in rows] == [[]] * 3
+  # The one that each of them dealt a wrong share.
+  assert [row['wrong_servers'] for row in rows] == [[5]] * 3
+  np.testing.assert_array_equal(params, honest_params)
+
+
 def test_coins_of_sums_are_not_those_that_clients_are_checked_with():
   """Or servers would know them when they add up the accepted clients."""
   simulation = small.make(shared_config(5, 3, 1, audit='clients'))
