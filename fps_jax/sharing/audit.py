@@ -150,12 +150,17 @@ class Auditor:
     """
     wrong = self._locate(checks_QxN)
     if wrong is None:
+      unless_checked = (
+        ', or, if a client dealt shares that do not fit together, set '
+        "sharing.audit='clients'"
+      )
       raise SharingError(
         f'the sums of servers {self.present} contradict each other, and more '
         f'of them are wrong than can be told apart: at most {self._max_wrong} '
         f'with {len(self.present)} answers and threshold='
         f'{self.scheme.threshold} (a wrong answer takes two spare servers, a '
         'missing one takes one): add servers or lower the threshold'
+        + ('' if self.checks_clients else unless_checked)
       )
     return tuple(sorted(wrong))
 

@@ -165,6 +165,15 @@ def test_more_than_half_have_an_honest_server_named_and_change_nothing(
   np.testing.assert_array_equal(params, honest_params)
 
 
+def test_round_that_an_inconsistent_client_stops_names_the_audit_of_clients():
+  config = shared_config(5, 4, 2, inconsistent_clients=(3,))
+  with pytest.raises(SharingError, match=r"set sharing\.audit='clients'$"):
+    small.run(config)
+  config.sharing.audit = 'clients'
+  _, rows = small.run(config)
+  assert [row['inconsistent_clients'] for row in rows] == [[3]] * 3
+
+
 def test_coins_of_sums_are_not_those_that_clients_are_checked_with():
   """Or servers would know them when they add up the accepted clients."""
   simulation = small.make(shared_config(5, 3, 1, audit='clients'))

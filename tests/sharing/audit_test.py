@@ -135,6 +135,19 @@ def test_one_word_that_is_wrong_is_enough() -> None:
     auditor.find_wrong_servers(checks)
 
 
+@pytest.mark.parametrize('checks_clients', [False, True])
+def test_audit_of_clients_is_a_cure_where_there_is_none_yet(
+  checks_clients: bool,
+) -> None:
+  scheme = make((5, 4, 2))
+  auditor = Auditor(scheme, scheme.server_points, checks_clients)
+  checks = np.zeros((2, 5), np.uint32)
+  checks[0, 4] = 1
+  with pytest.raises(SharingError, match='lower the threshold') as raised:
+    auditor.find_wrong_servers(checks)
+  assert ("set sharing.audit='clients'" in str(raised.value)) != checks_clients
+
+
 @pytest.mark.parametrize('p', [251, 2**19 - 1, 2**22 - 3])
 def test_wrong_servers_are_named_in_smaller_fields(p: int) -> None:
   scheme = make((7, 4, 2), p)
