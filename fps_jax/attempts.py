@@ -48,7 +48,10 @@ def finish(
   Guarantees:
     - an attempt that fails leaves no trace in the model, and a round that is
       skipped is one in which no client reports;
-    - no attempt uses the keys of another.
+    - no attempt uses the keys of another to share, nor its draws of clients,
+      batches, faults of servers, sketches and defences. All else is drawn for
+      the round, alike in every attempt: how updates are rounded, attacks, the
+      central server's batches, and what is regrown.
 
   Args:
     simulation: of the run.

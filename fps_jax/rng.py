@@ -22,7 +22,13 @@ MAX_SEED = 2**32 - 1
 
 @enum.unique
 class Stream(enum.IntEnum):
-  """What a random draw is for; every stream has a fixed number of ids."""
+  """What a random draw is for.
+
+  Every stream has a fixed number of ids, but for those of a cohort: `COHORT`,
+  `DROPOUT` and `BATCHES` have one more, the attempt's number, from an attempt
+  at a round that is not the first. It is never 0: on the host, zeros at the end
+  of ids may change nothing.
+  """
 
   PARTITION = 0
   MODEL = 1

@@ -135,6 +135,8 @@ def test_no_attempt_uses_the_keys_of_another():
   ]
   keys = np.concatenate(arrays)
   assert len(np.unique(keys, axis=0)) == len(keys)
+  batches = [np.asarray(plan.cohort.indices).tobytes() for plan in plans]
+  assert len(set(batches)) == len(plans)
   # What defences draw on the devices, of all rounds that there may be.
   rounds = np.array([0, 1, 10**6 - 1])
   draws = np.concatenate([plan.draw_number(rounds) for plan in plans])

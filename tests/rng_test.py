@@ -40,6 +40,22 @@ def test_no_two_streams_share_a_draw(draw):
   assert len(drawn) == len(cases)
 
 
+def test_later_attempts_at_a_round_draw_what_no_other_draws():
+  """Their ids are one more than those of the first attempts."""
+  rounds, attempts, clients = range(4), range(1, 4), range(4)
+  of_cohorts = [*itertools.product(rounds)]
+  of_cohorts += itertools.product(rounds, attempts)
+  of_batches = [*itertools.product(rounds, clients)]
+  of_batches += itertools.product(rounds, attempts, clients)
+  for stream, cases in (
+    (Stream.COHORT, of_cohorts),
+    (Stream.DROPOUT, of_cohorts),
+    (Stream.BATCHES, of_batches),
+  ):
+    drawn = {host_draw(0, stream, *ids) for ids in cases}
+    assert len(drawn) == len(cases)
+
+
 @draws
 def test_streams_without_ids_differ(draw):
   cases = list(itertools.product(SEEDS, Stream))
