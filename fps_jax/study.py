@@ -250,15 +250,17 @@ def _write_description(
     )
 
 
-def _rounds_done(
-  metrics: pathlib.Path, variant: ConfigDict, checkpoints: Checkpoints | None
-) -> int:
-  """Returns the rounds of a run that need not be run again."""
-  if checkpoints and checkpoints.last_round:
-    return checkpoints.last_round
-  # Without checkpoints, or where they were removed, a run is done or is not.
-  is_done = count_rounds(metrics) == variant.num_rounds
-  return variant.num_rounds if is_done else 0
+def _is_done(
+  metrics: pathlib.Path, variant: ConfigDict, checkpoints: pathlib.Path
+) -> bool:
+  """Returns whether a run has all its rows and is owed no checkpoint.
+
+  The folder of checkpoints precedes the first row. So where rows are without
+  one, there never were any or somebody removed them; where there is one, the
+  last checkpoint has to tell.
+  """
+  has_folder = variant.checkpoint.every_rounds and checkpoints.exists()
+  return not has_folder and count_rounds(metrics) == variant.num_rounds
 
 
 def _run(
@@ -274,11 +276,15 @@ def _run(
   title = title_of(name)
   with contextlib.ExitStack() as stack:
     checkpoints = None
-    if variant.checkpoint.every_rounds:
+    rounds_done = 0
+    if _is_done(path, variant, folder / 'checkpoints'):
+      rounds_done = variant.num_rounds
+    elif variant.checkpoint.every_rounds:
       checkpoints = stack.enter_context(
         Checkpoints(folder / 'checkpoints', **variant.checkpoint)
       )
-    before = keep_rounds(path, _rounds_done(path, variant, checkpoints))
+      rounds_done = checkpoints.last_round
+    before = keep_rounds(path, rounds_done)
     progress.start_run(title, seed, variant.num_rounds, before)
     counted = list(before)
     writer = stack.enter_context(MetricsWriter(path))

@@ -17,7 +17,7 @@ import pytest
 import small
 from rich.console import Console
 
-from fps_jax import metrics, study
+from fps_jax import checkpoints, metrics, study
 from fps_jax.options import Options
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -55,6 +55,21 @@ def _models(workdir):
     str(path.relative_to(workdir)): path.read_text()
     for path in workdir.rglob('digest/metadata')
   }
+
+
+def _final_models(workdir):
+  """Returns the arrays of all final models, by name and bits."""
+  return {
+    str(folder.relative_to(workdir)): {
+      name: (array.dtype, array.shape, array.tobytes())
+      for name, array in checkpoints.read(folder, round_number=4).items()
+    }
+    for folder in workdir.rglob('checkpoints')
+  }
+
+
+def _die(*_):
+  raise KeyboardInterrupt
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -146,6 +161,53 @@ def test_finished_run_whose_checkpoints_were_removed_is_kept(
   monkeypatch.delattr(study, 'train')
   _run(_config(), tmp_path / 'copy')
   assert _rows(tmp_path / 'copy') == _rows(whole)
+  assert not list((tmp_path / 'copy').rglob('checkpoints'))
+
+
+def test_finished_run_whose_checkpoint_could_not_be_written_gets_its_model(
+  whole, tmp_path, monkeypatch
+):
+  config = _config(every_rounds=10)  # The only checkpoint follows the last row.
+  save, fails = checkpoints.Checkpoints.save, [True]
+
+  def save_or_fail(self, state):
+    if fails:
+      fails.clear()
+      raise self._unwritable(OSError('no space left'))
+    save(self, state)
+
+  monkeypatch.setattr(checkpoints.Checkpoints, 'save', save_or_fail)
+  with pytest.raises(study.StudyError, match=r'it goes on from round 0$'):
+    _run(config, tmp_path)
+  path = tmp_path / 'fedavg' / 'seed_0' / 'metrics.jsonl'
+  assert metrics.count_rounds(path) == 4
+  _run(config, tmp_path)
+  assert _rows(tmp_path) == _rows(whole)
+  assert _final_models(tmp_path) == _final_models(whole)
+
+
+def test_finished_run_that_is_killed_while_saving_gets_its_model(
+  whole, tmp_path, monkeypatch
+):
+  config = _config(every_rounds=10)
+  with monkeypatch.context() as patched:
+    # Nothing of the checkpoint is on disk yet.
+    patched.setattr(checkpoints.Checkpoints, 'save', _die)
+    with pytest.raises(KeyboardInterrupt):
+      _run(config, tmp_path)
+  _run(config, tmp_path)
+  assert _rows(tmp_path) == _rows(whole)
+  assert _final_models(tmp_path) == _final_models(whole)
+
+
+def test_folder_of_checkpoints_is_there_before_the_first_row(
+  tmp_path, monkeypatch
+):
+  """Else a run with all its rows would pass for one whose folder is removed."""
+  monkeypatch.setattr(metrics.MetricsWriter, '__init__', _die)
+  with pytest.raises(KeyboardInterrupt):
+    _run(_config(), tmp_path)
+  assert (tmp_path / 'fedavg' / 'seed_0' / 'checkpoints').is_dir()
 
 
 def test_overwrite_keeps_the_study_if_the_other_cannot_be_built(
