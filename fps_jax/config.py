@@ -13,6 +13,16 @@ from ml_collections import ConfigDict, config_dict
 
 from fps_jax.federated.performance import Performance
 
+# Fields that all variants of a study have in common: its report puts them in
+# one table.
+STUDY_FIELDS = (
+  'name',
+  'job',
+  'seeds',
+  'num_rounds',
+  'baseline',
+  'target_accuracy',
+)
 # The four methods that are compared, as overrides of the config.
 FOUR_METHODS: dict[str, dict[str, dict[str, Any]]] = {
   'fedavg': {'pruning': {'schedule': 'none'}, 'sharing': {'scheme': 'none'}},

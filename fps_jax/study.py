@@ -14,6 +14,7 @@ from fps_jax import data, fields, notices, tensorboard
 from fps_jax import workdir as workdirs
 from fps_jax.build import build
 from fps_jax.checkpoints import CheckpointError, Checkpoints
+from fps_jax.config import STUDY_FIELDS
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
 from fps_jax.environment import describe_environment
@@ -132,9 +133,9 @@ def run_study(
     console: where progress and the table go; by default standard output.
 
   Raises:
-    StudyError: if the config is invalid, the data is missing, the work
-      directory is of another study or cannot be written, a checkpoint is
-      damaged, or training diverges.
+    StudyError: if the config is invalid, variants differ in a field of
+      `STUDY_FIELDS`, the data is missing, the work directory is of another
+      study or cannot be written, a checkpoint is damaged, or training diverges.
   """
   console = console or Console()
   workdir = pathlib.Path(workdir)
@@ -142,6 +143,7 @@ def run_study(
     if options.tensorboard:
       tensorboard.require()
     variants = resolve_variants(config)
+    _check_alike(config, variants)
     for name, variant in variants.items():
       _validate(name, variant, alone=len(variants) == 1)
       _check_processes(variant, workdir)
@@ -171,6 +173,20 @@ def run_study(
     raise StudyError(str(error)) from error
   console.print(table)
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+
+
+def _check_alike(
+  config: ConfigDict, variants: Mapping[str, ConfigDict]
+) -> None:
+  """Raises ValueError if variants differ in what is the study's."""
+  for name, variant in variants.items():
+    for field in STUDY_FIELDS:
+      if variant[field] != config[field]:
+        raise ValueError(
+          f'variants.{name}.{field}={fields.show(variant[field])} must be '
+          f'{fields.show(config[field])}, as of all variants: leave it out '
+          'there, and run a study for each value'
+        )
 
 
 def _validate(name: str, variant: ConfigDict, alone: bool) -> None:

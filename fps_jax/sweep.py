@@ -7,6 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fps_jax.config import STUDY_FIELDS
+
 SEPARATOR = '--'
 
 
@@ -46,8 +48,8 @@ def expand(config: ConfigDict, sweeps: Sequence[str]) -> None:
     sweeps: as `parse` takes them, each of another field.
 
   Raises:
-    ValueError: if a field is given twice, does not exist, or is what a variant
-      sets itself.
+    ValueError: if a field is given twice, does not exist, is one that all
+      variants have in common, or is what a variant sets itself.
   """
   if not sweeps:
     return
@@ -91,8 +93,11 @@ def _check(config: ConfigDict, field: str) -> None:
     section = section[part]
   if isinstance(section, ConfigDict):
     raise ValueError(f'--sweep={field} is a section: name one of {[*section]}')
-  if field in ('name', 'job', 'seeds', 'baseline', 'target_accuracy'):
-    raise ValueError(f'--sweep={field} is of the study: give it as --config.')
+  if field in STUDY_FIELDS:
+    raise ValueError(
+      f'--sweep={field} is of the study, all of whose variants have the same: '
+      f'give --config.{field}=VALUE, and run a study for each value'
+    )
 
 
 def _with(

@@ -122,6 +122,19 @@ def test_config_without_variants_is_one_run():
       "variants.typed.num_rounds='many' must be of type int",
     ),
     (
+      lambda c: c.variants.update({'long': {'num_rounds': 4}}),
+      r'variants.long.num_rounds=4 must be 3, as of all variants: '
+      'leave it out there, and run a study for each value',
+    ),
+    (
+      lambda c: c.variants.update({'lucky': {'seeds': (7,)}}),
+      r'variants.lucky.seeds=\(7,\) must be \(0, 1\), as of all variants',
+    ),
+    (
+      lambda c: c.variants.update({'easy': {'target_accuracy': 0.5}}),
+      r'variants.easy.target_accuracy=0.5 must be 0.0, as of all variants',
+    ),
+    (
       lambda c: c.variants.update({'huge': {'client': {'momentum': 10**400}}}),
       r'huge.client.momentum=\(an int of 1329 bits\) must be of type float',
     ),

@@ -36,7 +36,7 @@ def test_every_variant_becomes_one_for_each_combination():
 
 def test_config_without_variants_is_swept_over_by_its_name():
   config = configs.default()
-  sweep.expand(config, ['pruning.tiers=(1.0,),(0.5,1.0)', 'num_rounds=2'])
+  sweep.expand(config, ['pruning.tiers=(1.0,),(0.5,1.0)', 'client.epochs=2'])
   variants = study.resolve_variants(config)
   assert [variant.pruning.tiers for variant in variants.values()] == [
     (1.0,),
@@ -58,12 +58,14 @@ def test_without_sweeps_nothing_changes():
     (['client.learning_rate'], 'must be FIELD=VALUE,VALUE'),
     (['client.learning_rate='], 'must be FIELD=VALUE,VALUE'),
     (['=1,2'], 'must be FIELD=VALUE,VALUE'),
-    (['num_rounds=2,3,2'], 'names a value twice'),
-    (['num_rounds=2', 'num_rounds=3'], 'num_rounds is given twice'),
+    (['client.epochs=2,3,2'], 'names a value twice'),
+    (['client.epochs=2', 'client.epochs=3'], 'client.epochs is given twice'),
     (['client.learning=0.1'], 'client.learning: the config has no such field'),
-    (['num_rounds.more=1'], 'num_rounds.more: the config has no such field'),
+    (
+      ['client.epochs.more=1'],
+      'client.epochs.more: the config has no such field',
+    ),
     (['client=1'], r"client is a section: name one of \['batch_size'"),
-    (['seeds=(0,),(1,)'], 'seeds is of the study'),
     (['sharing.scheme=none'], 'fedavg: sharing.scheme is swept over, but is'),
   ],
 )
@@ -72,15 +74,22 @@ def test_mistake_is_named(sweeps, message):
     sweep.expand(_config(), sweeps)
 
 
+@pytest.mark.parametrize('field', configs.STUDY_FIELDS)
+def test_field_of_the_study_is_refused(field):
+  message = f'--sweep={field} is of the study, .*: give --config.{field}=VALUE'
+  with pytest.raises(ValueError, match=message):
+    sweep.expand(_config(), [f'{field}=1,2'])
+
+
 def test_baseline_that_is_no_variant_is_named():
   config = _config()
   config.baseline = 'fedavgg'
   with pytest.raises(ValueError, match="baseline='fedavgg' is not one of"):
-    sweep.expand(config, ['num_rounds=2'])
+    sweep.expand(config, ['client.epochs=2'])
 
 
 def test_value_of_another_type_is_named():
   config = _config()
-  sweep.expand(config, ['num_rounds=2,many'])
-  with pytest.raises(ValueError, match=r'num_rounds=.* must be of type int'):
+  sweep.expand(config, ['client.epochs=2,many'])
+  with pytest.raises(ValueError, match=r'client.epochs=.* must be of type int'):
     study.resolve_variants(config)
