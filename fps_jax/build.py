@@ -28,7 +28,7 @@ from fps_jax.pruning import masks, schedules
 from fps_jax.pruning.pruner import Pruner, check_patterns, emptied_layers
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.rng import Stream, device_key, host_generator
-from fps_jax.sharing import protocol, randomness
+from fps_jax.sharing import protocol
 from fps_jax.simulation import Evaluate, Simulation
 from fps_jax.types import PruningPlan, RoundState
 
@@ -99,7 +99,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   planner = _make_planner(config, seed, placed, partition, clock)
   max_count = planner.max_count
-  sum_protocol = build_sharing.make_protocol(config, scheme, max_count)
+  sum_protocol = build_sharing.make_protocol(config, scheme, max_count, seed)
   num_tiers = len(plans[-1].keep_counts_T)
   data_attack = build_guard.make_data_attack(config, dataset.num_classes)
   local_update = client.make_local_update(
@@ -191,7 +191,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     min_answers=build_sharing.min_answers(config),
     min_clients=method.min_contributors if max_retries else 0,
     max_retries=max_retries,
-    sharing_root=randomness.make_root_key(config.sharing.entropy, seed),
+    sharing_root=build_sharing.make_root_key(config.sharing.entropy, seed),
     count_bytes=count_bytes,
     clock=clock,
     prunes_model=mask == 'shared',

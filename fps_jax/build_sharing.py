@@ -1,9 +1,11 @@
 """The parts of a run that sharing is made of, from a config."""
 
+import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from fps_jax.faults import ServerFaults
-from fps_jax.sharing import protocol
+from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
@@ -23,6 +25,18 @@ def make_scheme(sharing: ConfigDict) -> Shamir:
     sharing.secrets_per_polynomial,
     sharing.seeded,
   )
+
+
+def make_root_key(entropy: str, seed: int) -> np.ndarray:
+  """Returns the root key of a run, the same in all processes: uint32 [8].
+
+  Arguments and errors as of `randomness.make_root_key`.
+  """
+  root_8 = randomness.make_root_key(entropy, seed)
+  if entropy == 'os':
+    # Each process draws its own: all take that of the first one.
+    root_8 = np.asarray(multihost_utils.broadcast_one_to_all(root_8))
+  return root_8
 
 
 def make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
@@ -50,7 +64,7 @@ def min_answers(config: ConfigDict) -> int:
 
 
 def make_protocol(
-  config: ConfigDict, scheme: Shamir | None, max_count: int
+  config: ConfigDict, scheme: Shamir | None, max_count: int, seed: int
 ) -> protocol.SumProtocol:
   """Returns how a config's sums are formed.
 
@@ -58,6 +72,7 @@ def make_protocol(
     config: the config of one variant.
     scheme: of `make_scheme`; None in the clear.
     max_count: largest sample count of a client.
+    seed: the run's seed.
 
   Raises:
     ValueError: if a sum could wrap.
@@ -79,6 +94,7 @@ def make_protocol(
   faults = protocol.Faults(
     bool(settings.lying_servers or settings.server_corruption_probability),
     tuple(settings.inconsistent_clients),
+    seed,
   )
   return protocol.shamir_sum(
     codec,

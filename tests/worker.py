@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import small
 
-# FedPruneShare, as overrides: alike for all clients, in tiers, a baseline in
-# which clients remember, and a defence.
+# FedPruneShare, as overrides: alike for all clients and under keys of the
+# system, in tiers, a baseline in which clients remember, and a defence.
 _METHODS: tuple[dict[str, Any], ...] = (
-  {},
+  {'sharing.entropy': 'os'},
   {
     'sharing.scheme': 'ideal',
     'pruning.tiers': (0.2, 0.5, 1.0),
@@ -33,7 +33,7 @@ _METHODS: tuple[dict[str, Any], ...] = (
 
 
 def main(arguments: list[str]) -> None:
-  """Runs two rounds of each method and prints the model's hash and losses."""
+  """Runs two rounds of each method, and prints root key, model and losses."""
   jax.config.update('jax_num_cpu_devices', int(arguments[0]))
   if arguments[1:]:
     coordinator, num_processes, process_id = arguments[1:]
@@ -47,9 +47,11 @@ def main(arguments: list[str]) -> None:
     config.perf.chunk_size = 2
     config.num_rounds = 2
     config.update_from_flattened_dict(changes)
-    params, rows = small.run(config)
+    simulation = small.make(config)
+    params, rows = small.run_simulation(simulation, config)
     model = hashlib.sha256(params.tobytes()).hexdigest()
     losses = [row['train_loss_nats'] for row in rows]
+    print('root', simulation.sharing_root.tolist())
     print('model', model, losses, [row['clients_per_tier'] for row in rows])
 
 

@@ -91,10 +91,13 @@ class Faults:
       those that `make_keys` is given.
     inconsistent_clients: numbers of clients that deal server N a share one
       larger than the polynomial's.
+    seed: the run's seed, which lies are drawn from: whatever shares are, a
+      faulty run is the same again.
   """
 
   servers_lie: bool = False
   inconsistent_clients: tuple[int, ...] = ()
+  seed: int = 0
 
 
 _NO_FAULTS = Faults()
@@ -272,6 +275,7 @@ def shamir_sum(
   num_secrets = scheme.secrets_per_polynomial
 
   servers = np.array(scheme.server_points)
+  lies_root = randomness.root_key(faults.seed)
 
   def make_keys(root, round_number, client_ids, lying_servers=(), attempt=0):
     key = randomness.round_key(root, round_number, attempt)
@@ -293,7 +297,9 @@ def shamir_sum(
       sketch_coins_Qx8=randomness.keys(key, Purpose.CHECK_SKETCH, num_checks),
       coins_Qx8=randomness.keys(key, Purpose.CHECK, num_checks),
       lies_Nx8=randomness.keys(
-        key, Purpose.LIE, scheme.num_servers if faults.servers_lie else 0
+        randomness.round_key(lies_root, round_number, attempt),
+        Purpose.LIE,
+        scheme.num_servers if faults.servers_lie else 0,
       ),
       is_lying_N=np.isin(servers, lying_servers),
     )

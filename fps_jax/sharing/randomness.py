@@ -10,7 +10,9 @@ so no key is used twice and none is longer-lived than its purpose. The root key
 comes from the run's seed, which reproduces every share, or from the operating
 system; either way the opened sums are the same, since shares cancel.
 
-Choices of the simulation itself (`fps_jax.rng`) use other generators.
+What servers that lie add does not cancel, and is no part of the protocol: its
+keys come from the seed's root key, whatever the run's is. Other choices of the
+simulation itself (`fps_jax.rng`) use other generators.
 """
 
 import enum

@@ -55,6 +55,18 @@ def test_entropy_does_not_change_the_model(honest_params):
   np.testing.assert_array_equal(params, honest_params)
 
 
+def test_entropy_does_not_change_a_model_that_lies_enter(honest_params):
+  params = [
+    small.run(
+      shared_config(5, 3, 1, audit='none', lying_servers=(1,), entropy=entropy)
+    )[0]
+    for entropy in ('seed', 'os', 'os')
+  ]
+  assert (params[0] != honest_params).any()
+  np.testing.assert_array_equal(params[1], params[0])
+  np.testing.assert_array_equal(params[2], params[0])
+
+
 def test_seeds_change_the_bytes_and_nothing_else(honest_params):
   params, rows = small.run(shared_config(5, 3, 1))
   unseeded, more = small.run(shared_config(5, 3, 1, seeded=False))

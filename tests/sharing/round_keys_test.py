@@ -60,3 +60,20 @@ def test_every_key_is_used_once() -> None:
   assert keys.dealings.blinds_Kx8.shape == (4, 0, 8)
   assert len(keys.lies_Nx8) == 0
   assert all(len(getattr(keys, name)) == 0 for name in coins)
+
+
+def test_lies_are_of_the_seed_whatever_the_root() -> None:
+  scheme = Shamir(FIELD, 5, 3)
+  faults = Faults(servers_lie=True, seed=6)
+  lying = protocol.shamir_sum(
+    CODEC, scheme, scheme.server_points, faults=faults
+  )
+  key = randomness.round_key(randomness.root_key(seed=6), 2, attempt=1)
+  expected = randomness.keys(key, randomness.Purpose.LIE, 5)
+  clients = np.arange(3)
+  shares = []
+  for root in (ROOT, randomness.fresh_root_key(), randomness.root_key(seed=7)):
+    keys = lying.make_keys(root, 2, clients, (4,), 1)
+    np.testing.assert_array_equal(keys.lies_Nx8, expected)
+    shares.append(keys.dealings.seeds_Tx8.tobytes())
+  assert len(set(shares)) == 3
