@@ -25,6 +25,7 @@ from fps_jax.sharing.header import (
   HEADER_BYTES,
   Header,
   Kind,
+  check_integers,
   check_length,
   encode_uint32,
 )
@@ -47,7 +48,8 @@ def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
   """Encodes float32 [M] kept values and a sample count in the clear.
 
   Raises:
-    ValueError: if the header does not fit or the count is not in [0, 2^32).
+    ValueError: if the header does not fit or the count is not an integer in [0,
+      2^32).
   """
   header.check(None, Kind.UPDATE)
   if header.num_values != len(values_M):
@@ -94,7 +96,8 @@ def encode_quantised_update(
     count: examples of the client.
 
   Raises:
-    ValueError: if the header does not fit or a number is out of range.
+    ValueError: if the header does not fit or a number is no integer or out of
+      range.
   """
   header.check(None, Kind.QUANTISED_UPDATE)
   if header.num_values != len(rounded_M):
@@ -102,6 +105,7 @@ def encode_quantised_update(
       f'the header announces {header.num_values} values, the payload has '
       f'{len(rounded_M)}'
     )
+  check_integers('values', rounded_M)
   levels = levels_of(value_bits)
   outside = rounded_M[np.abs(rounded_M) > levels]
   if len(outside):

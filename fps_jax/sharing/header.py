@@ -6,8 +6,11 @@ the numbers of `_LAYOUT` in its order. Every value has one encoding.
 
 import dataclasses
 import enum
+import operator
 import struct
 from typing import Any
+
+import numpy as np
 
 from fps_jax.sharing.shamir import Shamir
 
@@ -180,12 +183,34 @@ def check_length(message: bytes, expected: int) -> None:
     )
 
 
+def check_integers(name: str, values: np.ndarray) -> None:
+  """Refuses an array of a type whose numbers may have to be rounded.
+
+  Raises:
+    ValueError: if their type is not one of integers; the error calls them by
+      their name.
+  """
+  if values.dtype.kind not in 'iu':
+    raise ValueError(
+      f'{name} are of type {values.dtype}, expected integers: make them '
+      'so, as nothing is rounded to be sent'
+    )
+
+
 def encode_uint32(name: str, value: int) -> bytes:
   """Returns the 4 bytes of a number that a payload begins or ends with.
 
   Raises:
-    ValueError: if it is not in [0, 2^32); the error calls it by its name.
+    ValueError: if it is not an integer in [0, 2^32); the error calls it by its
+      name.
   """
-  if not 0 <= value <= _MAX_UINT32:
+  try:
+    number = operator.index(value)
+  except TypeError as error:
+    raise ValueError(
+      f'{name}={value} is of type {type(value).__name__}, expected an integer: '
+      'make it one, as nothing is rounded to be sent'
+    ) from error
+  if not 0 <= number <= _MAX_UINT32:
     raise ValueError(f'{name}={value} must be in [0, {_MAX_UINT32}]')
-  return int(value).to_bytes(4, 'little')
+  return number.to_bytes(4, 'little')

@@ -32,6 +32,7 @@ from fps_jax.sharing.header import (
   HEADER_BYTES,
   Header,
   Kind,
+  check_integers,
   check_length,
   encode_uint32,
 )
@@ -58,14 +59,18 @@ def encode_seed(header: Header, key_8: np.ndarray, scheme: Shamir) -> bytes:
     scheme: a seeded scheme.
 
   Raises:
-    ValueError: if the header does not fit, or this server takes no seed.
+    ValueError: if the header does not fit, this server takes no seed, or what
+      is given is not 8 integers in [0, 2^32).
   """
   _check_takes_seed(header, scheme)
   if np.shape(key_8) != (SEED_WORDS,):
     raise ValueError(
       f'a seed has shape {np.shape(key_8)}, expected ({SEED_WORDS},) uint32'
     )
-  return header.encode() + np.asarray(key_8, '<u4').tobytes()
+  key_8 = np.asarray(key_8)
+  check_integers('words of a seed', key_8)
+  _check_range(key_8, 2**32, 'draw a key with fps_jax.sharing.randomness')
+  return header.encode() + key_8.astype('<u4').tobytes()
 
 
 def decode_seed(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
@@ -101,7 +106,8 @@ def encode_share(header: Header, words_W: np.ndarray, scheme: Shamir) -> bytes:
     scheme: the sharing scheme.
 
   Raises:
-    ValueError: if a word is not in [0, p) or the header does not fit.
+    ValueError: if a word is not an integer in [0, p) or the header does not
+      fit.
   """
   header.check(scheme, Kind.SHARE)
   return header.encode() + _encode_columns(header, words_W, scheme)
@@ -133,7 +139,7 @@ def client_set_digest(clients: Iterable[int]) -> bytes:
     clients: numbers of the clients, in any order.
 
   Raises:
-    ValueError: if a number repeats or is not in [0, 2^32).
+    ValueError: if a number repeats or is not an integer in [0, 2^32).
   """
   ordered = sorted(clients)
   for client, following in itertools.pairwise(ordered):
@@ -165,8 +171,9 @@ def encode_sum(
     scheme: the sharing scheme.
 
   Raises:
-    ValueError: if a word is not in [0, p), the header does not fit, the digest
-      has another length or the number of clients is not in [0, 2^32).
+    ValueError: if a word is not an integer in [0, p), the header does not fit,
+      the digest has another length or the number of clients is not an integer
+      in [0, 2^32).
   """
   header.check(scheme, Kind.SUM)
   if len(digest) != DIGEST_BYTES:
@@ -224,7 +231,8 @@ def encode_check(
     scheme: the sharing scheme.
 
   Raises:
-    ValueError: if a word is not in [0, p) or the header does not fit.
+    ValueError: if a word is not an integer in [0, p) or the header does not
+      fit.
   """
   header.check(scheme, Kind.CHECK)
   num_clients, num_checks = checks_CxR.shape
@@ -276,6 +284,7 @@ def _encode_columns(
 
 def _encode_words(words_W: np.ndarray, field: PrimeField) -> bytes:
   words_W = np.asarray(words_W)
+  check_integers('words', words_W)
   _check_words(words_W, field)
   return pack_words(words_W, field.bits)
 
@@ -289,12 +298,15 @@ def _decode_words(
 
 
 def _check_words(words: np.ndarray, field: PrimeField) -> None:
-  outside = (words < 0) | (words >= field.modulus)
+  _check_range(words, field.modulus, 'it must be reduced modulo the prime')
+
+
+def _check_range(words: np.ndarray, end: int, cure: str) -> None:
+  outside = (words < 0) | (words >= end)
   if outside.any():
     position = outside.argmax()
     raise ValueError(
-      f'word {position} is {words[position]}, outside [0, {field.modulus}): '
-      'it must be reduced modulo the prime'
+      f'word {position} is {words[position]}, outside [0, {end}): {cure}'
     )
 
 

@@ -195,6 +195,53 @@ def test_word_outside_the_field_is_refused(kind: Kind, prime: int) -> None:
       encode(*parts[:-1], words)
 
 
+@pytest.mark.parametrize(
+  'kind', [Kind.SEED, Kind.SHARE, Kind.SUM, Kind.CHECK, Kind.QUANTISED_UPDATE]
+)
+def test_numbers_that_are_no_integers_are_refused(kind: Kind) -> None:
+  _, parts, encode, decode = example(kind)
+  place = next(
+    i for i, part in enumerate(parts) if isinstance(part, np.ndarray)
+  )
+  numbers = parts[place]
+  for wrong in (
+    numbers.astype(np.float64),
+    numbers.astype(np.float32) + np.float32(0.5),
+    numbers > 0,
+    numbers.astype(object),
+  ):
+    expected = f'are of type {wrong.dtype}, expected integers'
+    with pytest.raises(ValueError, match=expected):
+      encode(*parts[:place], wrong, *parts[place + 1 :])
+  # Integers of another width are the same numbers.
+  wide = numbers.astype(np.int64)
+  message = encode(*parts[:place], wide, *parts[place + 1 :])
+  assert_same(decode(message), parts)
+
+
+@pytest.mark.parametrize('wrong', [-1, 2**32, 2**32 + 7])
+def test_seed_outside_of_32_bits_is_refused(wrong: int) -> None:
+  header, key = example(Kind.SEED).parts
+  for position in (0, 5, 7):
+    words = key.astype(np.int64)
+    words[position] = wrong
+    expected = rf'word {position} is {wrong}, outside \[0, 4294967296\): draw'
+    with pytest.raises(ValueError, match=expected):
+      wire.encode_seed(header, words, SCHEME)
+
+
+def test_counts_that_are_no_integers_are_refused() -> None:
+  header, values, _ = example(Kind.UPDATE).parts
+  expected = 'count=1.5 is of type float, expected an integer'
+  with pytest.raises(ValueError, match=expected):
+    clear.encode_update(header, values, 1.5)
+  header, _, digest, words = example(Kind.SUM).parts
+  with pytest.raises(ValueError, match=r'num_clients=2\.0 is of type float'):
+    wire.encode_sum(header, 2.0, digest, words, SCHEME)
+  with pytest.raises(ValueError, match=r'client=0\.5 is of type float'):
+    wire.client_set_digest([0.5, 1])
+
+
 def test_sparse_model_of_another_form_is_refused() -> None:
   # Two of three are kept: a count, a bitmap, two values.
   message, *_ = example(Kind.SPARSE_MODEL, 3)
