@@ -54,8 +54,9 @@ def default() -> ConfigDict:
   config.job = 'study'  # a key of fps_jax.jobs.JOBS
   config.seeds = (0,)  # one run of every variant for each
   config.num_rounds = 40
-  # Named overrides of this config; each is a method in the report. Empty: the
-  # config itself is the one method. A name may have a dot: fedpruneshare_97.5.
+  # Named overrides of this config, but not of STUDY_FIELDS; each is a method in
+  # the report. Empty: the config itself is the one method. A name may have a
+  # dot: fedpruneshare_97.5.
   config.variants = ConfigDict(sort_keys=False, allow_dotted_keys=True)
   # What it cost to reach this test accuracy is reported; 0 = nothing is.
   config.target_accuracy = 0.0
