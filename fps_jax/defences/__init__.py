@@ -74,6 +74,8 @@ LEAST_COHORT = {
   'bulyan': (4, 3),
   'bucketing': (0, 1),
 }
+# Of these no weight is negative; what users add is another matter.
+_OWN_RULES = frozenset(GRAM_RULES)
 _NO_ARGUMENTS: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})
 
 
@@ -152,7 +154,9 @@ def make(
     jax.eval_shape(aggregate, example_VxV, present_C)
     return Defence(None, aggregate, False, False)
   needs_root = name in ROOT_RULES
-  weigh = functools.partial(_weigh, rule, steps, num_malicious, needs_root)
+  weigh = functools.partial(
+    _weigh, rule, steps, num_malicious, needs_root, name not in _OWN_RULES
+  )
   # Rules check their arguments as they are traced.
   jax.eval_shape(
     weigh, example_VxV, present_C, jax.eval_shape(jax.random.key, 0)
@@ -208,6 +212,7 @@ def _weigh(
   steps: Sequence[Callable[..., Any]],
   num_malicious: int,
   needs_root: bool,
+  may_be_negative: bool,
   gram_VxV: Array,
   present_C: Array,
   key: Key,
@@ -233,8 +238,9 @@ def _weigh(
       gram_VxV = gram_VxV[:num_clients, :num_clients]
     weights_C = rule(gram_VxV, present_C, malicious)
     _check_shape(rule, weights_C, present_C.shape)
-    # Servers add shares, and cannot take any away.
-    weights_C = jnp.maximum(weights_C, 0.0)
+    if may_be_negative:
+      # Servers add shares, and cannot take any away.
+      weights_C = jnp.maximum(weights_C, 0.0)
     for mixing_CxC in reversed(mixings):
       weights_C = weights_C @ mixing_CxC
   return weights_C

@@ -103,7 +103,7 @@ def fltrust(
   trust_C = jnp.where(trusted_C, gram_VxV[-1, :-1] / lengths_C, 0.0)
   total = jnp.sum(trust_C)
   shares_C = trust_C / jnp.where(total > 0, total, 1.0)
-  return jnp.minimum(shares_C * root_norm / lengths_C, shares_C * max_scale)
+  return shares_C * root_norm / jnp.maximum(lengths_C, root_norm / max_scale)
 
 
 def scale_to(lengths_C: Array, bound: Array) -> Array:
