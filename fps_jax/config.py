@@ -220,7 +220,7 @@ def default() -> ConfigDict:
       'geometric_median': {'iterations': 8, 'smoothing': 1e-6},
       'centred_clipping': {'iterations': 5, 'radius_factor': 1.0},
       'norm_bound': {'factor': 1.0},
-      'fltrust': {'max_scale': 10.0},  # of short updates; the paper's: inf
+      'fltrust': {'max_scale': 10.0},  # of short updates; 1e30: no bound
       'bucketing': {'size': 2},
     }
   )

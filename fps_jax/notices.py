@@ -64,11 +64,13 @@ def _warn_of_schedule(
   if pruning.sparsity - last > _MUCH_LESS_SPARSE:
     logging.warning(
       '%s: the last of %d rounds has a sparsity of %.4g, not '
-      'pruning.sparsity=%.4g: lower pruning.end_round=%d, or raise num_rounds',
+      'pruning.sparsity=%.4g: lower pruning.begin_round=%d and end_round=%d, '
+      'or raise num_rounds',
       title,
       len(plans),
       last,
       pruning.sparsity,
+      pruning.begin_round,
       pruning.end_round,
     )
   if pruning.regrow_every and not any(plan.num_regrown for plan in plans):

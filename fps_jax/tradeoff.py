@@ -13,7 +13,6 @@ import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -110,7 +109,6 @@ def run(
   try:
     variants = study.resolve_variants(config)
     for name, variant in variants.items():
-      validate(variant)
       _check(name, variant)
     schemes = _make_schemes(config)
     fitting = _fitting(variants, schemes, options)
@@ -140,7 +138,11 @@ def run(
 
 
 def _check(name: str, variant: ConfigDict) -> None:
-  """Raises ValueError for what the bytes of a scheme do not count."""
+  """Raises ValueError for what is wrong or not counted in a scheme's bytes."""
+  try:
+    validate(variant)
+  except ValueError as error:
+    raise ValueError(f'variant {name!r}: {error}') from error
   pruning, sharing = variant.pruning, variant.sharing
   for field, value, counted in (
     ('sharing.scheme', sharing.scheme, ('ideal', 'shamir')),
@@ -164,22 +166,24 @@ def _make_schemes(config: ConfigDict) -> list[Shamir]:
   Raises:
     ValueError: if one does not exist, or the config names none.
   """
-  if 'tradeoff' not in config:
+  settings = config.get('tradeoff')
+  if not settings or not settings.servers or not settings.primes:
     raise ValueError(
       "the config has no section 'tradeoff' with servers and primes: see "
       'experiments/tradeoff.py'
     )
-  for servers in config.tradeoff.servers:
-    if not isinstance(servers, tuple) or len(servers) != 3:
+  for servers in settings.servers:
+    if not isinstance(servers, (list, tuple)) or len(servers) != 3:
       raise ValueError(
-        f'tradeoff.servers has {servers!r}, which is not of the form (N, k, l)'
+        f'tradeoff.servers has {servers!r}, which is not of the form (N, k, l):'
+        ' give num_servers, threshold and secrets_per_polynomial'
       )
   return [
     Shamir(
       PrimeField(prime), num_servers, threshold, split, config.sharing.seeded
     )
     for (num_servers, threshold, split), prime in itertools.product(
-      config.tradeoff.servers, config.tradeoff.primes
+      settings.servers, settings.primes
     )
   ]
 
@@ -200,12 +204,16 @@ def _fitting(
     ).train_labels
     for variant in variants.values()
   }
-  fitting = [
-    (name, scheme)
-    for name, variant in variants.items()
-    for scheme in schemes
-    if _fits(variant, scheme, labels[variant.data.source])
-  ]
+  fitting = []
+  for name, variant in variants.items():
+    # Of any seed.
+    largest = max(
+      max_count(variant, seed, labels[variant.data.source])
+      for seed in variant.seeds
+    )
+    fitting += [
+      (name, scheme) for scheme in schemes if _fits(variant, scheme, largest)
+    ]
   if not fitting:
     raise ValueError(
       'no sum of any variant fits any of tradeoff.primes: add a larger one, or '
@@ -214,15 +222,15 @@ def _fitting(
   return fitting
 
 
-def _fits(variant: ConfigDict, scheme: Shamir, labels: np.ndarray) -> bool:
-  """Returns whether the sums of a cohort fit the field, whatever the seed."""
+def _fits(variant: ConfigDict, scheme: Shamir, largest_count: int) -> bool:
+  """Returns whether the sums of a cohort fit the field."""
   try:
     Codec(
       field=scheme.field,
       clip=variant.sharing.clip,
       value_bits=variant.sharing.value_bits,
       max_clients=variant.cohort.size,
-      max_count=max(max_count(variant, seed, labels) for seed in variant.seeds),
+      max_count=largest_count,
     )
   except ValueError:
     return False

@@ -99,8 +99,10 @@ def _defence(config: ConfigDict) -> Iterator[str]:
       f'defence.name={name!r} selects a single client, whose update would be '
       "the sum that is opened: use 'multi_krum', or sharing.reveal='updates'"
     )
-  least = config.sharing.min_contributors
-  if name == 'multi_krum' and config.cohort.size - num_malicious < least:
+  least, steps = config.sharing.min_contributors, config.defence.pre_steps
+  # After pre-steps more clients have weight than are chosen.
+  is_chosen = name == 'multi_krum' and not steps
+  if is_chosen and config.cohort.size - num_malicious < least:
     yield (
       f"defence.name='multi_krum' chooses {config.cohort.size - num_malicious} "
       f'of cohort.size={config.cohort.size} clients, fewer than '

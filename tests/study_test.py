@@ -227,7 +227,7 @@ def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
       {'end_round': 9},
       [
         'the last of 3 rounds has a sparsity of 0.3',
-        'lower pruning.end_round=9',
+        'and end_round=9, or raise',
       ],
     ),
     ({'schedule': 'none', 'end_round': 9, 'regrow_every': 5}, []),

@@ -151,6 +151,28 @@ def test_servers_are_of_the_form_n_k_l(tmp_path, servers):
     tradeoff.run(config, tmp_path / 'run', [])
 
 
+def test_data_that_cannot_be_dealt_are_said_and_no_other_cure(tmp_path):
+  config = tradeoff_config()
+  config.data.num_clients = 200_000
+  with pytest.raises(StudyError, match=r'num_clients=200000 is outside'):
+    tradeoff.run(config, tmp_path / 'run', [])
+
+
+def test_variant_that_is_wrong_is_named(tmp_path):
+  config = tradeoff_config()
+  config.variants.two = {'pruning': {'sparsity': 1.5}}
+  with pytest.raises(StudyError, match=r"variant 'two': .*sparsity=1.5"):
+    tradeoff.run(config, tmp_path / 'run', [])
+
+
+@pytest.mark.parametrize('name', ['servers', 'primes'])
+def test_config_that_names_no_scheme_is_refused(tmp_path, name):
+  config = tradeoff_config()
+  config.tradeoff[name] = ()
+  with pytest.raises(StudyError, match=r"no section 'tradeoff' with servers"):
+    tradeoff.run(config, tmp_path / 'run', [])
+
+
 def test_fields_that_no_sum_fits_are_refused_before_anything_runs(tmp_path):
   config = tradeoff_config()
   config.tradeoff.primes = (17,)

@@ -72,6 +72,9 @@ def test_multi_krum_of_too_few_clients_for_a_sum_is_refused():
   )
   validate(config)
   config.sharing.min_contributors = 91
+  config.defence.pre_steps = ('nnm',)
+  validate(config)
+  config.defence.pre_steps = ()
   with pytest.raises(ValueError, match=r'chooses 90 of cohort\.size=100'):
     validate(config)
 

@@ -151,7 +151,11 @@ def make(
   present_C = jax.ShapeDtypeStruct((cohort_size,), jnp.bool)
   if name in COORDINATE_RULES:
     aggregate = functools.partial(_aggregate, rule, num_malicious)
-    jax.eval_shape(aggregate, example_VxV, present_C)
+    # As many values as there are clients would hide which of them come back.
+    updates_CxM = jax.ShapeDtypeStruct(
+      (cohort_size, cohort_size + 1), jnp.float32
+    )
+    jax.eval_shape(aggregate, updates_CxM, present_C)
     return Defence(None, aggregate, False, False)
   needs_root = name in ROOT_RULES
   weigh = functools.partial(
@@ -265,7 +269,8 @@ def _check_shape(
   rule: Callable[..., Array], result: Array, shape: tuple[int, ...]
 ) -> None:
   if jnp.shape(result) != shape:
-    name = getattr(rule, 'func', rule).__name__
+    function = getattr(rule, 'func', rule)
+    name = getattr(function, '__name__', repr(function))
     raise ValueError(
       f'{name} returns an array of shape {jnp.shape(result)}, not {shape}'
     )

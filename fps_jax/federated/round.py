@@ -268,7 +268,9 @@ def _make_step(
         candidates_D,
       )
       params_D, optimizer_state = jax.tree.map(
-        lambda new, old: jnp.where(moves_D if new.ndim else moves, new, old),
+        lambda new, old: jnp.where(
+          moves_D if new.shape == params_D.shape else moves, new, old
+        ),
         stepped,
         (params_D, state.optimizer_state),
       )

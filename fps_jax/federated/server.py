@@ -99,7 +99,10 @@ def apply_update(
   if mask_D is not None:
     stays_D = mask_D if candidates_D is None else mask_D & ~candidates_D
     optimizer_state = jax.tree.map(
-      lambda now, first: jnp.where(stays_D, now, first) if now.ndim else now,
+      # What is not one value a parameter is not of any of them.
+      lambda now, first: (
+        jnp.where(stays_D, now, first) if now.shape == stays_D.shape else now
+      ),
       optimizer_state,
       optimizer.init(params_D),
     )

@@ -228,10 +228,10 @@ def test_rule_of_ones_own_is_tried_with_the_cohort_and_gives_each_a_weight(
     defences.make('mine', 0, cohort_size=9)
   defences.make('mine', 0, cohort_size=5)
   monkeypatch.setitem(
-    defences.COORDINATE_RULES, 'whole', lambda rows, present, f: rows
+    defences.COORDINATE_RULES, 'weights', lambda rows, present, f: present
   )
-  with pytest.raises(ValueError, match=r'shape \(4, 4\), not \(4,\)'):
-    defences.make('whole', 0, cohort_size=4)
+  with pytest.raises(ValueError, match=r'shape \(4,\), not \(5,\)'):
+    defences.make('weights', 0, cohort_size=4)
 
 
 def test_weights_of_a_rule_of_ones_own_below_zero_count_as_zero(monkeypatch):

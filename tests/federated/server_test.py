@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from fps_jax.federated import server
@@ -132,6 +133,18 @@ def test_what_was_pruned_starts_anew_in_the_optimizer(
   one, other = come_back(jnp.asarray(UPDATES[0])), come_back(-update)
   np.testing.assert_array_equal(one[~mask], other[~mask])
   assert name == 'sgd' or np.all(one[mask] != other[mask])
+
+
+def test_state_that_is_not_one_value_a_parameter_is_kept_as_it_is():
+  optimizer = optax.chain(optax.scale_by_lbfgs(), optax.scale(-0.1))
+  params, mask = jnp.asarray(PARAMS), np.array([True, False] * (D // 2))
+  state = optimizer.init(params)
+  for update in UPDATES:
+    params, state = server.apply_update(
+      optimizer, params, state, jnp.asarray(update), mask
+    )
+  assert np.all(np.isfinite(params))
+  np.testing.assert_array_equal(params[~mask], 0)
 
 
 @pytest.mark.parametrize('name', ['momentum', 'adam', 'yogi'])
