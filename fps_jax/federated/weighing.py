@@ -53,6 +53,8 @@ def aggregate_clients(
   present_C = sharded.gather(may_count_C & (plan.cohort.client_ids >= 0))
   aggregate, weights_C = None, None
   if defence is not None and examined is not None:
+    # Of a round with fewer clients servers send nothing.
+    present_C &= jnp.sum(present_C) >= method.min_contributors
     with jax.named_scope('defend'):
       aggregate = _defend(
         method,
@@ -153,11 +155,9 @@ def _defend(
       method.guard.opened, sketching.split(method, opened_CxV), root_M
     )
     assert defence.weigh is not None
-    # Servers send nothing of a round that is not to be opened.
-    is_enough = jnp.sum(present_C) >= method.min_contributors
-    may_count_C = present_C & is_sound_C & is_enough
-    weights_C = defence.weigh(gram_VxV, may_count_C, key)
-    is_sound_C |= ~is_enough
+    weights_C = defence.weigh(gram_VxV, present_C & is_sound_C, key)
+    # Where nobody is present nothing is opened, and nobody found wanting.
+    is_sound_C |= ~jnp.any(present_C)
     return Aggregate(weights_C=weights_C, is_sound_C=is_sound_C)
   views = jnp.where(present_C[:, None], views, 0.0)
   if defence.aggregate is not None:
