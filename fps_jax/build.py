@@ -216,7 +216,9 @@ def _make_partition(
   )
 
 
-def max_count(config: ConfigDict, seed: int, labels: np.ndarray) -> int:
+def largest_sample_count(
+  config: ConfigDict, seed: int, labels: np.ndarray
+) -> int:
   """Returns the largest sample count of a client; 1 where all weigh the same.
 
   Args:

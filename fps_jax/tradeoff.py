@@ -18,7 +18,7 @@ from rich.console import Console
 
 from fps_jax import data, study
 from fps_jax import workdir as workdirs
-from fps_jax.build import max_count
+from fps_jax.build import largest_sample_count
 from fps_jax.federated.communication import count_bytes
 from fps_jax.options import Options
 from fps_jax.sharing.codec import Codec
@@ -208,7 +208,7 @@ def _fitting(
   for name, variant in variants.items():
     # Of any seed.
     largest = max(
-      max_count(variant, seed, labels[variant.data.source])
+      largest_sample_count(variant, seed, labels[variant.data.source])
       for seed in variant.seeds
     )
     fitting += [

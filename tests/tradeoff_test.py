@@ -8,7 +8,7 @@ import small
 from ml_collections import ConfigDict
 
 from fps_jax import data, study, tradeoff
-from fps_jax.build import max_count
+from fps_jax.build import largest_sample_count
 from fps_jax.metrics import read_metrics
 from fps_jax.study import StudyError
 from fps_jax.tradeoff import Choice
@@ -138,9 +138,9 @@ def test_sums_fit_for_the_largest_client_that_is_dealt_of_all_seeds(tmp_path):
   assert counts[0] != counts[1]
   labels = data.load('fake').train_labels
   one = study.resolve_variants(config)['one']
-  assert [max_count(one, seed, labels) for seed in (0, 1)] == counts
+  assert [largest_sample_count(one, seed, labels) for seed in (0, 1)] == counts
   one.cohort.weighting = 'clients'
-  assert max_count(one, 0, labels) == 1
+  assert largest_sample_count(one, 0, labels) == 1
 
 
 @pytest.mark.parametrize('servers', [(5, 3), 5, (5, 3, 1, 1)])
