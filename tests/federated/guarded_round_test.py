@@ -1,59 +1,28 @@
 """Tests of rounds in which updates are attacked or weighed by a defence."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from guarded_rounds import (
+  ATTACKED,
+  IDEAL,
+  KRUM,
+  ROUNDS,
+  guarded_config,
+  run,
+)
 from jax.flatten_util import ravel_pytree
-from ml_collections import ConfigDict
 
 from fps_jax import config as configs
 from fps_jax import data, models
 from fps_jax.attacks.knowledge import Craft, Knowledge, mean
 from fps_jax.attacks.updates import UPDATE_ATTACKS
-from fps_jax.federated.method import Opened
-from fps_jax.federated.sketching import Seen
-from fps_jax.federated.weighing import inner_products, integer_weights
 from fps_jax.metrics import MetricsRow
 from fps_jax.sharing.codec import levels_of
-from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.projection import Projection
-from fps_jax.sharing.range_check import RangeCheck
-from fps_jax.sharing.sketch import Sketch
-
-_ROUNDS = 2
-
-
-def guarded_config(**changes: Any) -> ConfigDict:
-  """Returns a config with changes by flattened names, `__` for the dots."""
-  config = small.small_config()
-  config.num_rounds = _ROUNDS
-  config.cohort.weighting = 'clients'
-  config.faults.client_dropout_probability = 0.1
-  config.defence.sketch_size = 128
-  names = {name.replace('__', '.'): value for name, value in changes.items()}
-  config.update_from_flattened_dict(names)
-  return config
-
-
-def run(**changes: Any) -> tuple[np.ndarray, list[MetricsRow]]:
-  with small.quick_compilation():
-    return small.run(guarded_config(**changes))
-
-
-ATTACKED: dict[str, Any] = {
-  'attack__malicious': 0.25,
-  'attack__updates': 'gaussian',
-}
-KRUM: dict[str, Any] = {
-  'defence__name': 'multi_krum',
-  'defence__num_malicious': 2,
-}
-IDEAL: dict[str, Any] = {'sharing__scheme': 'ideal'}
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +35,7 @@ def test_a_defence_that_weighs_all_the_same_gives_the_undefended_model():
   plain, _ = run(**IDEAL)
   weighed, rows = run(**IDEAL, defence__name='mean')
   np.testing.assert_allclose(weighed, plain, rtol=1e-6, atol=1e-7)
-  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+  assert [row['malicious_weight'] for row in rows] == [0.0] * ROUNDS
 
 
 @pytest.mark.parametrize(
@@ -159,28 +128,12 @@ def test_clients_that_send_next_to_nothing_leave_the_others_their_weights(
   assert np.linalg.norm(shared - clear) < 0.1 * np.linalg.norm(clear)
 
 
-def test_products_are_exact_and_those_that_wrapped_are_not_sound():
-  projection = Projection(1, 127, PrimeField(2**31 - 1))
-  opened = Opened(Sketch(2), RangeCheck(projection.field, 1), projection)
-  seen = Seen(
-    sketches_CxK=jnp.float32([[3, 4], [3, 4], [3, 4]]),
-    ranges_CxS=jnp.float32([[5], [5], [31]]),
-    products_CxP=jnp.float32([[-250], [2600], [250]]),
-  )
-  # A multiple of 1 stands for 1.
-  root_M = jnp.float32([127, 0, 0])
-  gram, is_sound_C = inner_products(opened, seen, root_M)
-  np.testing.assert_array_equal(gram[-1], [-250, 2600, 250, 127**2])
-  np.testing.assert_array_equal(gram[:3, :3], 25)
-  assert is_sound_C.tolist() == [True, False, False]
-
-
 def test_defence_leaves_out_who_sends_noise(defended):
   _, rows = defended
   assert all(row['clients_malicious'] for row in rows)
-  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+  assert [row['malicious_weight'] for row in rows] == [0.0] * ROUNDS
   _, plain = run(**ATTACKED, **KRUM, sharing__scheme='none')
-  assert [row['malicious_weight'] for row in plain] == [0.0] * _ROUNDS
+  assert [row['malicious_weight'] for row in plain] == [0.0] * ROUNDS
 
 
 def test_what_is_opened_of_each_update_is_counted(defended):
@@ -250,7 +203,7 @@ def test_median_of_updates_that_are_revealed_is_that_without_shares():
 def test_words_that_wrap_around_are_left_out():
   wrapped = {**ATTACKED, 'attack__updates': 'wrap_around'}
   _, rows = run(**wrapped, **KRUM, **IDEAL)
-  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+  assert [row['malicious_weight'] for row in rows] == [0.0] * ROUNDS
 
 
 def test_words_that_wrap_around_are_scaled_to_nothing_by_fltrust():
@@ -278,7 +231,7 @@ def test_words_that_cancel_out_in_a_sketch_have_no_weight(monkeypatch, rule):
     'pruning__schedule': 'none',
   }
   _, rows = run(**settings, **IDEAL)
-  assert [row['malicious_weight'] for row in rows] == [0.0] * _ROUNDS
+  assert [row['malicious_weight'] for row in rows] == [0.0] * ROUNDS
   for row in rows:
     assert row['clients_out_of_range'] == row['clients_malicious'] > 0
 
@@ -329,82 +282,6 @@ def test_coordinate_rule_is_the_one_of_numpy(rule: str):
   )
 
 
-def test_server_that_lies_about_sketches_is_named_and_changes_nothing():
-  honest, _ = run(**ATTACKED, **KRUM)
-  lied, rows = run(**ATTACKED, **KRUM, faults__lying_servers=(2,))
-  np.testing.assert_array_equal(lied, honest)
-  assert [row['wrong_servers'] for row in rows] == [[2]] * _ROUNDS
-
-
-@pytest.mark.parametrize(
-  ('num_servers', 'threshold', 'secrets', 'lying'),
-  [(5, 3, 1, ()), (5, 3, 1, (2,)), (5, 4, 2, ())],
-)
-def test_inconsistent_client_has_no_weight_and_no_server_blamed(
-  num_servers: int, threshold: int, secrets: int, lying: tuple[int, ...]
-):
-  """Its wrong share is server 5's."""
-  _, rows = run(
-    **KRUM,
-    sharing__num_servers=num_servers,
-    sharing__threshold=threshold,
-    sharing__secrets_per_polynomial=secrets,
-    sharing__audit='clients',
-    faults__client_dropout_probability=0.0,
-    faults__inconsistent_clients=(4,),
-    faults__lying_servers=lying,
-  )
-  assert [row['inconsistent_clients'] for row in rows] == [[4]] * _ROUNDS
-  assert [row['wrong_servers'] for row in rows] == [list(lying)] * _ROUNDS
-  assert [row['clients_reporting'] for row in rows] == [7] * _ROUNDS
-
-
-def test_coins_of_sketches_are_not_those_that_clients_are_checked_with():
-  """Nor those of sums: what they audit is fixed later."""
-  with small.quick_compilation():
-    simulation = small.make(guarded_config(**KRUM, sharing__audit='clients'))
-    plan, placed = simulation.plan(0), simulation.put_data()
-    state = simulation.init_state()
-    trained = simulation.start(state, plan, placed)
-    _, (examine, arguments), (audit, _), *_ = simulation.programs(
-      state, plan, placed
-    )
-  accepted_C = np.ones(plan.cohort.client_ids.shape, bool)
-
-  def checks(**changed: Any) -> tuple[np.ndarray, np.ndarray]:
-    other = dataclasses.replace(plan, keys=plan.keys._replace(**changed))
-    examined = examine(other, *arguments[1:-1], trained)
-    of_sketches = audit(other, examined, accepted_C)
-    return np.asarray(examined.client_checks), np.asarray(of_sketches)
-
-  of_clients, of_sketches = checks()
-  others = simulation.plan(1).keys
-  changed, same = checks(client_coins_Qx8=others.client_coins_Qx8)
-  assert np.any(changed != of_clients)
-  np.testing.assert_array_equal(same, of_sketches)
-  same, changed = checks(sketch_coins_Qx8=others.sketch_coins_Qx8)
-  np.testing.assert_array_equal(same, of_clients)
-  assert np.any(changed != of_sketches)
-  for same, expected in zip(
-    checks(coins_Qx8=others.coins_Qx8), (of_clients, of_sketches), strict=True
-  ):
-    np.testing.assert_array_equal(same, expected)
-
-
-@pytest.mark.parametrize('settings', [KRUM, ATTACKED])
-def test_clients_are_checked_once(settings: dict[str, Any]):
-  """The words that blind a check hide one alone."""
-  simulation = small.make(guarded_config(**settings, sharing__audit='clients'))
-  state = simulation.init_state()
-  *_, (_, (_, collected, *_)) = simulation.programs(
-    state, simulation.plan(0), simulation.put_data()
-  )
-  is_checked_before = settings is KRUM
-  assert (collected.sums.measures.checks is None) == is_checked_before
-  # Servers are audited all the same.
-  assert collected.checks_QxN is not None
-
-
 def test_aggregate_of_too_few_clients_is_not_opened():
   """Multi-Krum chooses five of seven clients, where six are needed."""
   few = {'defence__name': 'multi_krum', 'defence__num_malicious': 2}
@@ -446,30 +323,3 @@ def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
   expected = np.mean(np.argmax(logits, axis=1) == 1)
   assert rows[-1]['attack_success'] == pytest.approx(expected)
   assert len(others) == simulation.num_backdoor < len(dataset.test_labels)
-
-
-@pytest.mark.parametrize('most_weight', [4, 5, 100, 2**20])
-def test_integer_weights_keep_their_guarantees(most_weight: int):
-  """All weights in quarters of four clients."""
-  compiled = jax.jit(lambda w: integer_weights(w, most_weight))
-  for numbers in np.ndindex(5, 5, 5, 5):
-    weights_C = np.float32(numbers) / 4
-    integers_C, one = compiled(weights_C)
-    integers_C = np.asarray(integers_C).astype(np.int64)
-    assert integers_C.sum() <= most_weight
-    np.testing.assert_array_equal(integers_C[weights_C == 0], 0)
-    if not weights_C.any():
-      continue
-    exact_C = weights_C / weights_C.sum() * most_weight
-    assert np.all(integers_C > exact_C - 1)
-    for weight in np.unique(weights_C):
-      assert len(np.unique(integers_C[weights_C == weight])) == 1
-    # Divided by what stands for 1, they add up to what the weights did.
-    np.testing.assert_allclose(
-      integers_C.sum() / one, weights_C.sum(), rtol=1e-6
-    )
-
-
-def test_equal_weights_use_all_there_is():
-  integers_C, _ = integer_weights(jnp.full(100, 0.01), 100)
-  np.testing.assert_array_equal(integers_C, 1)
