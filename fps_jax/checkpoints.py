@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from fps_jax import files
 from fps_jax.types import RoundState
 
 _STATE, _DIGEST = 'state', 'digest'
@@ -43,14 +44,15 @@ class Checkpoints:
       keep: how many are kept, the last ones, at least 1.
 
     Raises:
-      OSError: if the folder cannot be created.
+      OSError: if the folder cannot be created or read.
     """
     self.every_rounds = every_rounds
     self._folder = folder
-    folder.mkdir(parents=True, exist_ok=True)
-    self._manager = ocp.CheckpointManager(
-      folder.resolve(), options=ocp.CheckpointManagerOptions(max_to_keep=keep)
-    )
+    with files.naming(folder, problem='cannot be written to'):
+      folder.mkdir(parents=True, exist_ok=True)
+      self._manager = ocp.CheckpointManager(
+        folder.resolve(), options=ocp.CheckpointManagerOptions(max_to_keep=keep)
+      )
 
   def __enter__(self) -> Self:
     """Returns the checkpoints themselves."""
@@ -125,9 +127,8 @@ class Checkpoints:
   def _unwritable(self, error: Exception) -> CheckpointError:
     reason = ' '.join(str(error).split())[:200]
     return CheckpointError(
-      f'no checkpoint can be written to {self._folder} ({reason}): make room '
-      'there, then run the same command again; it goes on from round '
-      f'{self.last_round}'
+      f'no checkpoint can be written to {files.show(self._folder)} ({reason}): '
+      f'{files.cure_of(error)}; it goes on from round {self.last_round}'
     )
 
 

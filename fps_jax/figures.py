@@ -14,6 +14,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
+from fps_jax import files
 from fps_jax.metrics import MetricsRow
 
 # Okabe and Ito (2008), without yellow: told apart by colour-blind readers. The
@@ -325,7 +326,8 @@ def write_figures(
       drawn['sparsity'] = _make_sparsity_figure(curves)
     for name, figure in drawn.items():
       png, pdf = (folder / f'accuracy_{name}.{end}' for end in ('png', 'pdf'))
-      figure.savefig(png, dpi=200)
-      figure.savefig(pdf, metadata={'CreationDate': None})
+      with files.naming(png, problem='cannot be written to'):
+        figure.savefig(png, dpi=200)
+        figure.savefig(pdf, metadata={'CreationDate': None})
       paths += [png, pdf]
   return paths

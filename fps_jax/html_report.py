@@ -4,7 +4,7 @@ import datetime
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from fps_jax import html_settings, report
+from fps_jax import files, html_settings, report
 from fps_jax.html_figures import figures_of, rounds_done
 from fps_jax.markup import Markup, join, page, table, tag
 from fps_jax.metrics import format_bytes
@@ -40,11 +40,14 @@ def write(
       it is damaged; nothing is written then.
     OSError: if the page cannot be written.
   """
-  studies = read_studies(folders)
-  target = pathlib.Path(path or studies[0].folder / 'report.html')
-  target.write_text(
-    make_page(studies, datetime.datetime.now(datetime.UTC)), encoding='utf-8'
+  studies = read_studies([files.local(each, '--report') for each in folders])
+  target = (
+    files.local(path, '--report_file')
+    if path
+    else studies[0].folder / 'report.html'
   )
+  made = make_page(studies, datetime.datetime.now(datetime.UTC))
+  files.write_text(target, made, 'give another --report_file')
   return target
 
 

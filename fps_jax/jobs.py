@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
+from fps_jax import files
 from fps_jax.options import Options
 from fps_jax.study import StudyError
 
@@ -40,4 +41,9 @@ def run(
   if config.job not in JOBS:
     raise StudyError(f'job={config.job!r} is not one of {sorted(JOBS)}')
   job: Job = pkgutil.resolve_name(JOBS[config.job])
-  job(config, workdir, argv, options)
+  try:
+    folder = files.local(workdir, '--workdir')
+    with files.naming(folder):
+      job(config, folder, argv, options)
+  except (files.PathError, OSError) as error:
+    raise StudyError(str(error)) from error

@@ -7,12 +7,15 @@ checked when it is written and again when it is read.
 '3.90 MB'
 """
 
+import contextlib
 import json
 import math
 import pathlib
 import typing
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self, TypedDict
+
+from fps_jax import files
 
 
 class MetricsRow(TypedDict):
@@ -104,6 +107,7 @@ class MetricsRow(TypedDict):
   round_seconds: float
 
 
+_UNREADABLE = 'cannot be read'
 _HINTS: Mapping[str, Any] = typing.get_type_hints(MetricsRow)
 
 
@@ -177,9 +181,9 @@ def _check_values(row: Mapping[str, object], expected_round: int) -> None:
     )
 
 
-def _parse_line(line: str) -> MetricsRow:
+def _parse_line(line: bytes) -> MetricsRow:
   row = json.loads(line)
-  if not isinstance(row, dict) or not line.endswith('\n'):
+  if not isinstance(row, dict) or not line.endswith(b'\n'):
     raise ValueError('not one whole JSON object')
   return typing.cast(MetricsRow, row)
 
@@ -199,23 +203,26 @@ def read_metrics(
     One row a round; empty for an empty file.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    OSError: there is no such file, or it cannot be read.
     ValueError: a line is torn, or is not the next round's row; the message
       names the file and the line.
   """
-  with open(path, encoding='utf-8') as file:
+  with (
+    files.naming(path, 'leave out the run, or make it again', _UNREADABLE),
+    open(path, 'rb') as file,
+  ):
     return _parse(path, file, needed)
 
 
 def _parse(
   path: str | pathlib.Path,
-  lines: Iterable[str],
+  lines: Iterable[bytes],
   needed: Collection[str] | None = None,
 ) -> list[MetricsRow]:
   """Returns the rows of a run; arguments and errors as of `read_metrics`."""
   rows: list[MetricsRow] = []
   for number, line in enumerate(lines, start=1):
-    if needed is not None and not line.endswith('\n'):
+    if needed is not None and not line.endswith(b'\n'):
       break
     try:
       row = _parse_line(line)
@@ -241,7 +248,8 @@ def _parse(
 
 def count_rounds(path: pathlib.Path) -> int:
   """Returns how many whole lines a file of metrics has; 0 without one."""
-  return path.read_bytes().count(b'\n') if path.exists() else 0
+  with files.naming(path, problem=_UNREADABLE):
+    return path.read_bytes().count(b'\n') if path.exists() else 0
 
 
 def keep_rounds(path: pathlib.Path, num_rounds: int) -> list[MetricsRow]:
@@ -267,8 +275,8 @@ def keep_rounds(path: pathlib.Path, num_rounds: int) -> list[MetricsRow]:
   if not path.exists():
     return []
   lines = path.read_bytes().splitlines(keepends=True)[:num_rounds]
-  rows = _parse(path, [line.decode() for line in lines])
-  with path.open('r+b') as file:
+  rows = _parse(path, lines)
+  with files.naming(path), path.open('r+b') as file:
     file.truncate(sum(map(len, lines)))
   return rows
 
@@ -289,11 +297,14 @@ class MetricsWriter:
 
     Raises:
       ValueError: the file exists and `read_metrics` refuses it.
+      OSError: it cannot be read or written to.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    self._last_round = len(read_metrics(path)) if path.exists() else 0
-    self._file = path.open('a', encoding='utf-8')
+    self._path = pathlib.Path(path)
+    with self._naming():
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      is_there = self._path.exists()
+      self._last_round = len(read_metrics(path)) if is_there else 0
+      self._file = self._path.open('a', encoding='utf-8')
 
   @property
   def last_round(self) -> int:
@@ -306,7 +317,11 @@ class MetricsWriter:
 
   def __exit__(self, *exc_info: object) -> None:
     """Closes the file."""
-    self._file.close()
+    with self._naming():
+      self._file.close()
+
+  def _naming(self) -> contextlib.AbstractContextManager[None]:
+    return files.naming(self._path, problem='cannot be written to')
 
   def write(self, row: Mapping[str, object]) -> None:
     """Appends one round.
@@ -318,9 +333,11 @@ class MetricsWriter:
       ValueError: a key is missing or unknown, a value has the wrong type, a
         float is NaN or infinite, or the round is not `last_round + 1`. The
         file is left as it was.
+      OSError: it cannot be written to.
     """
     _check_keys(row)
     _check_values(row, expected_round=self._last_round + 1)
-    self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')
-    self._file.flush()
+    with self._naming():
+      self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')
+      self._file.flush()
     self._last_round += 1

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import study
+from fps_jax import files, study
 from fps_jax import workdir as workdirs
 from fps_jax.options import Options
 from fps_jax.study import StudyError
@@ -87,7 +87,7 @@ def run(
     workdir / 'poisoning.json', [dataclasses.asdict(cell) for cell in cells]
   )
   page = poisoning_report.markdown(cells)
-  (workdir / 'poisoning.md').write_text(page, encoding='utf-8')
+  files.write_text(workdir / 'poisoning.md', page)
   poisoning_report.write_figure(cells, workdir / 'poisoning.png')
   console.print(poisoning_report.table(cells))
 

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fps_jax import files
 from fps_jax.metrics import read_metrics
 from fps_jax.summary import Run, metrics_paths, title_of
 
@@ -94,13 +95,16 @@ def read_studies(folders: Sequence[str | pathlib.Path]) -> list[Study]:
   Raises:
     ValueError: if a folder is not the work directory of a study, or a file in
       it is damaged; the message names the folder.
+    OSError: if it cannot be read.
   """
   paths = {pathlib.Path(folder).resolve(): str(folder) for folder in folders}
   names = [path.name for path in paths]
-  return [
-    _read_study(path, path.name if names.count(path.name) == 1 else given)
-    for path, given in paths.items()
-  ]
+  studies = []
+  for path, given in paths.items():
+    with files.naming(path, 'leave the folder out'):
+      label = path.name if names.count(path.name) == 1 else given
+      studies.append(_read_study(path, label))
+  return studies
 
 
 def _read_study(folder: pathlib.Path, label: str) -> Study:
@@ -153,7 +157,7 @@ def _read_variant(folder: pathlib.Path) -> Variant:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
+    content = json.loads(files.read_text(path, 'leave the folder out'))
   except FileNotFoundError as error:
     raise ValueError(
       f'there is no {path}, which a study writes before its first round: give '

@@ -11,7 +11,7 @@ from rich import console as rich_console
 from rich import table as rich_table
 from rich import text as rich_text
 
-from fps_jax import figures
+from fps_jax import figures, files
 from fps_jax.metrics import format_accuracy, format_bytes
 from fps_jax.rows import rows_of, write_csv
 from fps_jax.summary import TITLES, Summary, collect, summarise, title_of
@@ -212,8 +212,9 @@ def write_report(
     'target_accuracy': target_accuracy,
     'variants': [dataclasses.asdict(summary) for summary in summaries],
   }
-  (workdir / 'report.json').write_text(
-    json.dumps(report, indent=2, allow_nan=False) + '\n', encoding='utf-8'
+  files.write_text(
+    workdir / 'report.json',
+    json.dumps(report, indent=2, allow_nan=False) + '\n',
   )
   every_run = itertools.chain.from_iterable(runs.values())
   write_csv(workdir / 'metrics.csv', rows_of(every_run))
@@ -225,9 +226,9 @@ def write_report(
     ],
   )
   names = [path.stem for path in paths if path.suffix == '.png']
-  (workdir / 'report.md').write_text(
+  files.write_text(
+    workdir / 'report.md',
     make_markdown(summaries, baseline_title, target_accuracy, names),
-    encoding='utf-8',
   )
   tables = [make_table(summaries, baseline_title)]
   if target_accuracy:

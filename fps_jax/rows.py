@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from fps_jax import files
 from fps_jax.metrics import MetricsRow, read_metrics
 from fps_jax.summary import Run, metrics_paths
 
@@ -47,7 +48,10 @@ def rows_of(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
 
 def write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes rows under `COLUMNS`; None is empty, and a list is JSON."""
-  with path.open('w', encoding='utf-8', newline='') as file:
+  with (
+    files.naming(path, problem='cannot be written to'),
+    path.open('w', encoding='utf-8', newline='') as file,
+  ):
     writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
     writer.writeheader()
     for row in rows:

@@ -10,9 +10,12 @@ import hashlib
 import os
 import pathlib
 import platform
+import tempfile
 
 import jax
+from absl import logging
 
+from fps_jax import files
 from fps_jax.environment import cpu_model
 
 _DEVICE_COUNT_FLAG = '--xla_force_host_platform_device_count'
@@ -102,17 +105,28 @@ def use_all_cores() -> None:
 def keep_compiled(folder: str) -> None:
   """Keeps compiled programs on disk, for the next run of the same.
 
-  A folder set by `JAX_COMPILATION_CACHE_DIR` stays.
+  A folder set by `JAX_COMPILATION_CACHE_DIR` stays. Where nothing can be kept,
+  the log says so in one line.
 
   Args:
-    folder: created when needed; `~` is the home directory. Each model of
-      processor has its own in it, for programs are compiled for one. Empty:
-      nothing is kept.
+    folder: created; `~` is the home directory. Each model of processor has its
+      own in it, for programs are compiled for one. Empty: nothing is kept.
   """
   if not folder or jax.config.values['jax_compilation_cache_dir']:
     return
   model = hashlib.sha256(cpu_model().encode()).hexdigest()[:16]
-  path = pathlib.Path(folder).expanduser() / model
+  try:
+    path = files.local(folder, '--compilation_cache').expanduser() / model
+    path.mkdir(parents=True, exist_ok=True)
+    # Whether it may be written to is not always known before.
+    tempfile.TemporaryFile(dir=path).close()
+  except (ValueError, OSError, RuntimeError) as error:
+    logging.warning(
+      'compiled programs are not kept (%s): give another --compilation_cache, '
+      'or an empty one to keep none',
+      error,
+    )
+    return
   jax.config.update('jax_compilation_cache_dir', str(path))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 

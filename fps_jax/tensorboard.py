@@ -3,8 +3,11 @@
 import contextlib
 import importlib.util
 import pathlib
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+from fps_jax import files
 from fps_jax.metrics import MetricsRow
 
 _SECONDS_TO_DISK = 5
@@ -49,27 +52,65 @@ def writing(
   Yields:
     A function that writes a round's scalars, to be called in order. If the
     first round is not 1, it and later ones that are there already are
-    replaced.
+    replaced. It raises OSError where the folder cannot be written to.
   """
   if folder is None:
     yield lambda row: None
     return
-  from tensorboardX import SummaryWriter
+  events = _Events(folder)
+  try:
+    yield events.write
+  finally:
+    events.close()
 
-  with contextlib.ExitStack() as stack:
-    writers: list[SummaryWriter] = []
 
-    def write(row: MetricsRow) -> None:
-      if not writers:
-        writer = SummaryWriter(
-          str(folder),
-          purge_step=row['round'],
-          flush_secs=_SECONDS_TO_DISK,
-          # Files are named after seconds: two could be one.
-          filename_suffix=f'.from_round_{row["round"]}',
+class _Events:
+  """A run's file of events, begun with its first row.
+
+  Not tensorboardX's own writer: its thread dies where a disk is full, and
+  whoever hands it the next rounds waits for ever.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    self._folder = folder
+    self._file: Any = None
+    self._flushed = 0.0
+
+  def write(self, row: MetricsRow) -> None:
+    from tensorboardX.proto import event_pb2, summary_pb2
+
+    now, step = time.time(), row['round']
+    with files.naming(self._folder, problem='cannot be written to'):
+      if self._file is None:
+        self._begin(now, step)
+      values = [
+        summary_pb2.Summary.Value(tag=name, simple_value=value)
+        for name, value in scalars(row).items()
+      ]
+      self._file.write_event(
+        event_pb2.Event(
+          wall_time=now, step=step, summary=summary_pb2.Summary(value=values)
         )
-        writers.append(stack.enter_context(writer))
-      for name, value in scalars(row).items():
-        writers[0].add_scalar(name, value, row['round'])
+      )
+      if now - self._flushed > _SECONDS_TO_DISK:
+        self._file.flush()
+        self._flushed = now
 
-    yield write
+  def _begin(self, now: float, step: int) -> None:
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+
+    self._folder.mkdir(parents=True, exist_ok=True)
+    # Files are named after seconds: two could be one.
+    self._file = EventsWriter(
+      str(self._folder / 'events'), f'.from_round_{step}'
+    )
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._file.write_event(
+      event_pb2.Event(wall_time=now, step=step, session_log=start)
+    )
+
+  def close(self) -> None:
+    if self._file is not None:
+      with files.naming(self._folder, problem='cannot be written to'):
+        self._file.close()

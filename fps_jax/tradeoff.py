@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import data, study
+from fps_jax import data, files, study
 from fps_jax import workdir as workdirs
 from fps_jax.build import largest_sample_count
 from fps_jax.federated.communication import count_bytes
@@ -131,7 +131,7 @@ def run(
   }
   workdirs.write_json(workdir / 'tradeoff.json', results)
   page = tradeoff_report.markdown(best, len(choices), num_unfit)
-  (workdir / 'tradeoff.md').write_text(page, encoding='utf-8')
+  files.write_text(workdir / 'tradeoff.md', page)
   tradeoff_report.write_figure(choices, best, workdir / 'tradeoff.png')
   console.print(tradeoff_report.table(best))
   print(json.dumps({'workdir': str(workdir), 'frontier': len(best)}))

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,9 +10,10 @@ from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
+from fps_jax import files
 from fps_jax.differences import compare
 
-_CONFIG, _LOCK, _PART = 'config.json', 'lock', '.part'
+_CONFIG, _LOCK = 'config.json', 'lock'
 _MAX_NAME = 100
 # Names that a study uses itself.
 _TAKEN = (
@@ -47,17 +47,10 @@ def hold(
       not a study, or another process is at work in it.
     OSError: if it cannot be created or written to.
   """
-  if workdir.is_dir():
-    # Before there is a lock, for none is left where there is no study.
-    _check_is_study(workdir)
+  # Before there is a lock, for none is left where there is no study.
+  _check_is_study(workdir)
   with _open_lock(workdir) as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise ValueError(
-        f'work directory {workdir} is in use by another process: wait for it, '
-        'or give another --workdir'
-      ) from error
+    _lock(workdir, lock)
     _check_is_study(workdir)
     if not overwrite:
       _check_config(workdir, json.loads(config.to_json()))
@@ -66,13 +59,25 @@ def hold(
 
 def _open_lock(workdir: pathlib.Path) -> TextIO:
   """Creates a work directory, and opens the file that tells who is in it."""
-  try:
+  with files.naming(workdir, problem='cannot be written to'):
     workdir.mkdir(parents=True, exist_ok=True)
     return (workdir / _LOCK).open('w')
+
+
+def _lock(workdir: pathlib.Path, lock: TextIO) -> None:
+  """Raises OSError or ValueError unless no other process has the lock."""
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    raise ValueError(
+      f'work directory {workdir} is in use by another process: wait for it, '
+      'or give another --workdir'
+    ) from error
   except OSError as error:
     raise OSError(
-      f'work directory {workdir} cannot be written to ({error.strerror}): give '
-      'another --workdir'
+      f'work directory {workdir} cannot be locked ({error.strerror}), which '
+      'tells whether another process is at work there: give a --workdir on a '
+      'disk of this machine'
     ) from error
 
 
@@ -83,25 +88,26 @@ def create(workdir: pathlib.Path) -> None:
     ValueError: if it exists and is not empty.
     OSError: if it cannot be created.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
-  if any(workdir.iterdir()):
-    raise _not_empty(workdir)
+  with files.naming(workdir, problem='cannot be written to'):
+    workdir.mkdir(parents=True, exist_ok=True)
+    if any(workdir.iterdir()):
+      raise _not_empty(workdir)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
   """Writes a file of JSON, all of it or nothing; creates its folder."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(path.name + _PART)
-  part.write_text(json.dumps(content, indent=2) + '\n')
-  os.replace(part, path)
+  files.write_text(path, json.dumps(content, indent=2) + '\n')
 
 
 def _check_is_study(workdir: pathlib.Path) -> None:
   """Raises ValueError if a directory holds anything but a study."""
-  names = {entry.name for entry in workdir.iterdir()}
+  with files.naming(workdir, problem='cannot be read'):
+    if not workdir.is_dir():
+      return
+    names = {entry.name for entry in workdir.iterdir()}
   # No other program's folder has both. The config is a study's first file, and
   # the study may have been killed before it or while writing it.
-  begun = names <= {_LOCK, _CONFIG + _PART}
+  begun = names <= {_LOCK, _CONFIG + files.PART}
   if names and not (_LOCK in names and (begun or _CONFIG in names)):
     raise _not_empty(workdir)
 
@@ -112,7 +118,7 @@ def _check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   if not path.exists():
     return
   try:
-    old = json.loads(path.read_text(encoding='utf-8'))
+    old = json.loads(files.read_text(path))
     changed = [field for field in compare([old, config]) if field.differs]
   except (ValueError, TypeError, AttributeError) as error:
     raise ValueError(
@@ -132,13 +138,15 @@ def _check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
 
 def empty(workdir: pathlib.Path) -> None:
   """Removes a study that is held: all but the lock, and the config last."""
-  for entry in sorted(workdir.iterdir(), key=lambda path: path.name == _CONFIG):
-    if entry.name == _LOCK:
-      continue
-    if entry.is_dir() and not entry.is_symlink():
-      shutil.rmtree(entry)
-    else:
-      entry.unlink()
+  with files.naming(workdir, problem='cannot be removed'):
+    entries = sorted(workdir.iterdir(), key=lambda path: path.name == _CONFIG)
+    for entry in entries:
+      if entry.name == _LOCK:
+        continue
+      if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+      else:
+        entry.unlink()
 
 
 def _not_empty(workdir: pathlib.Path) -> ValueError:

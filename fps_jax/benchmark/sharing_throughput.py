@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from fps_jax import files
 from fps_jax import workdir as workdirs
 from fps_jax.benchmark import galois_peer, sharing_cases, sharing_report
 from fps_jax.environment import describe_environment
@@ -93,7 +94,7 @@ def run(
   sharing_report.write_figure(rows, workdir / 'throughput.png')
   for table in sharing_report.tables(results):
     console.print(table)
-  (workdir / 'report.md').write_text(sharing_report.markdown(results))
+  files.write_text(workdir / 'report.md', sharing_report.markdown(results))
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
   print(json.dumps(results))
 

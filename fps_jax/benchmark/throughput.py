@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fps_jax import config as configs
-from fps_jax import startup
+from fps_jax import files, startup
 from fps_jax import workdir as workdirs
 from fps_jax.benchmark import throughput_report, throughput_worker
 from fps_jax.options import Options
@@ -83,7 +83,7 @@ def run(
   workdirs.write_json(workdir / 'environment.json', results['environment'])
   for table in throughput_report.tables(results):
     console.print(table)
-  (workdir / 'report.md').write_text(throughput_report.markdown(results))
+  files.write_text(workdir / 'report.md', throughput_report.markdown(results))
   # Matplotlib comes with it: not before the runs, whose memory is measured.
   from fps_jax.benchmark import throughput_figures
 

@@ -10,13 +10,17 @@ prepared set must be there even when the cache holds its arrays, and a data
 directory never yields the arrays of another with different content.
 """
 
+import contextlib
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from absl import logging
 
+from fps_jax import files
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.npz_file import read_npz, write_npz
 
@@ -45,19 +49,22 @@ def load_tfds(
 
   Raises:
     FileNotFoundError: if the set is not prepared in the folder.
-    ValueError: if TFDS knows no such name, if the set is not one of uint8
+    ValueError: if the folder is not one of this machine, if TFDS knows no such name, if the set is not one of uint8
       images of one shape with class labels and both splits, if it is prepared
       in a format that needs TensorFlow, or if its prepared files or its cache
       file are damaged.
-    OSError: if the cache folder cannot be written to.
+    OSError: if the prepared files cannot be read.
   """
   directory = _data_directory(data_dir)
-  builder = _find_builder(name, directory)
-  cache_file = cache_directory() / _cache_name(builder)
-  if cache_file.exists():
+  with files.naming(directory, 'prepare it again', 'cannot be read'):
+    builder = _find_builder(name, directory)
+    cache_name = _cache_name(builder)
+  cache_file = _find_cache(cache_name)
+  if cache_file is not None and cache_file.exists():
     return read_npz(cache_file, name, cure='delete it, and load again')
   dataset = _decode(name, builder)
-  _write_cache(cache_file, dataset)
+  if cache_file is not None:
+    _write_cache(cache_file, dataset)
   return dataset
 
 
@@ -76,9 +83,11 @@ def cache_directory() -> pathlib.Path:
 
 def _data_directory(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
   """Returns the folder in which to look for prepared sets."""
+  given = '--tfds_data_dir'
   if data_dir is None:
-    data_dir = os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
-  return pathlib.Path(data_dir).expanduser().absolute()
+    given = 'TFDS_DATA_DIR'
+    data_dir = os.environ.get(given) or '~/tensorflow_datasets'
+  return files.local(data_dir, given).expanduser().absolute()
 
 
 def _find_builder(name: str, directory: pathlib.Path) -> Any:
@@ -118,16 +127,47 @@ def _cache_name(builder: Any) -> str:
   return f'{name}-{digest.hexdigest()[:_HASH_DIGITS]}.npz'
 
 
+def _find_cache(name: str) -> pathlib.Path | None:
+  """Returns the path of a cache file; None, and says so, if it has none."""
+  try:
+    path = files.local(cache_directory(), 'FPS_JAX_CACHE_DIR') / name
+    path.exists()
+  except (ValueError, OSError, RuntimeError) as error:
+    _warn_of_cache(error)
+    return None
+  return path
+
+
 def _write_cache(path: pathlib.Path, dataset: Dataset) -> None:
-  """Writes a cache file, or raises OSError with a cure."""
+  """Writes a cache file, or says why there is none."""
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_npz(path, dataset)
   except OSError as error:
-    raise OSError(
-      f'cannot write the cache file {path} ({error}): set '
-      'FPS_JAX_CACHE_DIR to a folder that can be written to'
-    ) from error
+    _warn_of_cache(error)
+
+
+def _warn_of_cache(error: Exception) -> None:
+  logging.warning(
+    'decoded images are not kept (%s), and will be decoded again: set '
+    'FPS_JAX_CACHE_DIR to a folder that can be written to',
+    error,
+  )
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+  """Keeps TFDS from recommending OpenCV, which this package does not need."""
+
+  def is_other(record: Any) -> bool:
+    return 'OpenCV is not installed' not in record.getMessage()
+
+  logger = logging.get_absl_logger()
+  logger.addFilter(is_other)
+  try:
+    yield
+  finally:
+    logger.removeFilter(is_other)
 
 
 def _decode(name: str, builder: Any) -> Dataset:
@@ -180,7 +220,8 @@ def _decode_split(
   """Returns uint8 [n, height, width, channels] images and int32 [n] labels."""
   try:
     source = builder.as_data_source(split=split)
-    examples = [(example['image'], example['label']) for example in source]
+    with _without_advice():
+      examples = [(example['image'], example['label']) for example in source]
   except NotImplementedError as error:
     raise ValueError(
       f'TFDS data set {name!r} in {builder.data_dir} is in a format that '

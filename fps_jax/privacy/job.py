@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import data
+from fps_jax import data, files
 from fps_jax import workdir as workdirs
 from fps_jax.environment import describe_environment
 from fps_jax.options import Options
@@ -93,7 +93,7 @@ def run(
     'rows': rows,
   }
   workdirs.write_json(workdir / 'results.json', results)
-  (workdir / 'report.md').write_text(report.markdown(rows), encoding='utf-8')
+  files.write_text(workdir / 'report.md', report.markdown(rows))
   report.write_images(outcomes, workdir / 'privacy_images.png')
   report.write_psnr(rows, workdir / 'privacy_psnr.png')
   for table in report.tables(rows):
