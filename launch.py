@@ -50,6 +50,12 @@ _WORKDIR = flags.DEFINE_string(
 _OVERWRITE = flags.DEFINE_bool(
   'overwrite', False, 'Remove the study that is in --workdir first.'
 )
+_RESUME_CHANGED = flags.DEFINE_bool(
+  'resume_changed',
+  False,
+  'Go on with the study in --workdir although its config file, this package or '
+  'a package such as JAX has changed; environment.json records it.',
+)
 _TFDS_DATA_DIR = flags.DEFINE_string(
   'tfds_data_dir',
   None,
@@ -148,6 +154,8 @@ def main(argv: list[str]) -> None:
     profile=_PROFILE.value,
     overwrite=_OVERWRITE.value,
     tensorboard=_TENSORBOARD.value,
+    resume_changed=_RESUME_CHANGED.value,
+    config_file=config_flags.get_config_filename(flags.FLAGS['config']),
   )
   _prepare()
   try:

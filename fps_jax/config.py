@@ -54,6 +54,8 @@ def default() -> ConfigDict:
   config.job = 'study'  # a key of fps_jax.jobs.JOBS
   config.seeds = (0,)  # one run of every variant for each
   config.num_rounds = 40
+  # Or 'stop', the whole study: once loss, model or updates are not finite.
+  config.on_divergence = 'end_run'
   # Named overrides of this config, but not of STUDY_FIELDS; each is a method in
   # the report. Empty: the config itself is the one method. A name may have a
   # dot: fedpruneshare_97.5.

@@ -216,6 +216,7 @@ FIELDS: dict[str, Check] = {
   'job': _text,
   'seeds': _seeds,
   'num_rounds': whole(1, _MAX_ROUNDS),
+  'on_divergence': choice(('end_run', 'stop')),
   'target_accuracy': within(0, 1, '[)'),
   'baseline': _text,
   'data.source': _not_empty,

@@ -29,10 +29,10 @@ class PathError(ValueError):
 
 
 def show(path: str | os.PathLike[str]) -> str:
-  """Returns a path for a message: one line, and not too long a one.
+  r"""Returns a path for a message: one line, and not too long a one.
 
-  >>> show('runs/mine'), show('a' * 999)[-10:], show('two\\nlines')
-  ('runs/mine', '...aaaaaaa', "'two\\\\nlines'")
+  >>> show('runs/mine'), show('a' * 999)[-10:], show('two\nlines')
+  ('runs/mine', '...aaaaaaa', "'two\\nlines'")
   """
   text = os.fspath(path)
   if len(text) > _SHOWN:
@@ -54,7 +54,7 @@ def local(path: str | os.PathLike[str], name: str) -> pathlib.Path:
   """
   text = os.fspath(path)
   if '\0' in text:
-    raise PathError(f'{name}={ascii(text)} has a NUL, as no path has: omit it')
+    raise PathError(f'{name}={text!a} has a NUL, as no path has: omit it')
   if _URL.match(text):
     raise PathError(
       f'{name}={show(text)} is not a folder of this machine: give one that is, '
@@ -67,7 +67,7 @@ def local(path: str | os.PathLike[str], name: str) -> pathlib.Path:
     is_utf_8 = False
   if not is_utf_8:
     raise PathError(
-      f'{name}={ascii(text)}: {ascii(absolute)} is not UTF-8 to this process: '
+      f'{name}={text!a}: {absolute!a} is not UTF-8 to this process: '
       'set PYTHONUTF8=1, or give a path of ASCII letters'
     )
   return pathlib.Path(path)

@@ -66,20 +66,25 @@ def figures_of(studies: Sequence[Study]) -> Markup:
 
 
 def _curves(variant: Variant, title: str) -> Iterator[_Named]:
-  """Yields one curve over the complete runs, and one for each other."""
+  """Yields one curve over the complete runs, and one for each other.
+
+  The round in which a run diverged is no part of it.
+  """
   prefix, separator, _ = variant.name.partition('--')
   group = prefix if separator else ''
   if complete := variant.complete:
     rows = [run.rows for run in complete]
     yield _Named(group, figures.make_curve(title, rows))
-  for run in variant.incomplete:
-    if any(row['test_accuracy'] is not None for row in run.rows):
+  for run in (*variant.diverged, *variant.incomplete):
+    if any(row['test_accuracy'] is not None for row in run.rows_before):
       named = f'{title}, seed {run.seed}, {rounds_done(run, variant)}'
-      yield _Named(group, figures.make_curve(named, [run.rows]))
+      yield _Named(group, figures.make_curve(named, [run.rows_before]))
 
 
 def rounds_done(run: Run, variant: Variant) -> str:
-  """Returns how far a run has come."""
+  """Returns how far a run has come, and whether it ended there."""
+  if run.has_diverged:
+    return f'diverged in round {len(run.rows)} of {variant.num_rounds}'
   return f'{len(run.rows)} of {variant.num_rounds} rounds'
 
 

@@ -2,7 +2,7 @@
 
 import datetime
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fps_jax import files, html_settings, report
 from fps_jax.html_figures import figures_of, rounds_done
@@ -11,7 +11,7 @@ from fps_jax.metrics import format_bytes
 from fps_jax.recorded import Study, Variant, read_studies
 from fps_jax.summary import Run, Summary, summarise, title_of
 
-_UNFINISHED_COLUMNS = (
+_RUN_COLUMNS = (
   'Run',
   'Rounds done',
   'Test accuracy (%)',
@@ -70,7 +70,7 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     tag('ul', *map(_status, studies)),
     tag('h2', 'Results'),
     _results(studies, summaries),
-    *_unfinished(studies),
+    *_runs_beside(studies),
     *_targets(studies, summaries),
     tag('h2', 'Test accuracy'),
     figures_of(studies),
@@ -84,10 +84,13 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
 def _status(study: Study) -> Markup:
   runs = sum(len(variant.runs) for variant in study.variants)
   complete = sum(len(variant.complete) for variant in study.variants)
+  diverged = sum(len(variant.diverged) for variant in study.variants)
   return tag(
     'li',
     tag('strong', study.label),
-    f': {complete} of {runs} runs complete, in {study.folder}',
+    f': {complete} of {runs} runs complete',
+    f', {diverged} diverged' if diverged else '',
+    f', in {study.folder}',
   )
 
 
@@ -118,7 +121,7 @@ def _results(
   )
   notes = [
     'Seeds: of the complete runs, which alone count; (1 of 3) says that others '
-    'are not finished.',
+    'diverged or are not finished.',
     *(note.format(baseline=baselines) for note in report.NOTES),
   ]
   first, *columns = report.COLUMNS
@@ -133,7 +136,7 @@ def _results(
 def _result(variant: Variant, summary: Summary | None) -> list[str]:
   """Returns a row of the results; one without numbers if no run is complete."""
   seeds = ', '.join(str(run.seed) for run in variant.complete) or 'none'
-  if variant.incomplete:
+  if len(variant.complete) < len(variant.runs):
     seeds += f' ({len(variant.complete)} of {len(variant.runs)})'
   if summary is None:
     return [variant.title, seeds, *['-'] * (len(report.COLUMNS) - 1)]
@@ -141,27 +144,49 @@ def _result(variant: Variant, summary: Summary | None) -> list[str]:
   return [title, seeds, *cells]
 
 
-def _unfinished(studies: Sequence[Study]) -> Iterator[Markup]:
+def _runs_beside(studies: Sequence[Study]) -> Iterator[Markup]:
+  """Yields the runs that are in no mean."""
+  yield from _list_runs(
+    studies,
+    'Diverged',
+    'Ended early, since a loss, the model or all updates of a round were not '
+    'finite; in none of the means above.',
+    'Runs that diverged',
+    lambda variant: variant.diverged,
+  )
+  yield from _list_runs(
+    studies,
+    'Not finished',
+    'Still running, given up or not begun: as far as they have come, and in '
+    'none of the means above.',
+    'Runs with rounds to go',
+    lambda variant: variant.incomplete,
+  )
+
+
+def _list_runs(
+  studies: Sequence[Study],
+  heading: str,
+  text: str,
+  caption: str,
+  chosen: Callable[[Variant], Sequence[Run]],
+) -> Iterator[Markup]:
   groups = [
     (
       study.label if len(studies) > 1 else '',
       [
         _progress(run, variant)
         for variant in study.variants
-        for run in variant.incomplete
+        for run in chosen(variant)
       ],
     )
     for study in studies
   ]
-  if any(rows for _, rows in groups):
-    yield tag('h2', 'Not finished')
-    yield tag(
-      'p',
-      'Still running, given up or not begun: as far as they have come, and in '
-      'none of the means above.',
-    )
-    shown = [(title, rows) for title, rows in groups if rows]
-    yield table('Runs with rounds to go', _UNFINISHED_COLUMNS, shown, 'numbers')
+  shown = [(title, rows) for title, rows in groups if rows]
+  if shown:
+    yield tag('h2', heading)
+    yield tag('p', text)
+    yield table(caption, _RUN_COLUMNS, shown, 'numbers')
 
 
 def _progress(run: Run, variant: Variant) -> list[str]:

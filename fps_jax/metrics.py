@@ -12,7 +12,7 @@ import json
 import math
 import pathlib
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self, TypedDict
 
 from fps_jax import files
@@ -23,11 +23,14 @@ class MetricsRow(TypedDict):
 
   Attributes:
     round: rounds completed, from 1.
+    diverged: whether the run ends with this round, as its loss, the model or
+      the updates of all clients that report are not finite. Never with
+      malicious clients: a run under attack goes on.
     test_accuracy: fraction of the test set, in [0, 1].
-    test_loss_nats: mean cross-entropy on the test set; None if an attack has
-      made it infinite, too.
+    test_loss_nats: mean cross-entropy on the test set; None if it is not
+      finite, too.
     train_loss_nats: mean cross-entropy of the clients' local steps; None if
-      no client reported, or an attack has made it infinite.
+      no client reported, or if it is not finite.
     attack_success: fraction of test images with an attacker's trigger, of all
       classes but the target, that are classified as the target; None without a
       backdoor.
@@ -80,6 +83,7 @@ class MetricsRow(TypedDict):
   """
 
   round: int
+  diverged: bool
   test_accuracy: float | None
   test_loss_nats: float | None
   train_loss_nats: float | None
@@ -126,14 +130,20 @@ def format_bytes(num_bytes: float) -> str:
   return f'{value:.{decimals}f} {unit}'
 
 
-def format_accuracy(mean: float, least: float, most: float) -> str:
+def format_accuracy(
+  mean: float | None, least: float | None, most: float | None
+) -> str:
   """Formats fractions as `mean [min, max]` in percent; equal ones as one.
 
   >>> format_accuracy(0.975, 0.97, 0.98)
   '97.50 [97.00, 98.00]'
   >>> format_accuracy(0.975, 0.975, 0.975)
   '97.50'
+  >>> format_accuracy(None, None, None)
+  '-'
   """
+  if mean is None or least is None or most is None:
+    return '-'
   shown = f'{100 * mean:.2f}'
   if least == most:
     return shown
@@ -244,6 +254,30 @@ def _parse(
       raise ValueError(f'{path}:{number}: {error}') from error
     rows.append(row)
   return rows
+
+
+def has_diverged(rows: Sequence[Mapping[str, Any]]) -> bool:
+  """Returns whether a run ended with the last of its rows, as it diverged.
+
+  Rows of earlier versions do not say so: such a run stopped its study then.
+  """
+  return bool(rows) and bool(rows[-1].get('diverged'))
+
+
+def is_finished(path: pathlib.Path, num_rounds: int) -> bool:
+  """Returns whether a run has all its rows, or has diverged.
+
+  Raises:
+    OSError: if its metrics cannot be read.
+  """
+  num_found = count_rounds(path)
+  if num_found in (0, num_rounds):
+    return num_found == num_rounds
+  line = path.read_bytes().splitlines(keepends=True)[num_found - 1]
+  try:
+    return has_diverged([_parse_line(line)])
+  except ValueError:
+    return False
 
 
 def count_rounds(path: pathlib.Path) -> int:

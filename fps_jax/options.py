@@ -14,15 +14,19 @@ class Options(NamedTuple):
     overwrite: whether a study that is in the work directory goes first.
     tensorboard: whether every round is written for TensorBoard, too, into the
       work directory's folder `tensorboard`.
+    resume_changed: whether a study goes on although its code has changed.
+    config_file: that the config was read from; None if it was made in Python.
   """
 
   tfds_data_dir: str | None = None
   profile: bool = False
   overwrite: bool = False
   tensorboard: bool = False
+  resume_changed: bool = False
+  config_file: str | None = None
 
   @property
   def of_studies(self) -> list[str]:
     """The flags given that no other job but a study knows."""
-    names = ('profile', 'overwrite', 'tensorboard')
+    names = ('profile', 'overwrite', 'tensorboard', 'resume_changed')
     return [f'--{name}' for name in names if getattr(self, name)]

@@ -45,19 +45,25 @@ class Variant:
 
   @property
   def complete(self) -> list[Run]:
-    """The runs that have all their rounds, the last of them evaluated."""
+    """The runs that have all their rounds, with an accuracy of the last."""
     return [
       run
       for run in self.runs
       if len(run.rows) == self.num_rounds
+      and not run.has_diverged
       and run.rows[-1]['test_accuracy'] is not None
     ]
 
   @property
+  def diverged(self) -> list[Run]:
+    """The runs that ended early, as training diverged."""
+    return [run for run in self.runs if run.has_diverged]
+
+  @property
   def incomplete(self) -> list[Run]:
     """All other runs."""
-    complete = self.complete
-    return [run for run in self.runs if run not in complete]
+    ended = [*self.complete, *self.diverged]
+    return [run for run in self.runs if run not in ended]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich import box
 from rich import console as rich_console
@@ -14,7 +14,15 @@ from rich import text as rich_text
 from fps_jax import figures, files
 from fps_jax.metrics import format_accuracy, format_bytes
 from fps_jax.rows import rows_of, write_csv
-from fps_jax.summary import TITLES, Summary, collect, summarise, title_of
+from fps_jax.summary import (
+  TITLES,
+  Run,
+  Summary,
+  collect,
+  finished,
+  summarise,
+  title_of,
+)
 
 COLUMNS = (
   'Method',
@@ -43,6 +51,19 @@ NOTES = (
 )
 
 
+def _show(form: Callable[[float], str], number: float | None) -> str:
+  return '-' if number is None else form(number)
+
+
+def title_with_seeds(summary: Summary) -> str:
+  """Returns the name of a variant, and how many of its runs do not count."""
+  num_diverged = len(summary.diverged)
+  if not num_diverged:
+    return summary.title
+  num_runs = num_diverged + len(summary.seeds)
+  return f'{summary.title} ({num_diverged} of {num_runs} diverged)'
+
+
 def cells(summary: Summary) -> list[str]:
   """Returns what a summary says under `COLUMNS`."""
   accuracy = format_accuracy(
@@ -50,16 +71,15 @@ def cells(summary: Summary) -> list[str]:
     summary.final_test_accuracy_fraction_min,
     summary.final_test_accuracy_fraction_max,
   )
-  saving = summary.uplink_saving_factor
   return [
-    summary.title,
+    title_with_seeds(summary),
     accuracy,
-    format_bytes(summary.uplink_bytes_per_client_and_round),
-    format_bytes(summary.downlink_bytes_per_client_and_round),
-    format_bytes(summary.server_to_central_bytes_per_round),
-    '-' if saving is None else f'{saving:.2f}x',
-    f'{100 * summary.final_sparsity_fraction:.1f}',
-    f'{summary.median_round_seconds:.3g}',
+    _show(format_bytes, summary.uplink_bytes_per_client_and_round),
+    _show(format_bytes, summary.downlink_bytes_per_client_and_round),
+    _show(format_bytes, summary.server_to_central_bytes_per_round),
+    _show('{:.2f}x'.format, summary.uplink_saving_factor),
+    _show('{:.1%}'.format, summary.final_sparsity_fraction).removesuffix('%'),
+    _show('{:.3g}'.format, summary.median_round_seconds),
   ]
 
 
@@ -76,17 +96,28 @@ def target_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
         format_bytes(cost.uplink_bytes_per_client),
         '-' if seconds is None else f'{seconds / 60:.3g}',
       ]
-    rows.append((summary.title, *shown))
+    rows.append((title_with_seeds(summary), *shown))
   return rows
 
 
 def _caption(summaries: Sequence[Summary]) -> str:
   first = summaries[0]
-  seeds = ', '.join(map(str, first.seeds))
-  return (
-    f'{first.rounds} round{"s" * (first.rounds != 1)}, '
-    f'seed{"s" * (len(first.seeds) != 1)} {seeds}'
-  )
+  seeds = sorted([*first.seeds, *(run.seed for run in first.diverged)])
+  shown = f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}'
+  rounds = next((each.rounds for each in summaries if each.rounds), None)
+  if rounds is None:
+    return shown
+  return f'{rounds} round{"s" * (rounds != 1)}, {shown}'
+
+
+def divergences(summaries: Sequence[Summary]) -> list[str]:
+  """Returns a line for each run that diverged."""
+  return [
+    f'{summary.title}, seed {run.seed}: diverged in round {run.round}; in none '
+    'of these numbers.'
+    for summary in summaries
+    for run in summary.diverged
+  ]
 
 
 def make_table(
@@ -118,6 +149,23 @@ def make_table(
   for summary in summaries:
     table.add_row(*map(rich_text.Text, cells(summary)))
   return table
+
+
+def make_curves(title: str, runs: Sequence[Run]) -> list[figures.Curve]:
+  """Returns a curve of the finished runs, and one for each that diverged.
+
+  Runs that no round before was evaluated of have none.
+  """
+  curves = []
+  if complete := finished(runs):
+    curves.append(figures.make_curve(title, [run.rows for run in complete]))
+  for run in runs:
+    before = run.rows_before
+    is_drawn = any(row['test_accuracy'] is not None for row in before)
+    if run.has_diverged and is_drawn:
+      named = f'{title}, seed {run.seed}, diverged in round {len(run.rows)}'
+      curves.append(figures.make_curve(named, [before]))
+  return curves
 
 
 def make_target_table(
@@ -160,7 +208,10 @@ def make_markdown(
       *_markdown_table(target_rows(summaries)),
       '',
     ]
-  notes = [f'- {note.format(baseline=baseline_title)}' for note in NOTES]
+  notes = [
+    *(f'- {line}' for line in divergences(summaries)),
+    *(f'- {note.format(baseline=baseline_title)}' for note in NOTES),
+  ]
   return '\n'.join(
     [
       f'# Results: {_caption(summaries)}',
@@ -218,19 +269,21 @@ def write_report(
   )
   every_run = itertools.chain.from_iterable(runs.values())
   write_csv(workdir / 'metrics.csv', rows_of(every_run))
-  paths = figures.write_figures(
-    workdir,
-    [
-      figures.make_curve(summary.title, [run.rows for run in runs[name]])
-      for name, summary in zip(runs, summaries, strict=True)
-    ],
-  )
+  curves = [
+    curve
+    for name, summary in zip(runs, summaries, strict=True)
+    for curve in make_curves(summary.title, runs[name])
+  ]
+  paths = figures.write_figures(workdir, curves) if curves else []
   names = [path.stem for path in paths if path.suffix == '.png']
   files.write_text(
     workdir / 'report.md',
     make_markdown(summaries, baseline_title, target_accuracy, names),
   )
-  tables = [make_table(summaries, baseline_title)]
+  tables: list[rich_console.RenderableType] = [
+    make_table(summaries, baseline_title),
+    *map(rich_text.Text, divergences(summaries)),
+  ]
   if target_accuracy:
     tables.append(make_target_table(summaries, target_accuracy))
   return rich_console.Group(*tables)

@@ -23,12 +23,14 @@ class Finished(NamedTuple):
     test: (images right, mean loss) on the test set; None where it was not
       evaluated.
     backdoor: the same of images with an attacker's trigger.
+    is_model_finite: bool [], of the global model after it.
   """
 
   round_number: int
   outcome: Outcome
   test: tuple[Array, Array] | None
   backdoor: tuple[Array, Array] | None
+  is_model_finite: Array
 
 
 def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
@@ -37,18 +39,11 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   Args:
     simulation: of the run.
     finished: with NumPy's arrays for JAX's.
-
-  Raises:
-    FloatingPointError: if clients report, and no update is finite, although
-      nobody is malicious.
   """
-  r, outcome, test, backdoor = finished
+  r, outcome, test, backdoor, is_model_finite = finished
   plan, metrics, report = outcome.plan, outcome.metrics, outcome.report
   client_ids, malicious_C = plan.cohort.client_ids, plan.cohort.malicious
   is_sent = client_ids >= 0
-  is_attacked = simulation.is_attacked
-  if not is_attacked:
-    _check_finite(r, client_ids[is_sent], metrics.is_finite[is_sent])
   is_left_out = np.isin(client_ids, report.inconsistent_clients)
   is_summed = is_sent & ~is_left_out & metrics.is_finite
   pruning = simulation.pruning_plans[r]
@@ -68,14 +63,19 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   counted = is_sent & metrics.is_finite
   loss_sum = math.fsum(metrics.loss_sum[counted])
   num_trained = math.fsum(metrics.num_trained[counted])
+  test_loss = float(test[1]) if test else 0.0
+  train_loss = loss_sum / num_trained if num_trained else 0.0
+  is_finite = is_model_finite and math.isfinite(test_loss + train_loss)
+  all_left_out = np.any(is_sent) and not np.any(counted)
   draw = simulation.planner.draw(r, len(attempts) - 1)
   return {
     'round': r + 1,
-    'test_accuracy': int(test[0]) / simulation.num_test if test else None,
-    'test_loss_nats': _loss(float(test[1]), is_attacked) if test else None,
-    'train_loss_nats': (
-      _loss(loss_sum / num_trained, is_attacked) if num_trained else None
+    'diverged': bool(
+      (all_left_out or not is_finite) and not simulation.is_attacked
     ),
+    'test_accuracy': int(test[0]) / simulation.num_test if test else None,
+    'test_loss_nats': _finite(test_loss) if test else None,
+    'train_loss_nats': _finite(train_loss) if num_trained else None,
     'attack_success': (
       int(backdoor[0]) / simulation.num_backdoor if backdoor else None
     ),
@@ -163,9 +163,9 @@ def _simulated_seconds(
   return math.fsum(known) if known else None
 
 
-def _loss(nats: float, is_attacked: bool) -> float | None:
-  """Returns a loss; None where an attack has made it infinite."""
-  return None if is_attacked and not math.isfinite(nats) else nats
+def _finite(nats: float) -> float | None:
+  """Returns a loss; None where it is not finite."""
+  return nats if math.isfinite(nats) else None
 
 
 def _malicious_weight(
@@ -175,14 +175,3 @@ def _malicious_weight(
   if weights_C is None or not np.sum(weights_C):
     return None
   return float(np.sum(weights_C[malicious_C]) / np.sum(weights_C))
-
-
-def _check_finite(
-  round_number: int, client_ids: Array, is_finite: Array
-) -> None:
-  if len(client_ids) and not np.any(is_finite):
-    raise FloatingPointError(
-      f'round {round_number + 1}: the updates of clients '
-      f'{sorted(client_ids.tolist())}, all that report, are not finite, their '
-      'training diverged: lower client.learning_rate or client.momentum'
-    )

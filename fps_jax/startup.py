@@ -8,7 +8,6 @@ import ctypes
 import dataclasses
 import hashlib
 import os
-import pathlib
 import platform
 import tempfile
 

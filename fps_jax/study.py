@@ -1,31 +1,33 @@
 """A study: every variant of a config under every seed, then the report."""
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from fps_jax import data, fields, notices, tensorboard
+from fps_jax import data, fields, files, notices, tensorboard
 from fps_jax import workdir as workdirs
 from fps_jax.build import build
 from fps_jax.checkpoints import CheckpointError, Checkpoints
 from fps_jax.config import STUDY_FIELDS
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
-from fps_jax.environment import describe_environment
 from fps_jax.metrics import (
   MetricsRow,
   MetricsWriter,
   count_rounds,
+  has_diverged,
+  is_finished,
   keep_rounds,
 )
 from fps_jax.options import Options
 from fps_jax.progress import Progress
+from fps_jax.recording import Record
 from fps_jax.simulation import Simulation
 from fps_jax.summary import title_of
 from fps_jax.train import train
@@ -121,9 +123,9 @@ def run_study(
   In the work directory of the same config, finished runs are not run again and
   the one that was killed goes on from its last checkpoint. The files are those
   that `fps_jax.report` reads, with `config.json` (the whole config; each
-  variant's folder has its own, resolved) and `environment.json` (versions,
-  device, commit, command line; `resumed` holds the same of every time that the
-  study went on).
+  variant's folder has its own, resolved), `environment.json` (versions, device,
+  code, command line; `resumed` holds the same of every time that the study went
+  on) and `source` (copies of the user's own code).
 
   Args:
     config: see `fps_jax.config.default`.
@@ -135,44 +137,59 @@ def run_study(
   Raises:
     StudyError: if the config is invalid, variants differ in a field of
       `STUDY_FIELDS`, the data is missing, the work directory is of another
-      study or cannot be written, a checkpoint is damaged, or training diverges.
+      study, of one whose code has changed, or cannot be written, a checkpoint
+      is damaged, or training diverges and is to stop the study.
   """
   console = console or Console()
-  workdir = pathlib.Path(workdir)
   try:
-    if options.tensorboard:
-      tensorboard.require()
-    variants = resolve_variants(config)
-    _check_alike(config, variants)
-    for name, variant in variants.items():
-      _validate(name, variant, alone=len(variants) == 1)
-      _check_processes(variant, workdir)
-    with workdirs.hold(workdir, config, options.overwrite):
-      simulations = _build_all(variants, options.tfds_data_dir)
-      if options.overwrite:
-        workdirs.empty(workdir)
-      _write_description(workdir, config, variants, argv)
-      profile = workdir / 'profile' if options.profile else None
-      events = workdir / 'tensorboard' if options.tensorboard else None
-      with Progress(console) as progress:
-        for (name, seed), simulation in simulations.items():
-          run = _Run(name, seed, variants[name], simulation)
-          _run(run, workdir, progress, profile, events)
-          profile = None  # The first run is enough.
-      # Matplotlib comes with it: not before the runs, which leave it the
-      # memory.
-      from fps_jax import report
-
-      table = report.write_report(
-        workdir,
-        list(variants),
-        config.baseline or next(iter(variants)),
-        target_accuracy=config.target_accuracy,
-      )
+    workdir = files.local(workdir, '--workdir')
+    with files.naming(workdir):
+      table = _run_all(config, workdir, argv, options, console)
   except _STOPS as error:
     raise StudyError(str(error)) from error
   console.print(table)
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+
+
+def _run_all(
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  argv: Sequence[str],
+  options: Options,
+  console: Console,
+) -> RenderableType:
+  """Runs what has not run, and returns the tables of the report."""
+  if options.tensorboard:
+    tensorboard.require()
+  variants = resolve_variants(config)
+  _check_alike(config, variants)
+  for name, variant in variants.items():
+    files.local(workdir / name, f'variant {name}')
+    _validate(name, variant, alone=len(variants) == 1)
+    _check_processes(variant, workdir)
+  with workdirs.hold(workdir, config, options.overwrite):
+    record = Record.now(workdir, argv, options)
+    simulations = _build_all(variants, options.tfds_data_dir)
+    if options.overwrite:
+      workdirs.empty(workdir)
+    record.write(workdir, config, variants)
+    profile = workdir / 'profile' if options.profile else None
+    events = workdir / 'tensorboard' if options.tensorboard else None
+    with Progress(console) as progress:
+      for (name, seed), simulation in simulations.items():
+        run = _Run(name, seed, variants[name], simulation)
+        _run(run, workdir, progress, profile, events)
+        profile = None  # The first run is enough.
+    # Matplotlib comes with it: not before the runs, which leave it the
+    # memory.
+    from fps_jax import report
+
+    return report.write_report(
+      workdir,
+      list(variants),
+      config.baseline or next(iter(variants)),
+      target_accuracy=config.target_accuracy,
+    )
 
 
 def _check_alike(
@@ -239,44 +256,17 @@ def _build_all(
   return simulations
 
 
-def _write_description(
-  workdir: pathlib.Path,
-  config: ConfigDict,
-  variants: Mapping[str, ConfigDict],
-  argv: Sequence[str],
-) -> None:
-  """Writes what the study is and runs on, or adds what it goes on with."""
-  environment = describe_environment(argv)
-  path = workdir / 'environment.json'
-  if path.exists():
-    try:
-      first = json.loads(path.read_text(encoding='utf-8'))
-      first.setdefault('resumed', []).append(environment)
-    except (ValueError, TypeError, AttributeError) as error:
-      raise ValueError(
-        f'{path} is damaged ({error}): remove it to go on without a record of '
-        'where the study began'
-      ) from error
-    environment = first
-  workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
-  workdirs.write_json(path, environment)
-  for name, variant in variants.items():
-    workdirs.write_json(
-      workdir / name / 'config.json', json.loads(variant.to_json())
-    )
-
-
 def _is_done(
   metrics: pathlib.Path, variant: ConfigDict, checkpoints: pathlib.Path
 ) -> bool:
-  """Returns whether a run has all its rows and is owed no checkpoint.
+  """Returns whether a run has all rows it will have and is owed no checkpoint.
 
   The folder of checkpoints precedes the first row. So where rows are without
   one, there never were any or somebody removed them; where there is one, the
   last checkpoint has to tell.
   """
   has_folder = variant.checkpoint.every_rounds and checkpoints.exists()
-  return not has_folder and count_rounds(metrics) == variant.num_rounds
+  return not has_folder and is_finished(metrics, variant.num_rounds)
 
 
 def _run(
@@ -294,7 +284,7 @@ def _run(
     checkpoints = None
     rounds_done = 0
     if _is_done(path, variant, folder / 'checkpoints'):
-      rounds_done = variant.num_rounds
+      rounds_done = count_rounds(path)
     elif variant.checkpoint.every_rounds:
       checkpoints = stack.enter_context(
         Checkpoints(folder / 'checkpoints', **variant.checkpoint)
@@ -314,7 +304,7 @@ def _run(
       counted.append(row)
 
     emptied = []
-    if len(before) < variant.num_rounds:
+    if len(before) < variant.num_rounds and not has_diverged(before):
       state = train(
         simulation,
         variant.num_rounds,
@@ -326,3 +316,20 @@ def _run(
       emptied = simulation.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
   notices.after_run(title, seed, counted, emptied)
+  if has_diverged(counted):
+    _report_divergence(f'{title}, seed {seed}', counted[-1], variant)
+
+
+def _report_divergence(run: str, row: MetricsRow, variant: ConfigDict) -> None:
+  """Says that a run has diverged, and stops the study if that is asked for."""
+  what = 'its loss or its model is'
+  if row['clients_not_finite'] and not row['clients_reporting']:
+    what = f'the updates of all {row["clients_not_finite"]} clients are'
+  message = (
+    f'{run}: training diverged, {what} not finite in round {row["round"]} of '
+    f'{variant.num_rounds}: lower client.learning_rate, client.momentum or '
+    'server.learning_rate'
+  )
+  if variant.on_divergence == 'stop':
+    raise FloatingPointError(f"{message}, or set on_divergence='end_run'")
+  logging.warning('%s; the run ends, and is in no mean', message)

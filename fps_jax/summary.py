@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from fps_jax.metrics import MetricsRow, read_metrics
+from fps_jax.metrics import MetricsRow, has_diverged, read_metrics
 
 TITLES: Mapping[str, str] = {
   'fedavg': 'FedAvg',
@@ -57,15 +57,36 @@ class Run:
   seed: int
   rows: list[MetricsRow]
 
+  @property
+  def has_diverged(self) -> bool:
+    """Whether it ended with its last row, since training diverged."""
+    return has_diverged(self.rows)
+
+  @property
+  def rows_before(self) -> list[MetricsRow]:
+    """The rows, without that in which training diverged."""
+    return self.rows[:-1] if self.has_diverged else self.rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Diverged:
+  """A run that ended early: its seed, and the round that was its last."""
+
+  seed: int
+  round: int
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """One variant over its seeds.
+  """One variant over its seeds, but for those under which it diverged.
+
+  All numbers are None if it diverged under every seed.
 
   Attributes:
     variant: name of the variant's folder.
     title: name for the reader.
-    seeds: the seeds, ascending.
+    seeds: those that the numbers are of, ascending.
+    diverged: the runs of the other seeds, ascending.
     rounds: rounds of each run.
     final_test_accuracy_fraction_mean: of the last evaluated round, over seeds.
     final_test_accuracy_fraction_min: the worst seed's.
@@ -87,17 +108,18 @@ class Summary:
   variant: str
   title: str
   seeds: list[int]
-  rounds: int
-  final_test_accuracy_fraction_mean: float
-  final_test_accuracy_fraction_min: float
-  final_test_accuracy_fraction_max: float
-  uplink_bytes_per_client_and_round: float
-  downlink_bytes_per_client_and_round: float
-  server_to_central_bytes_per_round: float
-  uplink_saving_factor: float | None
-  final_sparsity_fraction: float
-  median_round_seconds: float
-  to_target: 'CostToTarget | None'
+  diverged: list[Diverged] = dataclasses.field(default_factory=list)
+  rounds: int | None = None
+  final_test_accuracy_fraction_mean: float | None = None
+  final_test_accuracy_fraction_min: float | None = None
+  final_test_accuracy_fraction_max: float | None = None
+  uplink_bytes_per_client_and_round: float | None = None
+  downlink_bytes_per_client_and_round: float | None = None
+  server_to_central_bytes_per_round: float | None = None
+  uplink_saving_factor: float | None = None
+  final_sparsity_fraction: float | None = None
+  median_round_seconds: float | None = None
+  to_target: 'CostToTarget | None' = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +153,8 @@ def collect(
   Raises:
     ValueError: a variant has no run, a run was never evaluated, or the runs
       differ in seeds, rounds or last evaluated round, which would make their
-      means incomparable; or a file is damaged (see `read_metrics`).
+      means incomparable; or a file is damaged (see `read_metrics`). Runs that
+      diverged may be shorter, and need no evaluation.
   """
   runs = {variant: _read_runs(workdir / variant) for variant in variants}
   seeds = {
@@ -142,6 +165,7 @@ def collect(
     f'{variant}/seed_{run.seed}': (len(run.rows), _last_evaluated(run))
     for variant, of_variant in runs.items()
     for run in of_variant
+    if not run.has_diverged
   }
   for name, values in (
     ('seeds', seeds),
@@ -174,7 +198,9 @@ def _read_runs(folder: pathlib.Path) -> list[Run]:
   runs = []
   for seed, path in metrics_paths(folder).items():
     rows = read_metrics(path)
-    if all(row['test_accuracy'] is None for row in rows):
+    if all(row['test_accuracy'] is None for row in rows) and (
+      not has_diverged(rows)
+    ):
       raise ValueError(
         f'{path}: none of its {len(rows)} rounds was evaluated: finish the '
         'run, or evaluate its last round'
@@ -225,12 +251,23 @@ def _cost_to_target(
   )
 
 
+def finished(runs: Sequence[Run]) -> list[Run]:
+  """Returns the runs that did not diverge."""
+  return [run for run in runs if not run.has_diverged]
+
+
 def _summarise_variant(
   title: str,
-  runs: Sequence[Run],
+  all_runs: Sequence[Run],
   baseline_uplink_bytes: float | None,
   target_accuracy: float,
 ) -> Summary:
+  diverged = [
+    Diverged(run.seed, len(run.rows)) for run in all_runs if run.has_diverged
+  ]
+  runs = finished(all_runs)
+  if not runs:
+    return Summary(all_runs[0].variant, title, seeds=[], diverged=diverged)
   final_accuracies = [
     [
       row['test_accuracy']
@@ -253,6 +290,7 @@ def _summarise_variant(
     variant=runs[0].variant,
     title=title,
     seeds=[run.seed for run in runs],
+    diverged=diverged,
     rounds=num_rounds,
     final_test_accuracy_fraction_mean=statistics.fmean(final_accuracies),
     final_test_accuracy_fraction_min=min(final_accuracies),
@@ -304,9 +342,8 @@ def summarise(
       f'baseline {baseline!r} is not among the variants {list(runs)}: '
       'name one of them'
     )
-  baseline_uplink_bytes = (
-    None if baseline is None else _mean_uplink(runs[baseline])
-  )
+  baseline_runs = [] if baseline is None else finished(runs[baseline])
+  baseline_uplink_bytes = _mean_uplink(baseline_runs) if baseline_runs else None
   return [
     _summarise_variant(
       title_of(variant, titles),

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 
 from fps_jax import attempts, profiling
 from fps_jax.checkpoints import Checkpoints
 from fps_jax.metrics import MetricsRow
 from fps_jax.round_row import Finished, make_row
 from fps_jax.simulation import Simulation
-from fps_jax.types import RoundState
+from fps_jax.types import Array, RoundState
 
 
 def train(
@@ -24,12 +25,14 @@ def train(
 ) -> RoundState:
   """Runs a simulation to its last round, from its first or a checkpoint.
 
+  A run that diverges ends with the round whose row says so.
+
   While devices compute a round, the host plans the next one and fetches the
   metrics of the one before.
 
   Guarantees:
     - a run that goes on from a checkpoint ends with the model, bit for bit,
-      that it would have had;
+      that it would have had, and in the same round;
     - a round's row is handed on before its checkpoint is begun.
 
   Args:
@@ -46,8 +49,6 @@ def train(
     The state after the last round.
 
   Raises:
-    FloatingPointError: if no client's update is finite. The rows of the rounds
-      before have been handed to `on_row` by then.
     SharingError: if a round cannot be completed, and is to stop the run.
     CheckpointError: if a checkpoint cannot be written or read.
   """
@@ -69,7 +70,12 @@ def train(
       started = simulation.start(state, plan, data)
       next_plan = plan if is_last else simulation.plan(r + 1)
       if waiting:
-        on_row(_fetch_row(simulation, waiting, clock))
+        row = _fetch_row(simulation, waiting, clock)
+        on_row(row)
+        if row['diverged']:
+          # What has been started since came of a model that is of no use.
+          waiting = None
+          break
         if checkpoints and r % checkpoints.every_rounds == 0:
           checkpoints.save(state)
       state, outcome = attempts.finish(
@@ -80,14 +86,20 @@ def train(
       backdoor = None
       if is_due and simulation.evaluate_backdoor is not None:
         backdoor = simulation.evaluate_backdoor(state.params)
+      is_finite = _is_finite(state.params)
       wait_if_traced((state, test, backdoor))
-    waiting = Finished(r, outcome, test, backdoor)
+    waiting = Finished(r, outcome, test, backdoor, is_finite)
     plan = next_plan
   if waiting:
     on_row(_fetch_row(simulation, waiting, clock))
   if checkpoints:
     checkpoints.save(state)
   return state
+
+
+@jax.jit
+def _is_finite(params: Array) -> Array:
+  return jnp.isfinite(params).all()
 
 
 def _clock() -> Iterator[float]:

@@ -23,6 +23,7 @@ _TAKEN = (
   _LOCK,
   'environment.json',
   'profile',
+  'source',
   'tensorboard',
 )
 NAME_RULE = (

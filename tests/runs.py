@@ -12,6 +12,7 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
   """Returns a valid row of metrics, but for what is changed."""
   row = metrics.MetricsRow(
     round=round_number,
+    diverged=False,
     test_accuracy=None,
     test_loss_nats=None,
     train_loss_nats=0.5,

@@ -49,10 +49,10 @@ def load_tfds(
 
   Raises:
     FileNotFoundError: if the set is not prepared in the folder.
-    ValueError: if the folder is not one of this machine, if TFDS knows no such name, if the set is not one of uint8
-      images of one shape with class labels and both splits, if it is prepared
-      in a format that needs TensorFlow, or if its prepared files or its cache
-      file are damaged.
+    ValueError: if the folder is not one of this machine, if TFDS knows no such
+      name, if the set is not one of uint8 images of one shape with class labels
+      and both splits, if it is prepared in a format that needs TensorFlow, or
+      if its prepared files or its cache file are damaged.
     OSError: if the prepared files cannot be read.
   """
   directory = _data_directory(data_dir)
