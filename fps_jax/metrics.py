@@ -12,7 +12,7 @@ import json
 import math
 import pathlib
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Self, TypedDict
 
 from fps_jax import files
@@ -128,6 +128,11 @@ def format_bytes(num_bytes: float) -> str:
   # The same bound below 100 and 10 keeps the digits at three.
   decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
   return f'{value:.{decimals}f} {unit}'
+
+
+def show(form: Callable[[float], str], number: float | None) -> str:
+  """Returns a number in some form; '-' where there is none."""
+  return '-' if number is None else form(number)
 
 
 def format_accuracy(

@@ -16,7 +16,7 @@ from fps_jax import files, study
 from fps_jax import workdir as workdirs
 from fps_jax.options import Options
 from fps_jax.study import StudyError
-from fps_jax.summary import Run, collect
+from fps_jax.summary import Run, collect, finished
 
 SEPARATOR = '--'
 _DEFAULTS = Options()
@@ -24,11 +24,15 @@ _DEFAULTS = Options()
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """One attack against one defence, over seeds.
+  """One attack against one defence, over the seeds under which none diverged.
+
+  The means are None if training diverged under every seed, which it can without
+  malicious clients alone.
 
   Attributes:
     attack: of the variant's name.
     defence: of the variant's name.
+    diverged_seeds: those that are in no mean.
     test_accuracy_mean: fraction, of the last evaluated round.
     test_accuracy_min: the worst seed's.
     test_accuracy_max: the best seed's.
@@ -45,15 +49,16 @@ class Cell:
 
   attack: str
   defence: str
-  test_accuracy_mean: float
-  test_accuracy_min: float
-  test_accuracy_max: float
-  attack_success_mean: float | None
-  malicious_weight_mean: float | None
-  opened_values_per_client: float
-  uplink_bytes_per_client: float
-  server_to_central_bytes: float
-  median_round_seconds: float
+  diverged_seeds: list[int]
+  test_accuracy_mean: float | None = None
+  test_accuracy_min: float | None = None
+  test_accuracy_max: float | None = None
+  attack_success_mean: float | None = None
+  malicious_weight_mean: float | None = None
+  opened_values_per_client: float | None = None
+  uplink_bytes_per_client: float | None = None
+  server_to_central_bytes: float | None = None
+  median_round_seconds: float | None = None
 
 
 def run(
@@ -92,9 +97,13 @@ def run(
   console.print(poisoning_report.table(cells))
 
 
-def evaluate(name: str, runs: Sequence[Run]) -> Cell:
+def evaluate(name: str, all_runs: Sequence[Run]) -> Cell:
   """Returns what the runs of a variant, of all seeds, came to."""
   attack, defence = name.split(SEPARATOR)
+  diverged = [run_.seed for run_ in all_runs if run_.has_diverged]
+  runs = finished(all_runs)
+  if not runs:
+    return Cell(attack, defence, diverged)
   last = [
     [row for row in run_.rows if row['test_accuracy'] is not None][-1]
     for run_ in runs
@@ -105,6 +114,7 @@ def evaluate(name: str, runs: Sequence[Run]) -> Cell:
   return Cell(
     attack=attack,
     defence=defence,
+    diverged_seeds=diverged,
     test_accuracy_mean=statistics.fmean(accuracies),
     test_accuracy_min=min(accuracies),
     test_accuracy_max=max(accuracies),

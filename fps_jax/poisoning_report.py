@@ -1,5 +1,6 @@
 """Tables and the heat map of the job `poisoning`."""
 
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from fps_jax.benchmark import table as tables
-from fps_jax.metrics import format_accuracy, format_bytes
+from fps_jax.metrics import format_accuracy, format_bytes, show
 from fps_jax.poisoning import Cell
 
 _TITLE = 'Test accuracy (%) by attack and defence'
@@ -46,9 +47,13 @@ def _grid(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def _accuracy(cell: Cell) -> str:
-  return format_accuracy(
+  shown = format_accuracy(
     cell.test_accuracy_mean, cell.test_accuracy_min, cell.test_accuracy_max
   )
+  if not cell.diverged_seeds:
+    return shown
+  seeds = ', '.join(map(str, cell.diverged_seeds))
+  return f'{shown} (diverged: seed {seeds})'
 
 
 def _percent(fraction: float | None) -> str:
@@ -66,10 +71,10 @@ def _leakage_lines(cells: Sequence[Cell]) -> list[list[str]]:
   return [
     [
       words(cell.defence),
-      f'{cell.opened_values_per_client:,.0f}',
-      format_bytes(cell.uplink_bytes_per_client),
-      format_bytes(cell.server_to_central_bytes),
-      f'{cell.median_round_seconds:.3g}',
+      show('{:,.0f}'.format, cell.opened_values_per_client),
+      show(format_bytes, cell.uplink_bytes_per_client),
+      show(format_bytes, cell.server_to_central_bytes),
+      show('{:.3g}'.format, cell.median_round_seconds),
     ]
     for cell in _grid(cells)[0]
   ]
@@ -118,7 +123,15 @@ def write_figure(cells: Sequence[Cell], path: pathlib.Path) -> None:
   grid = _grid(cells)
   attacks, rules = _names(cells)
   accuracies = np.array(
-    [[100 * cell.test_accuracy_mean for cell in row] for row in grid]
+    [
+      [
+        math.nan
+        if cell.test_accuracy_mean is None
+        else 100 * cell.test_accuracy_mean
+        for cell in row
+      ]
+      for row in grid
+    ]
   )
   figure = Figure(
     figsize=(1.6 + 0.55 * len(rules), 1.5 + 0.26 * len(attacks)),
@@ -131,11 +144,11 @@ def write_figure(cells: Sequence[Cell], path: pathlib.Path) -> None:
     axes.text(
       column,
       row,
-      f'{accuracy:.1f}',
+      'diverged' if math.isnan(accuracy) else f'{accuracy:.1f}',
       ha='center',
       va='center',
       fontsize=6.5,
-      color='black' if accuracy > 60 else 'white',
+      color='white' if accuracy <= 60 else 'black',
     )
   axes.set_xticks(range(len(rules)), map(words, rules), rotation=40, ha='right')
   axes.set_yticks(range(len(attacks)), map(words, attacks))

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich import console as rich_console
@@ -12,7 +12,7 @@ from rich import table as rich_table
 from rich import text as rich_text
 
 from fps_jax import figures, files
-from fps_jax.metrics import format_accuracy, format_bytes
+from fps_jax.metrics import format_accuracy, format_bytes, show
 from fps_jax.rows import rows_of, write_csv
 from fps_jax.summary import (
   TITLES,
@@ -51,10 +51,6 @@ NOTES = (
 )
 
 
-def _show(form: Callable[[float], str], number: float | None) -> str:
-  return '-' if number is None else form(number)
-
-
 def title_with_seeds(summary: Summary) -> str:
   """Returns the name of a variant, and how many of its runs do not count."""
   num_diverged = len(summary.diverged)
@@ -74,12 +70,12 @@ def cells(summary: Summary) -> list[str]:
   return [
     title_with_seeds(summary),
     accuracy,
-    _show(format_bytes, summary.uplink_bytes_per_client_and_round),
-    _show(format_bytes, summary.downlink_bytes_per_client_and_round),
-    _show(format_bytes, summary.server_to_central_bytes_per_round),
-    _show('{:.2f}x'.format, summary.uplink_saving_factor),
-    _show('{:.1%}'.format, summary.final_sparsity_fraction).removesuffix('%'),
-    _show('{:.3g}'.format, summary.median_round_seconds),
+    show(format_bytes, summary.uplink_bytes_per_client_and_round),
+    show(format_bytes, summary.downlink_bytes_per_client_and_round),
+    show(format_bytes, summary.server_to_central_bytes_per_round),
+    show('{:.2f}x'.format, summary.uplink_saving_factor),
+    show('{:.1%}'.format, summary.final_sparsity_fraction).removesuffix('%'),
+    show('{:.3g}'.format, summary.median_round_seconds),
   ]
 
 

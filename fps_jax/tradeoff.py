@@ -103,7 +103,7 @@ def run(
   Raises:
     StudyError: as `study.run_study`, and before anything runs if a scheme does
       not exist, or no sum fits any, or the bytes of a variant are others than
-      are counted here.
+      are counted here; after the study if all variants diverged.
   """
   workdir, console = pathlib.Path(workdir), Console()
   try:
@@ -116,24 +116,37 @@ def run(
     raise StudyError(f'tradeoff: {error}') from error
   study.run_study(config, workdir, argv, options, console)
   runs = collect(workdir, list(variants))
-  choices = [
-    _evaluate(variants[name], scheme, runs[name]) for name, scheme in fitting
+  diverged = [
+    name for name in variants if any(run_.has_diverged for run_ in runs[name])
   ]
-  num_unfit = len(variants) * len(schemes) - len(choices)
+  choices = [
+    _evaluate(variants[name], scheme, runs[name])
+    for name, scheme in fitting
+    if name not in diverged
+  ]
+  if not choices:
+    raise StudyError(
+      f'tradeoff: training of every variant diverged, {diverged}: lower '
+      'client.learning_rate'
+    )
+  num_unfit = len(variants) * len(schemes) - len(fitting)
   best = frontier(choices)
   from fps_jax import tradeoff_report
 
   results = {
     'num_choices': len(choices),
     'num_whose_sums_do_not_fit': num_unfit,
+    'diverged': diverged,
     'frontier': [dataclasses.asdict(choice) for choice in best],
     'choices': [dataclasses.asdict(choice) for choice in choices],
   }
   workdirs.write_json(workdir / 'tradeoff.json', results)
-  page = tradeoff_report.markdown(best, len(choices), num_unfit)
+  page = tradeoff_report.markdown(best, len(choices), num_unfit, diverged)
   files.write_text(workdir / 'tradeoff.md', page)
   tradeoff_report.write_figure(choices, best, workdir / 'tradeoff.png')
   console.print(tradeoff_report.table(best))
+  if diverged:
+    console.print(tradeoff_report.left_out(diverged), markup=False)
   print(json.dumps({'workdir': str(workdir), 'frontier': len(best)}))
 
 

@@ -53,12 +53,24 @@ def table(best: Sequence[Choice]) -> Table:
   return tables.terminal_table(_TITLE, _HEADER, _lines(best))
 
 
-def markdown(best: Sequence[Choice], num_choices: int, num_unfit: int) -> str:
+def left_out(diverged: Sequence[str]) -> str:
+  """Names the variants that are no choice."""
+  return f'Diverged under a seed, and left out: {", ".join(diverged)}.'
+
+
+def markdown(
+  best: Sequence[Choice],
+  num_choices: int,
+  num_unfit: int,
+  diverged: Sequence[str] = (),
+) -> str:
   """Returns the frontier as a page of Markdown that shows the figure."""
   note = (
     f'{len(best)} of {num_choices} choices; the sums of {num_unfit} more do '
     'not fit their field. Uplink: of all rounds, all shares counted.'
   )
+  if diverged:
+    note += f' {left_out(diverged)}'
   body = tables.markdown_table(_TITLE + '.', _HEADER, _lines(best))
   figure = '![Accuracy over uplink by colluding servers](tradeoff.png)'
   return f'{body}\n{note}\n\n{figure}\n'

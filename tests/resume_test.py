@@ -3,6 +3,8 @@
 FPS_JAX_KILLS in the environment is how often one is killed with SIGKILL.
 """
 
+import contextlib
+import dataclasses
 import io
 import os
 import pathlib
@@ -12,12 +14,14 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
+import numpy as np
 import pytest
 import small
 from rich.console import Console
 
-from fps_jax import checkpoints, metrics, study
+from fps_jax import attempts, checkpoints, metrics, study
 from fps_jax.options import Options
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -226,6 +230,84 @@ def test_rows_that_a_checkpoint_misses_are_named(whole, tmp_path):
   (tmp_path / 'copy' / 'fedavg' / 'seed_0' / 'metrics.jsonl').write_text('')
   with pytest.raises(study.StudyError, match='0 rounds where a checkpoint'):
     _run(_config(), tmp_path / 'copy')
+
+
+@pytest.fixture(scope='module')
+def diverged(tmp_path_factory):
+  """A study whose first run diverges in its third round."""
+  workdir = tmp_path_factory.mktemp('diverged') / 'work'
+  with _diverging_in_round(3):
+    _run(_config(), workdir)
+  return workdir
+
+
+@contextlib.contextmanager
+def _diverging_in_round(number):
+  """Has the model of any FedAvg run be infinite after a round."""
+  finish = attempts.finish
+
+  def finish_or_diverge(simulation, round_number, *rest):
+    state, outcome = finish(simulation, round_number, *rest)
+    if round_number + 1 == number and not simulation.has_codec:
+      params = state.params.at[0].set(np.inf)
+      state = dataclasses.replace(state, params=params)
+    return state, outcome
+
+  with mock.patch.object(attempts, 'finish', finish_or_diverge):
+    yield
+
+
+def _num_rounds(workdir):
+  return {
+    name.split('/')[0]: len(rows) for name, rows in _rows(workdir).items()
+  }
+
+
+def test_run_that_diverged_is_finished_and_not_run_again(
+  diverged, tmp_path, monkeypatch
+):
+  assert _num_rounds(diverged) == {'fedavg': 3, 'fedpruneshare': 4}
+  shutil.copytree(diverged, tmp_path / 'copy')
+  monkeypatch.delattr(study, 'train')
+  again = _run(_config(), tmp_path / 'copy')
+  assert 'diverged in round 3' in again
+  assert _rows(tmp_path / 'copy') == _rows(diverged)
+  for folder in (tmp_path / 'copy').rglob('checkpoints'):
+    shutil.rmtree(folder)
+  _run(_config(), tmp_path / 'copy')
+  assert _rows(tmp_path / 'copy') == _rows(diverged)
+
+
+@pytest.mark.parametrize('row', [2, 3])
+def test_run_that_diverges_does_so_again_if_it_is_killed(
+  diverged, tmp_path, monkeypatch, row
+):
+  write = metrics.MetricsWriter.write
+
+  def write_or_die(self, content):
+    write(self, content)
+    if content['round'] == row:
+      raise KeyboardInterrupt
+
+  with _diverging_in_round(3):
+    with monkeypatch.context() as patched:
+      patched.setattr(metrics.MetricsWriter, 'write', write_or_die)
+      with pytest.raises(KeyboardInterrupt):
+        _run(_config(), tmp_path)
+    _run(_config(), tmp_path)
+  assert _rows(tmp_path) == _rows(diverged)
+  assert _models(tmp_path) == _models(diverged)
+
+
+def test_run_that_diverged_without_checkpoints_is_not_run_again(
+  diverged, tmp_path, monkeypatch
+):
+  config = _config(every_rounds=0)
+  with _diverging_in_round(3):
+    _run(config, tmp_path)
+  monkeypatch.delattr(study, 'train')
+  _run(config, tmp_path)
+  assert _rows(tmp_path) == _rows(diverged)
 
 
 def test_rows_of_several_seconds_are_neither_lost_nor_doubled_by_sigkill(

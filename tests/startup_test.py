@@ -129,6 +129,22 @@ def test_folder_for_compiled_programs_is_the_processors_own(tmp_path):
     jax.config.update('jax_compilation_cache_dir', before)
 
 
+@pytest.mark.parametrize('name', ['file', 'file/mine', 'a' * 300, 'a\0b'])
+def test_run_goes_on_without_a_folder_for_compiled_programs(
+  tmp_path, caplog, name
+):
+  (tmp_path / 'file').write_text('no folder')
+  before = jax.config.values['jax_compilation_cache_dir']
+  jax.config.update('jax_compilation_cache_dir', None)
+  try:
+    keep_compiled(f'{tmp_path}/{name}')
+    assert jax.config.values['jax_compilation_cache_dir'] is None
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
+  (message,) = caplog.messages
+  assert 'not kept (' in message and 'give another --compilation_c' in message
+
+
 _COMPILE = """
 import jax
 from fps_jax import startup

@@ -188,15 +188,51 @@ def test_work_directory_in_use_is_left_alone(tmp_path):
   assert (tmp_path / 'precious.txt').read_text() == 'results'
 
 
-def test_diverging_run_keeps_the_finished_ones(tmp_path):
+def _diverging_config():
   config = small.small_config()
   config.variants.update(
-    {'calm': {}, 'wild': {'client': {'learning_rate': 1e30}}}
+    {
+      'calm': {},
+      'wild': {'client': {'learning_rate': 1e30}},
+      'calm_again': {},
+    }
   )
-  with pytest.raises(study.StudyError, match=r'round 1.*not finite'):
-    _run(config, tmp_path / 'work')
-  path = tmp_path / 'work' / 'calm' / 'seed_0' / 'metrics.jsonl'
-  assert len(metrics.read_metrics(path)) == 3
+  return config
+
+
+def _num_rounds_done(workdir):
+  return {
+    path.parent.parent.name: len(metrics.read_metrics(path))
+    for path in workdir.glob('*/seed_0/metrics.jsonl')
+  }
+
+
+def test_run_that_diverges_ends_and_the_study_goes_on(tmp_path, caplog):
+  with caplog.at_level('WARNING'):
+    output = _run(_diverging_config(), tmp_path)
+  assert _num_rounds_done(tmp_path) == {'calm': 3, 'wild': 1, 'calm_again': 3}
+  assert (
+    'wild, seed 0: training diverged, the updates of all 8 clients are not '
+    'finite in round 1 of 3: lower client.learning_rate'
+  ) in caplog.text
+  assert 'wild, seed 0: diverged in round 1; in none' in output
+  assert 'wild (1 of 1 diverged)' in ' '.join(output.split())
+  of_wild = json.loads((tmp_path / 'report.json').read_text())['variants'][1]
+  assert of_wild['diverged'] == [{'seed': 0, 'round': 1}]
+  assert of_wild['final_test_accuracy_fraction_mean'] is None
+
+
+def test_run_that_diverges_stops_the_study_again_and_again_if_asked_to(
+  tmp_path,
+):
+  config = _diverging_config()
+  config.on_divergence = 'stop'
+  for _ in range(2):
+    with pytest.raises(
+      study.StudyError, match=r'round 1 of 3: lower client\.l'
+    ):
+      _run(config, tmp_path)
+    assert _num_rounds_done(tmp_path) == {'calm': 3, 'wild': 1}
 
 
 def test_heavy_clipping_is_reported(tmp_path, caplog):

@@ -223,12 +223,52 @@ def test_damaged_cache_file_raises_and_names_the_cure(
   assert_is_prepared_set(load_tfds('mnist', data_dir))
 
 
-def test_cache_folder_that_cannot_be_written_raises(
-  data_dir: pathlib.Path, cache: pathlib.Path
+@pytest.mark.parametrize('length', [1, 300])
+def test_set_loads_without_a_cache_folder_and_says_so_in_one_line(
+  data_dir: pathlib.Path,
+  cache: pathlib.Path,
+  caplog: pytest.LogCaptureFixture,
+  monkeypatch: pytest.MonkeyPatch,
+  length: int,
 ):
   cache.write_text('a file where the folder should be')
-  with pytest.raises(OSError, match=r'cannot write .*set FPS_JAX_CACHE_DIR'):
-    load_tfds('mnist', data_dir)
+  monkeypatch.setenv('FPS_JAX_CACHE_DIR', str(cache / (length * 'a')))
+  assert_is_prepared_set(load_tfds('mnist', data_dir))
+  (message,) = caplog.messages
+  assert message.startswith('decoded images are not kept (')
+  assert 'set FPS_JAX_CACHE_DIR to a folder' in message
+  assert '\n' not in message
+
+
+def test_log_has_no_advice_to_install_what_is_not_needed(
+  data_dir: pathlib.Path, caplog: pytest.LogCaptureFixture
+):
+  # It is given once in a process.
+  counts: Any = tfds.core.features.image_feature.logging
+  counts._log_counter_per_token.clear()
+  load_tfds('mnist', data_dir)
+  assert not caplog.messages
+
+
+@pytest.mark.parametrize('variable', [False, True])
+def test_address_of_a_bucket_is_refused(
+  monkeypatch: pytest.MonkeyPatch, variable: bool
+):
+  address = 'gs://mine/tfds'
+  if variable:
+    monkeypatch.setenv('TFDS_DATA_DIR', address)
+  message = (
+    rf'(--tfds_data_dir|TFDS_DATA_DIR)={address} is not a folder of this'
+  )
+  with pytest.raises(ValueError, match=message):
+    load_tfds('mnist', None if variable else address)
+
+
+def test_folder_that_cannot_be_read_is_named_with_the_cure(
+  tmp_path: pathlib.Path,
+):
+  with pytest.raises(OSError, match=r'\(File name too long\): give a shorter'):
+    load_tfds('mnist', tmp_path / (300 * 'a'))
 
 
 def test_cache_directory_follows_the_environment(
