@@ -111,6 +111,33 @@ def test_incomplete_runs_are_shown_as_such_and_never_averaged(running):
   assert '3 of 6 runs complete' in _page(running)
 
 
+def test_runs_that_diverged_are_listed_and_never_averaged(running):
+  write_run(running, 'sharing', 0, [0.3, 0.5, 0.1], [1000] * 3, diverged=True)
+  write_run(running, 'sharing', 1, [0.2, 0.1], [1000] * 2, diverged=True)
+  reader = _read(running)
+  row = reader.tables['Complete runs'][3]
+  assert row == ['Secret sharing only', 'none (0 of 2)', *['-'] * 7]
+  rows = [row[:2] for row in reader.tables['Runs that diverged'][1:]]
+  assert rows == [
+    ['Secret sharing only, seed 0', 'diverged in round 3 of 3'],
+    ['Secret sharing only, seed 1', 'diverged in round 2 of 3'],
+  ]
+  unfinished = reader.tables['Runs with rounds to go'][1:]
+  assert [row[0] for row in unfinished] == ['FedPruneShare 90 %, seed 1']
+  assert '3 of 6 runs complete, 2 diverged, in' in _page(running)
+  shown = reader.images[0]['alt']
+  assert 'sharing only, seed 0, diverged in round 3 of 3 50.00 %' in shown
+
+
+def test_rows_of_an_earlier_version_have_not_diverged(running):
+  path = running / 'fedavg' / 'seed_0' / 'metrics.jsonl'
+  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  for row in rows:
+    del row['diverged']
+  path.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+  assert _read(running).tables['Complete runs'][1][1] == '0, 1'
+
+
 def test_last_line_that_is_being_written_is_left_out(running):
   path = running / 'fedpruneshare_90' / 'seed_1' / 'metrics.jsonl'
   with path.open('a') as file:

@@ -5,10 +5,12 @@ import json
 import pytest
 import small
 from ml_collections import ConfigDict
+from runs import write_run
 
-from fps_jax import poisoning
+from fps_jax import poisoning, poisoning_report
 from fps_jax.metrics import read_metrics
 from fps_jax.study import StudyError
+from fps_jax.summary import collect
 
 ATTACKS = {'none': {}, 'backdoor': {'data': 'backdoor', 'malicious': 0.25}}
 DEFENCES = {
@@ -55,6 +57,25 @@ def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
   for heading in ('Test accuracy', 'Weight that malicious', 'taken for the'):
     assert heading in page
   assert (tmp_path / 'run' / 'poisoning.png').stat().st_size > 5000
+
+
+def test_seeds_that_diverged_are_named_and_in_no_mean(tmp_path):
+  for name, first, second in (
+    ('none--sharing', False, True),
+    ('none--mean', True, True),
+  ):
+    write_run(tmp_path, name, 0, [0.5], [10], diverged=first)
+    write_run(tmp_path, name, 1, [0.1], [90], diverged=second)
+  runs = collect(tmp_path, ['none--sharing', 'none--mean'])
+  cells = [poisoning.evaluate(name, runs[name]) for name in runs]
+  assert [cell.diverged_seeds for cell in cells] == [[1], [0, 1]]
+  assert [cell.test_accuracy_mean for cell in cells] == [0.5, None]
+  assert [cell.uplink_bytes_per_client for cell in cells] == [10, None]
+  page = poisoning_report.markdown(cells)
+  assert '50.00 (diverged: seed 1)' in page
+  assert '- (diverged: seed 0, 1)' in page
+  poisoning_report.write_figure(cells, tmp_path / 'poisoning.png')
+  assert (tmp_path / 'poisoning.png').exists()
 
 
 @pytest.mark.parametrize(

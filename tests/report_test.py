@@ -386,3 +386,76 @@ def test_many_sparsities_have_a_figure_over_them(
   page = (tmp_path / 'report.md').read_text()
   assert '![Test accuracy over sparsity](accuracy_sparsity.png)' in page
   assert (tmp_path / 'accuracy_sparsity.png').exists()
+
+
+@pytest.fixture(name='diverged')
+def _diverged(tmp_path: pathlib.Path) -> pathlib.Path:
+  """Two variants, one diverged under one seed, one under both."""
+  write_run(tmp_path, 'fedavg', 0, [0.5, 0.6, 0.7], [100] * 3)
+  write_run(tmp_path, 'fedavg', 1, [0.5, 0.1], [900] * 2, diverged=True)
+  write_run(tmp_path, 'sharing', 0, [0.4, 0.3, 0.1], [900] * 3, diverged=True)
+  write_run(tmp_path, 'sharing', 1, [None], [900], diverged=True)
+  return tmp_path
+
+
+def test_run_that_diverged_is_in_no_mean(diverged: pathlib.Path) -> None:
+  runs = summaries.collect(diverged, ['fedavg', 'sharing'])
+  fedavg, sharing = summaries.summarise(runs, 'fedavg')
+  assert (fedavg.seeds, fedavg.rounds) == ([0], 3)
+  assert fedavg.diverged == [summaries.Diverged(seed=1, round=2)]
+  assert fedavg.final_test_accuracy_fraction_mean == 0.7
+  assert fedavg.uplink_bytes_per_client_and_round == 100
+  assert sharing.seeds == []
+  assert [run.round for run in sharing.diverged] == [3, 1]
+  assert sharing.final_test_accuracy_fraction_mean is None
+  assert sharing.uplink_saving_factor is None
+
+
+def test_run_that_diverged_is_shown_as_such_everywhere(
+  diverged: pathlib.Path,
+) -> None:
+  tables = report.write_report(
+    diverged, ['fedavg', 'sharing'], 'fedavg', target_accuracy=0.6
+  )
+  console = rich_console.Console(file=io.StringIO(), width=200)
+  with console.capture() as capture:
+    console.print(tables)
+  page = (diverged / 'report.md').read_text()
+  for text in (capture.get(), page):
+    assert 'FedAvg (1 of 2 diverged)' in text
+    assert 'Secret sharing only (2 of 2 diverged)' in text
+    assert '3 rounds, seeds 0, 1' in text
+    assert 'FedAvg, seed 1: diverged in round 2' in text
+    assert 'Secret sharing only, seed 0: diverged in round 3' in text
+  row = next(line for line in page.splitlines() if '(2 of 2' in line)
+  assert row.count('| - ') == len(report.COLUMNS) - 1
+  of_sharing = json.loads((diverged / 'report.json').read_text())['variants'][1]
+  assert of_sharing['diverged'][1] == {'seed': 1, 'round': 1}
+  table = (diverged / 'metrics.csv').read_text()
+  assert table.count(',True,') == 3
+
+
+def test_curve_of_a_run_that_diverged_ends_before_and_says_so(
+  diverged: pathlib.Path,
+) -> None:
+  runs = summaries.collect(diverged, ['fedavg', 'sharing'])
+  curves = [
+    curve for name in runs for curve in report.make_curves(name, runs[name])
+  ]
+  assert [curve.title for curve in curves] == [
+    'fedavg',
+    'fedavg, seed 1, diverged in round 2',
+    'sharing, seed 0, diverged in round 3',
+  ]
+  np.testing.assert_allclose(curves[0].mean_percent, [50, 60, 70])
+  np.testing.assert_allclose(curves[1].mean_percent, [50])
+  np.testing.assert_allclose(curves[2].mean_percent, [40, 30])
+
+
+def test_study_of_which_every_run_diverged_at_once_has_no_figure(
+  tmp_path: pathlib.Path,
+) -> None:
+  write_run(tmp_path, 'fedavg', 0, [0.1], [100], diverged=True)
+  report.write_report(tmp_path, ['fedavg'], 'fedavg')
+  assert not list(tmp_path.glob('*.png'))
+  assert '![' not in (tmp_path / 'report.md').read_text()

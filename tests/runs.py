@@ -50,6 +50,7 @@ def write_run(
   uplinks: Sequence[int],
   simulated_seconds: float | None = None,
   sparsity: float | None = None,
+  diverged: bool = False,
 ) -> None:
   """Writes the metrics of a run.
 
@@ -61,6 +62,7 @@ def write_run(
     uplinks: bytes of each round.
     simulated_seconds: of every round.
     sparsity: of every round; by default it grows.
+    diverged: whether training did in the last round.
   """
   path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
   with metrics.MetricsWriter(path) as writer:
@@ -70,6 +72,7 @@ def write_run(
       writer.write(
         make_row(
           index + 1,
+          diverged=diverged and index + 1 == len(accuracies),
           test_accuracy=accuracy,
           sparsity=0.25 * index if sparsity is None else sparsity,
           uplink_bytes_per_client=uplink,

@@ -6,12 +6,36 @@ import json
 import pytest
 import small
 from ml_collections import ConfigDict
+from runs import write_run
 
 from fps_jax import data, study, tradeoff
 from fps_jax.build import largest_sample_count
 from fps_jax.metrics import read_metrics
 from fps_jax.study import StudyError
 from fps_jax.tradeoff import Choice
+
+
+@pytest.mark.parametrize('all_diverge', [False, True])
+def test_variant_that_diverged_is_no_choice_and_named(
+  tmp_path, monkeypatch, all_diverge
+):
+  def run_study(config, workdir, *rest):
+    write_run(workdir, 'one', 0, [0.5], [10], diverged=all_diverge)
+    write_run(workdir, 'two', 0, [0.9], [10], diverged=True)
+
+  monkeypatch.setattr(study, 'run_study', run_study)
+  if all_diverge:
+    message = r"every variant diverged, \['one', 'two'\]: lower client.learn"
+    with pytest.raises(StudyError, match=message):
+      tradeoff.run(tradeoff_config(), tmp_path, [])
+    return
+  tradeoff.run(tradeoff_config(), tmp_path, [])
+  results = json.loads((tmp_path / 'tradeoff.json').read_text())
+  assert results['diverged'] == ['two']
+  assert results['num_whose_sums_do_not_fit'] == 2
+  assert {choice['test_accuracy'] for choice in results['choices']} == {0.5}
+  page = (tmp_path / 'tradeoff.md').read_text()
+  assert 'Diverged under a seed, and left out: two.' in page
 
 
 def choice_of(accuracy: float, uplink: float, colluding: int, missing: int):
