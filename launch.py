@@ -155,7 +155,7 @@ def main(argv: list[str]) -> None:
     overwrite=_OVERWRITE.value,
     tensorboard=_TENSORBOARD.value,
     resume_changed=_RESUME_CHANGED.value,
-    config_file=config_flags.get_config_filename(flags.FLAGS['config']),
+    config_file=_config_file(),
   )
   _prepare()
   try:
@@ -163,6 +163,12 @@ def main(argv: list[str]) -> None:
       jobs.run(config, folder or workdir, sys.argv, options)
   except StudyError as error:
     sys.exit(f'error: {error}')
+
+
+def _config_file() -> str:
+  """Returns the path of the config file, without its arguments."""
+  named = config_flags.get_config_filename(flags.FLAGS['config'])
+  return named.partition(':')[0]
 
 
 def _report(folders: list[str]) -> None:

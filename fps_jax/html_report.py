@@ -47,7 +47,9 @@ def write(
     else studies[0].folder / 'report.html'
   )
   made = make_page(studies, datetime.datetime.now(datetime.UTC))
-  files.write_text(target, made, 'give another --report_file')
+  with files.naming(target, 'give another --report_file', 'cannot be written'):
+    # Where it is, be it a link or a device.
+    target.write_text(made, encoding='utf-8', errors='backslashreplace')
   return target
 
 

@@ -60,7 +60,9 @@ class Record(NamedTuple):
     ]
     if fields and not options.resume_changed:
       commits = [str(each.get('git_commit')) for each in (first, environment)]
-      raise ValueError(_refusal(workdir, [*fields, Field('commit', commits)]))
+      if fields[0].name == 'code_sha256':
+        fields.insert(1, Field('git_commit', commits))
+      raise ValueError(_refusal(workdir, fields))
     return cls(environment, code, tuple(field.name for field in fields))
 
   def write(

@@ -104,6 +104,16 @@ def test_page_that_cannot_be_written_is_named_with_the_flag(tmp_path):
     html_report.write([tmp_path / 'work'], tmp_path / 'page')
 
 
+@needs_full_disk
+def test_page_is_written_where_a_link_leads_and_replaces_none(tmp_path):
+  write_study(tmp_path / 'work', {'fedavg': {}})
+  (tmp_path / 'page').symlink_to(_FULL)
+  message = r'page cannot be written \(No space left'
+  with pytest.raises(OSError, match=message):
+    html_report.write([tmp_path / 'work'], tmp_path / 'page')
+  assert (tmp_path / 'page').is_symlink()
+
+
 def test_folder_that_cannot_be_reported_on_is_named(tmp_path):
   with pytest.raises(OSError, match='too long'):
     html_report.write([tmp_path / ('a' * 300)])

@@ -34,6 +34,8 @@ def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
   assert '2 rounds, seeds 0, 1' in done.stdout
   config = json.loads((tmp_path / 'work' / 'config.json').read_text())
   assert config['model']['args']['mlp']['widths'] == [8]
+  source = (_ROOT / 'experiments' / 'mnist.py').read_bytes()
+  assert (tmp_path / 'work' / 'source' / 'mnist.py').read_bytes() == source
 
 
 @pytest.mark.parametrize(

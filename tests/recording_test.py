@@ -91,7 +91,9 @@ def test_changed_code_of_the_package_stops_the_study(
 ):
   _begin(tmp_path / 'work', _options(code))
   monkeypatch.setattr(environment, 'code_sha256', lambda: 'f' * 64)
-  with pytest.raises(ValueError, match=r'code_sha256: \w{16} there, f{16} now'):
+  with pytest.raises(
+    ValueError, match=r'code_sha256: \w{16} there, f{16} now\n  git_commit: '
+  ):
     Record.now(tmp_path / 'work', [], _options(code))
 
 
