@@ -1,20 +1,33 @@
 """Runs a config's job: python launch.py --config=experiments/NAME.py."""
 
+from fps_jax import interruption
+
+if __name__ == '__main__':
+  # Importing JAX takes seconds.
+  interruption.Interruption().install(interruption.Ending())
+
 import contextlib
 import datetime
 import os
 import pathlib
 import re
+import shlex
+import shutil
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Iterator
+from typing import NoReturn
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from fps_jax import jobs, listing, startup, sweep
+from fps_jax import agreement, environment, jobs, listing, startup, sweep
+from fps_jax.interruption import Ending, Interruption, StoppedError
 from fps_jax.options import Options
+from fps_jax.peers import Peers
 from fps_jax.study import StudyError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -100,6 +113,14 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
   'process_id', None, 'With --coordinator: number of this process, from 0.'
 )
+_TIMEOUT = flags.DEFINE_integer(
+  'timeout',
+  60,
+  'With --coordinator or --distributed: seconds to wait at the start for all '
+  'processes to come.',
+)
+# In which what another process says of its end arrives.
+_WORD_SECONDS = 1.0
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -131,6 +152,8 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
   """Runs the study that the flags describe, or reports on others."""
+  ending, stopping = Ending(), Interruption()
+  stopping.install(ending)
   if _REPORT.value:
     _report([*_REPORT.value, *argv[1:]])
     return
@@ -147,8 +170,11 @@ def main(argv: list[str]) -> None:
     sweep.expand(config, _SWEEP.value)
   except ValueError as error:
     sys.exit(f'error: {error}')
-  time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
-  workdir = _WORKDIR.value or f'runs/{config.name}-{time}'
+  now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+  workdir = _WORKDIR.value or f'runs/{config.name}-{now}'
+  peers = _prepare(ending)
+  is_alone = jax.process_count() == 1
+  stopping.advice = _advice(config.job, workdir, is_alone)
   options = Options(
     _TFDS_DATA_DIR.value,
     profile=_PROFILE.value,
@@ -156,13 +182,66 @@ def main(argv: list[str]) -> None:
     tensorboard=_TENSORBOARD.value,
     resume_changed=_RESUME_CHANGED.value,
     config_file=_config_file(),
+    # Of several processes none can stop between rounds that the others run.
+    interruption=stopping if is_alone else None,
   )
-  _prepare()
   try:
-    with _silent_unless_first() as folder:
+    _compare(config, options)
+    with _silent_unless_first(ending) as folder:
       jobs.run(config, folder or workdir, sys.argv, options)
-  except StudyError as error:
-    sys.exit(f'error: {error}')
+  except StoppedError as stopped:
+    print(stopping.describe(str(stopped)), file=sys.stderr)
+    sys.exit(stopping.exit_code)
+  except Exception as error:
+    if is_alone and not isinstance(error, StudyError):
+      raise
+    _fail(error, ending)
+  if peers:
+    peers.finish()
+
+
+def _advice(job: str, workdir: str, is_alone: bool) -> str:
+  """Returns what to do after the job was stopped."""
+  if not is_alone:
+    return (
+      'nothing goes on from here, as several processes keep no checkpoints: '
+      'begin anew in another --workdir'
+    )
+  if job not in jobs.STUDIES:
+    return f'this job does not go on: begin anew, not in {workdir}'
+  command = list(sys.orig_argv)
+  if _WORKDIR.value is None:
+    command.append(f'--workdir={workdir}')
+  if _OVERWRITE.value:
+    command.append('--nooverwrite')
+  return f'to go on: {shlex.join(command)}'
+
+
+def _compare(config: ConfigDict, options: Options) -> None:
+  """Raises StudyError unless all processes have the same config and code."""
+  if jax.process_count() == 1:
+    return
+  try:
+    with agreement.together() as facts:
+      # It may add models and more, which the config only names.
+      code = environment.user_code(options.config_file)
+      about = environment.describe_environment(sys.argv, code)
+      facts |= agreement.describe(config, about)
+  except (ValueError, OSError) as error:
+    raise StudyError(str(error)) from error
+
+
+def _fail(error: Exception, ending: Ending) -> NoReturn:
+  """Ends with an error, of several processes for all of them."""
+  line = f'error: {error}'
+  if jax.process_count() == 1:
+    sys.exit(line)
+  # It may have come of the end of another, which is said better there.
+  time.sleep(_WORD_SECONDS)
+  if not isinstance(error, StudyError):
+    traceback.print_exception(error)
+  # JAX would wait for the others, and they for this one.
+  ending.now(line, 1)
 
 
 def _config_file() -> str:
@@ -182,24 +261,25 @@ def _report(folders: list[str]) -> None:
   print(f'The report is in {path}')
 
 
-def _prepare() -> None:
+def _prepare(ending: Ending) -> Peers | None:
   """Does everything that must precede JAX's first look at its devices."""
   startup.share_heap()
   startup.use_all_cores()
   startup.keep_compiled(_COMPILATION_CACHE.value)
   try:
-    startup.Processes(
+    return startup.Processes(
       _DISTRIBUTED.value,
       _COORDINATOR.value,
       _NUM_PROCESSES.value,
       _PROCESS_ID.value,
-    ).join()
+      _TIMEOUT.value,
+    ).join(ending)
   except ValueError as error:
     sys.exit(f'error: {error}')
 
 
 @contextlib.contextmanager
-def _silent_unless_first() -> Iterator[str | None]:
+def _silent_unless_first(ending: Ending) -> Iterator[str | None]:
   """Lets process 0 alone print and write; gives others a folder to forget."""
   if not jax.process_index():
     yield None
@@ -210,6 +290,7 @@ def _silent_unless_first() -> Iterator[str | None]:
     open(os.devnull, 'w') as nowhere,
     contextlib.redirect_stdout(nowhere),
   ):
+    ending.add(lambda _: shutil.rmtree(folder, ignore_errors=True))
     yield folder
 
 

@@ -1,9 +1,9 @@
 """The parts of a run that sharing is made of, from a config."""
 
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from fps_jax.devices import gather
 from fps_jax.faults import ServerFaults
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
@@ -35,7 +35,7 @@ def make_root_key(entropy: str, seed: int) -> np.ndarray:
   root_8 = randomness.make_root_key(entropy, seed)
   if entropy == 'os':
     # Each process draws its own: all take that of the first one.
-    root_8 = np.asarray(multihost_utils.broadcast_one_to_all(root_8))
+    root_8 = gather(root_8)[0]
   return root_8
 
 

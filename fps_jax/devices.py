@@ -156,3 +156,20 @@ def put_per_device(mesh: Mesh, array: np.ndarray) -> Array:
   return jax.make_array_from_process_local_data(
     NamedSharding(mesh, PartitionSpec(CLIENT_AXES)), array
   )
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+  """Returns the arrays of all processes, once all have called this.
+
+  Args:
+    array: this process's, of the same shape and type in all of them.
+
+  Returns:
+    [P, *array.shape], in the order of processes.
+  """
+  # However many devices each of them has.
+  mesh = make_mesh(1)
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  collect = jax.jit(lambda arrays: arrays, out_shardings=everywhere)
+  collected = collect(put_per_process(mesh, array[np.newaxis]))
+  return np.asarray(collected.addressable_data(0))

@@ -4,6 +4,7 @@ import pathlib
 import pkgutil
 from collections.abc import Callable, Sequence
 
+import jax
 from ml_collections import ConfigDict
 
 from fps_jax import files
@@ -23,6 +24,8 @@ JOBS = {
   'tradeoff': 'fps_jax.tradeoff:run',
   'throughput': 'fps_jax.benchmark.throughput:run',
 }
+# Those that go on where they were, and that several processes run together.
+STUDIES = ('study', 'poisoning', 'tradeoff')
 
 _DEFAULTS = Options()
 
@@ -40,6 +43,11 @@ def run(
   """
   if config.job not in JOBS:
     raise StudyError(f'job={config.job!r} is not one of {sorted(JOBS)}')
+  if jax.process_count() > 1 and config.job not in STUDIES:
+    raise StudyError(
+      f'job={config.job!r} runs in one process, not in {jax.process_count()}: '
+      'leave out --coordinator and --distributed'
+    )
   job: Job = pkgutil.resolve_name(JOBS[config.job])
   try:
     folder = files.local(workdir, '--workdir')

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from fps_jax.interruption import Interruption
+
 
 class Options(NamedTuple):
   """What is not part of an experiment.
@@ -16,6 +18,7 @@ class Options(NamedTuple):
       work directory's folder `tensorboard`.
     resume_changed: whether a study goes on although its code has changed.
     config_file: that the config was read from; None if it was made in Python.
+    interruption: what may ask a study to stop between rounds; None for nothing.
   """
 
   tfds_data_dir: str | None = None
@@ -24,6 +27,7 @@ class Options(NamedTuple):
   tensorboard: bool = False
   resume_changed: bool = False
   config_file: str | None = None
+  interruption: Interruption | None = None
 
   @property
   def of_studies(self) -> list[str]:

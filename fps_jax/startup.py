@@ -10,14 +10,19 @@ import hashlib
 import os
 import platform
 import tempfile
+import threading
 
 import jax
 from absl import logging
 
 from fps_jax import files
 from fps_jax.environment import cpu_model
+from fps_jax.interruption import Ending
+from fps_jax.peers import Peers
 
 _DEVICE_COUNT_FLAG = '--xla_force_host_platform_device_count'
+# JAX ends with a core dump when its own time is up.
+_LATER_SECONDS = 60
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
@@ -31,6 +36,7 @@ class Processes:
     coordinator: instead, HOST:PORT of process 0, which must be free there.
     num_processes: with `coordinator`, how many there are.
     process_id: with `coordinator`, the number of this one, from 0.
+    timeout: seconds to wait for all of them, at least 1.
 
   Raises:
     ValueError: if the attributes contradict each other.
@@ -40,8 +46,11 @@ class Processes:
   coordinator: str | None = None
   num_processes: int | None = None
   process_id: int | None = None
+  timeout: int = 60
 
   def __post_init__(self):
+    if self.timeout < 1:
+      raise ValueError(f'--timeout={self.timeout} must be at least 1 second')
     given = (self.coordinator, self.num_processes, self.process_id)
     if any(value is not None for value in given) and None in given:
       raise ValueError(
@@ -56,10 +65,11 @@ class Processes:
         f'--distributed finds the coordinator: leave it out, or '
         f'coordinator={self.coordinator}'
       )
-    if ':' not in self.coordinator:
+    host, _, port = self.coordinator.rpartition(':')
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
       raise ValueError(
         f'coordinator={self.coordinator} must be HOST:PORT, such as '
-        'localhost:1234'
+        'localhost:1234, with a port in [1, 65535]'
       )
     process_id, num_processes = self.process_id or 0, self.num_processes or 0
     if not 0 <= process_id < num_processes:
@@ -68,24 +78,57 @@ class Processes:
         f'{self.num_processes})'
       )
 
-  def join(self) -> None:
+  def join(self, ending: Ending) -> Peers | None:
     """Waits for the other processes, if there are any.
 
+    Args:
+      ending: ends this process if another one does before its time.
+
+    Returns:
+      The other processes, where it is known of them when they end: not with
+      `distributed`, for which that is the task of what started them.
+
     Raises:
-      ValueError: if the environment does not tell them.
+      ValueError: if the environment does not tell them, they do not come in
+        time, or what they were told does not fit together.
     """
-    if self.coordinator is not None:
+    # JAX would take SIGTERM for itself.
+    jax.config.update('jax_enable_preemption_service', False)
+    if self.distributed:
+      self._join_those_of_the_environment(ending)
+    if self.coordinator is None:
+      return None
+    num_processes, process_id = self.num_processes or 1, self.process_id or 0
+    peers = Peers(
+      self.coordinator, num_processes, process_id, self.timeout, ending
+    )
+    jax.distributed.initialize(
+      peers.meet(),
+      num_processes,
+      process_id,
+      initialization_timeout=self.timeout + _LATER_SECONDS,
+    )
+    return peers
+
+  def _join_those_of_the_environment(self, ending: Ending) -> None:
+    line = (
+      'error: --distributed: not all processes came within '
+      f'--timeout={self.timeout} s: see what became of them, or wait longer'
+    )
+    timer = threading.Timer(self.timeout, ending.now, (line, 1))
+    timer.daemon = True
+    timer.start()
+    try:
       jax.distributed.initialize(
-        self.coordinator, self.num_processes, self.process_id
+        initialization_timeout=self.timeout + _LATER_SECONDS
       )
-    elif self.distributed:
-      try:
-        jax.distributed.initialize()
-      except (ValueError, RuntimeError) as error:
-        raise ValueError(
-          f'--distributed: {error}. JAX does not know this environment: give '
-          '--coordinator, --num_processes and --process_id'
-        ) from error
+    except (ValueError, RuntimeError) as error:
+      raise ValueError(
+        f'--distributed: {error}. JAX does not know this environment: give '
+        '--coordinator, --num_processes and --process_id'
+      ) from error
+    finally:
+      timer.cancel()
 
 
 def use_all_cores() -> None:

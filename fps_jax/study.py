@@ -10,13 +10,14 @@ from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console, RenderableType
 
-from fps_jax import data, fields, files, notices, tensorboard
+from fps_jax import agreement, data, fields, files, notices, tensorboard
 from fps_jax import workdir as workdirs
 from fps_jax.build import build
 from fps_jax.checkpoints import CheckpointError, Checkpoints
 from fps_jax.config import STUDY_FIELDS
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.devices import make_mesh
+from fps_jax.interruption import Interruption
 from fps_jax.metrics import (
   MetricsRow,
   MetricsWriter,
@@ -119,7 +120,8 @@ def run_study(
 ) -> None:
   """Runs a study and writes everything about it to the work directory.
 
-  Everything is checked, and every run is built, before the first one starts.
+  Everything is checked, and every run is built, before the first one starts;
+  several processes compare configs, versions and data, and none starts alone.
   In the work directory of the same config, finished runs are not run again and
   the one that was killed goes on from its last checkpoint. The files are those
   that `fps_jax.report` reads, with `config.json` (the whole config; each
@@ -138,27 +140,41 @@ def run_study(
     StudyError: if the config is invalid, variants differ in a field of
       `STUDY_FIELDS`, the data is missing, the work directory is of another
       study, of one whose code has changed, or cannot be written, a checkpoint
-      is damaged, or training diverges and is to stop the study.
+      is damaged, training diverges and is to stop the study, or processes
+      differ.
+    StoppedError: if `options.interruption` asked it to stop.
   """
   console = console or Console()
   try:
     workdir = files.local(workdir, '--workdir')
-    with files.naming(workdir):
-      table = _run_all(config, workdir, argv, options, console)
+    with files.naming(workdir), contextlib.ExitStack() as stack:
+      with agreement.together() as facts:
+        variants = _check_all(config, workdir, options)
+        stack.enter_context(workdirs.hold(workdir, config, options.overwrite))
+        record = Record.now(workdir, argv, options)
+        placed = _load_all(variants, options.tfds_data_dir)
+        if jax.process_count() > 1:
+          facts |= agreement.describe(config, record.environment)
+          facts['data'] = {
+            name: agreement.digest_of_data(each.dataset)
+            for (name, _), each in placed.items()
+          }
+      simulations = _build_all(variants, placed)
+      if options.overwrite:
+        workdirs.empty(workdir)
+      record.write(workdir, config, variants)
+      _run_all(simulations, variants, workdir, options, console)
+      table = _report(config, variants, workdir)
   except _STOPS as error:
     raise StudyError(str(error)) from error
   console.print(table)
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
 
 
-def _run_all(
-  config: ConfigDict,
-  workdir: pathlib.Path,
-  argv: Sequence[str],
-  options: Options,
-  console: Console,
-) -> RenderableType:
-  """Runs what has not run, and returns the tables of the report."""
+def _check_all(
+  config: ConfigDict, workdir: pathlib.Path, options: Options
+) -> dict[str, ConfigDict]:
+  """Returns the variants of a study that can run, as far as configs tell."""
   if options.tensorboard:
     tensorboard.require()
   variants = resolve_variants(config)
@@ -167,29 +183,39 @@ def _run_all(
     files.local(workdir / name, f'variant {name}')
     _validate(name, variant, alone=len(variants) == 1)
     _check_processes(variant, workdir)
-  with workdirs.hold(workdir, config, options.overwrite):
-    record = Record.now(workdir, argv, options)
-    simulations = _build_all(variants, options.tfds_data_dir)
-    if options.overwrite:
-      workdirs.empty(workdir)
-    record.write(workdir, config, variants)
-    profile = workdir / 'profile' if options.profile else None
-    events = workdir / 'tensorboard' if options.tensorboard else None
-    with Progress(console) as progress:
-      for (name, seed), simulation in simulations.items():
-        run = _Run(name, seed, variants[name], simulation)
-        _run(run, workdir, progress, profile, events)
-        profile = None  # The first run is enough.
-    # Matplotlib comes with it: not before the runs, which leave it the
-    # memory.
-    from fps_jax import report
+  return variants
 
-    return report.write_report(
-      workdir,
-      list(variants),
-      config.baseline or next(iter(variants)),
-      target_accuracy=config.target_accuracy,
-    )
+
+def _run_all(
+  simulations: Mapping[tuple[str, int], Simulation],
+  variants: Mapping[str, ConfigDict],
+  workdir: pathlib.Path,
+  options: Options,
+  console: Console,
+) -> None:
+  """Runs what has not run."""
+  profile = workdir / 'profile' if options.profile else None
+  events = workdir / 'tensorboard' if options.tensorboard else None
+  with Progress(console) as progress:
+    for (name, seed), simulation in simulations.items():
+      run = _Run(name, seed, variants[name], simulation)
+      _run(run, workdir, progress, profile, events, options.interruption)
+      profile = None  # The first run is enough.
+
+
+def _report(
+  config: ConfigDict, variants: Mapping[str, ConfigDict], workdir: pathlib.Path
+) -> RenderableType:
+  """Writes the report of all runs, and returns its tables."""
+  # Matplotlib comes with it: not before the runs, which leave it the memory.
+  from fps_jax import report
+
+  return report.write_report(
+    workdir,
+    list(variants),
+    config.baseline or next(iter(variants)),
+    target_accuracy=config.target_accuracy,
+  )
 
 
 def _check_alike(
@@ -233,18 +259,28 @@ def _check_processes(variant: ConfigDict, workdir: pathlib.Path) -> None:
     )
 
 
-def _build_all(
-  variants: dict[str, ConfigDict], tfds_data_dir: str | None
-) -> dict[tuple[str, int], Simulation]:
-  """Builds every run; variants of one data set share it."""
-  placed: dict[tuple[str, int], PlacedDataset] = {}
-  simulations = {}
-  for name, variant in variants.items():
+def _load_all(
+  variants: Mapping[str, ConfigDict], tfds_data_dir: str | None
+) -> dict[tuple[str, int], PlacedDataset]:
+  """Loads every data set once for each number of devices that is asked for."""
+  placed = {}
+  for variant in variants.values():
     use = variant.data.source, variant.perf.num_devices
     if use not in placed:
       dataset = data.load(variant.data.source, tfds_data_dir)
       mesh = make_mesh(variant.perf.num_devices)
       placed[use] = PlacedDataset(dataset, mesh)
+  return placed
+
+
+def _build_all(
+  variants: Mapping[str, ConfigDict],
+  placed: Mapping[tuple[str, int], PlacedDataset],
+) -> dict[tuple[str, int], Simulation]:
+  """Builds every run; variants of one data set share it."""
+  simulations = {}
+  for name, variant in variants.items():
+    use = variant.data.source, variant.perf.num_devices
     for seed in variant.seeds:
       simulations[name, seed] = build(variant, seed, placed[use])
     notices.before_runs(
@@ -275,6 +311,7 @@ def _run(
   progress: Progress,
   profile: pathlib.Path | None,
   events: pathlib.Path | None,
+  interruption: Interruption | None,
 ) -> None:
   name, seed, variant, simulation = run
   folder = workdir / name / f'seed_{seed}'
@@ -312,12 +349,15 @@ def _run(
         on_row,
         profile,
         checkpoints,
+        interruption,
       )
       emptied = simulation.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
   notices.after_run(title, seed, counted, emptied)
   if has_diverged(counted):
     _report_divergence(f'{title}, seed {seed}', counted[-1], variant)
+  if interruption:
+    interruption.settle()
 
 
 def _report_divergence(run: str, row: MetricsRow, variant: ConfigDict) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import data, files, study
+from fps_jax import agreement, data, files, study
 from fps_jax import workdir as workdirs
 from fps_jax.build import largest_sample_count
 from fps_jax.federated.communication import count_bytes
@@ -107,11 +107,12 @@ def run(
   """
   workdir, console = pathlib.Path(workdir), Console()
   try:
-    variants = study.resolve_variants(config)
-    for name, variant in variants.items():
-      _check(name, variant)
-    schemes = _make_schemes(config)
-    fitting = _fitting(variants, schemes, options)
+    with agreement.together():
+      variants = study.resolve_variants(config)
+      for name, variant in variants.items():
+        _check(name, variant)
+      schemes = _make_schemes(config)
+      fitting = _fitting(variants, schemes, options)
   except (ValueError, TypeError, OSError) as error:
     raise StudyError(f'tradeoff: {error}') from error
   study.run_study(config, workdir, argv, options, console)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fps_jax import attempts, profiling
 from fps_jax.checkpoints import Checkpoints
+from fps_jax.interruption import Interruption, StoppedError
 from fps_jax.metrics import MetricsRow
 from fps_jax.round_row import Finished, make_row
 from fps_jax.simulation import Simulation
@@ -22,6 +23,7 @@ def train(
   on_row: Callable[[MetricsRow], None],
   profile: pathlib.Path | None = None,
   checkpoints: Checkpoints | None = None,
+  interruption: Interruption | None = None,
 ) -> RoundState:
   """Runs a simulation to its last round, from its first or a checkpoint.
 
@@ -33,7 +35,9 @@ def train(
   Guarantees:
     - a run that goes on from a checkpoint ends with the model, bit for bit,
       that it would have had, and in the same round;
-    - a round's row is handed on before its checkpoint is begun.
+    - a round's row is handed on before its checkpoint is begun;
+    - a run that is stopped has the rows of all rounds that it ran, and a
+      checkpoint of the last one.
 
   Args:
     simulation: what to run.
@@ -44,6 +48,7 @@ def train(
     profile: folder for a trace of the second round that runs, or of the only
       one.
     checkpoints: to go on from, and to add to; None for neither.
+    interruption: asked after every round but the last whether to stop.
 
   Returns:
     The state after the last round.
@@ -51,6 +56,7 @@ def train(
   Raises:
     SharingError: if a round cannot be completed, and is to stop the run.
     CheckpointError: if a checkpoint cannot be written or read.
+    StoppedError: if the run was asked to stop.
   """
   data = simulation.put_data()
   state = simulation.init_state()
@@ -60,6 +66,7 @@ def train(
   if first == num_rounds:
     return state
   waiting: Finished | None = None
+  is_stopped = False
   clock = _clock()
   next(clock)
   plan = simulation.plan(first)
@@ -90,10 +97,16 @@ def train(
       wait_if_traced((state, test, backdoor))
     waiting = Finished(r, outcome, test, backdoor, is_finite)
     plan = next_plan
+    if not is_last and interruption and interruption.is_asked():
+      is_stopped = True
+      break
   if waiting:
     on_row(_fetch_row(simulation, waiting, clock))
   if checkpoints:
     checkpoints.save(state)
+  if is_stopped:
+    lost = '' if checkpoints else ', all lost (checkpoint.every_rounds=0)'
+    raise StoppedError(f'after round {state.round} of {num_rounds}{lost}')
   return state
 
 

@@ -9,7 +9,10 @@ without variants runs in this process.
 import concurrent.futures
 import json
 import multiprocessing
+import os
 import pathlib
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,10 +155,22 @@ def _in_own_process(*arguments: Any) -> dict[str, Any]:
   with concurrent.futures.ProcessPoolExecutor(
     max_workers=1, mp_context=multiprocessing.get_context('spawn')
   ) as pool:
-    return pool.submit(_measure_on_all_cores, *arguments).result()
+    # A terminal's Ctrl-C is for this process, with whose end the other ends.
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    measured = pool.submit(_measure_on_all_cores, *arguments)
+    signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+    return measured.result()
+
+
+def _end_with_parent() -> None:
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    parent.join()
+    os._exit(1)
 
 
 def _measure_on_all_cores(*arguments: Any) -> dict[str, Any]:
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   startup.share_heap()
   startup.use_all_cores()
   return throughput_worker.measure(*arguments)
