@@ -14,40 +14,17 @@ seconds. Results are in experiments/README.md.
 from ml_collections import ConfigDict
 
 from fps_jax import config as configs
+from fps_jax.privacy import job
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
   args = configs.parse_arguments(arguments, seeds=4, tiny=False)
-  config = configs.default()
+  config = job.default()
+  config.seeds = tuple(range(args.seeds))
   if args.tiny:
     configs.tiny(config)
     config.data.source = 'mnist_sample'
-  config.name = 'privacy'
-  config.job = 'privacy'
-  config.seeds = tuple(range(args.seeds))  # of models, images and searches
-  config.privacy = ConfigDict()
-  config.privacy.images_per_client = (1, 4)  # all of them in every step
-  config.privacy.width = 64  # hidden units
-  config.privacy.local_steps = (4,)  # besides one
-  # Weights of the search's total variation were tuned under other seeds: what
-  # is seen exactly, and (value bits, weight). Sums have the first bits; shares,
-  # and all of it at once, the last.
-  config.privacy.plain_smoothness = 1e-3
-  config.privacy.roundings = ((14, 1e-3), (8, 0.03))
-  # (N, k, l); sums are opened from the first.
-  config.privacy.servers = ((5, 3, 1), (5, 4, 2))
-  config.privacy.clients = (2, 5, 10)  # whose updates are summed
-  config.privacy.sparsities = (0.5, 0.8, 0.95)
-  # (sums that are seen, weight of the total variation)
-  config.privacy.sketches = ((64, 0.1), (256, 0.01), (1024, 0.01))
-  # All of it at once: a sum over some clients of a pruned model.
-  config.privacy.joint_clients = 10
-  config.privacy.joint_sparsity = 0.9
-  config.privacy.iterations = 400
-  config.privacy.restarts = 2
-  config.privacy.step_size = 0.1  # of the search, in grey values
-  if args.tiny:
     config.seeds = config.seeds[:2]
     config.privacy.width = 4
     config.privacy.roundings = ((8, 0.03),)

@@ -17,6 +17,7 @@ import itertools
 from ml_collections import ConfigDict
 
 from fps_jax import config as configs
+from fps_jax import tradeoff
 
 SPARSITIES = (0.8, 0.9, 0.95)
 VALUE_BITS = (4, 6, 8)
@@ -25,27 +26,13 @@ VALUE_BITS = (4, 6, 8)
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
   args = configs.parse_arguments(arguments, seeds=1, tiny=False)
-  config = configs.default()
-  config.name = 'tradeoff'
-  config.job = 'tradeoff'
+  config = tradeoff.default()
   config.seeds = tuple(range(args.seeds))
   for sparsity, bits in itertools.product(SPARSITIES, VALUE_BITS):
     config.variants[f'sparsity_{100 * sparsity:g}_bits_{bits}'] = {
       'pruning': {'sparsity': sparsity},
       'sharing': {'value_bits': bits},
     }
-  config.tradeoff = ConfigDict()
-  config.tradeoff.servers = (  # (N, k, l)
-    (3, 2, 1),
-    (5, 2, 1),
-    (5, 3, 1),
-    (5, 3, 2),
-    (5, 4, 1),
-    (5, 4, 2),
-    (5, 4, 3),
-    (5, 5, 1),
-  )
-  config.tradeoff.primes = (2**31 - 1, 4194301, 2**19 - 1, 65537)
   config.num_rounds = 60
   config.data.source = 'mnist'
   config.data.partition = 'iid'

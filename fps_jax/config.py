@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from fps_jax import sections
 from fps_jax.federated.performance import Performance
 
 # Fields that all variants of a study have in common: its report puts them in
@@ -48,7 +49,11 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def default() -> ConfigDict:
-  """Returns the default config: FedPruneShare on the bundled MNIST sample."""
+  """Returns the default config: FedPruneShare on the bundled MNIST sample.
+
+  It is locked, but for `sections.OPEN_SECTIONS`: only fields that there are can
+  be set.
+  """
   config = ConfigDict()
   config.name = 'study'  # names the default work directory
   config.job = 'study'  # a key of fps_jax.jobs.JOBS
@@ -241,7 +246,7 @@ def default() -> ConfigDict:
   config.perf.chunk_size = Performance.chunk_size  # 0: chosen
   config.perf.execution = Performance.execution  # auto, vmap, sequential
   config.perf.num_devices = Performance.num_devices  # 0: all there are
-  return config
+  return sections.lock(config)
 
 
 def compare_methods(config: ConfigDict, names: str = '') -> None:

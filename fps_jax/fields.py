@@ -1,22 +1,33 @@
 """What each field of a config may be by itself; `validate` has the rest.
 
-A field that a config adds to the defaults is not looked at: whoever reads it
-checks it.
+A field that is in neither table is refused (`fps_jax.known`), but for arguments
+of what a file registers: whoever reads those checks them.
 """
 
 import itertools
-import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.arguments import is_number, is_whole
 from fps_jax.attacks import bounded_distance, mimic
 from fps_jax.attacks.data import DATA_ATTACKS
 from fps_jax.attacks.updates import UPDATE_ATTACKS
+from fps_jax.checks import (
+  Check,
+  above_zero,
+  at_least_zero,
+  choice,
+  each,
+  finite,
+  optional,
+  row,
+  show,
+  whole,
+  within,
+)
 from fps_jax.data import PARTITIONERS
 from fps_jax.data.partitioners import MAX_ALPHA
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
@@ -36,12 +47,6 @@ from fps_jax.sharing.protocol import REVEALS, SCHEMES
 from fps_jax.sharing.randomness import ENTROPIES
 from fps_jax.workdir import NAME_RULE, is_name
 
-# A value to what is wrong with it, in words that follow `name=value`.
-Check = Callable[[Any], Iterable[str]]
-
-_LARGEST = float(np.finfo(np.float32).max)
-_SMALLEST = float(np.finfo(np.float32).tiny)
-_MAX_INT32 = 2**31 - 1
 # Every round is planned before the first one.
 _MAX_ROUNDS = 10**6
 # Batches are padded to their size, and lie in memory for every client.
@@ -53,103 +58,7 @@ _MAX_UNITS = 2**16
 _MAX_SKETCH = 2**24
 # exp(sigma z) stays far below infinity.
 _MAX_SIGMA = 10
-_SHOWN = 100
 _MISSING = object()
-
-
-def whole(least: int, most: int = _MAX_INT32) -> Check:
-  """Returns the check of an int in [least, most]."""
-
-  def check(value: Any) -> Iterator[str]:
-    if not is_whole(value):
-      yield f'must be a whole number, in [{least}, {most}]'
-    elif value < least:
-      yield f'must be at least {least}'
-    elif value > most:
-      yield f'must be at most {most}'
-
-  return check
-
-
-def within(least: float, most: float, brackets: str = '[]') -> Check:
-  """Returns the check of a number in an interval, open where it is round."""
-  interval = f'{brackets[0]}{least}, {most}{brackets[1]}'
-
-  def check(value: Any) -> Iterator[str]:
-    if not is_number(value):
-      yield f'must be a number in {interval}'
-    elif not _is_finite(value):
-      yield f'must be finite, in {interval}'
-    elif not least <= value <= most or (
-      (value == least and brackets[0] == '(')
-      or (value == most and brackets[1] == ')')
-    ):
-      yield f'must be in {interval}'
-
-  return check
-
-
-def finite(value: Any) -> Iterator[str]:
-  """Checks a number of any sign that float32 holds."""
-  if not is_number(value):
-    yield 'must be a number'
-  elif not _is_finite(value):
-    yield 'must be finite'
-  elif abs(value) > _LARGEST:
-    yield f'must be in +-{_LARGEST:.2e}, the largest of float32'
-
-
-def at_least_zero(value: Any) -> Iterator[str]:
-  """Checks a number of at least 0 that float32 holds."""
-  yield from finite(value)
-  if is_number(value) and value < 0:
-    yield 'must be at least 0'
-
-
-def above_zero(value: Any) -> Iterator[str]:
-  """Checks a number above 0 that float32 holds, and does not round to 0."""
-  yield from finite(value)
-  if is_number(value) and value <= 0:
-    yield 'must be above 0'
-  elif is_number(value) and value < _SMALLEST:
-    yield f'must be at least {_SMALLEST:.2e}, the smallest of float32'
-
-
-def choice(*groups: Collection[str]) -> Check:
-  """Returns the check of a name; registries are read when it is checked."""
-
-  def check(value: Any) -> Iterator[str]:
-    known = [name for group in groups for name in group]
-    if value not in known:
-      yield f'is not one of {sorted(known)}'
-
-  return check
-
-
-def each(check: Check, length: int | None = None) -> Check:
-  """Returns the check of a tuple, all of whose entries must pass another."""
-
-  def check_all(values: Any) -> Iterator[str]:
-    if not isinstance(values, tuple):
-      yield 'must be a tuple'
-      return
-    if length is not None and len(values) != length:
-      yield f'must have {length} entries'
-    for value in values:
-      for problem in check(value):
-        yield f'has the entry {show(value)}, which {problem}'
-
-  return check_all
-
-
-def optional(check: Check) -> Check:
-  """Returns the check of a value that may be None."""
-  return lambda value: () if value is None else check(value)
-
-
-def _is_finite(value: float) -> bool:
-  # An int may be too large to be asked.
-  return is_whole(value) or math.isfinite(value)
 
 
 def _boolean(value: Any) -> Iterator[str]:
@@ -210,6 +119,7 @@ def _prime(value: Any) -> Iterator[str]:
 
 _SPEEDS = ('gflops', 'download_mbits', 'upload_mbits')
 _SERVER_NUMBERS = each(whole(1, _MAX_SERVERS))
+_SCHEME = row('(N, k, l)', *[whole(1, _MAX_SERVERS)] * 3)
 
 FIELDS: dict[str, Check] = {
   'name': _name,
@@ -328,6 +238,44 @@ FIELDS: dict[str, Check] = {
   'perf.num_devices': whole(0),
 }
 
+# Those that a job has besides, in sections of its own.
+JOB_FIELDS: dict[str, dict[str, Check]] = {
+  'privacy': {
+    'privacy.images_per_client': each(whole(1), least=1),
+    'privacy.width': whole(1, _MAX_UNITS),
+    'privacy.local_steps': each(whole(1)),
+    'privacy.plain_smoothness': at_least_zero,
+    'privacy.roundings': each(
+      row('(value bits, weight)', whole(2, 16), at_least_zero), least=1
+    ),
+    'privacy.servers': each(_SCHEME, least=1),
+    'privacy.clients': each(whole(1)),
+    'privacy.sparsities': each(within(0, 1, '[)')),
+    'privacy.sketches': each(row('(sums, weight)', whole(1), at_least_zero)),
+    'privacy.joint_clients': whole(1),
+    'privacy.joint_sparsity': within(0, 1, '[)'),
+    'privacy.iterations': whole(1),
+    'privacy.restarts': whole(1),
+    'privacy.step_size': above_zero,
+  },
+  'tradeoff': {
+    'tradeoff.servers': each(_SCHEME, least=1),
+    'tradeoff.primes': each(_prime, least=1),
+  },
+  'throughput': {
+    'timing.rounds': whole(1),
+    'timing.group': _text,
+    'timing.trace': _boolean,
+    'timing.examples': whole(0),
+    'timing.image_shape': row('(height, width, channels)', *[whole(1)] * 3),
+  },
+}
+
+
+def of_job(job: Any) -> dict[str, Check]:
+  """Returns every field of a job's config, by its name, and its check."""
+  return {**FIELDS, **JOB_FIELDS.get(str(job), {})}
+
 
 def problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
   """Yields the fields that are wrong by themselves, and a line about each.
@@ -339,7 +287,7 @@ def problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
       for arguments, which are by a name that may not be used.
   """
   seen = set()
-  for name, check in FIELDS.items():
+  for name, check in of_job(config.get('job')).items():
     path, value = _look_up(config, name)
     if path == name and value is not _MISSING:
       for problem in check(value):
@@ -347,19 +295,16 @@ def problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     elif path not in seen and value is not _MISSING:
       yield path, f'{path}={show(value)} must be a section of fields'
     elif path not in seen and '.args' not in path and '_args' not in path:
-      yield path, f'{path} is missing: begin with fps_jax.config.default()'
+      yield path, f'{path} is missing: begin with {_beginning(path)}'
     seen.add(path)
 
 
-def show(value: Any) -> str:
-  """Returns a value as a line of at most about a hundred characters."""
-  if is_whole(value) and value.bit_length() > 128:
-    return f'(an int of {value.bit_length()} bits)'
-  try:
-    text = ' '.join(repr(value).split())
-  except ValueError:
-    return '(more digits than can be shown)'
-  return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
+def _beginning(path: str) -> str:
+  """Returns what makes a config that has a field or a section."""
+  for job, own in JOB_FIELDS.items():
+    if any(f'{name}.'.startswith(f'{path}.') for name in own):
+      return f'the default() of job={job!r}'
+  return 'fps_jax.config.default()'
 
 
 def _look_up(config: ConfigDict, name: str) -> tuple[str, Any]:

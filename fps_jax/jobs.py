@@ -41,14 +41,15 @@ def run(
   Raises:
     StudyError: if there is no such job, or it cannot run or go on.
   """
-  if config.job not in JOBS:
-    raise StudyError(f'job={config.job!r} is not one of {sorted(JOBS)}')
-  if jax.process_count() > 1 and config.job not in STUDIES:
+  name = config.get('job')
+  if name not in JOBS:
+    raise StudyError(f'job={name!r} is not one of {sorted(JOBS)}')
+  if jax.process_count() > 1 and name not in STUDIES:
     raise StudyError(
-      f'job={config.job!r} runs in one process, not in {jax.process_count()}: '
+      f'job={name!r} runs in one process, not in {jax.process_count()}: '
       'leave out --coordinator and --distributed'
     )
-  job: Job = pkgutil.resolve_name(JOBS[config.job])
+  job: Job = pkgutil.resolve_name(JOBS[name])
   try:
     folder = files.local(workdir, '--workdir')
     with files.naming(folder):

@@ -10,7 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from rich.console import Console, RenderableType
 
-from fps_jax import agreement, data, fields, files, notices, tensorboard
+from fps_jax import agreement, data, fields, files, known, notices, tensorboard
 from fps_jax import workdir as workdirs
 from fps_jax.build import build
 from fps_jax.checkpoints import CheckpointError, Checkpoints
@@ -63,10 +63,16 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
     variant that bears its name.
 
   Raises:
-    ValueError: if a variant overrides a field that does not exist or gives it
-      a value of another type, its name cannot name a folder, or the baseline
-      is not a variant.
+    ValueError: if a field of the study is missing, a variant overrides one that
+      does not exist or gives it a value of another type, its name cannot name a
+      folder, or the baseline is not a variant.
   """
+  missing = [name for name in (*STUDY_FIELDS, 'variants') if name not in config]
+  if missing:
+    raise ValueError(
+      f'the config has no {", ".join(missing)}: begin with '
+      'fps_jax.config.default()'
+    )
   variants = config.variants.to_dict()
   if config.baseline and config.baseline not in variants:
     raise ValueError(
@@ -96,8 +102,8 @@ def _override(
   for field, value in overrides.items():
     if field not in config:
       raise ValueError(
-        f'{path}{field} is not a field of the config; those there are '
-        f'{sorted(config)}'
+        f'{path}{field}={fields.show(value)} is not a field of the config'
+        + known.hint(f'{path}{field}', [f'{path}{name}' for name in config])
       )
     if isinstance(config[field], ConfigDict) and isinstance(value, Mapping):
       _override(config[field], value, f'{path}{field}.')

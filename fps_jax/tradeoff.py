@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import agreement, data, files, study
+from fps_jax import agreement, data, files, sections, study
+from fps_jax import config as configs
 from fps_jax import workdir as workdirs
 from fps_jax.build import largest_sample_count
 from fps_jax.federated.communication import count_bytes
@@ -81,6 +82,29 @@ def frontier(choices: Sequence[Choice]) -> list[Choice]:
   """Returns the choices that no other dominates, by rising uplink."""
   best = [c for c in choices if not any(o.dominates(c) for o in choices)]
   return sorted(best, key=lambda c: (c.uplink_bytes, -c.test_accuracy))
+
+
+def default() -> ConfigDict:
+  """Returns the default config, and the schemes that are compared."""
+  config = configs.default()
+  config.name = 'tradeoff'
+  config.job = 'tradeoff'
+  sections.add_section(
+    config,
+    'tradeoff',
+    servers=(  # (N, k, l)
+      (3, 2, 1),
+      (5, 2, 1),
+      (5, 3, 1),
+      (5, 3, 2),
+      (5, 4, 1),
+      (5, 4, 2),
+      (5, 4, 3),
+      (5, 5, 1),
+    ),
+    primes=(2**31 - 1, 4194301, 2**19 - 1, 65537),
+  )
+  return config
 
 
 def run(
@@ -178,20 +202,14 @@ def _make_schemes(config: ConfigDict) -> list[Shamir]:
   """Returns every (N, k, l) in every field.
 
   Raises:
-    ValueError: if one does not exist, or the config names none.
+    ValueError: if one does not exist, or the config has no section of them.
   """
   settings = config.get('tradeoff')
-  if not settings or not settings.servers or not settings.primes:
+  if not settings:
     raise ValueError(
-      "the config has no section 'tradeoff' with servers and primes: see "
-      'experiments/tradeoff.py'
+      "the config has no section 'tradeoff': begin with "
+      'fps_jax.tradeoff.default()'
     )
-  for servers in settings.servers:
-    if not isinstance(servers, (list, tuple)) or len(servers) != 3:
-      raise ValueError(
-        f'tradeoff.servers has {servers!r}, which is not of the form (N, k, l):'
-        ' give num_servers, threshold and secrets_per_polynomial'
-      )
   return [
     Shamir(
       PrimeField(prime), num_servers, threshold, split, config.sharing.seeded

@@ -1,8 +1,9 @@
 """Every range and cross-field rule of a config, checked before data is loaded.
 
-`fps_jax.fields` has what a field may be by itself; here is what fields may be
-together. A rule is applied where none of its fields is wrong by itself, so that
-everything that is wrong is said, and nothing twice.
+`fps_jax.known` has which fields there may be, `fps_jax.fields` what each may be
+by itself; here is what fields may be together. A rule is applied where none of
+its fields is wrong by itself, so that everything that is wrong is said, and
+nothing twice.
 
 What depends on the data (client sizes, hence whether counts could wrap; whether
 the exempt parameters fit the sparsity) is checked when the run is built, which
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from fps_jax import fields, models, validate_guard
+from fps_jax import fields, known, models, validate_guard
 from fps_jax.build_sharing import make_scheme
 from fps_jax.data import PARTITIONERS
 from fps_jax.heterogeneity import profiles
@@ -47,7 +48,7 @@ def validate(config: ConfigDict) -> None:
 
 def _problems(config: ConfigDict) -> Iterator[str]:
   wrong = set()
-  for name, problem in fields.problems(config):
+  for name, problem in (*known.problems(config), *fields.problems(config)):
     wrong.add(name)
     yield problem
   for rule in (*_RULES, *validate_guard.RULES):

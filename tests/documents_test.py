@@ -200,8 +200,10 @@ def test_name_added_from_outside_is_built(field, registries):
   mine = small.small_config()
   mine.attack.malicious = 0.25 * field.startswith('attack.')
   mine.cohort.weighting = 'clients'
-  mine.model.args.mine = mine.model.args.mlp
-  mine.profiles.args.mine = mine.profiles.args.lognormal
+  if field == 'model.name':
+    mine.model.args.mine = mine.model.args.mlp
+  if field == 'profiles.distribution':
+    mine.profiles.args.mine = mine.profiles.args.lognormal
   mine.update_from_flattened_dict({field: 'mine'})
   validate(mine)
   small.make(mine)

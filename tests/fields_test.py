@@ -3,11 +3,20 @@
 from typing import Any
 
 import pytest
-from config_cases import LEAVES, WILD, is_right, make_config, problems
+from config_cases import (
+  LEAVES,
+  WILD,
+  is_right,
+  leaves,
+  make_config,
+  problems,
+)
 from ml_collections import ConfigDict
 
 from fps_jax import config as configs
-from fps_jax import fields
+from fps_jax import fields, tradeoff
+from fps_jax.benchmark import throughput
+from fps_jax.privacy import job
 from fps_jax.validate import validate
 
 
@@ -20,8 +29,14 @@ def put(config: ConfigDict, name: str, value: Any) -> None:
     config[field] = value
 
 
-def test_every_field_of_the_defaults_has_a_check_and_no_other():
-  assert set(LEAVES) == set(fields.FIELDS)
+@pytest.mark.parametrize(
+  'default',
+  [configs.default, job.default, tradeoff.default, throughput.default],
+)
+def test_every_field_of_the_defaults_has_a_check_and_no_other(default):
+  config = default()
+  assert set(leaves(config)) == set(fields.of_job(config.job))
+  validate(config)
 
 
 @pytest.mark.parametrize('name', list(LEAVES))
@@ -50,14 +65,14 @@ def test_section_that_is_none_is_refused_once(section: str, value: Any):
 
 
 def test_missing_fields_are_refused_but_for_arguments():
-  config = configs.default()
+  config = configs.default().unlock()
   del config.client.momentum
   del config.eval
   assert problems(config) == [
     f'{name} is missing: begin with fps_jax.config.default()'
     for name in ('client.momentum', 'eval')
   ]
-  config = configs.default()
+  config = configs.default().unlock()
   del config.attack.args.ipm
   del config.profiles.args
   del config.data.partition_args.shards.shards_per_client

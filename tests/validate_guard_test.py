@@ -102,7 +102,7 @@ def test_defence_of_updates_in_the_clear_is_allowed(name: str):
     ),
     (
       (*ATTACKED, ('attack.args.alie.size', 1)),
-      "attack 'alie' takes the arguments ['deviations']",
+      "attack.args.alie.size=1 is not an argument of 'alie', which takes ['d",
     ),
     (
       (
@@ -110,11 +110,11 @@ def test_defence_of_updates_in_the_clear_is_allowed(name: str):
         ('attack.data', 'backdoor'),
         ('attack.args.backdoor.colour', 1),
       ),
-      "attack 'backdoor' takes the arguments ['size', 'fraction', 'target']",
+      "backdoor.colour=1 is not an argument of 'backdoor', which takes ['size'",
     ),
     (
       (*WEIGHED, ('defence.name', 'fltrust'), ('defence.args.mean', {'a': 1})),
-      "'mean' takes the arguments [], and args has ['a']",
+      "defence.args.mean.a=1 is not an argument of 'mean', which takes []",
     ),
   ],
 )

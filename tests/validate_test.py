@@ -392,9 +392,6 @@ def test_sums_of_values_that_would_wrap_are_refused_before_data_is_loaded():
 @pytest.mark.parametrize(
   ('choice', 'name', 'value', 'message'),
   [
-    ('data.partition', 'data.partition_args.shards.size', 3, "['shards_per"),
-    ('profiles.distribution', 'profiles.args.same.size', 3.0, "['gflops'"),
-    ('model.name', 'model.args.resnet8.depth', 3, "the fields ['blocks_per"),
     ('model.name', 'model.args.resnet8.width', 12, '12 channels (or width)'),
     ('model.name', 'model.args.cifar_cnn.channels', (8, 9), '9 channels (or'),
   ],

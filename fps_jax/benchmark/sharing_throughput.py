@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from fps_jax import files
+from fps_jax import files, known
 from fps_jax import workdir as workdirs
 from fps_jax.benchmark import galois_peer, sharing_cases, sharing_report
 from fps_jax.environment import describe_environment
@@ -45,7 +45,7 @@ def default() -> ConfigDict:
   config.num_clients = 100  # whose shares are summed
   config.max_sum_words = 2**27  # fewer clients where their shares exceed this
   config.repeats = 15  # of which the median is taken
-  return config
+  return config.lock()
 
 
 def run(
@@ -105,6 +105,10 @@ def validate(config: ConfigDict) -> list[Shamir]:
   Raises:
     ValueError: naming a field, its value and the bound.
   """
+  owner = "a config of job='sharing_throughput'"
+  problems = [line for _, line in known.unknown(config, default(), owner)]
+  if problems:
+    raise ValueError('\n'.join(problems))
   for name in ('num_clients', 'max_sum_words', 'repeats'):
     if config[name] < 1:
       raise ValueError(f'{name}={config[name]} must be at least 1')

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fps_jax import config as configs
-from fps_jax import files, startup
+from fps_jax import files, sections, startup
 from fps_jax import workdir as workdirs
 from fps_jax.benchmark import throughput_report, throughput_worker
 from fps_jax.options import Options
@@ -36,12 +36,15 @@ def default() -> ConfigDict:
   config.data.partition = 'iid'
   config.pruning.schedule = 'none'
   config.sharing.scheme = 'none'
-  config.timing = ConfigDict()
-  config.timing.rounds = 5  # after one that compiles
-  config.timing.group = ''  # cases of one group run in turn, '' is no group
-  config.timing.trace = True  # time phases, in one round more
-  config.timing.examples = 600  # random ones a client; 0: config.data.source
-  config.timing.image_shape = (28, 28, 1)  # of random examples
+  sections.add_section(
+    config,
+    'timing',
+    rounds=5,  # after one that compiles
+    group='',  # cases of one group run in turn, '' is no group
+    trace=True,  # time phases, in one round more
+    examples=600,  # random ones a client; 0: config.data.source
+    image_shape=(28, 28, 1),  # of random examples
+  )
   return config
 
 
@@ -76,7 +79,7 @@ def run(
   try:
     variants = resolve_variants(config)
     for variant in variants.values():
-      _validate(variant)
+      validate(variant)
     workdirs.create(workdir)
     workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
     results = _measure_groups(variants, argv, options.tfds_data_dir, console)
@@ -96,23 +99,6 @@ def run(
   if len(results['rows']) == 1:
     last = {'workload': config.name, **results['rows'][0]}
   print(json.dumps(last))
-
-
-def _validate(config: ConfigDict) -> None:
-  validate(config)
-  timing = config.timing
-  if timing.rounds < 1:
-    raise ValueError(f'timing.rounds={timing.rounds} must be at least 1')
-  if timing.examples < 0:
-    raise ValueError(
-      f'timing.examples={timing.examples} must be at least 0, which means '
-      'those of data.source'
-    )
-  if len(timing.image_shape) != 3 or min(timing.image_shape) < 1:
-    raise ValueError(
-      f'timing.image_shape={timing.image_shape} must be (height, width, '
-      'channels), each at least 1'
-    )
 
 
 def _measure_groups(

@@ -18,10 +18,9 @@ from fps_jax.study import StudyError
 
 def privacy_config() -> ConfigDict:
   """Returns a config whose cases of one client share one program."""
-  config = small.small_config()
+  config = job.default()
   config.data.source = 'mnist_sample'
   config.seeds = (0, 3)
-  config.privacy = ConfigDict()
   config.privacy.images_per_client = (1,)
   config.privacy.width = 2
   config.privacy.local_steps = ()
@@ -125,10 +124,14 @@ def test_cases_attack_the_same_images_client_by_client():
   ('name', 'value', 'message'),
   [
     ('images_per_client', (), r'images_per_client=\(\) must hold'),
-    ('images_per_client', (0,), r'must be at least 1 each'),
+    ('images_per_client', (0,), r'has the entry 0, which must be at least 1'),
     ('width', 0, r'width=0 must be at least 1'),
-    ('iterations', 0, r'num_iterations=0 must be at least 1'),
-    ('roundings', ((8, -0.1),), r'a weight of at least 0'),
+    ('iterations', 0, r'iterations=0 must be at least 1'),
+    (
+      'roundings',
+      ((8, -0.1),),
+      r'must be \(value bits, weight\), but its -0.1 .* least 0',
+    ),
     ('plain_smoothness', -1.0, r'plain_smoothness=-1.0 must be'),
     ('servers', ((3, 2, 2),), r'has no random word'),
     ('sparsities', (0.999,), r'sparsity=0.999 keeps'),
