@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import os
 import pathlib
-import re
 import shlex
 import shutil
 import sys
@@ -24,7 +23,15 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from fps_jax import agreement, environment, jobs, listing, startup, sweep
+from fps_jax import (
+  agreement,
+  command_line,
+  environment,
+  jobs,
+  listing,
+  startup,
+  sweep,
+)
 from fps_jax.interruption import Ending, Interruption, StoppedError
 from fps_jax.options import Options
 from fps_jax.peers import Peers
@@ -121,24 +128,25 @@ _TIMEOUT = flags.DEFINE_integer(
 )
 # In which what another process says of its end arrives.
 _WORD_SECONDS = 1.0
+# Flags at which absl prints others and ends.
+_HELP = {'?', 'help', 'helpshort', 'helpfull', 'helpxml'}
 
 
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses the command line; a mistake in it ends the program in one line."""
+  command_line.register_parsers()
   try:
     rest = flags.FLAGS(argv)
-    # A config file that could not be loaded says so at the first look.
-    if _CONFIG.value is not None:
-      _ = _CONFIG.value.name
-  except flags.Error as error:
-    # Of an error inside a config file, the last line says what is wrong.
-    sys.exit(f'error: {str(error).strip().splitlines()[-1].strip()}')
-  except (AttributeError, KeyError) as error:
-    # ml_collections quotes the name, and its hint, several times over.
-    hint = re.sub(r'[\\\'"]', '', str(error).replace('\\n', '; '))
-    sys.exit(f'error: the config has no field {hint} (see fps_jax/config.py)')
-  except OSError as error:
-    sys.exit(f'error: {" ".join(str(error).split())}')
+    if flags.FLAGS['config'].present:
+      # A file that could not be loaded says so at the first look.
+      _ = getattr(_CONFIG.value, 'name', '')
+      command_line.check_is_config(_CONFIG.value)
+  except SystemExit as error:
+    # absl takes a request for help for a mistake.
+    asked = {argument.lstrip('-').partition('=')[0] for argument in argv}
+    sys.exit(0 if asked & _HELP else error.code)
+  except (flags.Error, AttributeError, KeyError, OSError, ValueError) as error:
+    sys.exit(f'error: {command_line.explain(error, argv)}')
   if _SWEEP.value and not _CONFIG.value:
     sys.exit('error: --sweep needs a config to sweep over: give --config, too')
   is_asked = bool(_CONFIG.value or _LIST.value)

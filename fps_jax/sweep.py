@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fps_jax import fields, known
 from fps_jax.config import STUDY_FIELDS
 
 SEPARATOR = '--'
@@ -59,16 +60,16 @@ def expand(config: ConfigDict, sweeps: Sequence[str]) -> None:
       f'{list(config.variants)}'
     )
   grid = [parse(text) for text in sweeps]
-  fields = [field for field, _ in grid]
-  for field in fields:
-    if fields.count(field) > 1:
+  swept = [field for field, _ in grid]
+  for field in swept:
+    if swept.count(field) > 1:
       raise ValueError(f'--sweep={field} is given twice: list all its values')
     _check(config, field)
   variants = config.variants.to_dict() or {config.name: {}}
   expanded = {}
   for name, overrides in variants.items():
     for values in itertools.product(*(values for _, values in grid)):
-      chosen = dict(zip(fields, values, strict=True))
+      chosen = dict(zip(swept, values, strict=True))
       merged: Mapping[str, Any] = overrides
       for field, value in chosen.items():
         merged = _with(merged, field.split('.'), value, f'{name}: {field}')
@@ -87,8 +88,10 @@ def _check(config: ConfigDict, field: str) -> None:
   section: Any = config
   for part in field.split('.'):
     if not isinstance(section, ConfigDict) or part not in section:
+      near = known.hint(field, fields.of_job(config.get('job')))
       raise ValueError(
         f'--sweep={field}: the config has no such field (see fps_jax/config.py)'
+        f'{near}'
       )
     section = section[part]
   if isinstance(section, ConfigDict):

@@ -135,7 +135,7 @@ def test_variant_that_sets_what_nobody_knows_is_refused(override, line):
     ({}, r"job=None is not one of \['poisoning'"),
     (
       {'job': 'study', 'name': 'mine'},
-      r'no seeds, num_rounds, .* default\(\)$',
+      r'no seeds, num_rounds, .*default\(\)$',
     ),
   ],
 )

@@ -43,6 +43,11 @@ def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
   [
     (['--config.client.learning_rte=1'], 'learning_rte; Did you mean'),
     (['--config.num_rounds=many'], 'config.num_rounds=many: invalid'),
+    (
+      ['--config.seeds=3'],
+      'config.seeds=3: must be a tuple: write "3," or "(3,)" for the one entry '
+      '3; for 3 seeds, give --config=experiments/mnist.py:seeds=3',
+    ),
     (['--nonsense'], "Unknown command line flag 'nonsense'"),
     (['--config.sharing.threshold=9'], 'threshold=9 must be in [1, num_s'),
   ],
@@ -66,6 +71,32 @@ def test_unknown_config_argument_is_named():
   assert done.returncode == 1
   assert done.stderr.strip().count('\n') == 0
   assert "'fast' is not one of ['methods', 'seeds', 'tiny']" in done.stderr
+
+
+@pytest.mark.parametrize('flag', ['--help', '--helpshort', '--helpfull'])
+def test_help_prints_the_flags_of_the_program_and_is_no_mistake(flag):
+  done = _launch(flag)
+  assert done.returncode == 0, done.stderr
+  assert '--config: Config file' in done.stdout
+  assert '--tfds_data_dir:' in done.stdout
+
+
+def test_misspelt_field_in_a_file_is_named_with_its_line(tmp_path):
+  file = tmp_path / 'mine.py'
+  file.write_text(
+    'from fps_jax import config as configs\n\n\n'
+    'def get_config(_=None):\n'
+    '  config = configs.default()\n'
+    '  config.pruning.sparsty = 0.4\n'
+    '  return config\n'
+  )
+  done = _launch(f'--config={file}', f'--workdir={tmp_path}/work')
+  assert done.returncode == 1
+  assert done.stderr.strip() == (
+    f'error: {file}, line 6: the config has no field sparsty; Did you mean '
+    'sparsity instead of sparsty? (see fps_jax/config.py)'
+  )
+  assert not (tmp_path / 'work').exists()
 
 
 def test_missing_config_file_is_named():
