@@ -73,18 +73,17 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
       f'the config has no {", ".join(missing)}: begin with '
       'fps_jax.config.default()'
     )
-  variants = config.variants.to_dict()
-  if config.baseline and config.baseline not in variants:
+  named = config.variants.to_dict()
+  if config.baseline and config.baseline not in named:
     raise ValueError(
-      f'baseline={config.baseline!r} is not one of the variants '
-      f'{list(variants)}'
+      f'baseline={config.baseline!r} is not one of the variants {list(named)}'
     )
+  variants = named or {config.name: {}}
+  _check_names(list(variants))
   base = config.to_dict()
   del base['variants']
   resolved = {}
-  for name, overrides in (variants or {config.name: {}}).items():
-    if not workdirs.is_name(name):
-      raise ValueError(f'variants: {name!r} {workdirs.NAME_RULE}')
+  for name, overrides in variants.items():
     if not isinstance(overrides, Mapping):
       raise ValueError(
         f'variants.{name}={overrides!r} must be fields and their values'
@@ -93,6 +92,20 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
     _override(resolved[name], overrides, f'variants.{name}.')
     resolved[name].lock()
   return resolved
+
+
+def _check_names(names: Sequence[str]) -> None:
+  """Raises ValueError unless each names a folder of its own."""
+  seen: dict[str, str] = {}
+  for name in names:
+    if not workdirs.is_name(name):
+      raise ValueError(f'variants: {fields.show(name)} {workdirs.NAME_RULE}')
+    other = seen.setdefault(name.casefold(), name)
+    if other != name:
+      raise ValueError(
+        f'variants: {other!r} and {name!r} differ in case only, which is one '
+        'folder on many systems: rename one'
+      )
 
 
 def _override(

@@ -15,20 +15,13 @@ from fps_jax.differences import compare
 
 _CONFIG, _LOCK = 'config.json', 'lock'
 _MAX_NAME = 100
-# Names that a study uses itself.
-_TAKEN = (
-  '.',
-  '..',
-  _CONFIG,
-  _LOCK,
-  'environment.json',
-  'profile',
-  'source',
-  'tensorboard',
-)
+# What jobs write at the top of a work directory, beside the variants' folders:
+# these, and files that end like that. A file of another kind needs a line here.
+_TAKEN = ('.', '..', _LOCK, 'profile', 'source', 'tensorboard')
+_ENDINGS = ('.json', '.md', '.csv', '.png', '.pdf', '.html', files.PART)
 NAME_RULE = (
   f'must name a folder: 1 to {_MAX_NAME} printable characters, no / or \\, '
-  f'and none of {_TAKEN}'
+  f'none of {" ".join(_TAKEN)}, and no end like {" ".join(_ENDINGS)}'
 )
 
 
@@ -158,11 +151,15 @@ def _not_empty(workdir: pathlib.Path) -> ValueError:
 
 
 def is_name(name: Any) -> bool:
-  """Returns whether a folder of a work directory may have a name."""
+  """Returns whether a folder of a work directory may have a name.
+
+  File systems differ in whether case tells names apart: here it does not.
+  """
   return (
     isinstance(name, str)
     and 1 <= len(name) <= _MAX_NAME
     and name.isprintable()
     and not set(name) & set('/\\')
-    and name not in _TAKEN
+    and name.casefold() not in _TAKEN
+    and not name.casefold().endswith(_ENDINGS)
   )

@@ -5,7 +5,7 @@ import json
 import pytest
 import small
 from ml_collections import ConfigDict
-from runs import write_run
+from runs import names_not_taken, write_run
 
 from fps_jax import poisoning, poisoning_report
 from fps_jax.metrics import read_metrics
@@ -34,8 +34,9 @@ def poisoning_config() -> ConfigDict:
 
 
 def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
+  config = poisoning_config()
   with small.quick_compilation():
-    poisoning.run(poisoning_config(), tmp_path / 'run', [])
+    poisoning.run(config, tmp_path / 'run', [])
   cells = json.loads((tmp_path / 'run' / 'poisoning.json').read_text())
   pairs = [(cell['attack'], cell['defence']) for cell in cells]
   assert pairs == [(a, d) for a in ATTACKS for d in DEFENCES]
@@ -57,6 +58,7 @@ def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
   for heading in ('Test accuracy', 'Weight that malicious', 'taken for the'):
     assert heading in page
   assert (tmp_path / 'run' / 'poisoning.png').stat().st_size > 5000
+  assert names_not_taken(tmp_path / 'run', config.variants) == []
 
 
 def test_seeds_that_diverged_are_named_and_in_no_mean(tmp_path):

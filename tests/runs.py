@@ -2,10 +2,11 @@
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fps_jax import metrics
+from fps_jax import workdir as workdirs
 
 
 def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
@@ -40,6 +41,15 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
     round_seconds=0.1,
   )
   return {**row, **changes}
+
+
+def names_not_taken(
+  workdir: pathlib.Path, variants: Collection[str]
+) -> list[str]:
+  """Returns what is in a work directory that a variant might be named."""
+  own = {path.name for path in workdir.iterdir()} - {*variants}
+  assert own, 'nothing is there but variants'
+  return sorted(filter(workdirs.is_name, own))
 
 
 def write_run(

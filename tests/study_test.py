@@ -6,6 +6,7 @@ import json
 import pytest
 import small
 from rich.console import Console
+from runs import names_not_taken
 
 from fps_jax import config as configs
 from fps_jax import metrics, study
@@ -58,6 +59,11 @@ def test_study_writes_every_file_it_promises(finished):
         workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
       )
       assert len(rows) == 3
+
+
+def test_no_variant_may_be_named_like_what_a_study_writes(finished):
+  workdir, _ = finished
+  assert names_not_taken(workdir, configs.FOUR_METHODS) == []
 
 
 def test_variant_folder_holds_its_resolved_config(finished):
@@ -149,6 +155,14 @@ def test_config_without_variants_is_one_run():
     (
       lambda c: c.variants.update({'tensorboard': {}}),
       "variants: 'tensorboard' must name a folder",
+    ),
+    (
+      lambda c: c.variants.update({'metrics.csv': {}}),
+      "variants: 'metrics.csv' must name a folder.*and no end like",
+    ),
+    (
+      lambda c: c.variants.update({'FedAvg': {}}),
+      "variants: 'fedavg' and 'FedAvg' differ in case only.*rename one",
     ),
     (
       lambda c: c.variants.update({'bare': 5}),

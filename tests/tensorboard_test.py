@@ -7,7 +7,7 @@ import struct
 import pytest
 import small
 from rich.console import Console
-from runs import write_run
+from runs import names_not_taken, write_run
 
 from fps_jax import metrics, study, tensorboard
 from fps_jax.options import Options
@@ -98,15 +98,17 @@ def _run(workdir):
       config,
       workdir,
       ['launch.py'],
-      Options(tensorboard=True),
+      Options(tensorboard=True, profile=True),
       Console(file=io.StringIO()),
     )
 
 
-def test_study_writes_a_folder_of_events_for_each_run(tmp_path):
+def test_study_writes_events_of_each_run_in_a_folder_that_is_taken(tmp_path):
   pytest.importorskip('tensorboardX')
   workdir = tmp_path / 'work'
   _run(workdir)
+  assert {'profile', 'tensorboard'} <= {path.name for path in workdir.iterdir()}
+  assert names_not_taken(workdir, ['mine']) == []
   series = _series(workdir / 'tensorboard' / 'mine' / 'seed_0')
   rows = metrics.read_metrics(workdir / 'mine' / 'seed_0' / 'metrics.jsonl')
   assert series['train_loss_nats'] == {

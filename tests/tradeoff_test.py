@@ -6,7 +6,7 @@ import json
 import pytest
 import small
 from ml_collections import ConfigDict
-from runs import write_run
+from runs import names_not_taken, write_run
 
 from fps_jax import data, sections, study, tradeoff
 from fps_jax.build import largest_sample_count
@@ -95,6 +95,7 @@ def tradeoff_config() -> ConfigDict:
 @small.quick_compilation()
 def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
   tradeoff.run(tradeoff_config(), tmp_path / 'run', [])
+  assert names_not_taken(tmp_path / 'run', ('one', 'two')) == []
   results = json.loads((tmp_path / 'run' / 'tradeoff.json').read_text())
   # Eight values of 16 bits do not fit 65537.
   assert results['num_choices'] == 6

@@ -90,6 +90,24 @@ def test_json_is_written_as_a_whole_or_not_at_all(tmp_path):
   assert json.loads(path.read_text()) == {'a': 1}
 
 
+@pytest.mark.parametrize(
+  'name',
+  [
+    *('report.md', 'report.json', 'metrics.csv', 'config.json.part', 'lock'),
+    *('accuracy_rounds.png', 'accuracy_time.pdf', 'report.html', 'profile'),
+    *('tensorboard', 'poisoning.md', 'tradeoff.json', 'REPORT.md', 'Lock'),
+    *('environment.json', 'warnings.json', 'no', '..', 'a/b', '', 'n' * 101),
+  ],
+)
+def test_no_folder_is_named_like_a_file_of_a_study(name):
+  assert workdirs.is_name(name) == (name == 'no')
+
+
+def test_names_of_variants_may_have_dots_and_values_of_sweeps():
+  for name in ('fedpruneshare_97.5', 'a--client.learning_rate=0.05', 'locks'):
+    assert workdirs.is_name(name)
+
+
 def test_directory_that_cannot_be_written_to_is_named(tmp_path):
   (tmp_path / 'file').write_text('no folder')
   with (
