@@ -72,6 +72,7 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     tag('ul', *map(_status, studies)),
     tag('h2', 'Results'),
     _results(studies, summaries),
+    *_warnings(studies),
     *_runs_beside(studies),
     *_targets(studies, summaries),
     tag('h2', 'Test accuracy'),
@@ -144,6 +145,17 @@ def _result(variant: Variant, summary: Summary | None) -> list[str]:
     return [variant.title, seeds, *['-'] * (len(report.COLUMNS) - 1)]
   title, *cells = report.cells(summary)
   return [title, seeds, *cells]
+
+
+def _warnings(studies: Sequence[Study]) -> Iterator[Markup]:
+  lines = [
+    (f'{study.label}: ' * (len(studies) > 1)) + line
+    for study in studies
+    for line in study.warnings
+  ]
+  if lines:
+    yield tag('h2', 'Warnings')
+    yield tag('ul', *(tag('li', line) for line in lines), class_='notes')
 
 
 def _runs_beside(studies: Sequence[Study]) -> Iterator[Markup]:

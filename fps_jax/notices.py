@@ -1,38 +1,49 @@
-"""What the log says of a run that is sound, but maybe not what was meant."""
+"""What is said of a run that is sound, but maybe not what was meant.
 
-from collections.abc import Sequence
+`before_run` is the list of what settings come to: it is logged once, kept in
+the work directory, and shown with the results. `after_run` says what a run lost
+on its way.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from absl import logging
 from ml_collections import ConfigDict
 
+from fps_jax import files, notices_sharing
 from fps_jax.defences import LEAST_COHORT
 from fps_jax.metrics import MetricsRow
-from fps_jax.types import PruningPlan
+from fps_jax.simulation import Simulation
+from fps_jax.workdir import write_json
 
 _MUCH_CLIPPED = 0.01
 _MUCH_LESS_SPARSE = 0.001
+_MANY_PASSES = 100
+_MUCH_PADDING = 10
+# Titles that a line names; of more, it says how many.
+_NAMED = 4
+_FILE = 'warnings.json'
 
 
-def before_runs(
-  title: str,
-  config: ConfigDict,
-  plans: Sequence[PruningPlan],
-  num_params: int,
-) -> None:
-  """Says where settings do not come to what they seem to.
+def before_run(
+  config: ConfigDict, simulations: Sequence[Simulation]
+) -> Iterator[str]:
+  """Yields a line for each setting that does not come to what it seems to.
 
   Args:
-    title: of the variant.
-    config: of the variant.
-    plans: of all rounds.
-    num_params: D.
+    config: of one variant, valid.
+    simulations: its runs, one for each seed.
   """
-  _warn_of_defence(title, config)
-  if config.pruning.schedule != 'none':
-    _warn_of_schedule(title, config.pruning, plans, num_params)
+  yield from _defence(config)
+  yield from _schedule(config, simulations[0])
+  yield from _regrowth(config, simulations[0])
+  yield from _steps(config, simulations)
+  yield from notices_sharing.before_run(config, simulations)
 
 
-def _warn_of_defence(title: str, config: ConfigDict) -> None:
+def _defence(config: ConfigDict) -> Iterator[str]:
   defence, size = config.defence, config.cohort.size
   expected = round(config.attack.malicious * size)
   counts = [
@@ -41,48 +52,112 @@ def _warn_of_defence(title: str, config: ConfigDict) -> None:
     if LEAST_COHORT.get(name, (2, 1))[0]
   ]
   if defence.name != 'none' and counts and expected > defence.num_malicious:
-    logging.warning(
-      '%s: %s bears defence.num_malicious=%d clients, and of cohort.size=%d '
-      'about %d are malicious (attack.malicious=%.4g): raise it to bear them',
-      title,
-      ' after '.join(counts),
-      defence.num_malicious,
-      size,
-      expected,
-      config.attack.malicious,
+    yield (
+      f'{" after ".join(counts)} bears defence.num_malicious='
+      f'{defence.num_malicious} clients, and of cohort.size={size} about '
+      f'{expected} are malicious (attack.malicious='
+      f'{config.attack.malicious:.4g}): raise it to bear them'
     )
 
 
-def _warn_of_schedule(
-  title: str,
-  pruning: ConfigDict,
-  plans: Sequence[PruningPlan],
-  num_params: int,
-) -> None:
-  left = int(plans[-1].keep_count - plans[-1].num_candidates)
-  last = 1 - left / num_params
-  if pruning.sparsity - last > _MUCH_LESS_SPARSE:
-    logging.warning(
-      '%s: the last of %d rounds has a sparsity of %.4g, not '
-      'pruning.sparsity=%.4g: lower pruning.begin_round=%d and end_round=%d, '
-      'or raise num_rounds',
-      title,
-      len(plans),
-      last,
-      pruning.sparsity,
-      pruning.begin_round,
-      pruning.end_round,
+def _schedule(config: ConfigDict, run: Simulation) -> Iterator[str]:
+  pruning, last = config.pruning, run.pruning_plans[-1]
+  left = int(last.keep_count - last.num_candidates)
+  sparsity = 1 - left / run.num_params
+  if (
+    pruning.schedule != 'none'
+    and pruning.sparsity - sparsity > _MUCH_LESS_SPARSE
+  ):
+    yield (
+      f'the last of {config.num_rounds} rounds has a sparsity of '
+      f'{sparsity:.4g}, not pruning.sparsity={pruning.sparsity:.4g}: lower '
+      f'pruning.begin_round={pruning.begin_round} and end_round='
+      f'{pruning.end_round}, or raise num_rounds'
     )
-  if pruning.regrow_every and not any(plan.num_regrown for plan in plans):
-    logging.warning(
-      '%s: in none of %d rounds does anything grow back: let a multiple of '
-      'pruning.regrow_every=%d, below pruning.regrow_end_round=%d, be a round '
-      'that prunes',
-      title,
-      len(plans),
-      pruning.regrow_every,
-      pruning.regrow_end_round,
+
+
+def _regrowth(config: ConfigDict, run: Simulation) -> Iterator[str]:
+  pruning = config.pruning
+  if (
+    pruning.schedule != 'none'
+    and pruning.regrow_every
+    and not any(plan.num_regrown for plan in run.pruning_plans)
+  ):
+    yield (
+      f'in none of {config.num_rounds} rounds does anything grow back: let a '
+      f'multiple of pruning.regrow_every={pruning.regrow_every}, below '
+      f'pruning.regrow_end_round={pruning.regrow_end_round}, be a round that '
+      'prunes'
     )
+
+
+def _steps(
+  config: ConfigDict, simulations: Sequence[Simulation]
+) -> Iterator[str]:
+  """Compares a client's work with the examples that the largest one has."""
+  client = config.client
+  largest = max(int(run.planner.num_examples.max()) for run in simulations)
+  passes = client.epochs
+  if client.steps:
+    passes = client.steps * min(client.batch_size, largest) / largest
+  if passes > _MANY_PASSES:
+    field = 'steps' if client.steps else 'epochs'
+    yield (
+      f'client.{field}={client[field]} take a client {passes:,.0f} times or '
+      f'more through its examples, of which nobody has over {largest}, in '
+      'every round: lower it'
+    )
+  if client.batch_size > _MUCH_PADDING * largest:
+    yield (
+      f'client.batch_size={client.batch_size} is mostly padding, which is '
+      f'computed and lies in memory, too: no client has more than {largest} '
+      'examples; lower it'
+    )
+
+
+def gather(lines: Mapping[str, Iterable[str]]) -> list[str]:
+  """Returns each line once, after the variants that it is about.
+
+  Args:
+    lines: title of a variant to what is said of it, for all variants.
+  """
+  about: dict[str, list[str]] = {}
+  for title, said in lines.items():
+    for line in said:
+      about.setdefault(line, []).append(title)
+  return [
+    f'{_join(titles, len(lines))}: {line}' for line, titles in about.items()
+  ]
+
+
+def _join(titles: Sequence[str], num_all: int) -> str:
+  if 1 < len(titles) == num_all:
+    return f'all {num_all} methods'
+  named = ', '.join(titles[:_NAMED])
+  more = len(titles) - _NAMED
+  return f'{named} and {more} more' if more > 0 else named
+
+
+def keep(workdir: pathlib.Path, lines: Sequence[str]) -> None:
+  """Writes what `gather` returned, for reports."""
+  write_json(workdir / _FILE, list(lines))
+
+
+def read(workdir: pathlib.Path) -> list[str]:
+  """Returns what was kept; nothing of a study that kept nothing.
+
+  Raises:
+    ValueError: if the file is damaged.
+  """
+  path = workdir / _FILE
+  if not path.exists():
+    return []
+  try:
+    return [str(line) for line in json.loads(files.read_text(path))]
+  except (ValueError, TypeError) as error:
+    raise ValueError(
+      f'{path} is damaged ({error}): remove it to do without'
+    ) from error
 
 
 def after_run(

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fps_jax import files
+from fps_jax import files, notices
 from fps_jax.metrics import read_metrics
 from fps_jax.summary import Run, metrics_paths, title_of
 
@@ -78,6 +78,7 @@ class Study:
     config: the whole config, with the variants as overrides.
     environment: see `fps_jax.environment`; empty where it was not recorded.
     variants: in the order of the config, then those it does not name.
+    warnings: about settings, a line each.
   """
 
   label: str
@@ -87,6 +88,7 @@ class Study:
   config: Mapping[str, Any]
   environment: Mapping[str, Any]
   variants: list[Variant]
+  warnings: list[str]
 
 
 def read_studies(folders: Sequence[str | pathlib.Path]) -> list[Study]:
@@ -139,6 +141,7 @@ def _read_study(folder: pathlib.Path, label: str) -> Study:
         else {}
       ),
       variants=[_read_variant(folder / name) for name in names],
+      warnings=notices.read(folder),
     )
   except KeyError as error:
     raise ValueError(

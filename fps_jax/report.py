@@ -11,7 +11,7 @@ from rich import console as rich_console
 from rich import table as rich_table
 from rich import text as rich_text
 
-from fps_jax import figures, files
+from fps_jax import figures, files, notices
 from fps_jax.metrics import format_accuracy, format_bytes, show
 from fps_jax.rows import rows_of, write_csv
 from fps_jax.summary import (
@@ -192,8 +192,12 @@ def make_markdown(
   baseline_title: str,
   target_accuracy: float = 0.0,
   figure_names: Sequence[str] = ('accuracy_rounds', 'accuracy_uplink'),
+  warnings: Sequence[str] = (),
 ) -> str:
-  """Writes the summaries as a page of Markdown that shows the figures."""
+  """Writes the summaries as a page of Markdown that shows the figures.
+
+  Warnings about settings have a section of their own, if there are any.
+  """
   table = _markdown_table([COLUMNS, *map(cells, summaries)])
   target = []
   if target_accuracy:
@@ -204,6 +208,9 @@ def make_markdown(
       *_markdown_table(target_rows(summaries)),
       '',
     ]
+  section = []
+  if warnings:
+    section = ['## Warnings', '', *(f'- {line}' for line in warnings), '']
   notes = [
     *(f'- {line}' for line in divergences(summaries)),
     *(f'- {note.format(baseline=baseline_title)}' for note in NOTES),
@@ -216,6 +223,7 @@ def make_markdown(
       '',
       *notes,
       '',
+      *section,
       *target,
       *(
         f'![Test accuracy over {name.split("_")[1]}]({name}.png)'
@@ -235,8 +243,8 @@ def write_report(
 ) -> rich_console.Group:
   """Writes `report.md` and `.json`, `metrics.csv` and figures to `workdir`.
 
-  Everything comes from the metrics files, so that a report can be made again
-  without the study.
+  Everything comes from the metrics files and the warnings that a study keeps,
+  so that a report can be made again without the study.
 
   Args:
     workdir: holds `<variant>/seed_<seed>/metrics.jsonl`.
@@ -274,7 +282,13 @@ def write_report(
   names = [path.stem for path in paths if path.suffix == '.png']
   files.write_text(
     workdir / 'report.md',
-    make_markdown(summaries, baseline_title, target_accuracy, names),
+    make_markdown(
+      summaries,
+      baseline_title,
+      target_accuracy,
+      names,
+      notices.read(workdir),
+    ),
   )
   tables: list[rich_console.RenderableType] = [
     make_table(summaries, baseline_title),

@@ -179,9 +179,11 @@ def run_study(
             for (name, _), each in placed.items()
           }
       simulations = _build_all(variants, placed)
+      warnings = _warn(variants, simulations)
       if options.overwrite:
         workdirs.empty(workdir)
       record.write(workdir, config, variants)
+      notices.keep(workdir, warnings)
       _run_all(simulations, variants, workdir, options, console)
       table = _report(config, variants, workdir)
   except _STOPS as error:
@@ -302,13 +304,25 @@ def _build_all(
     use = variant.data.source, variant.perf.num_devices
     for seed in variant.seeds:
       simulations[name, seed] = build(variant, seed, placed[use])
-    notices.before_runs(
-      title_of(name),
-      variant,
-      simulations[name, variant.seeds[0]].pruning_plans,
-      simulations[name, variant.seeds[0]].num_params,
-    )
   return simulations
+
+
+def _warn(
+  variants: Mapping[str, ConfigDict],
+  simulations: Mapping[tuple[str, int], Simulation],
+) -> list[str]:
+  """Logs what settings come to, and returns it."""
+  lines = notices.gather(
+    {
+      title_of(name): notices.before_run(
+        variant, [simulations[name, seed] for seed in variant.seeds]
+      )
+      for name, variant in variants.items()
+    }
+  )
+  for line in lines:
+    logging.warning('%s', line)
+  return lines
 
 
 def _is_done(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 import small
 
-from fps_jax import models, study
+from fps_jax import models, notices, study
 from fps_jax.benchmark import sharing_throughput
 from fps_jax.validate import validate
 
@@ -25,7 +25,7 @@ def _load(path):
 
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
 @pytest.mark.parametrize('arguments', ['', 'tiny'])
-def test_config_is_valid_and_tiny_ones_build(path, arguments):
+def test_config_is_valid_and_tiny_ones_build_without_a_warning(path, arguments):
   config = _load(path).get_config(arguments)
   if config.job == 'sharing_throughput':
     sharing_throughput.validate(config)
@@ -33,7 +33,10 @@ def test_config_is_valid_and_tiny_ones_build(path, arguments):
   for variant in study.resolve_variants(config).values():
     validate(variant)
     if arguments == 'tiny':
-      small.make(variant)
+      simulation = small.make(variant)
+      said = notices.before_run(variant, [simulation])
+      # Three rounds have none in which weights grow back.
+      assert [line for line in said if 'grow back' not in line] == []
 
 
 def test_every_attack_meets_every_defence_in_a_valid_config():

@@ -1,5 +1,6 @@
 """Studies: variants, checks before work, files, reproducibility."""
 
+import html
 import io
 import json
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from runs import names_not_taken
 
 from fps_jax import config as configs
-from fps_jax import metrics, study
+from fps_jax import html_report, metrics, study
 from fps_jax.options import Options
 
 
@@ -48,7 +49,7 @@ def _without_times(path):
 def test_study_writes_every_file_it_promises(finished):
   workdir, _ = finished
   expected = {'config.json', 'environment.json', 'report.md', 'report.json'}
-  expected |= {'lock', 'metrics.csv'}
+  expected |= {'lock', 'metrics.csv', 'warnings.json'}
   for figure in ('accuracy_rounds', 'accuracy_uplink'):
     expected |= {f'{figure}.png', f'{figure}.pdf'}
   expected |= set(configs.FOUR_METHODS)
@@ -257,6 +258,30 @@ def test_heavy_clipping_is_reported(tmp_path, caplog):
   assert 'were clipped: raise sharing.clip' in caplog.text
 
 
+def test_warning_is_logged_once_and_stays_with_the_results(tmp_path, caplog):
+  config = small.small_config()
+  config.num_rounds = 1
+  config.pruning.schedule = 'none'
+  config.sharing.scheme = 'ideal'
+  config.variants.update({'one': {'sharing': {'threshold': 1}}, 'two': {}})
+  with caplog.at_level('WARNING'):
+    _run(config, tmp_path / 'work')
+  (logged,) = caplog.messages
+  assert logged.startswith('one: sharing.threshold=1 with secrets_per_')
+  page = (tmp_path / 'work' / 'report.md').read_text()
+  assert f'## Warnings\n\n- {logged}\n' in page
+  assert logged in html.unescape(
+    html_report.write([tmp_path / 'work']).read_text()
+  )
+
+
+def test_study_without_warnings_has_no_section_of_them(finished):
+  workdir, _ = finished
+  assert 'Warnings' not in (workdir / 'report.md').read_text()
+  assert 'Warnings' not in html_report.write([workdir]).read_text()
+  (workdir / 'report.html').unlink()
+
+
 def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
   config = small.small_config()
   config.num_rounds = 1
@@ -266,63 +291,6 @@ def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
   with caplog.at_level('WARNING'):
     _run(config, tmp_path / 'work')
   assert 'nothing is left of hidden_0/kernel: prune' in caplog.text
-
-
-@pytest.mark.parametrize(
-  ('pruning', 'notices'),
-  [
-    ({}, []),
-    ({'regrow_every': 2, 'regrow_end_round': 3}, []),
-    (
-      {'end_round': 9},
-      [
-        'the last of 3 rounds has a sparsity of 0.3',
-        'and end_round=9, or raise',
-      ],
-    ),
-    ({'schedule': 'none', 'end_round': 9, 'regrow_every': 5}, []),
-    (
-      {'regrow_every': 3, 'regrow_end_round': 9},
-      ['in none of 3 rounds does anything grow', 'pruning.regrow_every=3'],
-    ),
-  ],
-)
-def test_schedule_that_does_not_come_to_what_is_set_is_reported(
-  pruning, notices, caplog
-):
-  config = small.small_config()
-  config.pruning.update(pruning)
-  with caplog.at_level('WARNING'):
-    study._build_all({'one': config}, None)
-  assert len(caplog.messages) == bool(notices)
-  for notice in notices:
-    assert notice in caplog.text
-
-
-@pytest.mark.parametrize(
-  ('rule', 'steps', 'num_malicious', 'is_said'),
-  [
-    ('multi_krum', (), 0, True),
-    ('multi_krum', ('nnm',), 1, True),
-    ('multi_krum', (), 2, False),
-    ('mean', ('nnm',), 0, True),
-    ('fltrust', (), 0, False),
-    ('none', (), 0, False),
-  ],
-)
-def test_defence_that_bears_fewer_than_are_malicious_is_reported(
-  rule, steps, num_malicious, is_said, caplog
-):
-  config = small.small_config()
-  config.cohort.weighting = 'clients'
-  config.attack.update({'malicious': 0.25, 'updates': 'ipm'})
-  config.defence.update(
-    {'name': rule, 'pre_steps': steps, 'num_malicious': num_malicious}
-  )
-  with caplog.at_level('WARNING'):
-    study._build_all({'one': config}, None)
-  found = 'of cohort.size=8 about 2 are malicious' in caplog.text
-  assert found == is_said == bool(caplog.messages)
 
 
 def test_pattern_of_what_is_exempt_that_matches_nothing_is_an_error(tmp_path):

@@ -48,6 +48,7 @@ class CohortPlanner:
   Attributes:
     cohort_size: clients drawn a round.
     max_count: largest sample count of a client; 1 where all weigh the same.
+    num_examples: int32 [clients], examples that each owns.
   """
 
   def __init__(
@@ -122,17 +123,15 @@ class CohortPlanner:
       len(partition), cohort_size
     )
     counts = np.array([len(rows) for rows in partition])
-    self._num_examples = counts.astype(np.int32)
+    self.num_examples = counts.astype(np.int32)
     self._weights = (
-      self._num_examples
-      if weighs_examples
-      else np.ones_like(self._num_examples)
+      self.num_examples if weighs_examples else np.ones_like(self.num_examples)
     )
     self.max_count = int(self._weights.max())
     self._is_malicious = np.isin(np.arange(len(partition)), list(malicious))
     # Shapes are those of the largest client, whoever takes part.
     self._num_steps = (
-      np.full_like(self._num_examples, steps)
+      np.full_like(self.num_examples, steps)
       if steps
       else (epochs * -(-counts // batch_size)).astype(np.int32)
     )
@@ -140,8 +139,8 @@ class CohortPlanner:
   def examples_trained(self, client_ids: np.ndarray) -> np.ndarray:
     """Returns how many examples clients train on a round, repeats counted."""
     if not self._steps:
-      return self._epochs * self._num_examples[client_ids]
-    filled = np.minimum(self._batch_size, self._num_examples[client_ids])
+      return self._epochs * self.num_examples[client_ids]
+    filled = np.minimum(self._batch_size, self.num_examples[client_ids])
     return self._steps * filled
 
   def draw(self, round_number: int, attempt: int = 0) -> Draw:
