@@ -67,10 +67,15 @@ class Peers:
         several processes contradict each other.
     """
     self._ending.add(self._farewell)
-    if self.process == 0:
-      self._await_others()
-    else:
-      self._report_to_first()
+    try:
+      if self.process == 0:
+        self._await_others()
+      else:
+        self._report_to_first()
+    except ValueError:
+      for connection in self._connections.values():
+        connection.close()
+      raise
     for process, connection in self._connections.items():
       # A host that is gone says nothing.
       connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -144,7 +149,7 @@ class Peers:
         f'0 to {num_processes - 1}'
       )
     if refusal:
-      with contextlib.suppress(OSError):
+      with contextlib.suppress(OSError), connection:
         _send(connection, {'end': refusal})
       raise ValueError(refusal)
 
@@ -192,13 +197,18 @@ class Peers:
   def _watch(self, process: int, connection: socket.socket) -> None:
     """Waits for the end of a process; ends this one unless it is finished."""
     connection.settimeout(None)
-    try:
-      news = str(_receive(connection)['end'])
-    except (OSError, ValueError, KeyError):
-      news = f'process {process} has ended without a word, as if killed'
-    if news != _FINISHED:
-      self._news = news
-      self._ending.now(f'error: {news}', 1)
+    with connection:
+      try:
+        news = str(_receive(connection)['end'])
+      except (OSError, ValueError, KeyError):
+        news = f'process {process} has ended without a word, as if killed'
+      if news == _FINISHED:
+        # This process may not be, and would then seem to have been killed.
+        with contextlib.suppress(OSError):
+          connection.recv(1)
+        return
+    self._news = news
+    self._ending.now(f'error: {news}', 1)
 
   def _farewell(self, line: str) -> None:
     """Tells the others why this process ends, or whose end ends it."""
@@ -245,11 +255,17 @@ def _relay(target: tuple[str, int]) -> str:
           break
         except OSError:
           time.sleep(0.05)  # JAX is about to take the port.
-      _in_background(_copy, here, there)
-      _in_background(_copy, there, here)
+      _in_background(_pass_on, here, there)
 
   _in_background(accept)
   return f'127.0.0.1:{listener.getsockname()[1]}'
+
+
+def _pass_on(here: socket.socket, there: socket.socket) -> None:
+  with contextlib.suppress(OSError), here, there:
+    _in_background(_copy, there, here)
+    _copy(here, there)
+    there.shutdown(socket.SHUT_RDWR)
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

@@ -268,7 +268,8 @@ def _validate(name: str, variant: ConfigDict, alone: bool) -> None:
 def _check_processes(variant: ConfigDict, workdir: pathlib.Path) -> None:
   if jax.process_count() == 1:
     return
-  if workdir.is_dir() and any(workdir.iterdir()):
+  # A study that processes did not agree on leaves its lock.
+  if workdir.is_dir() and {path.name for path in workdir.iterdir()} - {'lock'}:
     raise ValueError(
       f'work directory {workdir} is not empty: {jax.process_count()} processes '
       'do not go on together, give another --workdir'

@@ -8,6 +8,7 @@ import sys
 import jax
 import pytest
 
+from fps_jax.interruption import Ending
 from fps_jax.startup import Processes, keep_compiled
 
 _PRINT_DEVICES = (
@@ -88,7 +89,7 @@ def test_threads_share_one_heap_unless_the_user_chose_a_number(
 
 
 def test_without_flags_there_is_one_process():
-  Processes().join()
+  assert Processes().join(Ending()) is None
   assert not jax.distributed.is_initialized()
 
 
@@ -99,6 +100,10 @@ def test_without_flags_there_is_one_process():
     ((False, None, 2, 0), 'coordinator=None, num_processes=2 .* give all thr'),
     ((True, 'localhost:1', 2, 0), 'leave it out, or coordinator=localhost:1'),
     ((False, 'localhost', 2, 0), 'coordinator=localhost must be HOST:PORT'),
+    ((False, ':1', 2, 0), 'coordinator=:1 must be HOST:PORT'),
+    ((False, 'localhost:ssh', 2, 0), 'coordinator=localhost:ssh must be'),
+    ((False, 'localhost:65536', 2, 0), r'with a port in \[1, 65535\]'),
+    ((True, None, None, None, 0), '--timeout=0 must be at least 1'),
     ((False, 'localhost:1', 2, 2), r'process_id=2 must be in \[0, num_proces'),
     ((False, 'localhost:1', 2, -1), r'process_id=-1 must be in'),
   ],
@@ -110,7 +115,34 @@ def test_processes_that_contradict_themselves_are_refused(arguments, message):
 
 def test_distributed_where_jax_finds_no_processes_says_what_to_give():
   with pytest.raises(ValueError, match=r'--distributed: .* give --coordinator'):
-    Processes(distributed=True).join()
+    Processes(distributed=True).join(Ending())
+
+
+def test_distributed_whose_processes_do_not_come_ends_in_one_line():
+  code = (
+    'from fps_jax.interruption import Ending; '
+    'from fps_jax.startup import Processes; '
+    'Processes(distributed=True, timeout=1).join(Ending())'
+  )
+  slurm = {
+    'SLURM_JOB_ID': '77',
+    'SLURM_STEP_NODELIST': 'localhost',
+    'SLURM_NTASKS': '2',
+    'SLURM_PROCID': '0',
+    'SLURM_LOCALID': '0',
+  }
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', **slurm},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 1
+  assert done.stderr == (
+    'error: --distributed: not all processes came within --timeout=1 s: see '
+    'what became of them, or wait longer\n'
+  )
 
 
 def test_folder_for_compiled_programs_is_the_processors_own(tmp_path):

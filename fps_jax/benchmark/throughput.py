@@ -6,7 +6,6 @@ has a process of its own, so that memory and compilation are its own. A config
 without variants runs in this process.
 """
 
-import concurrent.futures
 import json
 import multiprocessing
 import os
@@ -14,6 +13,7 @@ import pathlib
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -138,14 +138,32 @@ def _measure_groups(
 
 def _in_own_process(*arguments: Any) -> dict[str, Any]:
   """Measures a group in a new process, which has the devices for itself."""
-  with concurrent.futures.ProcessPoolExecutor(
-    max_workers=1, mp_context=multiprocessing.get_context('spawn')
-  ) as pool:
-    # A terminal's Ctrl-C is for this process, with whose end the other ends.
-    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    measured = pool.submit(_measure_on_all_cores, *arguments)
-    signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-    return measured.result()
+  context = multiprocessing.get_context('spawn')
+  ours, theirs = context.Pipe(duplex=False)
+  process = context.Process(target=_measure_and_send, args=(theirs, *arguments))
+  # A terminal's Ctrl-C is for this process, with whose end the other ends.
+  handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  process.start()
+  signal.signal(signal.SIGINT, handler)
+  theirs.close()
+  try:
+    measured = ours.recv()
+  except EOFError:
+    measured = StudyError('the process that measures was killed')
+  process.join()
+  if isinstance(measured, Exception):
+    raise measured
+  return measured
+
+
+def _measure_and_send(sender: Connection, *arguments: Any) -> None:
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+  startup.share_heap()
+  startup.use_all_cores()
+  try:
+    sender.send(throughput_worker.measure(*arguments))
+  except Exception as error:
+    sender.send(error)
 
 
 def _end_with_parent() -> None:
@@ -153,10 +171,3 @@ def _end_with_parent() -> None:
   if parent is not None:
     parent.join()
     os._exit(1)
-
-
-def _measure_on_all_cores(*arguments: Any) -> dict[str, Any]:
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-  startup.share_heap()
-  startup.use_all_cores()
-  return throughput_worker.measure(*arguments)
