@@ -1,9 +1,8 @@
 """Every range and cross-field rule of a config, checked before data is loaded.
 
-`fps_jax.known` has which fields there may be, `fps_jax.fields` what each may be
-by itself; here is what fields may be together. A rule is applied where none of
-its fields is wrong by itself, so that everything that is wrong is said, and
-nothing twice.
+`fps_jax.known` has which fields there are, `fps_jax.fields` what each may be;
+here is what they may be together. A rule is applied where none of its fields is
+wrong by itself, so that everything that is wrong is said, and nothing twice.
 
 What depends on the data (client sizes, hence whether counts could wrap; whether
 the exempt parameters fit the sparsity) is checked when the run is built, which
