@@ -52,7 +52,7 @@ def printed(tmp_path_factory) -> list[str]:
 
 
 def test_texts_of_any_length_and_number_of_devices_are_exchanged(printed):
-  assert all('exchange [3, 3]\n' in each for each in printed)
+  assert all('exchange [3, 4]\n' in each for each in printed)
 
 
 @pytest.mark.parametrize('case', _SAID)

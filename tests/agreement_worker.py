@@ -58,7 +58,10 @@ def main(coordinator: str, process: str, folder: str) -> None:
   jax.config.update('jax_num_cpu_devices', 2 if is_second else 1)
   peers = Processes(False, coordinator, 2, int(process)).join(Ending())
   assert peers
-  print('exchange', [len(text) for text in agreement.exchange('é' * 3)])
+  print(
+    'exchange',
+    [len(text) for text in agreement.exchange('é' * (3 + is_second))],
+  )
   for case, config in _configs(is_second).items():
     load = functools.partial(
       _load, is_second and case == 'data', is_second and case == 'missing'

@@ -9,6 +9,7 @@ import io
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import small
 from rich.console import Console
 
 from fps_jax import attempts, checkpoints, metrics, study
+from fps_jax.interruption import Interruption, StoppedError
 from fps_jax.options import Options
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -111,6 +113,107 @@ def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
   # What a checkpoint holds is not run again.
   lost = row - (row - 1) % 4 // 2 * 2 - (row - 1) // 4 * 4
   assert len(written) == 2 * 4 + lost
+
+
+def _stop_after(monkeypatch, row):
+  """Returns what has a signal come after a row, and the rows that are run."""
+  interruption, written = Interruption(), []
+  write = metrics.MetricsWriter.write
+
+  def write_and_stop(self, content):
+    write(self, content)
+    written.append(content['round'])
+    if len(written) == row:
+      interruption.signal = signal.SIGTERM
+
+  monkeypatch.setattr(metrics.MetricsWriter, 'write', write_and_stop)
+  return interruption, written
+
+
+# Signals come while the round after that of the row is on its way.
+@pytest.mark.parametrize(
+  ('row', 'message'),
+  [(1, 'after round 2 of 4'), (3, 'between two runs'), (5, 'after round 2')],
+)
+def test_study_that_is_stopped_goes_on_to_the_same_models(
+  whole, tmp_path, monkeypatch, row, message
+):
+  interruption, written = _stop_after(monkeypatch, row)
+  config = _config(every_rounds=3)
+  with pytest.raises(StoppedError, match=message):
+    _run(config, tmp_path, interruption=interruption)
+  _run(config, tmp_path, interruption=Interruption())
+  assert _rows(tmp_path) == _rows(whole)
+  assert _final_models(tmp_path) == _final_models(whole)
+  # Rounds that are done are kept, whether or not a checkpoint is due.
+  assert written == [1, 2, 3, 4] * 2
+
+
+def test_stopped_without_checkpoints_says_that_rounds_are_lost(
+  whole, tmp_path, monkeypatch
+):
+  interruption, written = _stop_after(monkeypatch, 1)
+  config = _config(every_rounds=0)
+  lost = r'after round 2 of 4, all lost \(checkpoint.every_rounds=0\)'
+  with pytest.raises(StoppedError, match=lost):
+    _run(config, tmp_path, interruption=interruption)
+  _run(config, tmp_path)
+  assert written == [1, 2] + [1, 2, 3, 4] * 2
+  assert _rows(tmp_path) == _rows(whole)
+
+
+def test_command_that_a_stopped_study_prints_goes_on(tmp_path):
+  command = [
+    sys.executable,
+    str(_ROOT / 'launch.py'),
+    f'--config={_ROOT}/experiments/mnist.py:tiny,methods=fedpruneshare',
+    '--config.num_rounds=40',
+    '--config.checkpoint.every_rounds=1000',
+    '--config.model.args.mlp.widths=(8, 8)',
+    '--config.pruning.sparsity=0.5',
+    '--overwrite',
+  ]
+  process = subprocess.Popen(
+    command,
+    cwd=tmp_path,
+    env=small.quick_environment(),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  while not any(
+    path.stat().st_size for path in tmp_path.rglob('metrics.jsonl')
+  ):
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.send_signal(signal.SIGTERM)
+  _, said = process.communicate(timeout=200)
+  assert process.returncode == 143
+  announced, last = said.splitlines()
+  assert announced == 'stopping after this round; a second time: at once'
+  stopped, _, go_on = last.partition('; to go on: ')
+  assert stopped.startswith('stopped by SIGTERM after round ')
+  (workdir,) = (tmp_path / 'runs').iterdir()
+  assert shlex.split(go_on) == [
+    *command,
+    f'--workdir=runs/{workdir.name}',
+    '--nooverwrite',
+  ]
+  done = int(stopped.split()[-3])
+  assert checkpoints.read(
+    workdir / 'fedpruneshare' / 'seed_0' / 'checkpoints', done
+  )
+  again = subprocess.run(
+    go_on,
+    shell=True,
+    cwd=tmp_path,
+    env=small.quick_environment(),
+    capture_output=True,
+    timeout=200,
+  )
+  assert again.returncode == 0, again.stderr
+  (rows,) = _rows(workdir).values()
+  assert [row['round'] for row in rows] == list(range(1, 41))
 
 
 def test_finished_study_is_reported_again_and_not_run(
