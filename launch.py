@@ -203,7 +203,7 @@ def main(argv: list[str]) -> None:
   except Exception as error:
     if is_alone and not isinstance(error, StudyError):
       raise
-    _fail(error, ending)
+    _fail(error, ending, peers)
   if peers:
     peers.finish()
 
@@ -239,17 +239,20 @@ def _compare(config: ConfigDict, options: Options) -> None:
     raise StudyError(str(error)) from error
 
 
-def _fail(error: Exception, ending: Ending) -> NoReturn:
+def _fail(error: Exception, ending: Ending, peers: Peers | None) -> NoReturn:
   """Ends with an error, of several processes for all of them."""
   line = f'error: {error}'
-  if jax.process_count() == 1:
-    sys.exit(line)
-  # It may have come of the end of another, which is said better there.
-  time.sleep(_WORD_SECONDS)
-  if not isinstance(error, StudyError):
-    traceback.print_exception(error)
-  # JAX would wait for the others, and they for this one.
-  ending.now(line, 1)
+  is_agreed = isinstance(error.__cause__, agreement.RefusalError)
+  if jax.process_count() > 1 and not is_agreed:
+    # It may have come of the end of another, which is said better there.
+    time.sleep(_WORD_SECONDS)
+    if not isinstance(error, StudyError):
+      traceback.print_exception(error)
+    # JAX would wait for the others, and they for this one.
+    ending.now(line, 1)
+  if peers:
+    peers.finish()
+  sys.exit(line)
 
 
 def _config_file() -> str:

@@ -31,6 +31,10 @@ _MAX_SHOWN = 3
 _MAX_WIDTH = 60
 
 
+class RefusalError(ValueError):
+  """All processes refuse to run, each for the reason that it gives."""
+
+
 @contextlib.contextmanager
 def together() -> Iterator[dict[str, Any]]:
   """Has all processes refuse what one of them refuses or has otherwise.
@@ -42,8 +46,10 @@ def together() -> Iterator[dict[str, Any]]:
     Where to put facts, as JSON has them, that must be alike.
 
   Raises:
-    ValueError: if facts differ, or another process raised what follows.
-    OSError: if it was raised inside, as a ValueError would be.
+    RefusalError: with several processes, if facts differ, or what follows was
+      raised in any of them.
+    ValueError: if it was raised inside.
+    OSError: likewise.
   """
   facts: dict[str, Any] = {}
   refusal: ValueError | OSError | None = None
@@ -54,11 +60,12 @@ def together() -> Iterator[dict[str, Any]]:
   if jax.process_count() > 1:
     own = {'refusal': ' '.join(str(refusal or '').split()), 'facts': facts}
     everyone = [json.loads(text) for text in exchange(json.dumps(own))]
-    if refusal is None:
-      check_alike(
-        [each['refusal'] for each in everyone],
-        [each['facts'] for each in everyone],
-      )
+    if refusal is not None:
+      raise RefusalError(str(refusal)) from refusal
+    check_alike(
+      [each['refusal'] for each in everyone],
+      [each['facts'] for each in everyone],
+    )
   if refusal is not None:
     raise refusal
 
@@ -66,7 +73,7 @@ def together() -> Iterator[dict[str, Any]]:
 def check_alike(
   refusals: Sequence[str], facts: Sequence[Mapping[str, Any]]
 ) -> None:
-  """Raises ValueError if a process refuses or has other facts than the first.
+  """Raises RefusalError if a process refuses or has other facts than the first.
 
   Args:
     refusals: of each process, why; empty where it goes on.
@@ -74,7 +81,7 @@ def check_alike(
   """
   for process, refusal in enumerate(refusals):
     if refusal:
-      raise ValueError(f'process {process} has ended: {refusal}')
+      raise RefusalError(f'process {process} has ended: {refusal}')
   differing = [field for field in compare(facts) if field.differs]
   if not differing:
     return
@@ -83,7 +90,7 @@ def check_alike(
     for field in differing[:_MAX_SHOWN]
   )
   more = len(differing) - _MAX_SHOWN
-  raise ValueError(
+  raise RefusalError(
     f'processes differ: {shown}{f"; and {more} more fields" * (more > 0)}: '
     'start all with the same command line, code and data'
   )

@@ -12,7 +12,7 @@ from unittest import mock
 import jax
 import small
 
-from fps_jax import agreement, data, jobs
+from fps_jax import agreement, data, environment, jobs
 from fps_jax.data.fake import make_fake
 from fps_jax.interruption import Ending
 from fps_jax.startup import Processes
@@ -73,7 +73,7 @@ def main(coordinator: str, process: str, folder: str) -> None:
       (workdir / 'file').touch()
     with (
       mock.patch.dict(data.SOURCES, mine=load),
-      mock.patch.object(agreement, 'package_version', return_value=version),
+      mock.patch.object(environment, 'package_version', return_value=version),
     ):
       try:
         jobs.run(config, workdir, [])

@@ -167,7 +167,7 @@ def test_command_that_a_stopped_study_prints_goes_on(tmp_path):
     sys.executable,
     str(_ROOT / 'launch.py'),
     f'--config={_ROOT}/experiments/mnist.py:tiny,methods=fedpruneshare',
-    '--config.num_rounds=40',
+    '--config.num_rounds=200',
     '--config.checkpoint.every_rounds=1000',
     '--config.model.args.mlp.widths=(8, 8)',
     '--config.pruning.sparsity=0.5',
@@ -213,7 +213,7 @@ def test_command_that_a_stopped_study_prints_goes_on(tmp_path):
   )
   assert again.returncode == 0, again.stderr
   (rows,) = _rows(workdir).values()
-  assert [row['round'] for row in rows] == list(range(1, 41))
+  assert [row['round'] for row in rows] == list(range(1, 201))
 
 
 def test_finished_study_is_reported_again_and_not_run(
