@@ -22,7 +22,9 @@ import numpy as np
 
 from fps_jax.types import Array
 
-_EXEMPT_SCORE = np.uint32(0x7F800000)  # The bits of +infinity.
+# Above +infinity, whose bits are 0x7F800000: NaN of any bits, then the exempt.
+_NAN_SCORE = np.uint32(0x7F800001)
+_EXEMPT_SCORE = np.uint32(0x7F800002)
 
 
 def keep_largest(
@@ -34,11 +36,14 @@ def keep_largest(
 
   Guarantees:
     - exactly `keep_count` entries are True (all D if it exceeds D);
-    - of equal magnitudes the lower index is kept first;
+    - exempt entries are kept first, whatever they and the others hold; then
+      those that are NaN, infinite ones, and finite ones by magnitude. So a model
+      that diverged is not made finite by pruning it;
+    - of equal ranks the lower index is kept first;
     - masks of one vector are nested: a smaller count keeps a subset.
 
   Args:
-    weights_D: float32 [D], finite.
+    weights_D: float32 [D].
     keep_count: int32 [], may be traced; at least the number of exempt ones.
     exempt_D: bool [D], entries that are kept before any other.
 
@@ -46,6 +51,7 @@ def keep_largest(
     bool [D].
   """
   scores = jax.lax.bitcast_convert_type(jnp.abs(weights_D), jnp.uint32)
+  scores = jnp.minimum(scores, _NAN_SCORE)
   if exempt_D is not None:
     scores = jnp.where(exempt_D, _EXEMPT_SCORE, scores)
 

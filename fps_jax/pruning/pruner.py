@@ -27,7 +27,8 @@ class Pruner:
 
   Guarantees:
     - a mask keeps exactly as many as the plan says, candidates included;
-    - exempt parameters are always kept;
+    - exempt parameters are always kept, whatever parameters hold: of a model
+      that diverged, too;
     - ties go to the lower index, and in each scope masks of one vector are
       nested;
     - candidates are pruned parameters, each as likely as any other.
@@ -84,7 +85,7 @@ class Pruner:
     """Returns the mask of a tier in a round, without its candidates.
 
     Args:
-      params_D: float32 [D], finite.
+      params_D: float32 [D].
       plan: of the round.
       tier: in [0, T), or -1 for the last one.
 

@@ -116,6 +116,47 @@ def test_largest_float_is_pruned_before_an_exempt_zero() -> None:
   assert kept.tolist() == [True, True, False, True]
 
 
+def test_order_of_weights_that_are_not_finite_is_the_references() -> None:
+  """All vectors of four of these, with all exempt ones and all counts."""
+  palette = np.float32([0.0, -2.0, 3.4028235e38, -np.inf, np.inf, np.nan])
+  vectors = np.stack(np.meshgrid(*[palette] * 4), -1).reshape(-1, 4)
+  # Of any sign and payload, a NaN is a NaN; the largest has all bits set.
+  is_nan = np.isnan(vectors)
+  vectors.view(np.uint32)[is_nan] = np.resize(
+    np.uint32([0x7FC00000, 0xFFC00000, 0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF]),
+    is_nan.sum(),
+  )
+  every_exempt = np.arange(16)[:, None] >> np.arange(4) & 1 > 0
+  counts = np.arange(5)
+  over_counts = jax.vmap(masks.keep_largest, (None, 0, None))
+  over_exempt = jax.vmap(over_counts, (None, None, 0))
+  keep = jax.jit(jax.vmap(over_exempt, (0, None, None)))
+  found = np.asarray(keep(vectors, counts, every_exempt))
+  assert found.shape == (6**4, 16, 5, 4)
+  for weights_D, of_weights in zip(vectors, found, strict=True):
+    for exempt_D, rows in zip(every_exempt, of_weights, strict=True):
+      assert rows[exempt_D.sum() :, exempt_D].all()
+      expected = [
+        reference.keep_largest(weights_D, count, exempt_D) for count in counts
+      ]
+      np.testing.assert_array_equal(rows, expected)
+
+
+def test_weights_that_are_not_finite_rank_below_exempt_ones_alone() -> None:
+  weights = jnp.float32([1.0, np.inf, np.nan, 0.0, -np.inf, -np.nan, 2.0])
+  exempt = jnp.arange(7) == 3
+  places = [
+    np.flatnonzero(masks.keep_largest(weights, count, exempt)).tolist()
+    for count in range(1, 8)
+  ]
+  added = [
+    (set(after) - set(before)).pop()
+    for before, after in itertools.pairwise([[], *places])
+  ]
+  # The exempt one; NaN, infinity and the rest; the lower index of equal ones.
+  assert added == [3, 2, 5, 1, 4, 6, 0]
+
+
 def test_keep_count_may_be_traced_and_never_recompiles() -> None:
   num_traces = 0
 
