@@ -36,8 +36,8 @@ Array = jax.Array
 Params = Any  # A pytree of float32 arrays, as flax.linen makes it.
 OptimizerState = Any  # A pytree of arrays, as optax makes it.
 Key = jax.Array
-# More than a run may have.
-_MAX_ROUNDS = 2**20
+# More than a run may have: what tells attempts apart in one number.
+MAX_ROUNDS = 2**20
 # Of a plan: NumPy's on the host, JAX's in a program, a sharding in between.
 PlanArray = Any
 
@@ -144,7 +144,7 @@ class RoundPlan:
 
   def draw_number(self, round_number: Array) -> Array:
     """Returns what tells the draws of this attempt from those of all others."""
-    return round_number + self.attempt * _MAX_ROUNDS
+    return round_number + self.attempt * MAX_ROUNDS
 
 
 @jax.tree_util.register_dataclass

@@ -26,7 +26,9 @@ def make_header(
   kind: Kind, num_values: int, scheme: Shamir | None = None
 ) -> Header:
   numbers = scheme_numbers(scheme)
-  return Header(kind, 70_000, 2**32 - 1, 1, num_values, **numbers)
+  return Header(
+    kind, 70_000, 2**32 - 1, 1, num_values, **numbers, attempt=4_000
+  )
 
 
 def random_words(size: int | tuple[int, int], scheme: Shamir) -> np.ndarray:
@@ -47,9 +49,11 @@ def model_example(mask: np.ndarray) -> Example:
   kind = Kind.MODEL if mask.all() else Kind.SPARSE_MODEL
 
   def encode(header, params, mask):
-    return clear.encode_model(header.round, header.receiver, params, mask)
+    return clear.encode_model(
+      header.round, header.receiver, params, mask, header.attempt
+    )
 
-  header = Header(kind, 7, 0, 9, len(mask))
+  header = Header(kind, 7, 0, 9, len(mask), attempt=5)
   parts = (header, params, mask)
 
   def decode(message):

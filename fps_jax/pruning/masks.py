@@ -37,8 +37,8 @@ def keep_largest(
   Guarantees:
     - exactly `keep_count` entries are True (all D if it exceeds D);
     - exempt entries are kept first, whatever they and the others hold; then
-      those that are NaN, infinite ones, and finite ones by magnitude. So a model
-      that diverged is not made finite by pruning it;
+      those that are NaN, infinite ones, and finite ones by magnitude. So a
+      model that diverged is not made finite by pruning it;
     - of equal ranks the lower index is kept first;
     - masks of one vector are nested: a smaller count keeps a subset.
 

@@ -219,7 +219,11 @@ def model_message_bytes(num_params: int, num_kept: int) -> int:
 
 
 def encode_model(
-  round_number: int, receiver: int, params_D: np.ndarray, mask_D: np.ndarray
+  round_number: int,
+  receiver: int,
+  params_D: np.ndarray,
+  mask_D: np.ndarray,
+  attempt: int = 0,
 ) -> bytes:
   """Encodes the model that the central server sends out.
 
@@ -228,6 +232,7 @@ def encode_model(
     receiver: number of the client.
     params_D: float32 [D].
     mask_D: bool [D], what is kept; what is not must be 0.
+    attempt: attempts at the round before this one.
 
   Raises:
     ValueError: if a parameter that is not kept is not 0.
@@ -244,6 +249,7 @@ def encode_model(
     sender=0,
     receiver=receiver,
     num_values=len(params_D),
+    attempt=attempt,
   )
   values = params_D[mask_D].astype('<f4').tobytes()
   if dense:

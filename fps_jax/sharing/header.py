@@ -1,7 +1,8 @@
 """The first bytes of every message: who says what to whom, about which scheme.
 
 32 bytes, little-endian, without padding: `FPS`, the version of the format, and
-the numbers of `_LAYOUT` in its order. Every value has one encoding.
+the numbers of `_LAYOUT` in its order, of which `draw` is the round, below 2^20,
+plus 2^20 times the attempt at it. Every value has one encoding.
 """
 
 import dataclasses
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing.shamir import Shamir
+from fps_jax.types import MAX_ROUNDS
 
-VERSION = 3
+VERSION = 4
 
 _MAX_UINT32 = 2**32 - 1
 _MAGIC = b'FPS'
@@ -25,7 +28,7 @@ _LAYOUT = {
   'threshold': 'H',
   'secrets_per_polynomial': 'H',
   'prime': 'I',
-  'round': 'I',
+  'draw': 'I',
   'sender': 'I',
   'receiver': 'I',
   'num_values': 'I',
@@ -33,7 +36,17 @@ _LAYOUT = {
 _HEADER = struct.Struct('<3sB' + ''.join(_LAYOUT.values()))
 _LIMITS = {
   name: 2 ** (8 * struct.calcsize(code)) - 1 for name, code in _LAYOUT.items()
-} | {'seeded': 1}
+}
+# The two parts of a draw.
+_MAX_ATTEMPT = _LIMITS.pop('draw') // MAX_ROUNDS
+_LIMITS |= {'seeded': 1, 'round': MAX_ROUNDS - 1, 'attempt': _MAX_ATTEMPT}
+_CURES = {
+  'round': 'a message counts only in its own round',
+  'attempt': 'a message counts only in its own attempt at a round, whose keys '
+  'no other has',
+  'receiver': 'it must go to the one that it names',
+  'num_values': 'both sides must prune with the same mask',
+}
 
 HEADER_BYTES = _HEADER.size
 
@@ -73,7 +86,7 @@ class Header:
 
   Attributes:
     kind: what the payload is.
-    round: the round, from 0.
+    round: the round, from 0, below 2^20.
     sender: number of the client (from 0) or server (from 1); 0 for the central
       server. Which of them it is follows from the kind.
     receiver: the same of the receiver.
@@ -84,6 +97,7 @@ class Header:
     secrets_per_polynomial: l.
     seeded: whether the first k - l shares travel as seeds.
     prime: the field's.
+    attempt: attempts at the round before this one, below 2^12.
   """
 
   kind: Kind
@@ -96,21 +110,19 @@ class Header:
   secrets_per_polynomial: int = 0
   seeded: bool = False
   prime: int = 0
+  attempt: int = 0
 
   def encode(self) -> bytes:
     """Returns the `HEADER_BYTES` bytes of the header.
 
     Raises:
-      ValueError: if a number does not fit its field.
+      ValueError: if a number is none, or does not fit its field.
     """
+    numbers = vars(self) | {'seeded': int(self.seeded)}
     for name, largest in _LIMITS.items():
-      value = getattr(self, name)
-      if not 0 <= value <= largest:
-        raise ValueError(
-          f'header field {name}={value} must be in [0, {largest}]'
-        )
-    numbers = (getattr(self, name) for name in _LAYOUT)
-    return _HEADER.pack(_MAGIC, VERSION, *numbers)
+      arrays.check_integer(f'header field {name}', numbers[name], 0, largest)
+    numbers['draw'] = self.round + MAX_ROUNDS * self.attempt
+    return _HEADER.pack(_MAGIC, VERSION, *map(numbers.__getitem__, _LAYOUT))
 
   @classmethod
   def decode(cls, message: bytes) -> 'Header':
@@ -142,6 +154,9 @@ class Header:
       raise ValueError(f'message kind {numbers["kind"]} is not one of {known}')
     if numbers['seeded'] not in (0, 1):
       raise ValueError(f'seeded is {numbers["seeded"]}, must be 0 or 1')
+    numbers['attempt'], numbers['round'] = divmod(
+      numbers.pop('draw'), MAX_ROUNDS
+    )
     numbers['kind'] = Kind(numbers['kind'])
     numbers['seeded'] = bool(numbers['seeded'])
     return cls(**numbers)
@@ -167,6 +182,24 @@ class Header:
         raise ValueError(
           f'the message has {name}={getattr(self, name)}, expected {value}: '
           'sender and receiver must use the same configuration'
+        )
+
+  def check_route(self, **expected: int) -> None:
+    """Refuses a message that belongs to another round, attempt or receiver.
+
+    Decoders cannot: whoever receives a message of any kind must.
+
+    Args:
+      **expected: some of `round`, `attempt`, `receiver` and `num_values`.
+
+    Raises:
+      ValueError: if the header has another one.
+    """
+    for name, value in expected.items():
+      if getattr(self, name) != value:
+        raise ValueError(
+          f'the message has {name}={getattr(self, name)}, expected {value}: '
+          f'{_CURES[name]}'
         )
 
 

@@ -1,11 +1,12 @@
-"""What a receiver makes of the messages of one round: takes or refuses them.
+"""What a receiver makes of the messages of one attempt at a round.
 
-A refusal is a ValueError and changes nothing, so that the receiver can drop the
-message and go on: whoever sent it counts as silent.
+It takes or refuses them. A refusal is a ValueError and changes nothing, so that
+the receiver can drop the message and go on: whoever sent it counts as silent.
 
 An `Inbox` is that of a server, and takes a seed or a share from each client,
 once. A `SumInbox` is that of the central server, and takes from each server its
-sum, once, if that is one of the agreed clients.
+sum, once, if that is one of the agreed clients. Messages of other kinds have no
+inbox: their receiver calls `Header.check_route`, as these two do.
 """
 
 from collections.abc import Collection
@@ -18,7 +19,7 @@ from fps_jax.sharing.shamir import Shamir
 
 
 class Inbox:
-  """The seeds or shares that one server receives from clients in one round.
+  """The seeds or shares that a server receives in an attempt at a round.
 
   Servers 1 .. t of a seeded scheme take a `SEED` a client, others a `SHARE`.
 
@@ -34,6 +35,7 @@ class Inbox:
     scheme: Shamir,
     num_values: int,
     senders: Collection[int],
+    attempt: int = 0,
   ):
     """Opens an empty inbox.
 
@@ -43,6 +45,7 @@ class Inbox:
       scheme: the sharing scheme.
       num_values: values of an update, the sample count left out.
       senders: numbers of the clients that may send.
+      attempt: attempts at the round before this one.
 
     Raises:
       ValueError: if there is no such server.
@@ -60,6 +63,7 @@ class Inbox:
     self._scheme = scheme
     self._expected = {
       'round': round_number,
+      'attempt': attempt,
       'receiver': receiver,
       'num_values': num_values,
     }
@@ -70,8 +74,8 @@ class Inbox:
     """Takes a message and returns the number of the client that sent it.
 
     Raises:
-      ValueError: if the message is not a valid one of this round, scheme and
-        server, or its client is unknown or has already sent one.
+      ValueError: if the message is not a valid one of this round, attempt,
+        scheme and server, or its client is unknown or has already sent one.
     """
     kind = Header.decode(message).kind
     if kind is not self._kind:
@@ -87,7 +91,7 @@ class Inbox:
 
 
 class SumInbox:
-  """The sums that the central server receives from servers in one round.
+  """The sums that the central server receives in an attempt at a round.
 
   Attributes:
     words_NxW: uint32 [N, W], a row a server; zeros where none was taken.
@@ -102,6 +106,7 @@ class SumInbox:
     scheme: Shamir,
     num_values: int,
     clients: Collection[int],
+    attempt: int = 0,
   ):
     """Opens an empty inbox.
 
@@ -110,6 +115,7 @@ class SumInbox:
       scheme: the sharing scheme.
       num_values: values of an update, the sample count left out.
       clients: numbers of the clients whose sum was agreed on.
+      attempt: attempts at the round before this one.
 
     Raises:
       ValueError: if a client repeats.
@@ -117,6 +123,7 @@ class SumInbox:
     self._scheme = scheme
     self._expected = {
       'round': round_number,
+      'attempt': attempt,
       'receiver': 0,
       'num_values': num_values,
     }
@@ -131,8 +138,8 @@ class SumInbox:
     """Takes a message and returns the number of the server that sent it.
 
     Raises:
-      ValueError: if the message is not a valid sum of this round and scheme, or
-        its server is unknown or has already sent one.
+      ValueError: if the message is not a valid sum of this round, attempt and
+        scheme, or its server is unknown or has already sent one.
     """
     header, num_clients, digest, words = wire.decode_sum(message, self._scheme)
     _check_sender(
@@ -150,13 +157,6 @@ class SumInbox:
     return server
 
 
-_CURES = {
-  'round': 'a message counts only in its own round',
-  'receiver': 'it must go to the one that it names',
-  'num_values': 'both sides must prune with the same mask',
-}
-
-
 def _check_sender(
   header: Header,
   expected: dict[str, int],
@@ -164,12 +164,7 @@ def _check_sender(
   received: Collection[int],
 ) -> None:
   """Refuses a valid message that this inbox should not take."""
-  for name, value in expected.items():
-    if getattr(header, name) != value:
-      raise ValueError(
-        f'the message has {name}={getattr(header, name)}, expected {value}: '
-        f'{_CURES[name]}'
-      )
+  header.check_route(**expected)
   if header.sender not in senders:
     raise ValueError(
       f'sender {header.sender} is not one of the {len(senders)} expected: only '

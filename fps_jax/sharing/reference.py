@@ -184,6 +184,42 @@ def locate_errors(
   return None
 
 
+def header(
+  kind: int,
+  round: int,
+  attempt: int,
+  sender: int,
+  receiver: int,
+  num_values: int,
+  scheme: Sequence[int] = (0, 0, 0, 0, 0),
+) -> bytes:
+  """Returns the 32 bytes that a message begins with.
+
+  Args:
+    kind: number of the kind.
+    round: below 2^20.
+    attempt: below 2^12.
+    sender: number of the sender.
+    receiver: that of the receiver.
+    num_values: values of the message.
+    scheme: N, k, l, the prime, and 1 where it is seeded; zeros in the clear.
+  """
+  num_servers, threshold, num_secrets, modulus, seeded = scheme
+  parts = [
+    (kind, 1),
+    (seeded, 1),
+    (num_servers, 2),
+    (threshold, 2),
+    (num_secrets, 2),
+    (modulus, 4),
+    (round + 2**20 * attempt, 4),
+    (sender, 4),
+    (receiver, 4),
+    (num_values, 4),
+  ]
+  return b'FPS\4' + b''.join(n.to_bytes(size, 'little') for n, size in parts)
+
+
 def num_checks(modulus: int) -> int:
   """Returns how many combinations an audit takes."""
   return math.ceil(SOUNDNESS_BITS / math.log2(modulus))

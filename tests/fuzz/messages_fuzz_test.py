@@ -26,7 +26,8 @@ SCHEMES = (
   Shamir(PrimeField(11), 3, 2, 1),
   Shamir(PrimeField(2**31 - 1), 7, 3, 1),
 )
-# Of the header: kind, seeded, N, k, l, p, round, sender, receiver, values.
+# Of the header: kind, seeded, N, k, l, p, round and attempt, sender, receiver,
+# values.
 FIELDS = (
   *((place, 'B') for place in (4, 5)),
   *((place, 'H') for place in (6, 8, 10)),
@@ -129,13 +130,16 @@ SCHEME = Shamir(PrimeField(2**31 - 1), 7, 3)
 CLIENTS, VALUES = (3, 5, 8), 5
 
 
-def sum_messages(shares_NxW: np.ndarray, round_number: int) -> list[bytes]:
+def sum_messages(
+  shares_NxW: np.ndarray, round_number: int, attempt: int
+) -> list[bytes]:
   digest = wire.client_set_digest(CLIENTS)
   return [
     wire.encode_sum(
       dataclasses.replace(
         make_header(Kind.SUM, VALUES, SCHEME),
         round=round_number,
+        attempt=attempt,
         sender=server,
         receiver=0,
       ),
@@ -153,11 +157,15 @@ def test_no_mutant_changes_a_sum() -> None:
   secrets = rng.integers(SCHEME.field.modulus, size=(1, 6), dtype=np.uint32)
   random = rng.integers(SCHEME.field.modulus, size=(2, 6), dtype=np.uint32)
   shares = np.asarray(SCHEME.share_with(secrets, random))
-  honest = sum_messages(shares, round_number=4)
-  others = [*honest, *sum_messages(shares[::-1], round_number=3)]
+  honest = sum_messages(shares, round_number=4, attempt=1)
+  others = [
+    *honest,
+    *sum_messages(shares[::-1], round_number=3, attempt=1),
+    *sum_messages(shares[::-1], round_number=4, attempt=0),
+  ]
   num_taken = num_stopped = 0
-  for number, mutant in mutants(rng, others, 700):
-    inbox = SumInbox(4, SCHEME, VALUES, CLIENTS)
+  for number, mutant in mutants(rng, others, 1050):
+    inbox = SumInbox(4, SCHEME, VALUES, CLIENTS, attempt=1)
     victim = number % len(honest)
     sent = [*honest[:victim], mutant, *honest[victim + 1 :]]
     for place in rng.permutation(len(sent)):
@@ -195,6 +203,7 @@ def test_no_mutant_takes_the_place_of_another_clients_message() -> None:
         dataclasses.replace(
           make_header(kind, VALUES, scheme),
           round=4,
+          attempt=1,
           sender=client,
           receiver=receiver,
         ),
@@ -204,7 +213,7 @@ def test_no_mutant_takes_the_place_of_another_clients_message() -> None:
       for client in CLIENTS
     ]
     for number, mutant in mutants(rng, messages, 500):
-      inbox = Inbox(4, receiver, scheme, VALUES, CLIENTS)
+      inbox = Inbox(4, receiver, scheme, VALUES, CLIENTS, attempt=1)
       for place, message in enumerate(messages):
         if place != number:
           inbox.receive(message)

@@ -3,15 +3,18 @@
 import dataclasses
 
 import pytest
+from messages import example
 
+from fps_jax.sharing import clear
 from fps_jax.sharing import header as header_lib
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, scheme_numbers
 from fps_jax.sharing.shamir import Shamir
+from fps_jax.types import RoundPlan
 
 LARGEST = Header(
   kind=Kind.CHECK,
-  round=2**32 - 1,
+  round=2**20 - 1,
   sender=2**32 - 2,
   receiver=2**32 - 3,
   num_values=2**32 - 4,
@@ -20,9 +23,10 @@ LARGEST = Header(
   secrets_per_polynomial=2**16 - 3,
   seeded=True,
   prime=2**31 - 1,
+  attempt=2**12 - 1,
 )
 SCHEME = Shamir(PrimeField(2**22 - 3), 5, 4, 2)
-SMALL = Header(Kind.SHARE, 7, 9, 3, 100, **scheme_numbers(SCHEME))
+SMALL = Header(Kind.SHARE, 7, 9, 3, 100, **scheme_numbers(SCHEME), attempt=2)
 BYTE_OF = {'version': 3, 'kind': 4, 'seeded': 5}
 
 
@@ -45,9 +49,9 @@ def test_headers_round_trip(kind: Kind) -> None:
 
 def test_layout_is_pinned() -> None:
   # Changing the format must change the version: other releases read this.
-  assert header_lib.VERSION == 3
+  assert header_lib.VERSION == 4
   assert SMALL.encode() == bytes.fromhex(
-    '465053 03 05 01 0500 0400 0200 fdff3f00 07000000 09000000 0300000064000000'
+    '465053 04 05 01 0500 0400 0200 fdff3f00 07002000 09000000 0300000064000000'
   )
 
 
@@ -83,10 +87,10 @@ def test_message_of_another_format_is_refused() -> None:
       Header.decode(wrong)
 
 
-@pytest.mark.parametrize('version', [0, 2, 4, 255])
+@pytest.mark.parametrize('version', [0, 3, 5, 255])
 def test_message_of_another_version_is_refused(version: int) -> None:
   wrong = patch(SMALL.encode(), BYTE_OF['version'], version)
-  expected = f'has format version {version}, expected 3: run the same release'
+  expected = f'has format version {version}, expected 4: run the same release'
   with pytest.raises(ValueError, match=expected):
     Header.decode(wrong)
 
@@ -115,7 +119,8 @@ def test_truth_value_other_than_0_and_1_is_refused(seeded: int) -> None:
     ('threshold', 2**16 - 1),
     ('secrets_per_polynomial', 2**16 - 1),
     ('prime', 2**32 - 1),
-    ('round', 2**32 - 1),
+    ('round', 2**20 - 1),
+    ('attempt', 2**12 - 1),
     ('sender', 2**32 - 1),
     ('receiver', 2**32 - 1),
     ('num_values', 2**32 - 1),
@@ -127,6 +132,52 @@ def test_number_out_of_range_is_not_encoded(name: str, largest: int) -> None:
     expected = rf'header field {name}={value} must be in \[0, {largest}\]'
     with pytest.raises(ValueError, match=expected):
       header.encode()
+
+
+def test_attempt_takes_no_byte_more_and_first_attempts_none() -> None:
+  """Of a round as before there was an attempt, but for the version."""
+  first = dataclasses.replace(SMALL, attempt=0).encode()
+  assert first[16:20] == bytes.fromhex('07000000')
+  # The largest of both, and a run's: `RoundPlan.draw_number`, as a number.
+  assert LARGEST.encode()[16:20] == b'\xff\xff\xff\xff'
+  plan = RoundPlan(
+    cohort=None, pruning=None, opening=None, keys=None, attempt=SMALL.attempt
+  )
+  number = int.from_bytes(SMALL.encode()[16:20], 'little')
+  assert number == plan.draw_number(SMALL.round)
+
+
+@pytest.mark.parametrize('name', ['round', 'attempt', 'num_values', 'prime'])
+def test_number_that_is_no_integer_is_not_encoded(name: str) -> None:
+  for value in (1.5, 1.0, '1', None, True):
+    header = dataclasses.replace(SMALL, **{name: value})
+    expected = f'header field {name}={value} is of type .* expected an integer'
+    with pytest.raises(ValueError, match=expected):
+      header.encode()
+
+
+@pytest.mark.parametrize('kind', list(Kind))
+def test_message_of_another_round_attempt_or_receiver_is_refused(
+  kind: Kind,
+) -> None:
+  """Of every kind, decoded from its bytes, in the clear or not."""
+  header = example(kind).parts[0]
+  sent = dataclasses.replace(header, attempt=3)
+  if kind in (Kind.MODEL, Kind.SPARSE_MODEL):
+    _, params, mask = example(kind).parts
+    args = sent.round, sent.receiver, params, mask, sent.attempt
+    message = clear.encode_model(*args)
+  else:
+    message = example(kind).encode(sent, *example(kind).parts[1:])
+  decoded = example(kind).decode(message)[0]
+  assert decoded == sent
+  right = {'round': sent.round, 'attempt': 3, 'receiver': sent.receiver}
+  decoded.check_route(**right)
+  for name, value in right.items():
+    with pytest.raises(
+      ValueError, match=f'{name}={value}, expected {value + 1}'
+    ):
+      decoded.check_route(**right | {name: value + 1})
 
 
 def test_another_kind_is_refused() -> None:

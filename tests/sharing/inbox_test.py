@@ -26,12 +26,14 @@ OTHER_SCHEMES = {
     SCHEME, field=PrimeField(2**22 - 3)
   ),
 }
-ROUND, NUM_VALUES = 7, 6
+ROUND, ATTEMPT, NUM_VALUES = 7, 1, 6
 CLIENTS = (0, 3, 2**32 - 1)
 KEY = np.arange(8, dtype=np.uint32)
 # Changed numbers of a header, and what an inbox says of them.
 OTHER_ROUTES = [
   ({'round': 8}, 'has round=8, expected 7: a message counts only in its own'),
+  ({'attempt': 0}, 'has attempt=0, expected 1: a message counts only in its'),
+  ({'attempt': 2}, 'has attempt=2, expected 1: a message counts only in its'),
   ({'num_values': 7}, 'has num_values=7, expected 6: both sides must prune'),
 ]
 
@@ -40,7 +42,13 @@ def encode_share(
   sender: int = 3, receiver: int = 4, scheme: Shamir = SCHEME, **changes: Any
 ) -> bytes:
   header = Header(
-    Kind.SHARE, ROUND, sender, receiver, NUM_VALUES, **scheme_numbers(scheme)
+    Kind.SHARE,
+    ROUND,
+    sender,
+    receiver,
+    NUM_VALUES,
+    **scheme_numbers(scheme),
+    attempt=ATTEMPT,
   )
   header = dataclasses.replace(header, **changes)
   words = random_words(scheme.num_columns(header.num_values + 1), scheme)
@@ -51,7 +59,13 @@ def encode_seed(
   sender: int = 3, receiver: int = 1, scheme: Shamir = SCHEME, **changes: Any
 ) -> bytes:
   header = Header(
-    Kind.SEED, ROUND, sender, receiver, NUM_VALUES, **scheme_numbers(scheme)
+    Kind.SEED,
+    ROUND,
+    sender,
+    receiver,
+    NUM_VALUES,
+    **scheme_numbers(scheme),
+    attempt=ATTEMPT,
   )
   return wire.encode_seed(dataclasses.replace(header, **changes), KEY, scheme)
 
@@ -63,7 +77,13 @@ def encode_sum(
   **changes: Any,
 ) -> bytes:
   header = Header(
-    Kind.SUM, ROUND, sender, 0, NUM_VALUES, **scheme_numbers(scheme)
+    Kind.SUM,
+    ROUND,
+    sender,
+    0,
+    NUM_VALUES,
+    **scheme_numbers(scheme),
+    attempt=ATTEMPT,
   )
   header = dataclasses.replace(header, **changes)
   words = random_words(scheme.num_columns(header.num_values + 1), scheme)
@@ -72,11 +92,11 @@ def encode_sum(
 
 
 def open_inbox(server: int, scheme: Shamir = SCHEME) -> Inbox:
-  return Inbox(ROUND, server, scheme, NUM_VALUES, CLIENTS)
+  return Inbox(ROUND, server, scheme, NUM_VALUES, CLIENTS, ATTEMPT)
 
 
 def open_sum_inbox() -> SumInbox:
-  return SumInbox(ROUND, SCHEME, NUM_VALUES, CLIENTS)
+  return SumInbox(ROUND, SCHEME, NUM_VALUES, CLIENTS, ATTEMPT)
 
 
 def snapshot(inbox: Inbox | SumInbox) -> list:
@@ -256,7 +276,7 @@ def test_sum_survives_the_journey() -> None:
       server = inboxes.index(inbox) + 1
       header = Header.decode(encode_share(client, server, scheme))
       inbox.receive(wire.encode_share(header, words, scheme))
-  central = SumInbox(ROUND, scheme, NUM_VALUES, CLIENTS)
+  central = SumInbox(ROUND, scheme, NUM_VALUES, CLIENTS, ATTEMPT)
   for server in (5, 1, 3, 4):
     shares = [inboxes[server - 1].payloads[client] for client in CLIENTS]
     words = np.sum(shares, axis=0, dtype=np.uint64) % scheme.field.modulus

@@ -4,7 +4,8 @@
 
 writes it anew, next to this file, from `fps_jax.sharing.reference` alone; a
 test compares the result to the committed file. Bytes are in hexadecimal, rows
-of words in the order of secrets, seeds or servers. Two lists:
+of words in the order of secrets, seeds or servers. Three
+lists:
 
 `honest`: two clients share their secrets in a round, servers 1 .. N add what
 they receive, and every k of them open the sum. `packed` is the first client's
@@ -15,6 +16,8 @@ the round's public coins (a row a coin), and the verdict on the servers
 `present`: which of them are found to be `wrong`, or null if the sums contradict
 each other and it cannot be told whose is. The cases beyond the bound show what
 an audit does not promise, too.
+
+`headers`: the first 32 bytes of messages of every kind.
 """
 
 import itertools
@@ -35,6 +38,7 @@ AUDITED_SIZES = ((5, 3, 1), (7, 3, 1), (7, 5, 2), (5, 4, 2))
 # One more than a block of ChaCha20 has words.
 NUM_COLUMNS = 17
 NUM_AUDITED_COLUMNS = 3
+KINDS = range(1, 10)
 
 Rows = list[list[int]]
 
@@ -49,12 +53,14 @@ class Round:
     run_seed: int,
     round_number: int,
     num_columns: int,
+    attempt: int = 0,
   ):
     self.prime = prime
     self.num_servers, self.threshold, self.num_secrets = sizes
     self.run_seed, self.round_number = run_seed, round_number
     self.root_key = reference.root_key(run_seed)
-    self.key = reference.derive(self.root_key, 'round', round_number)
+    self.attempt = attempt
+    self.key = reference.derive(self.root_key, 'round', round_number, attempt)
     self.clients = (run_seed % 1000, 2**32 - 1)
     self.seeds = [
       reference.keys(self.key, 'share', self.threshold - self.num_secrets, c)
@@ -77,6 +83,7 @@ class Round:
       'run_seed': self.run_seed,
       'root_key': self.root_key.hex(),
       'round': self.round_number,
+      'attempt': self.attempt,
       'round_key': self.key.hex(),
     }
 
@@ -186,6 +193,29 @@ def make_audited(a_round: Round, before: Round) -> Iterator[dict[str, Any]]:
   )
 
 
+def make_headers() -> Iterator[dict[str, Any]]:
+  """Yields headers of every kind, in the clear and of a scheme."""
+  largest = {
+    'round': 2**20 - 1,
+    'attempt': 2**12 - 1,
+    'sender': 2**32 - 1,
+    'receiver': 2**32 - 2,
+    'num_values': 2**32 - 3,
+    'scheme': (2**16 - 1, 2**16 - 2, 2**16 - 3, 2**31 - 1, 1),
+  }
+  small: dict[str, Any] = {
+    'round': 70_000,
+    'attempt': 3,
+    'sender': 8,
+    'receiver': 5,
+    'num_values': 100,
+  }
+  for kind in KINDS:
+    for numbers in (small, {**small, 'scheme': (5, 4, 2, 524287, 0)}, largest):
+      encoded = reference.header(kind, **numbers)
+      yield {'kind': kind, **numbers, 'header': encoded.hex()}
+
+
 def audit(
   name: str,
   a_round: Round,
@@ -231,7 +261,7 @@ def audit(
 def make() -> str:
   """Returns the text of the file."""
   honest = [
-    make_honest(Round(prime, sizes, 2**33 + i, 70_000 + i, NUM_COLUMNS))
+    make_honest(Round(prime, sizes, 2**33 + i, 70_000 + i, NUM_COLUMNS, i % 3))
     for i, (prime, sizes) in enumerate(itertools.product(PRIMES, SIZES))
   ]
   audited: list[dict[str, Any]] = []
@@ -242,7 +272,12 @@ def make() -> str:
     )
     audited += make_audited(a_round, before)
   lists = []
-  for name, cases in {'honest': honest, 'audited': audited}.items():
+  every = {
+    'honest': honest,
+    'audited': audited,
+    'headers': list(make_headers()),
+  }
+  for name, cases in every.items():
     lines = ',\n'.join(json.dumps(c, separators=(',', ':')) for c in cases)
     lists.append(f'"{name}":[\n{lines}\n]')
   return '{' + ',\n'.join(lists) + '}\n'

@@ -13,6 +13,7 @@ import small
 from fps_jax.sharing import bits, randomness
 from fps_jax.sharing.audit import Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.header import Header, Kind
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 
@@ -45,7 +46,7 @@ def as_words(texts: list[str]) -> np.ndarray:
 def key_of_round(case: dict) -> np.ndarray:
   root = randomness.root_key(case['run_seed'])
   np.testing.assert_array_equal(root, *as_words([case['root_key']]))
-  key = randomness.round_key(root, case['round'])
+  key = randomness.round_key(root, case['round'], case['attempt'])
   np.testing.assert_array_equal(key, *as_words([case['round_key']]))
   return key
 
@@ -68,6 +69,25 @@ def test_every_scheme_and_every_verdict_occurs() -> None:
   verdicts = [case['wrong'] for case in VECTORS['audited']]
   assert {0, 1, 2} <= {len(wrong) for wrong in verdicts if wrong is not None}
   assert None in verdicts
+
+
+@pytest.mark.parametrize('case', VECTORS['headers'])
+def test_header_is_these_bytes(case: dict) -> None:
+  numbers = dict(case)
+  names = 'num_servers', 'threshold', 'secrets_per_polynomial', 'prime'
+  *scheme, seeded = numbers.pop('scheme', (0,) * 5)
+  encoded = bytes.fromhex(numbers.pop('header'))
+  header = Header(
+    **numbers | {'kind': Kind(case['kind'])},
+    **dict(zip(names, scheme, strict=True)),
+    seeded=bool(seeded),
+  )
+  assert header.encode() == encoded
+  assert Header.decode(encoded) == header
+
+
+def test_headers_are_of_every_kind() -> None:
+  assert {case['kind'] for case in VECTORS['headers']} == set(Kind)
 
 
 @HONEST
