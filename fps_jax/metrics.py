@@ -66,6 +66,12 @@ class MetricsRow(TypedDict):
       left out, ascending; an honest one among them if clients dealt it shares
       that do not fit those of others and, with `sharing.audit='clients'`, are
       more than half of the round's.
+    wrong_servers_correctable: wrong sums that the audit could have named and
+      left out: half of the answers beyond `sharing.threshold`, 0 without an
+      audit; None where servers hold no shares or the round was skipped.
+    wrong_servers_detectable: wrong sums of which the audit could not have
+      missed all: the answers beyond `sharing.threshold`. The round would have
+      failed, or named some server; 0 and None as above.
     inconsistent_clients: numbers of the clients whose shares did not fit
       together and who were left out, ascending; found with
       `sharing.audit='clients'`, as long as they are at most half of the
@@ -103,6 +109,8 @@ class MetricsRow(TypedDict):
   failed_attempts: int
   missing_servers: list[int]
   wrong_servers: list[int]
+  wrong_servers_correctable: int | None
+  wrong_servers_detectable: int | None
   inconsistent_clients: list[int]
   uplink_bytes_per_client: float
   downlink_bytes_per_client: float

@@ -8,7 +8,7 @@ import numpy as np
 
 from fps_jax.attempts import Outcome
 from fps_jax.federated.communication import RoundBytes
-from fps_jax.federated.gathering import answering
+from fps_jax.federated.gathering import among_answering, answering
 from fps_jax.metrics import MetricsRow
 from fps_jax.simulation import Simulation
 from fps_jax.types import Array, RoundMetrics, RoundPlan
@@ -68,6 +68,7 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   is_finite = is_model_finite and math.isfinite(test_loss + train_loss)
   all_left_out = np.any(is_sent) and not np.any(counted)
   draw = simulation.planner.draw(r, len(attempts) - 1)
+  correctable, detectable = audit_bounds(simulation, outcome)
   return {
     'round': r + 1,
     'diverged': bool(
@@ -102,6 +103,8 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     'failed_attempts': len(outcome.failed),
     'missing_servers': _missing_servers(attempts[-1]),
     'wrong_servers': list(report.wrong_servers),
+    'wrong_servers_correctable': correctable,
+    'wrong_servers_detectable': detectable,
     'inconsistent_clients': list(report.inconsistent_clients),
     'uplink_bytes_per_client': math.fsum(
       each.uplink_per_client for each in sent
@@ -136,6 +139,19 @@ def _missing_servers(plan: RoundPlan) -> list[int]:
   if plan.answers_N is None:
     return []
   return (np.flatnonzero(~plan.answers_N) + 1).tolist()
+
+
+def audit_bounds(
+  simulation: Simulation, outcome: Outcome
+) -> tuple[int, int] | tuple[None, None]:
+  """Returns how many wrong sums a round's audit could bear, and notice."""
+  if simulation.server_faults is None or outcome.is_skipped:
+    return None, None
+  auditor = simulation.protocol.auditor
+  if auditor is None:
+    return 0, 0
+  auditor = among_answering(auditor, outcome.plan)
+  return auditor.num_correctable, auditor.num_detectable
 
 
 def _clipped_fraction(

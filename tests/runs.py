@@ -33,6 +33,8 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
     failed_attempts=0,
     missing_servers=[],
     wrong_servers=[],
+    wrong_servers_correctable=1,
+    wrong_servers_detectable=2,
     inconsistent_clients=[],
     uplink_bytes_per_client=400,
     downlink_bytes_per_client=400,

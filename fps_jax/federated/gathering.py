@@ -58,7 +58,7 @@ def find_inconsistent(
   clients = np.asarray(plan.cohort.client_ids).tolist()
   checks = dict(zip(clients, np.asarray(checks_CxQxN), strict=True))
   checks.pop(-1, None)
-  return _among_answering(auditor, plan).find_inconsistent_clients(checks)[0]
+  return among_answering(auditor, plan).find_inconsistent_clients(checks)[0]
 
 
 def find_wrong(
@@ -74,12 +74,12 @@ def find_wrong(
   """
   if auditor is None or checks_QxN is None:
     return (), opening
-  auditor = _among_answering(auditor, plan)
+  auditor = among_answering(auditor, plan)
   wrong = auditor.find_wrong_servers(np.asarray(checks_QxN))
   return wrong, auditor.opening_without(wrong) if wrong else opening
 
 
-def _among_answering(auditor: Auditor, plan: RoundPlan) -> Auditor:
+def among_answering(auditor: Auditor, plan: RoundPlan) -> Auditor:
   """Returns the auditor of a round in which these servers answer."""
   if plan.answers_N is None:
     return auditor

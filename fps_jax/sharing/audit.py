@@ -9,12 +9,20 @@ round's audits has coins of its own, which nobody knows before: first of clients
 once they have dealt, then of sketches for a defence, then of the sums over the
 clients that are accepted.
 
-Of servers: with n of N present and e = (n - k) // 2, up to e that send a wrong
-sum, or the sum over another set of clients, are named and left out. Up to
-n - k - e are at least noticed: the sum is refused or they are named. More than
-that are noticed if their errors are random; related ones, be it by design or
-because two servers swapped their sums, can pass for another polynomial, or have
-an honest server named. With n = k nothing can be noticed at all.
+Of servers, with n of N present and e = (n - k) // 2, that send a wrong sum, or
+the sum over another set of clients:
+
+- up to e are named and left out;
+- up to n - k - e are noticed, and nobody else is blamed: the sum is refused, or
+  they are named;
+- up to n - k leave a trace: the sum is refused, or some server is named. It may
+  be an honest one, and the sum another, where errors are related, be it by
+  design or because two servers swapped their sums;
+- more can pass without a trace, if their errors are related;
+- of any number, if n > k, uniformly random errors are taken for those of other
+  servers, or for none, with a chance of at most C(n, e) 2^-`SOUNDNESS_BITS`.
+
+With n = k any answers are those of some polynomial: nothing is ever noticed.
 
 Of clients: their combination is blinded by words that the client shares for the
 purpose, so that it says nothing about the update. One server that disagrees
@@ -70,6 +78,16 @@ class Auditor:
   def num_checks(self) -> int:
     """Q, how many combinations make 2^-`SOUNDNESS_BITS`: log_p of it."""
     return math.ceil(SOUNDNESS_BITS / math.log2(self.scheme.field.modulus))
+
+  @property
+  def num_correctable(self) -> int:
+    """How many wrong sums are named and left out: (n - k) // 2."""
+    return decoding.max_errors(len(self.present), self.scheme.threshold)
+
+  @property
+  def num_detectable(self) -> int:
+    """How many never pass without a refusal or a name: n - k."""
+    return max(0, len(self.present) - self.scheme.threshold)
 
   def coefficients(
     self,
@@ -156,7 +174,8 @@ class Auditor:
       )
       raise SharingError(
         f'the sums of servers {self.present} contradict each other, and more '
-        f'of them are wrong than can be told apart: at most {self._max_wrong} '
+        f'of them are wrong than can be told apart: at most '
+        f'{self.num_correctable} '
         f'with {len(self.present)} answers and threshold='
         f'{self.scheme.threshold} (a wrong answer takes two spare servers, a '
         'missing one takes one): add servers or lower the threshold'
@@ -191,10 +210,6 @@ class Auditor:
     """Returns the opening from servers that are present and not wrong."""
     return self.scheme.opening([s for s in self.present if s not in wrong])
 
-  @property
-  def _max_wrong(self) -> int:
-    return decoding.max_errors(len(self.present), self.scheme.threshold)
-
   def _locate(self, checks_QxN: np.ndarray) -> frozenset[int] | None:
     """Returns the servers that any of the words says are wrong."""
     wrong: frozenset[int] = frozenset()
@@ -206,7 +221,7 @@ class Auditor:
       if located is None:
         return None
       wrong |= located
-    return wrong if len(wrong) <= self._max_wrong else None
+    return wrong if len(wrong) <= self.num_correctable else None
 
   def _suspects(self, checks: Mapping[int, np.ndarray]) -> list[int]:
     """Returns the clients whose words are not all of the code: few, or none."""

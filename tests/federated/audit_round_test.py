@@ -7,7 +7,9 @@ import pytest
 import small
 from ml_collections import ConfigDict
 
-from fps_jax import train
+from fps_jax import round_row, train
+from fps_jax.attempts import Outcome
+from fps_jax.federated.gathering import Report
 from fps_jax.sharing.audit import SharingError
 
 
@@ -96,6 +98,8 @@ def test_liars_within_the_bound_are_named_and_change_nothing(
   config = shared_config(*numbers, lying_servers=lying, missing_servers=missing)
   params, rows = small.run(config)
   assert all(row['wrong_servers'] == list(lying) for row in rows)
+  spare = numbers[0] - numbers[1] - len(missing)
+  assert bounds(rows) == [(spare // 2, spare)] * 3
   np.testing.assert_array_equal(params, honest_params)
 
 
@@ -117,6 +121,54 @@ def test_liars_beyond_the_bound_stop_the_round_with_the_servers_named(
   assert rows == []
 
 
+def bounds(rows) -> list[tuple[int, int]]:
+  return [
+    (row['wrong_servers_correctable'], row['wrong_servers_detectable'])
+    for row in rows
+  ]
+
+
+@pytest.mark.parametrize(
+  ('numbers', 'settings', 'expected'),
+  [
+    ((5, 3, 1), {}, (1, 2)),
+    ((5, 4, 2), {'missing_servers': (2,)}, (0, 0)),
+    ((7, 3, 2), {'missing_servers': (5,), 'lying_servers': (1,)}, (1, 3)),
+    ((5, 3, 1), {'missing_servers': (1, 2), 'lying_servers': (3,)}, (0, 0)),
+    ((5, 3, 1), {'audit': 'none', 'lying_servers': (3,)}, (0, 0)),
+    ((5, 3, 1), {'reveal': 'updates', 'audit': 'none'}, (0, 0)),
+    ((5, 3, 1), {'scheme': 'ideal'}, (None, None)),
+    ((5, 3, 1), {'scheme': 'none'}, (None, None)),
+  ],
+)
+def test_metrics_have_the_wrong_sums_that_a_round_could_bear(
+  numbers, settings, expected
+):
+  simulation = small.make(shared_config(*numbers, **settings))
+  outcome = Outcome(simulation.plan(0), metrics=None, report=Report())
+  assert round_row.audit_bounds(simulation, outcome) == expected
+
+
+def test_wrong_sums_that_can_be_borne_are_of_the_attempt_that_was_opened():
+  config = shared_config(
+    7,
+    3,
+    1,
+    server_dropout_probability=0.55,
+    on_failed_round='retry',
+    max_retries=1,
+  )
+  config.num_rounds = 12
+  _, rows = small.run(config)
+  for row in rows:
+    spare = 4 - len(row['missing_servers'])
+    is_skipped = row['clients_reporting'] == 0
+    expected = (None, None) if is_skipped else (spare // 2, spare)
+    assert bounds([row]) == [expected]
+  assert {row['failed_attempts'] for row in rows} == {0, 1, 2}
+  assert len(set(bounds(rows))) > 2
+
+
 @pytest.mark.parametrize('audit', ['servers', 'none'])
 def test_without_an_audit_a_liar_changes_the_model(audit, honest_params):
   # Without it the three lowest servers open; without spare ones, no audit is.
@@ -125,6 +177,7 @@ def test_without_an_audit_a_liar_changes_the_model(audit, honest_params):
     5, 3, 1, audit=audit, lying_servers=(1,), missing_servers=missing
   )
   params, rows = small.run(config)
+  assert bounds(rows) == [(0, 0)] * 3
   assert not np.array_equal(params, honest_params)
   assert [row['wrong_servers'] for row in rows] == [[], [], []]
 

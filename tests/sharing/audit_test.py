@@ -51,13 +51,17 @@ def corrupt(
     wrong[rows] = held_NxM[others]
   elif how == 'replay':
     wrong[rows] = add_clients(scheme, round_number=1)[rows]
+  elif how == 'random words':
+    rng = np.random.default_rng(len(servers))
+    wrong[rows] = rng.integers(p, size=wrong[rows].shape, dtype=np.uint32)
   elif how == 'other clients':
     wrong[rows] = add_clients(scheme, clients=CLIENTS - 1)[rows]
   return wrong
 
 
 CORRUPTIONS = (
-  'one column', 'everywhere', 'another row', 'replay', 'other clients'
+  'one column', 'everywhere', 'another row', 'replay', 'other clients',
+  'random words',
 )  # fmt: skip
 
 
@@ -122,6 +126,57 @@ def test_wrong_servers_are_named_and_left_out(size: Size, how: str) -> None:
       assert found == wrong
       np.testing.assert_array_equal(opened, expected)
   assert [function._cache_size() for function in compiled(scheme)] == [1, 1]
+
+
+@pytest.mark.parametrize('p', [251, 2**19 - 1])
+@SIZES
+def test_random_lies_are_named_or_noticed_up_to_the_answers_to_spare(
+  size: Size, p: int
+) -> None:
+  """By as many servers as `num_correctable` and `num_detectable` say."""
+  scheme = make(size, p)
+  held, expected = add_clients(scheme), honest_sum(scheme)
+  num_spare = scheme.num_servers - scheme.threshold
+  for num_missing in range(num_spare):
+    missing = scheme.server_points[:num_missing]
+    present = scheme.present_without(missing)
+    auditor = Auditor(scheme, present)
+    assert auditor.num_detectable == num_spare - num_missing
+    assert auditor.num_correctable == (num_spare - num_missing) // 2
+    for num_wrong in range(1, auditor.num_detectable + 1):
+      for wrong in itertools.combinations(present, num_wrong):
+        reported = corrupt(scheme, held, wrong, 'random words')
+        if num_wrong <= auditor.num_correctable:
+          found, opened = audit(scheme, reported, missing)
+          assert found == wrong
+          np.testing.assert_array_equal(opened, expected)
+        else:
+          with pytest.raises(SharingError, match='contradict each other'):
+            audit(scheme, reported, missing)
+
+
+def test_with_no_answer_to_spare_every_lie_is_accepted() -> None:
+  scheme = make((5, 3, 1))
+  held = add_clients(scheme)
+  for missing in itertools.combinations(scheme.server_points, 2):
+    auditor = Auditor(scheme, scheme.present_without(missing))
+    assert (auditor.num_correctable, auditor.num_detectable) == (0, 0)
+    reported = corrupt(scheme, held, auditor.present, 'random words')
+    found, opened = audit(scheme, reported, missing)
+    assert found == ()
+    assert (opened != honest_sum(scheme)).any()
+
+
+@pytest.mark.parametrize('p', [2, 5, 11])
+def test_combination_misses_a_wrong_vector_for_one_in_p_coefficients(
+  p: int,
+) -> None:
+  """Over all coefficients of two columns, and all errors there."""
+  auditor = Auditor(make((1, 1, 1), p), (1,))
+  pairs = np.uint32(list(itertools.product(range(p), repeat=2)))
+  combined = np.asarray(auditor.combine(pairs, pairs))
+  num_missed = (combined == 0).sum(axis=0)
+  assert num_missed.tolist() == [p**2] + [p] * (p**2 - 1)
 
 
 def test_one_word_that_is_wrong_is_enough() -> None:

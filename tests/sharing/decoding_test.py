@@ -1,6 +1,8 @@
 """Tests of `fps_jax.sharing.decoding` against trying every k of the shares."""
 
+import functools
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping
 
@@ -57,6 +59,72 @@ def test_every_word_over_a_field_of_5_elements(
   expected = set(range(max_errors(num_present, threshold) + 1))
   # Without a spare server, every word is one of the code.
   assert verdicts == expected | ({None} if num_present > threshold else set())
+
+
+def code_words(p: int, n: int, k: int) -> list[tuple[int, ...]]:
+  polynomials = itertools.product(range(p), repeat=k)
+  points = range(1, n + 1)
+  return [
+    tuple(reference.evaluate(polynomial, x, p) for x in points)
+    for polynomial in polynomials
+  ]
+
+
+@functools.cache
+def verdicts_on_errors(
+  p: int, n: int, k: int
+) -> list[tuple[frozenset[int], frozenset[int] | None]]:
+  """Returns who is wrong and who is found, for every word and every sum."""
+  found = {
+    word: locate_errors(dict(enumerate(word, 1)), k, p)
+    for word in itertools.product(range(p), repeat=n)
+  }
+  return [
+    (frozenset(i for i in range(1, n + 1) if word[i - 1] != sent[i - 1]), named)
+    for sent in code_words(p, n, k)
+    for word, named in found.items()
+  ]
+
+
+# All that a field of 5 has points for, up to all but one server to spare.
+ALL_SIZES = [(n, k) for n in range(1, 5) for k in range(1, n + 1)]
+
+
+@pytest.mark.parametrize(('n', 'k'), ALL_SIZES)
+def test_wrong_answers_are_corrected_and_noticed_as_far_as_is_said(
+  n: int, k: int
+) -> None:
+  """The bounds of `audit`, of every word; and more are not noticed."""
+  correctable, detectable = (n - k) // 2, n - k
+  is_missed = False
+  for wrong, named in verdicts_on_errors(5, n, k):
+    if len(wrong) <= correctable:
+      assert named == wrong
+    elif len(wrong) <= detectable - correctable:
+      assert named is None
+    elif len(wrong) <= detectable:
+      assert named is None or named
+    else:
+      is_missed |= named == frozenset()
+  assert is_missed
+
+
+@pytest.mark.parametrize(('n', 'k'), [(n, k) for n, k in ALL_SIZES if k < n])
+def test_random_errors_are_taken_for_others_as_seldom_as_is_said(
+  n: int, k: int
+) -> None:
+  correctable = (n - k) // 2
+  sent = code_words(5, n, k)[-1]
+  for num_liars in range(correctable + 1, n + 1):
+    words = itertools.product(range(5), repeat=num_liars)
+    num_missed = 0
+    for lies in words:
+      word = (*lies, *sent[num_liars:])
+      wrong = {i + 1 for i in range(n) if word[i] != sent[i]}
+      named = locate_errors(dict(enumerate(word, 1)), k, 5)
+      num_missed += named is not None and named != wrong
+    # One word; an audit's are as many as make 5 to that power 2^40.
+    assert num_missed * 5 <= math.comb(n, correctable) * 5**num_liars
 
 
 @pytest.mark.parametrize('p', [11, LARGEST])
