@@ -6,22 +6,17 @@ whatever the sparsity and whoever takes part.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
 from fps_jax.federated import (
-  bands,
   guarded,
   own_masks,
   parallel,
-  server,
   sharded,
 )
 from fps_jax.federated.attacking import Trained
@@ -37,12 +32,12 @@ from fps_jax.federated.gathering import (
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.received import make_train, prune
+from fps_jax.federated.step import make_step
 from fps_jax.rng import Stream, device_key
 from fps_jax.types import (
   Array,
   Key,
   PlanArray,
-  PruningPlan,
   RoundMetrics,
   RoundPlan,
   RoundState,
@@ -106,7 +101,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
     if method.guard is None
     else guarded.make(method, performance, mesh)
   )
-  step = _make_step(method)
+  step = make_step(method)
 
   def finish(
     state: RoundState,
@@ -209,105 +204,6 @@ def _gather_at_once(
     return ((collect, arguments),), collected
 
   return Gathering(start, finish, programs)
-
-
-def _make_step(
-  method: Method,
-) -> Callable[..., tuple[RoundState, RoundMetrics]]:
-  """Returns what opens the sums and updates the model."""
-  protocol, pruner = method.protocol, method.pruner
-  alignment = protocol.alignment
-
-  @functools.partial(jax.jit, donate_argnums=0)
-  def step(
-    state: RoundState,
-    collected: Collected,
-    pruning: PruningPlan,
-    opening: PlanArray,
-  ) -> tuple[RoundState, RoundMetrics]:
-    received, sums, _, aggregate = collected
-    params_D, mask_D, candidates_D, kept, _ = received
-    keep_counts_T = pruning.keep_counts_T
-    if pruner is None:
-      keep_counts_T = np.array(params_D.shape, np.int32)
-    counts_at = bands.counts_at(keep_counts_T, alignment)
-    with jax.named_scope('reconstruct'):
-      if aggregate is not None and aggregate.update_M is not None:
-        update_M, has_clients = aggregate.update_M, [sums.contributors_T[0] > 0]
-      else:
-        opened_M = protocol.open(sums.held, opening)
-        counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
-        has_clients = [count > 0 for count in counts]
-        weight_M = bands.weights(
-          [
-            jnp.where(has, count / method.max_count, 1.0)
-            for has, count in zip(has_clients, counts, strict=True)
-          ],
-          counts_at,
-          len(opened_M),
-        )
-        if aggregate is not None and aggregate.total_weight is not None:
-          weight_M = jnp.where(has_clients[0], aggregate.total_weight, 1.0)
-        update_M = protocol.decode(opened_M) / weight_M
-      moves = moves_D = has_clients[0]
-      if kept is None:
-        update_D = update_M[: len(params_D)]
-      else:
-        update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
-      if len(has_clients) > 1:
-        moves_M = bands.weights(has_clients, counts_at, len(update_M))
-        moves_D = jnp.broadcast_to(moves_D, params_D.shape)
-        moves_D = moves_D.at[kept].set(moves_M, mode='drop')
-    with jax.named_scope('server'):
-      stepped = server.apply_update(
-        method.server_optimizer,
-        params_D,
-        state.optimizer_state,
-        update_D,
-        mask_D,
-        candidates_D,
-      )
-      params_D, optimizer_state = jax.tree.map(
-        lambda new, old: jnp.where(
-          moves_D if new.shape == params_D.shape else moves, new, old
-        ),
-        stepped,
-        (params_D, state.optimizer_state),
-      )
-    remembered = state.remembered
-    if mask_D is not None and remembered is not None:
-      remembered = jnp.where(mask_D, params_D, remembered)
-    if pruner is not None and mask_D is not None and candidates_D is not None:
-      with jax.named_scope('prune'):
-        regrown_D = pruner.regrow(
-          params_D, candidates_D, mask_D & ~candidates_D, pruning
-        )
-        params_D = jnp.where(has_clients[-1], regrown_D, params_D)
-    residuals = state.residuals
-    if residuals is not None and sums.measures.residuals is not None:
-      owners_C, values_CxD = sums.measures.residuals
-      # JAX would read -1 as the last row.
-      rows_C = jnp.where(owners_C < 0, len(residuals), owners_C)
-      sent = residuals.at[rows_C].set(values_CxD, mode='drop')
-      residuals = jnp.where(moves, sent, residuals)
-    metrics = RoundMetrics(
-      loss_sum=sums.measures.loss_sum,
-      num_trained=sums.measures.num_trained,
-      clipped_values=sums.measures.clipped,
-      is_finite=sums.measures.is_finite,
-      weights=aggregate.weights_C if aggregate else None,
-      is_sound=aggregate.is_sound_C if aggregate else None,
-    )
-    state = RoundState(
-      round=state.round + 1,
-      params=params_D,
-      remembered=remembered,
-      residuals=residuals,
-      optimizer_state=optimizer_state,
-    )
-    return state, metrics
-
-  return step
 
 
 def _set_keep_count(plan: RoundPlan, state: RoundState) -> RoundPlan:
