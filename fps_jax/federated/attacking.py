@@ -73,9 +73,7 @@ def train_clients(
     trained = jax.lax.map(
       train_rows, chunks.split(everyone, performance.clients_per_chunk)
     )
-  updates_CxM, loss_sum_C, num_trained_C = jax.tree.map(
-    lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_rows], trained
-  )
+  updates_CxM, loss_sum_C, num_trained_C = chunks.join(trained, num_rows)
   assert method.guard is not None
   if method.guard.attack is not None:
     with jax.named_scope('attack'):

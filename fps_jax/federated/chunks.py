@@ -115,6 +115,18 @@ def client_keys(round_key: Key, client_ids_C: Array) -> Key:
   return jax.vmap(jax.random.fold_in, (None, 0))(round_key, ids_C)
 
 
+def join(rows: Any, num_clients: int) -> Any:
+  """Reshapes arrays [chunks, chunk_size, ...] to [C, ...], as `split` had."""
+  return jax.tree.map(
+    lambda array: array.reshape(-1, *array.shape[2:])[:num_clients], rows
+  )
+
+
+def sample_weights(cohort: CohortPlan, max_count: int) -> Array:
+  """Returns what each client weighs in the sum, float32 [C], in [0, 1]."""
+  return cohort.num_examples.astype(jnp.float32) / max_count
+
+
 def split(everyone: Chunk, chunk_size: int) -> Chunk:
   """Reshapes [C, ...] to [chunks, chunk_size, ...], padded with nobody."""
   num_clients = everyone.accepted_C.shape[0]

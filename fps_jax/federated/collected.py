@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax.federated import bands, parallel, sharded
+from fps_jax.federated import bands, sharded
 from fps_jax.federated.method import Method
 from fps_jax.federated.received import Received
+from fps_jax.federated.sums import ClientSums
 from fps_jax.types import Array, RoundPlan
 
 
@@ -40,14 +41,14 @@ class Collected(NamedTuple):
   """
 
   received: Received
-  sums: parallel.ClientSums
+  sums: ClientSums
   checks_QxN: Array | None
   aggregate: Aggregate | None = None
 
 
 def report(
-  method: Method, plan: RoundPlan, sums: parallel.ClientSums
-) -> tuple[parallel.ClientSums, Array | None]:
+  method: Method, plan: RoundPlan, sums: ClientSums
+) -> tuple[ClientSums, Array | None]:
   """Adds up all devices; returns what servers report, and its audit.
 
   Args:

@@ -52,14 +52,9 @@ def examine_clients(
     method.protocol.auditor,
   )
   assert method.guard is not None
-  lift_tile = lifting.make_lift_tile(
-    protocol,
-    tiling,
-    plan,
-    None,
-    method.max_count,
-    device_key(key, Stream.UPDATE, round_number),
-  )
+  round_key = device_key(key, Stream.UPDATE, round_number)
+  summation = method.summation(plan, None, round_key, performance)
+  lift_tile = lifting.make_lift_tile(summation)
   sketching = None
   if method.guard.opened is not None:
     sketching = make_sketching(

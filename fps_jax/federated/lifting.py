@@ -6,51 +6,42 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fps_jax.federated import bands
-from fps_jax.federated.chunks import Chunk, client_keys, split
+from fps_jax.federated.chunks import (
+  Chunk,
+  client_keys,
+  join,
+  sample_weights,
+  split,
+)
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.tiling import Tiling
+from fps_jax.federated.sums import Summation
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.protocol import SumProtocol
-from fps_jax.types import Array, Key, RoundPlan
+from fps_jax.types import Array
 
 # (chunk, updates [C, M], tile) -> (weighted values [C, W], contributions
 # [C, ..., columns of the tile]).
 LiftTile = Callable[[Chunk, Array, Array | int], tuple[Array, Array]]
 
 
-def make_lift_tile(
-  protocol: SumProtocol,
-  tiling: Tiling,
-  plan: RoundPlan,
-  kept: Array | None,
-  max_count: int,
-  round_key: Key,
-) -> LiftTile:
+def make_lift_tile(summation: Summation) -> LiftTile:
   """Returns what lifts a tile of a chunk's updates into the sum protocol.
 
   Each update is weighted by num_examples / max_count, in [0, 1], before it is
   lifted, so that the codec's range does not depend on who takes part.
 
   Args:
-    protocol: how the sum is formed.
-    tiling: how updates are cut.
-    plan: of the round.
-    kept: int32 [`tiling.padded_size`], which entries of an update are its
-      values; None for all in order.
-    max_count: largest sample count of a client.
-    round_key: key of this round's rounding; every client's draws are folded
-      from it by client id.
+    summation: how updates are summed.
   """
+  protocol, tiling, kept = summation.protocol, summation.tiling, summation.kept
   values_per_column = protocol.values_per_column
-  counts_at = bands.counts_at(plan.pruning.keep_counts_T, protocol.alignment)
+  counts_at = summation.counts_at
   counts_at_T = jnp.stack(counts_at)
 
   def lift_tile(
     chunk: Chunk, updates_CxM: Array, tile: Array | int
   ) -> tuple[Array, Array]:
     cohort = chunk.cohort
-    weight_C = cohort.num_examples.astype(jnp.float32) / max_count
+    weight_C = sample_weights(cohort, summation.max_count)
     start, first_column = tile * tiling.size, tile * tiling.columns
     if kept is None:
       values_CxW = jax.lax.dynamic_slice_in_dim(
@@ -66,7 +57,7 @@ def make_lift_tile(
       values_CxW,
       is_count_W,
       cohort.num_examples,
-      client_keys(round_key, cohort.client_ids),
+      client_keys(summation.round_key, cohort.client_ids),
       chunk.dealings,
       first_column,
       cohort.malicious,
@@ -141,7 +132,4 @@ def fold_tiles(
 
   chunks = split(everyone, performance.clients_per_chunk)
   reduced = jax.lax.map(reduce_chunk, chunks)
-  num_rows = everyone.accepted_C.shape[0]
-  return jax.tree.map(
-    lambda rows: rows.reshape(-1, *rows.shape[2:])[:num_rows], reduced
-  )
+  return join(reduced, len(everyone.accepted_C))

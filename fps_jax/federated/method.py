@@ -9,13 +9,15 @@ import optax
 from fps_jax.attacks.updates import UpdateAttack
 from fps_jax.defences import Defence
 from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.federated.performance import Performance
+from fps_jax.federated.sums import Summation
 from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.projection import Projection
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.range_check import RangeCheck
 from fps_jax.sharing.sketch import Sketch
-from fps_jax.types import Array, Key, Params
+from fps_jax.types import Array, Key, Params, RoundPlan
 
 # (received parameters, mask or None, key) -> the central server's own training.
 TrainRoot = Callable[[Params, Params | None, Key], ClientResult]
@@ -83,3 +85,21 @@ class Method(NamedTuple):
   max_count: int
   min_contributors: int
   guard: Guard | None = None
+
+  def summation(
+    self,
+    plan: RoundPlan,
+    kept: Array | None,
+    round_key: Key,
+    performance: Performance,
+  ) -> Summation:
+    """Returns how updates are summed in a round; see `Summation`."""
+    return Summation(
+      self.protocol,
+      self.tiling,
+      plan,
+      kept,
+      self.max_count,
+      round_key,
+      performance,
+    )

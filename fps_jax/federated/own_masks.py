@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.federated.parallel import Select
+from fps_jax.federated.sums import Select
 from fps_jax.pruning import selection
 from fps_jax.types import Array, RoundState
 

@@ -148,14 +148,13 @@ def _gather_at_once(
     received = prune(method, state, plan, key)
     sums = parallel.sum_clients(
       train=make_train(method, received, images, labels),
-      protocol=method.protocol,
-      tiling=method.tiling,
-      plan=plan,
+      summation=method.summation(
+        plan,
+        received.kept,
+        device_key(key, Stream.UPDATE, state.round),
+        performance,
+      ),
       accepted_C=accepted_C,
-      kept=received.kept,
-      max_count=method.max_count,
-      round_key=device_key(key, Stream.UPDATE, state.round),
-      performance=performance,
       select=select,
     )
     return Collected(received, *report(method, plan, sums))

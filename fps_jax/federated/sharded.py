@@ -7,7 +7,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fps_jax.devices import CLIENT_AXES
-from fps_jax.federated.parallel import ClientSums
+from fps_jax.federated.sums import ClientSums
 from fps_jax.sharing.protocol import RoundKeys, SumProtocol
 from fps_jax.types import Array, RoundPlan
 

@@ -13,8 +13,8 @@ import numpy as np
 from fps_jax.federated import bands, server
 from fps_jax.federated.collected import Collected
 from fps_jax.federated.method import Method
-from fps_jax.federated.parallel import Residuals
 from fps_jax.federated.received import Received
+from fps_jax.federated.sums import Residuals
 from fps_jax.types import (
   Array,
   OptimizerState,

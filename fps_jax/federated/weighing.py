@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from fps_jax.defences import Defence
 from fps_jax.federated import parallel, sharded, sketching
 from fps_jax.federated.attacking import Trained
+from fps_jax.federated.chunks import sample_weights
 from fps_jax.federated.collected import Aggregate, Collected, report
 from fps_jax.federated.examining import Examined
 from fps_jax.federated.method import Method, Opened
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.sketching import Seen
+from fps_jax.federated.sums import ClientMeasures, ClientSums, StoredUpdates
 from fps_jax.rng import Stream, device_key
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.types import Array, Key, PlanArray, RoundPlan
@@ -46,7 +48,7 @@ def aggregate_clients(
     accepted_C: bool [C], of this device's clients.
     opening: what opens sketches.
   """
-  protocol, tiling = method.protocol, method.tiling
+  protocol = method.protocol
   assert method.guard is not None
   defence = method.guard.defence
   may_count_C = accepted_C & trained.is_finite
@@ -65,11 +67,11 @@ def aggregate_clients(
         opening,
         device_key(key, Stream.DEFENCE, plan.draw_number(round_number)),
       )
-  weight_C = plan.cohort.num_examples.astype(jnp.float32) / method.max_count
+  weight_C = sample_weights(plan.cohort, method.max_count)
   clipped_C = jax.vmap(protocol.count_clipped)(
     trained.updates_CxM * weight_C[:, None]
   )
-  measures = parallel.ClientMeasures(
+  measures = ClientMeasures(
     checks=None,
     loss_sum=trained.loss_sum,
     num_trained=trained.num_trained,
@@ -78,7 +80,7 @@ def aggregate_clients(
     residuals=None,
   )
   if aggregate is not None and aggregate.update_M is not None:
-    sums = parallel.ClientSums(
+    sums = ClientSums(
       held=protocol.zeros(0),
       contributors_T=jnp.sum(present_C, dtype=jnp.int32)[None],
       measures=sharded.gather(measures),
@@ -91,14 +93,11 @@ def aggregate_clients(
     aggregate = aggregate._replace(total_weight=total_weight)
     weights_C = sharded.own_rows(all_weights_C, len(accepted_C))
   sums = parallel.sum_stored(
-    parallel.StoredUpdates(trained.updates_CxM, weights_C),
-    protocol,
-    tiling,
-    plan,
+    StoredUpdates(trained.updates_CxM, weights_C),
+    method.summation(
+      plan, None, device_key(key, Stream.UPDATE, round_number), performance
+    ),
     may_count_C,
-    method.max_count,
-    device_key(key, Stream.UPDATE, round_number),
-    performance,
   )
   sums = sums._replace(measures=measures._replace(checks=sums.measures.checks))
   sums, checks_QxN = report(method, plan, sums)

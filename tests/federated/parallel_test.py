@@ -34,6 +34,7 @@ from table_clients import (
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.parallel import sum_clients
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.sums import Summation
 
 
 @pytest.mark.parametrize('scheme', ['none', *SHARED])
@@ -268,14 +269,16 @@ def test_keep_count_may_be_traced():
   def compiled(kept, keep_count):
     return sum_clients(
       train,
-      PROTOCOLS['ideal'],
-      TILING,
-      make_round_plan('ideal', make_plan(), keep_count),
+      Summation(
+        PROTOCOLS['ideal'],
+        TILING,
+        make_round_plan('ideal', make_plan(), keep_count),
+        kept,
+        MAX_COUNT,
+        KEY,
+        Performance(3, 'sequential'),
+      ),
       np.ones(len(CLIENT_IDS), bool),
-      kept,
-      MAX_COUNT,
-      KEY,
-      Performance(3, 'sequential'),
     )
 
   for keep_count in (0, 10, 30):

@@ -9,8 +9,9 @@ import pytest
 import table_clients as table
 
 from fps_jax.attacks import updates as attacks
-from fps_jax.federated.parallel import ClientSums, StoredUpdates, sum_stored
+from fps_jax.federated.parallel import sum_stored
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.sums import ClientSums, StoredUpdates, Summation
 
 _MALICIOUS = np.isin(table.CLIENT_IDS, (3, 0))
 
@@ -20,13 +21,16 @@ def _compile(scheme: str, chunk_size: int):
   def sum_rows(stored, plan, accepted_C, key):
     return sum_stored(
       stored,
-      table.PROTOCOLS[scheme],
-      table.TILING,
-      plan,
+      Summation(
+        table.PROTOCOLS[scheme],
+        table.TILING,
+        plan,
+        None,
+        table.MAX_COUNT,
+        key,
+        Performance(chunk_size),
+      ),
       accepted_C,
-      table.MAX_COUNT,
-      key,
-      Performance(chunk_size),
     )
 
   options = {'xla_backend_optimization_level': 0}

@@ -10,8 +10,9 @@ import numpy as np
 import small
 
 from fps_jax.federated.client import ClientResult
-from fps_jax.federated.parallel import ClientSums, sum_clients
+from fps_jax.federated.parallel import sum_clients
 from fps_jax.federated.performance import Performance
+from fps_jax.federated.sums import ClientSums, Summation
 from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
@@ -123,14 +124,16 @@ def compile_sum(scheme: str, performance: Performance):
 
     return sum_clients(
       train=train,
-      protocol=PROTOCOLS[scheme],
-      tiling=TILING,
-      plan=plan,
+      summation=Summation(
+        protocol=PROTOCOLS[scheme],
+        tiling=TILING,
+        plan=plan,
+        kept=kept,
+        max_count=MAX_COUNT,
+        round_key=key,
+        performance=performance,
+      ),
       accepted_C=accepted,
-      kept=kept,
-      max_count=MAX_COUNT,
-      round_key=key,
-      performance=performance,
     )
 
   # Sharing takes long to optimise and is exact either way.
