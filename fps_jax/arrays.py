@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 
-# A number is that length, a letter any length; `...` in front is any axes.
+# A number is that length, a letter any length, and `...` any axes.
 Shape = tuple[int | str | EllipsisType, ...]
 
 
@@ -91,14 +91,14 @@ def check_range(
 
 
 def check_integer(
-  name: str, value: Any, least: int, most: int | None = None
+  name: str, value: Any, least: int | None = None, most: int | None = None
 ) -> None:
   """Checks an integer: one of Python, or an array [] of them.
 
   Args:
     name: of the argument.
     value: the number; where it is traced, its type and shape alone are checked.
-    least: the least that is taken.
+    least: the least that is taken; None for no limit.
     most: the greatest one; None for no limit.
 
   Raises:
@@ -110,21 +110,25 @@ def check_integer(
     if dtype is None
     else np.issubdtype(dtype, np.integer) and value.shape == ()
   )
-  bounds = f'at least {least}' if most is None else f'in [{least}, {most}]'
+  bounds = '' if least is None else f' at least {least}'
+  if most is not None:
+    bounds = f' in [{least}, {most}]'
   if not is_integer:
     given = (
       type(value).__name__ if dtype is None else f'{dtype} {list(value.shape)}'
     )
     raise ValueError(
-      f'{name}={value} is of type {given}, expected an integer {bounds}: make '
+      f'{name}={value} is of type {given}, expected an integer{bounds}: make '
       'it one, as nothing is rounded'
     )
   values = value if dtype is None else known(value)
   if values is None:
     return
   number = operator.index(values)
-  if number < least or (most is not None and number > most):
-    raise ValueError(f'{name}={number} must be {bounds}')
+  if (least is not None and number < least) or (
+    most is not None and number > most
+  ):
+    raise ValueError(f'{name}={number} must be{bounds}')
 
 
 def check_broadcast(**arrays: Any) -> None:
@@ -155,13 +159,16 @@ def known(array: Any) -> np.ndarray | None:
 
 
 def _fits(actual: tuple[int, ...], expected: Shape) -> bool:
-  lengths = list(expected)
-  if lengths and lengths[0] is ...:
-    del lengths[0]
-    actual = actual[max(0, len(actual) - len(lengths)) :]
-  return len(actual) == len(lengths) and all(
+  if ... in expected:
+    start = expected.index(...)
+    left_out = len(actual) - (len(expected) - 1)
+    if left_out < 0:
+      return False
+    actual = (*actual[:start], *actual[start + left_out :])
+    expected = (*expected[:start], *expected[start + 1 :])
+  return len(actual) == len(expected) and all(
     not isinstance(length, int) or size == length
-    for size, length in zip(actual, lengths, strict=True)
+    for size, length in zip(actual, expected, strict=True)
   )
 
 

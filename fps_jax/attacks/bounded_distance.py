@@ -80,7 +80,12 @@ def min_sum(direction: str = 'unit') -> Craft:
 
 
 def unit_direction(known: Knowledge, direction: str) -> Array:
-  """Returns float32 [M] of length 1, or 0: only the ray matters to gamma."""
+  """Returns float32 [M] of length 1, or 0: only the ray matters to gamma.
+
+  Raises:
+    ValueError: if the direction is unknown.
+  """
+  arguments.check_choice('direction', direction, DIRECTIONS)
   mean_M = knowledge.mean(known)
   if direction == 'std':
     toward_M = -knowledge.standard_deviation(known)

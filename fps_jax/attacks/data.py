@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from fps_jax import arguments
+from fps_jax import arguments, arrays
 from fps_jax.attacks import factory
 from fps_jax.types import Array
 
 _WHITE = 255
+_IMAGES = ('B', 'height', 'width', 'channels')
 
 
 class DataAttack(NamedTuple):
@@ -50,6 +51,7 @@ def label_flip(num_classes: int) -> DataAttack:
   def corrupt(
     images: Array, labels_B: Array, malicious: Array
   ) -> tuple[Array, Array]:
+    _check_batch(images, labels_B, malicious)
     flipped_B = num_classes - 1 - labels_B
     return images, jnp.where(malicious, flipped_B, labels_B)
 
@@ -90,6 +92,7 @@ def backdoor(
     )
 
   def trigger(images: Array) -> Array:
+    arrays.check('images', images, jnp.uint8, _IMAGES)
     height, width = images.shape[1:3]
     if size >= min(height, width):
       raise ValueError(
@@ -103,6 +106,7 @@ def backdoor(
   def corrupt(
     images: Array, labels_B: Array, malicious: Array
   ) -> tuple[Array, Array]:
+    _check_batch(images, labels_B, malicious)
     num_examples = len(labels_B)
     num_poisoned = round(fraction * num_examples)
     if not num_poisoned:
@@ -140,5 +144,10 @@ def make_data(name: str, num_classes: int, **args: Any) -> DataAttack:
 
 
 def _check_classes(num_classes: int) -> None:
-  if num_classes < 2:
-    raise ValueError(f'num_classes={num_classes} must be at least 2')
+  arrays.check_integer('num_classes', num_classes, 2)
+
+
+def _check_batch(images: Array, labels_B: Array, malicious: Array) -> None:
+  arrays.check('images', images, jnp.uint8, _IMAGES)
+  arrays.check('labels_B', labels_B, jnp.int32, images.shape[:1])
+  arrays.check('malicious', malicious, bool, ())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.types import Array, Key
 
 
@@ -52,7 +53,16 @@ def know(
     present_C: bool [C].
     num_values: int32 [], entries of a row that are sent; may be traced. None
       for all M.
+
+  Raises:
+    ValueError: if an argument is of another type or shape, or out of range.
   """
+  arrays.check('updates_CxM', updates_CxM, jnp.float32, ('C', 'M'))
+  shape = updates_CxM.shape[:1]
+  arrays.check('malicious_C', malicious_C, bool, shape)
+  arrays.check('present_C', present_C, bool, shape)
+  if num_values is not None:
+    arrays.check_integer('num_values', num_values, 0, updates_CxM.shape[1])
   honest_C = present_C & ~malicious_C
   return Knowledge(
     updates_CxM=updates_CxM,
@@ -106,5 +116,10 @@ def products(rows_CxM: Array, others: Array) -> Array:
 
   Accelerators would round the factors by default, and distances are differences
   of such products.
+
+  Raises:
+    ValueError: if they are not float32, or of shapes that do not fit.
   """
+  arrays.check('rows_CxM', rows_CxM, jnp.float32, (..., 'M'))
+  arrays.check('others', others, jnp.float32, (rows_CxM.shape[-1], ...))
   return jnp.matmul(rows_CxM, others, precision=jax.lax.Precision.HIGHEST)

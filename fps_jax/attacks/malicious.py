@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fps_jax import arrays
+
 
 def choose_malicious(
   num_clients: int, fraction: float, generator: np.random.Generator
@@ -24,8 +26,7 @@ def choose_malicious(
   Raises:
     ValueError: if an argument is out of range.
   """
-  if num_clients < 1:
-    raise ValueError(f'num_clients={num_clients} must be at least 1')
+  arrays.check_integer('num_clients', num_clients, 1)
   if not 0 <= fraction < 1:
     raise ValueError(
       f'fraction={fraction} must be in [0, 1): it is the part of the clients '

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arguments
+from fps_jax import arguments, arrays
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
 from fps_jax.types import Array, Key
@@ -53,7 +53,11 @@ def principal_scores(centred_CxM: Array, key: Key) -> Array:
 
   Returns:
     float32 [C], up to one factor; all 0 if the rows are.
+
+  Raises:
+    ValueError: if the rows are of another type or shape.
   """
+  arrays.check('centred_CxM', centred_CxM, jnp.float32, ('C', 'M'))
   gram_CxC = knowledge.products(centred_CxM, centred_CxM.T)
   gram_CxC = gram_CxC / _or_one(jnp.trace(gram_CxC))
 

@@ -142,6 +142,7 @@ def make(
   """
   _check_names(name, pre_steps)
   arguments.check_whole('num_malicious', num_malicious, least=0)
+  arguments.check_whole('cohort_size', cohort_size, least=1)
   for owner, given in args.items():
     _check_arguments(owner, given)
   steps = [_with_arguments(step, args) for step in pre_steps]
@@ -221,7 +222,10 @@ def _weigh(
   present_C: Array,
   key: Key,
 ) -> Array:
+  gram.check_present(present_C)
   num_clients = len(present_C)
+  has_root = jnp.shape(gram_VxV)[:1] == (num_clients + 1,)
+  gram.check(gram_VxV, present_C, num_roots=int(has_root))
   if needs_root and len(gram_VxV) != num_clients + 1:
     raise ValueError(
       f'a Gram matrix of {len(gram_VxV)} rows for {num_clients} clients: the '
@@ -256,6 +260,7 @@ def _aggregate(
   updates_CxM: Array,
   present_C: Array,
 ) -> Array:
+  coordinate_rules.check(updates_CxM, present_C)
   squares_C = jnp.sum(jnp.square(updates_CxM), axis=1)
   present_C = present_C & (squares_C <= gram.MAX_SQUARED_NORM)
   updates_CxM = jnp.where(present_C[:, None], updates_CxM, 0.0)

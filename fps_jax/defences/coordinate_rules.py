@@ -3,8 +3,27 @@
 import jax
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.defences import gram, krum, order
 from fps_jax.types import Array
+
+
+def check(
+  updates_CxM: Array, present_C: Array, num_malicious: Array | int = 0
+) -> None:
+  """Checks what a rule is given.
+
+  Args:
+    updates_CxM: float32 [C, M].
+    present_C: bool [C].
+    num_malicious: int32 [] or an int, at least 0.
+
+  Raises:
+    ValueError: if an argument is of another type or shape, or out of range.
+  """
+  gram.check_present(present_C, num_malicious)
+  shape = (present_C.shape[0], 'M')
+  arrays.check('updates_CxM', updates_CxM, jnp.float32, shape)
 
 
 def median(
@@ -22,7 +41,11 @@ def median(
 
   Returns:
     float32 [M].
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  check(updates_CxM, present_C, num_malicious)
   del num_malicious
   values_CxM = jnp.where(present_C[:, None], updates_CxM, jnp.inf)
   return order.median(values_CxM, order.count(present_C))
@@ -45,7 +68,11 @@ def trimmed_mean(
 
   Returns:
     float32 [M].
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  check(updates_CxM, present_C, num_malicious)
   num_present = order.count(present_C)
   trimmed = jnp.minimum(num_malicious, (num_present - 1) // 2)
   values_CxM = jnp.where(present_C[:, None], updates_CxM, jnp.inf)
@@ -76,7 +103,11 @@ def bulyan(
 
   Returns:
     float32 [M].
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  check(updates_CxM, present_C, num_malicious)
   gram_CxC, present_C = gram.leave_out(updates_CxM @ updates_CxM.T, present_C)
   distances_CxC = gram.squared_distances(gram_CxC)
   num_present = order.count(present_C)

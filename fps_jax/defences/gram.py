@@ -7,10 +7,47 @@ from their inner products alone. Rules that need no more never see an update.
 import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
 
+from fps_jax import arrays
 from fps_jax.types import Array
 
 # Of a squared norm. Sums of distances up to here stay far below infinity.
 MAX_SQUARED_NORM = 2.0**100
+
+
+def check(
+  gram_VxV: Array,
+  present_C: Array,
+  num_malicious: Array | int = 0,
+  num_roots: int = 0,
+) -> None:
+  """Checks what a rule is given.
+
+  Args:
+    gram_VxV: float32 [V, V]; V = C + `num_roots`.
+    present_C: bool [C].
+    num_malicious: int32 [] or an int, at least 0.
+    num_roots: rows after those of the clients.
+
+  Raises:
+    ValueError: if an argument is of another type or shape, or out of range.
+  """
+  check_present(present_C, num_malicious)
+  num_vectors = present_C.shape[0] + num_roots
+  arrays.check('gram_VxV', gram_VxV, jnp.float32, (num_vectors, num_vectors))
+
+
+def check_present(present_C: Array, num_malicious: Array | int = 0) -> None:
+  """Checks who is present, and how many are taken for malicious.
+
+  Arguments and errors as of `check`.
+  """
+  arrays.check('present_C', present_C, bool, ('C',))
+  arrays.check_integer('num_malicious', num_malicious, 0)
+
+
+def _check_square(name: str, matrix: Array) -> None:
+  arrays.check(name, matrix, jnp.float32, ('C', 'C'))
+  arrays.check(name, matrix, jnp.float32, (matrix.shape[0],) * 2)
 
 
 def leave_out(gram_VxV: Array, present_C: Array) -> tuple[Array, Array]:
@@ -30,8 +67,13 @@ def leave_out(gram_VxV: Array, present_C: Array) -> tuple[Array, Array]:
 
   Returns:
     float32 [V, V] and bool [C].
+
+  Raises:
+    ValueError: as of `check`; V is C or C + 1.
   """
+  arrays.check('present_C', present_C, bool, ('C',))
   num_clients = len(present_C)
+  check(gram_VxV, present_C, num_roots=int(len(gram_VxV) > num_clients))
   usable_V = jnp.diagonal(gram_VxV) <= MAX_SQUARED_NORM
   present_C = present_C & usable_V[:num_clients]
   usable_V = usable_V.at[:num_clients].set(present_C)
@@ -47,7 +89,11 @@ def squared_distances(gram_CxC: Array) -> Array:
 
   Returns:
     float32 [C, C], at least 0. The error is about 1e-7 of the squared norms.
+
+  Raises:
+    ValueError: if the matrix is of another type or shape.
   """
+  _check_square('gram_CxC', gram_CxC)
   squares_C = jnp.diagonal(gram_CxC)
   distances_CxC = (squares_C[:, None] + squares_C) - 2 * gram_CxC
   return jnp.maximum(distances_CxC, 0.0)
@@ -63,7 +109,12 @@ def distances_to_centre(gram_CxC: Array, weights_C: Array) -> Array:
   Returns:
     float32 [C], at least 0. Below about 1e-3 of the norms, a distance is lost
     in the rounding of the Gram matrix.
+
+  Raises:
+    ValueError: if an argument is of another type or shape.
   """
+  _check_square('gram_CxC', gram_CxC)
+  arrays.check('weights_C', weights_C, jnp.float32, (len(gram_CxC),))
   products_C = gram_CxC @ weights_C
   squares_C = jnp.diagonal(gram_CxC) - 2 * products_C + weights_C @ products_C
   return jnp.sqrt(jnp.maximum(squares_C, 0.0))
@@ -79,7 +130,17 @@ def mix(gram_VxV: Array, mixing_CxC: Array) -> Array:
 
   Returns:
     float32 [V, V], symmetric to the bit.
+
+  Raises:
+    ValueError: if an argument is of another type or shape.
   """
+  _check_square('gram_VxV', gram_VxV)
+  _check_square('mixing_CxC', mixing_CxC)
+  if len(mixing_CxC) not in (len(gram_VxV), len(gram_VxV) - 1):
+    raise ValueError(
+      f'mixing_CxC mixes {len(mixing_CxC)} of {len(gram_VxV)} vectors: all are '
+      'clients, or all but the last'
+    )
   num_roots = len(gram_VxV) - len(mixing_CxC)
   mixing_VxV = block_diag(mixing_CxC, jnp.eye(num_roots))
   return _symmetric(mixing_VxV @ gram_VxV @ mixing_VxV.T)

@@ -45,8 +45,9 @@ def geometric_median(
     float32 [C].
 
   Raises:
-    ValueError: if an argument is out of range.
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
   arguments.check_whole('iterations', iterations, least=1)
   arguments.check_positive('smoothing', smoothing)
@@ -91,8 +92,9 @@ def centred_clipping(
     float32 [C], of sum at most 1.
 
   Raises:
-    ValueError: if an argument is out of range.
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
   arguments.check_whole('iterations', iterations, least=1)
   arguments.check_positive('radius_factor', radius_factor)

@@ -6,6 +6,7 @@ learning with adversaries: Byzantine tolerant gradient descent, NeurIPS 2017.
 
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.defences import gram, order
 from fps_jax.types import Array
 
@@ -24,7 +25,11 @@ def krum(
 
   Returns:
     float32 [C].
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_CxC, present_C, num_malicious)
   return _lowest_scores(gram_CxC, present_C, num_malicious, 1)
 
 
@@ -43,7 +48,11 @@ def multi_krum(
 
   Returns:
     float32 [C].
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_CxC, present_C, num_malicious)
   size = jnp.maximum(order.count(present_C) - num_malicious, 1)
   return _lowest_scores(gram_CxC, present_C, num_malicious, size)
 
@@ -62,7 +71,13 @@ def scores(
 
   Returns:
     float32 [C]; infinite for the absent.
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  gram.check_present(present_C, num_malicious)
+  shape = (len(present_C),) * 2
+  arrays.check('distances_CxC', distances_CxC, jnp.float32, shape)
   numbers_C = jnp.arange(len(present_C))
   num_others = jnp.sum(present_C, dtype=jnp.int32) - 1
   size = jnp.minimum(jnp.maximum(num_others - num_malicious - 1, 1), num_others)

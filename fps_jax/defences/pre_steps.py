@@ -46,7 +46,11 @@ def nnm(
     present_C: bool [C].
     num_malicious: int32 [], f; may be traced.
     key: not used.
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_CxC, present_C, num_malicious)
   del key
   size = jnp.maximum(order.count(present_C) - num_malicious, 1)
   distances_CxC = gram.squared_distances(gram_CxC)
@@ -84,8 +88,9 @@ def bucketing(
     size: clients in a bucket, at least 1.
 
   Raises:
-    ValueError: if the size is less than 1.
+    ValueError: if an argument does not fit.
   """
+  gram.check_present(present_C, num_malicious)
   del gram_CxC
   arguments.check_whole('size', size, least=1)
   num_clients = len(present_C)

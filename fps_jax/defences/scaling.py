@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from fps_jax import arguments
-from fps_jax.defences import order
+from fps_jax import arguments, arrays
+from fps_jax.defences import gram, order
 from fps_jax.types import Array
 
 
@@ -19,7 +19,11 @@ def mean(
 
   Returns:
     float32 [C].
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  gram.check_present(present_C, num_malicious)
   del gram_CxC, num_malicious
   return present_C / jnp.float32(order.count(present_C))
 
@@ -49,8 +53,9 @@ def norm_bound(
     float32 [C], of sum at most 1.
 
   Raises:
-    ValueError: if the factor is out of range.
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
   arguments.check_positive('factor', factor)
   norms_C = jnp.sqrt(jnp.diagonal(gram_CxC))
@@ -91,8 +96,9 @@ def fltrust(
     root's, up to `max_scale`.
 
   Raises:
-    ValueError: if `max_scale` is out of range.
+    ValueError: if an argument does not fit.
   """
+  gram.check(gram_VxV, present_C, num_malicious, num_roots=1)
   del num_malicious
   arguments.check_positive('max_scale', max_scale)
   norms_V = jnp.sqrt(jnp.diagonal(gram_VxV))
@@ -115,6 +121,11 @@ def scale_to(lengths_C: Array, bound: Array) -> Array:
 
   Returns:
     float32 [C], in [0, 1]; 1 for a length of 0.
+
+  Raises:
+    ValueError: if an argument does not fit.
   """
+  arrays.check('lengths_C', lengths_C, jnp.float32, ('C',))
+  arrays.check('bound', bound, jnp.float32, ())
   is_long_C = lengths_C > bound
   return jnp.where(is_long_C, bound / jnp.where(is_long_C, lengths_C, 1.0), 1.0)

@@ -15,6 +15,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from fps_jax import arrays
+
 
 def counts_per_layer(
   shapes: Sequence[tuple[int, ...]],
@@ -38,8 +40,18 @@ def counts_per_layer(
     keep_count: parameters kept in all, from the exempt ones to all there are.
 
   Raises:
-    ValueError: if `keep_count` is out of range.
+    ValueError: if `keep_count` is out of range, a dimension is below 1, or
+      there are more or fewer shapes than `exempt` tells of.
   """
+  arrays.check_integer('keep_count', keep_count)
+  if len(shapes) != len(exempt):
+    raise ValueError(
+      f'shapes has {len(shapes)} layers, exempt has {len(exempt)}: give one of '
+      'each for every layer'
+    )
+  for shape in shapes:
+    for dimension in shape:
+      arrays.check_integer('shapes', dimension, 1)
   sizes = [math.prod(shape) for shape in shapes]
   counts = [
     size if is_exempt else 0

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arguments, arrays
 from fps_jax.types import Array
 
 # Above +infinity, whose bits are 0x7F800000: NaN of any bits, then the exempt.
@@ -49,7 +50,18 @@ def keep_largest(
 
   Returns:
     bool [D].
+
+  Raises:
+    ValueError: if the arguments do not fit, or fewer are known to be kept than
+      are exempt.
   """
+  arrays.check('weights_D', weights_D, np.float32, ('D',))
+  num_exempt = 0
+  if exempt_D is not None:
+    arrays.check('exempt_D', exempt_D, bool, weights_D.shape)
+    known = arrays.known(exempt_D)
+    num_exempt = 0 if known is None else int(known.sum())
+  arrays.check_integer('keep_count', keep_count, num_exempt)
   scores = jax.lax.bitcast_convert_type(jnp.abs(weights_D), jnp.uint32)
   scores = jnp.minimum(scores, _NAN_SCORE)
   if exempt_D is not None:
@@ -76,7 +88,14 @@ def kept_indices(mask_D: Array, size: int) -> Array:
 
   Returns:
     int32 [size].
+
+  Raises:
+    ValueError: if the arguments do not fit, or more are known to be True.
   """
+  arrays.check('mask_D', mask_D, bool, ('D',))
+  known = arrays.known(mask_D)
+  num_kept = 0 if known is None else int(known.sum())
+  arrays.check_integer('size', size, num_kept)
   fill = mask_D.shape[0]
   return jnp.nonzero(mask_D, size=size, fill_value=fill)[0].astype(jnp.int32)
 
@@ -93,6 +112,8 @@ def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:
     ValueError: if the sparsity is out of range, or keeps fewer parameters
       than are exempt.
   """
+  arrays.check_integer('num_params', num_params, 1)
+  arrays.check_integer('num_exempt', num_exempt, 0, num_params)
   if not 0 <= sparsity < 1:
     raise ValueError(
       f'sparsity={sparsity} must be in [0, 1): it is the fraction of the '
@@ -121,9 +142,12 @@ def tier_counts(
     num_exempt: parameters that every tier keeps.
 
   Raises:
-    ValueError: if the tiers are not ascending to 1.
+    ValueError: if the tiers are not ascending to 1, or a count is out of range.
   """
-  if not tiers or tiers[-1] != 1 or tiers[0] <= 0:
+  arrays.check_integer('num_exempt', num_exempt, 0)
+  arrays.check_integer('keep_count', keep_count, num_exempt)
+  numbers = all(arguments.is_number(part) and part > 0 for part in tiers)
+  if not numbers or not tiers or tiers[-1] != 1:
     raise ValueError(f'tiers={tuple(tiers)} must be above 0 and end with 1')
   if any(low >= high for low, high in itertools.pairwise(tiers)):
     raise ValueError(f'tiers={tuple(tiers)} must ascend strictly')

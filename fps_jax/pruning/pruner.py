@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arguments, arrays
 from fps_jax.pruning import masks
 from fps_jax.pruning.scopes import SCOPES
 from fps_jax.types import Array, Key, Params, PruningPlan
@@ -38,12 +39,24 @@ class Pruner:
     exempt: which of them are never pruned.
     scope: a key of `fps_jax.pruning.scopes.SCOPES`.
     regrows: whether rounds may have candidates.
+
+  Raises:
+    ValueError: if the scope is unknown, or there are more or fewer shapes than
+      `exempt` tells of.
   """
 
   shapes: tuple[tuple[int, ...], ...]
   exempt: tuple[bool, ...]
   scope: str = 'global'
   regrows: bool = False
+
+  def __post_init__(self):
+    arguments.check_choice('scope', self.scope, tuple(SCOPES))
+    if len(self.shapes) != len(self.exempt):
+      raise ValueError(
+        f'shapes has {len(self.shapes)} layers, exempt has {len(self.exempt)}: '
+        'give one of each for every layer'
+      )
 
   @classmethod
   def of(cls, params: Params, patterns: Sequence[str], **kwargs: Any) -> Self:
@@ -91,7 +104,12 @@ class Pruner:
 
     Returns:
       bool [D].
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    self._check('params_D', params_D, np.float32)
+    arrays.check_integer('tier', tier, -1, len(plan.keep_counts_T) - 1)
     count = plan.keep_counts_T[tier]
     if tier % len(plan.keep_counts_T) == len(plan.keep_counts_T) - 1:
       count -= plan.num_candidates
@@ -117,7 +135,14 @@ class Pruner:
 
     Returns:
       bool [D].
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    self._check('mask_D', mask_D, bool)
+    known = arrays.known(mask_D)
+    num_pruned = None if known is None else int((~known).sum())
+    arrays.check_integer('count', count, 0, num_pruned)
 
     def draw() -> Array:
       lots_D = jax.random.uniform(key, mask_D.shape, minval=1.0, maxval=2.0)
@@ -145,7 +170,13 @@ class Pruner:
 
     Returns:
       float32 [D], 0 in all but `keep_count - num_candidates` places.
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    self._check('params_D', params_D, np.float32)
+    self._check('candidates_D', candidates_D, bool)
+    self._check('kept_D', kept_D, bool)
 
     def exchange() -> Array:
       count = plan.keep_count - plan.num_candidates - plan.num_regrown
@@ -158,6 +189,9 @@ class Pruner:
       return jnp.where(is_left_D, params_D, 0.0)
 
     return jax.lax.cond(plan.num_candidates > 0, exchange, lambda: params_D)
+
+  def _check(self, name: str, array: Array, dtype: Any) -> None:
+    arrays.check(name, array, dtype, (sum(self.sizes),))
 
   def _scores(self, params_D: Array) -> Array:
     scope = SCOPES[self.scope]()

@@ -11,6 +11,8 @@ Reference: U. Evci et al., Rigging the lottery, ICML 2020, equation 1.
 import dataclasses
 import math
 
+from fps_jax import arrays
+
 
 @dataclasses.dataclass(frozen=True)
 class Regrowth:
@@ -34,6 +36,8 @@ class Regrowth:
   candidates_per_regrown: float
 
   def __post_init__(self):
+    arrays.check_integer('regrow_every', self.every)
+    arrays.check_integer('regrow_end_round', self.end_round)
     if self.every < 0:
       raise ValueError(
         f'regrow_every={self.every} must be at least 0, which means never'
@@ -60,7 +64,13 @@ class Regrowth:
 
     Returns:
       Weights that grow back, and candidates; (0, 0) in most rounds.
+
+    Raises:
+      ValueError: if a number is below 0.
     """
+    arrays.check_integer('round_number', round_number, 0)
+    arrays.check_integer('num_prunable', num_prunable, 0)
+    arrays.check_integer('num_pruned', num_pruned, 0)
     is_due = self.every and round_number and round_number % self.every == 0
     if not is_due or round_number >= self.end_round:
       return 0, 0

@@ -12,6 +12,8 @@ Example:
 from collections.abc import Callable
 from fractions import Fraction
 
+from fps_jax import arrays
+
 Schedule = Callable[[int], float]
 
 
@@ -73,13 +75,19 @@ def make(
 
   Returns:
     A function from the round's number, counted from 0, to its sparsity: in
-    [0, `sparsity`], never falling.
+    [0, `sparsity`], never falling. It raises ValueError for a round below 0.
 
   Raises:
     ValueError: if the name is unknown or a number out of range.
   """
   if name not in SCHEDULES:
     raise ValueError(f'schedule {name!r} is not one of {sorted(SCHEDULES)}')
+  for argument, value in (
+    ('begin_round', begin_round),
+    ('end_round', end_round),
+    ('num_steps', num_steps),
+  ):
+    arrays.check_integer(argument, value)
   if not 0 <= sparsity < 1:
     raise ValueError(
       f'sparsity={sparsity} must be in [0, 1): it is the fraction of the '
@@ -95,6 +103,7 @@ def make(
   part = SCHEDULES[name]
 
   def schedule(round_number: int) -> float:
+    arrays.check_integer('round_number', round_number, 0)
     if part is none or round_number < begin_round:
       return 0.0
     if round_number >= end_round:

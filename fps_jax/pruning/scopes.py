@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.pruning import erk
 from fps_jax.types import Array
 
@@ -40,7 +41,11 @@ class Scope:
 
     Returns:
       float32 [size], finite; signs do not matter.
+
+    Raises:
+      ValueError: if the layer is of another type or shape.
     """
+    arrays.check('layer', layer, jnp.float32, ('size',))
     return layer
 
   def counts(
@@ -77,6 +82,7 @@ class LayerNormalised(Scope):
 
   def score(self, layer: Array) -> Array:
     """Returns weights over the norm of all; 0 where all are 0."""
+    arrays.check('layer', layer, jnp.float32, ('size',))
     norm = jnp.linalg.norm(layer)
     return layer / jnp.where(norm > 0, norm, 1.0)
 

@@ -20,6 +20,7 @@ Reference for `top_k`: S. Stich et al., Sparsified SGD with memory, NeurIPS
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.pruning import masks
 from fps_jax.types import Array
 
@@ -39,7 +40,13 @@ def select_local(
     delta_D: float32 [D], trained minus received.
     count: int32 [], entries that are sent; may be traced.
     exempt_D: bool [D], entries that are sent whatever they are.
+
+  Raises:
+    ValueError: if the arguments do not fit.
   """
+  arrays.check('params_D', params_D, np.float32, ('D',))
+  arrays.check('delta_D', delta_D, np.float32, params_D.shape)
+  arrays.check_integer('count', count, 0)
   mask_D = masks.keep_largest(params_D + delta_D, count, exempt_D)
   return jnp.where(mask_D, delta_D, 0.0)
 
@@ -55,7 +62,13 @@ def select_top_k(
     delta_D: float32 [D], trained minus received.
     residual_D: float32 [D], what the client has not sent so far.
     count: int32 [], entries that are sent; may be traced.
+
+  Raises:
+    ValueError: if the arguments do not fit.
   """
+  arrays.check('delta_D', delta_D, np.float32, ('D',))
+  arrays.check('residual_D', residual_D, np.float32, delta_D.shape)
+  arrays.check_integer('count', count, 0)
   total_D = delta_D + residual_D
   mask_D = masks.keep_largest(total_D, count)
   return jnp.where(mask_D, total_D, 0.0), jnp.where(mask_D, 0.0, total_D)

@@ -43,6 +43,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing import decoding, randomness
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array
@@ -66,13 +67,19 @@ class Auditor:
 
   Attributes:
     scheme: the sharing scheme.
-    present: numbers of the servers that answer.
+    present: numbers of the servers that answer, at least k.
     checks_clients: whether clients are checked, too.
+
+  Raises:
+    ValueError: if fewer than k servers answer, or a number is unknown.
   """
 
   scheme: Shamir
   present: tuple[int, ...]
   checks_clients: bool = False
+
+  def __post_init__(self):
+    self.scheme.choose_servers(self.present)
 
   @property
   def num_checks(self) -> int:
@@ -105,13 +112,31 @@ class Auditor:
 
     Returns:
       uint32 [Q, W] field elements.
+
+    Raises:
+      ValueError: if there are not Q coins, or other arguments do not fit.
     """
+    arrays.check('coins_Qx8', coins_Qx8, np.uint32, (self.num_checks, 8))
     return randomness.uniform(
       coins_Qx8, first_column, num_columns, self.scheme.field
     )
 
   def combine(self, rows_NxW: Array, coefficients_QxW: Array) -> Array:
-    """Returns every server's combinations of some columns, uint32 [Q, N]."""
+    """Returns every server's combinations of some columns.
+
+    Args:
+      rows_NxW: uint32 [N, W] field elements.
+      coefficients_QxW: uint32 [Q, W] field elements.
+
+    Returns:
+      uint32 [Q, N].
+
+    Raises:
+      ValueError: if the arguments do not fit.
+    """
+    field, num_servers = self.scheme.field, self.scheme.num_servers
+    field.check('rows_NxW', rows_NxW, (num_servers, 'W'))
+    field.check('coefficients_QxW', coefficients_QxW, ('Q', rows_NxW.shape[1]))
     return self.scheme.field.dot(coefficients_QxW, rows_NxW)
 
   def blind(self, blinds_Kx8: Array | np.ndarray) -> Array:
@@ -122,7 +147,12 @@ class Auditor:
 
     Returns:
       uint32 [Q, N], to be added to the client's combinations.
+
+    Raises:
+      ValueError: if there are not K keys.
     """
+    shape: arrays.Shape = (self.scheme.threshold, ...)
+    arrays.check('blinds_Kx8', blinds_Kx8, np.uint32, shape)
     words_KxQ = randomness.uniform(
       blinds_Kx8, 0, self.num_checks, self.scheme.field
     )
@@ -146,7 +176,16 @@ class Auditor:
 
     Returns:
       uint32 [Q, N].
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    shape = (self.scheme.num_servers, 'M')
+    arrays.check('held_NxM', held_NxM, np.uint32, shape)
+    arrays.check('coins_Qx8', coins_Qx8, np.uint32, (self.num_checks, 8))
+    arrays.check_integer('tile_columns', tile_columns, 1)
+    most = held_NxM.shape[1] // tile_columns
+    arrays.check_integer('num_tiles', num_tiles, 0, most)
 
     def add_tile(tile: Array, total_QxN: Array) -> Array:
       start = tile * tile_columns
@@ -165,7 +204,9 @@ class Auditor:
 
     Raises:
       SharingError: if more servers are wrong than can be told apart.
+      ValueError: if the combinations are of another type or shape.
     """
+    self._check_words('checks_QxN', checks_QxN)
     wrong = self._locate(checks_QxN)
     if wrong is None:
       unless_checked = (
@@ -195,7 +236,12 @@ class Auditor:
     Returns:
       The clients to be left out, and the servers that disagree with more than
       half of all clients, both ascending.
+
+    Raises:
+      ValueError: if the combinations are of another type or shape.
     """
+    for client, checks_QxN in checks.items():
+      self._check_words(f'checks of client {client}', checks_QxN)
     located = {c: self._locate(checks[c]) for c in self._suspects(checks)}
     blamed = [server for wrong in located.values() for server in wrong or ()]
     liars = {s for s in self.present if 2 * blamed.count(s) > len(checks)}
@@ -207,8 +253,17 @@ class Auditor:
     return tuple(sorted(inconsistent)), tuple(sorted(liars))
 
   def opening_without(self, wrong: Sequence[int]) -> np.ndarray:
-    """Returns the opening from servers that are present and not wrong."""
+    """Returns the opening from servers that are present and not wrong.
+
+    Raises:
+      ValueError: if fewer than k of them are left.
+    """
     return self.scheme.opening([s for s in self.present if s not in wrong])
+
+  def _check_words(self, name: str, checks_QxN: np.ndarray) -> None:
+    # Answers of servers that are absent may be anything.
+    shape = ('Q', self.scheme.num_servers)
+    arrays.check(name, checks_QxN, np.uint32, shape)
 
   def _locate(self, checks_QxN: np.ndarray) -> frozenset[int] | None:
     """Returns the servers that any of the words says are wrong."""

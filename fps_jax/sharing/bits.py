@@ -7,12 +7,20 @@ moves them all at once.
 
 import numpy as np
 
+from fps_jax import arrays
+
 _LANE_BITS = 32
 _LOW_LANE = np.uint64(2**_LANE_BITS - 1)
 
 
 def packed_bytes(num_words: int, bits: int) -> int:
-  """Returns the length of `num_words` words of `bits` bits, packed."""
+  """Returns the length of `num_words` words of `bits` bits, packed.
+
+  Raises:
+    ValueError: if there are less than 0 words, or not 0 to 32 bits.
+  """
+  arrays.check_integer('num_words', num_words, 0)
+  arrays.check_integer('bits', bits, 0, _LANE_BITS)
   return -(-num_words * bits // 8)
 
 
@@ -20,19 +28,27 @@ def pack_words(words_M: np.ndarray, bits: int) -> bytes:
   """Packs words into `bits` bits each, lowest bit first, without gaps.
 
   Args:
-    words_M: uint32 [M], each below 2^bits.
+    words_M: uint32 [M], or of another integer type or bool, each below 2^bits.
     bits: in [1, 32].
 
   Returns:
     `packed_bytes(M, bits)` bytes; the bits after the last word are 0.
 
   Raises:
-    ValueError: if a word needs more bits.
+    ValueError: if a word needs more bits, or words are no integers or no
+      vector.
   """
-  words_M = np.asarray(words_M, np.uint32)
+  words_M = np.asarray(words_M)
+  if words_M.dtype.kind not in 'iub' or words_M.ndim != 1:
+    raise ValueError(
+      f'words_M is {words_M.dtype} {list(words_M.shape)}, must be uint32 [M]: '
+      'make words integers, in one row'
+    )
   num_words = len(words_M)
-  if num_words and int(words_M.max()) >> bits:
-    position = int(words_M.argmax())
+  length = packed_bytes(num_words, bits)
+  outside = (words_M < 0) | (words_M >= 2**bits)
+  if outside.any():
+    position = int(outside.argmax())
     raise ValueError(
       f'word {position} is {words_M[position]}, which {bits} bits do not hold'
     )
@@ -48,7 +64,7 @@ def pack_words(words_M: np.ndarray, bits: int) -> bytes:
     lanes_LxG[lane] |= shifted_G & _LOW_LANE
     lanes_LxG[lane + 1] |= shifted_G >> np.uint64(_LANE_BITS)
   packed = lanes_LxG[:bits].T.astype('<u4').tobytes()
-  return packed[: packed_bytes(num_words, bits)]
+  return packed[:length]
 
 
 def unpack_words(payload: bytes, num_words: int, bits: int) -> np.ndarray:

@@ -23,12 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+from fps_jax import arrays
 from fps_jax.host_memory import aligned_empty
 from fps_jax.types import Array
 
 BLOCK_WORDS = 16
 KEY_WORDS = 8
 NONCE_WORDS = 3
+_STATE_WORDS = KEY_WORDS + 1 + NONCE_WORDS
 _MAX_BLOCKS = 2**32
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
@@ -54,8 +56,12 @@ def keystream(
     uint32 [..., 16 * num_blocks].
 
   Raises:
-    ValueError: if the counter is known to end.
+    ValueError: if the counter is known to end, or arguments do not fit.
   """
+  arrays.check('key', key, np.uint32, (..., KEY_WORDS))
+  arrays.check('nonce', nonce, np.uint32, (*key.shape[:-1], NONCE_WORDS))
+  arrays.check_integer('first_block', first_block, 0)
+  arrays.check_integer('num_blocks', num_blocks, 0)
   known_first = first_block if isinstance(first_block, int) else 0
   if known_first + num_blocks > _MAX_BLOCKS:
     raise ValueError(
@@ -89,7 +95,11 @@ def blocks_on_host(state: np.ndarray) -> np.ndarray:
 
   Returns:
     uint32 [..., 16].
+
+  Raises:
+    ValueError: if the states are of another type or shape.
   """
+  arrays.check('state', state, np.uint32, (..., _STATE_WORDS))
   shape = state.shape[:-1]
   # At least one axis: NumPy warns of scalars that wrap.
   columns = state.reshape(-1, 12).T
@@ -139,7 +149,18 @@ def keystream_on_host(state: Array | np.ndarray, num_words: int) -> np.ndarray:
 
   Returns:
     uint32 [..., num_words].
+
+  Raises:
+    ValueError: if the states are of another type or shape, or `num_words` is
+      not a multiple of 16.
   """
+  arrays.check('state', state, np.uint32, (..., _STATE_WORDS))
+  arrays.check_integer('num_words', num_words, 0)
+  if num_words % BLOCK_WORDS:
+    raise ValueError(
+      f'num_words={num_words} must be a multiple of {BLOCK_WORDS}: take whole '
+      'blocks'
+    )
   # As a NumPy array: indexing JAX's would dispatch a program a row.
   state = np.asarray(state, '<u4')
   words = aligned_empty((*state.shape[:-1], num_words), '<u4')

@@ -19,6 +19,7 @@ refused.
 
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
 from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.header import (
@@ -40,7 +41,12 @@ _COUNT_BYTES = 4
 
 
 def update_message_bytes(num_values: int) -> int:
-  """Returns the length of an `UPDATE` message of `num_values` floats."""
+  """Returns the length of an `UPDATE` message of `num_values` floats.
+
+  Raises:
+    ValueError: if there are less than 0 values.
+  """
+  arrays.check_integer('num_values', num_values, 0)
   return HEADER_BYTES + _FLOAT_BYTES * num_values + _COUNT_BYTES
 
 
@@ -48,10 +54,12 @@ def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
   """Encodes float32 [M] kept values and a sample count in the clear.
 
   Raises:
-    ValueError: if the header does not fit or the count is not an integer in [0,
-      2^32).
+    ValueError: if the header does not fit, values are not float32 or the count
+      is not an integer in [0, 2^32).
   """
   header.check(None, Kind.UPDATE)
+  # Rounded to be sent, they would not be the client's.
+  arrays.check('values_M', values_M, np.float32, ('M',))
   if header.num_values != len(values_M):
     raise ValueError(
       f'the header announces {header.num_values} values, the payload has '
@@ -78,7 +86,12 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
 
 
 def quantised_update_message_bytes(num_values: int, value_bits: int) -> int:
-  """Returns the length of a `QUANTISED_UPDATE` message."""
+  """Returns the length of a `QUANTISED_UPDATE` message.
+
+  Raises:
+    ValueError: if there are less than 0 values, or not 2 to 16 bits.
+  """
+  levels_of(value_bits)
   packed = packed_bytes(num_values, value_bits)
   return HEADER_BYTES + 1 + packed + _COUNT_BYTES
 
@@ -100,12 +113,16 @@ def encode_quantised_update(
       range.
   """
   header.check(None, Kind.QUANTISED_UPDATE)
+  check_integers('values', rounded_M)
+  if rounded_M.ndim != 1:
+    raise ValueError(
+      f'rounded_M has shape {rounded_M.shape}, must have 1 axis: give it that'
+    )
   if header.num_values != len(rounded_M):
     raise ValueError(
       f'the header announces {header.num_values} values, the payload has '
       f'{len(rounded_M)}'
     )
-  check_integers('values', rounded_M)
   levels = levels_of(value_bits)
   outside = rounded_M[np.abs(rounded_M) > levels]
   if len(outside):
@@ -150,7 +167,11 @@ def decode_quantised_update(
 
 
 def positions_message_bytes(num_params: int, num_sent: int) -> int:
-  """Returns the length of a `POSITIONS` message."""
+  """Returns the length of a `POSITIONS` message.
+
+  Raises:
+    ValueError: if `num_sent` is not in [0, `num_params`].
+  """
   return HEADER_BYTES + _COUNT_BYTES + position_bytes(num_params, num_sent)
 
 
@@ -162,9 +183,10 @@ def encode_positions_message(header: Header, mask_D: np.ndarray) -> bytes:
     mask_D: bool [D].
 
   Raises:
-    ValueError: if the header does not fit.
+    ValueError: if the header does not fit, or the mask is of another type.
   """
   header.check(None, Kind.POSITIONS)
+  arrays.check('mask_D', mask_D, bool, ('D',))
   if header.num_values != len(mask_D):
     raise ValueError(
       f'the header announces {header.num_values} values, the payload has '
@@ -211,7 +233,13 @@ def decode_positions_message(
 
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:
-  """Returns the length of a model's message: D parameters, some kept."""
+  """Returns the length of a model's message: D parameters, some kept.
+
+  Raises:
+    ValueError: if `num_kept` is not in [0, `num_params`].
+  """
+  arrays.check_integer('num_params', num_params, 0)
+  arrays.check_integer('num_kept', num_kept, 0, num_params)
   values = HEADER_BYTES + _FLOAT_BYTES * num_kept
   if num_kept == num_params:
     return values
@@ -235,8 +263,11 @@ def encode_model(
     attempt: attempts at the round before this one.
 
   Raises:
-    ValueError: if a parameter that is not kept is not 0.
+    ValueError: if a parameter that is not kept is not 0, parameters are not
+      float32 or the mask is of another type or length.
   """
+  arrays.check('params_D', params_D, np.float32, ('D',))
+  arrays.check('mask_D', mask_D, bool, params_D.shape)
   if np.any(params_D[~mask_D]):
     raise ValueError(
       f'parameter {np.argmax(~mask_D & (params_D != 0))} is not 0 but is not '

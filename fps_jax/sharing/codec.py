@@ -11,11 +11,12 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.rng import bits_16
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
-_VALUE_BITS = range(2, 17)
+_LAST_PLACE = 2**32 - 1
 _SMALLEST_STEP = float(np.finfo(np.float32).tiny)
 _LARGEST_CLIP = float(np.finfo(np.float32).max)
 
@@ -24,10 +25,9 @@ def levels_of(value_bits: int) -> int:
   """Returns the largest magnitude of a rounded value: 2^(value_bits - 1) - 1.
 
   Raises:
-    ValueError: if `value_bits` is not in [2, 16].
+    ValueError: if `value_bits` is not an integer in [2, 16].
   """
-  if value_bits not in _VALUE_BITS:
-    raise ValueError(f'value_bits={value_bits} must be in [2, 16]')
+  arrays.check_integer('value_bits', value_bits, 2, 16)
   return 2 ** (value_bits - 1) - 1
 
 
@@ -63,6 +63,8 @@ class Codec:
   max_count: int
 
   def __post_init__(self):
+    arrays.check_integer('max_clients', self.max_clients)
+    arrays.check_integer('max_count', self.max_count)
     if not (self.step >= _SMALLEST_STEP and self.clip <= _LARGEST_CLIP):
       raise ValueError(
         f'clip={self.clip} must be above 0 and finite: in float32, at least '
@@ -126,7 +128,12 @@ class Codec:
 
     Returns:
       uint32 field elements, each standing for an integer in +-levels.
+
+    Raises:
+      ValueError: if the values are not float32, or `first` is negative.
     """
+    arrays.check('values', values, np.float32)
+    arrays.check_integer('first', first, 0, _LAST_PLACE)
     finite = jnp.where(jnp.isfinite(values), values, 0.0)
     limit = jnp.where(breaks_range, self.largest_word, self.levels)
     limit = limit.astype(jnp.float32)
@@ -142,16 +149,21 @@ class Codec:
 
   def decode(self, words: Array) -> Array:
     """Decodes a sum of encoded values; uint32 elements to float32."""
+    self.field.check('words', words)
     return self.field.to_signed(words).astype(jnp.float32) * self.step
 
   def encode_count(self, count: Array) -> Array:
     """Encodes sample counts, int32 in [0, max_count], as field elements."""
+    arrays.check('count', count, np.int32)
+    arrays.check_range('count', count, 0, self.max_count, 'raise max_count')
     return count.astype(jnp.uint32)
 
   def decode_count(self, words: Array) -> Array:
     """Decodes a sum of sample counts; uint32 elements to float32."""
+    self.field.check('words', words)
     return words.astype(jnp.float32)
 
   def count_clipped(self, values: Array) -> Array:
     """Returns how many values lie outside +-clip, as int32 []."""
+    arrays.check('values', values, np.float32)
     return jnp.sum(jnp.abs(values) > self.clip, dtype=jnp.int32)

@@ -14,6 +14,8 @@ Example:
 
 from collections.abc import Mapping, Sequence
 
+from fps_jax import arrays
+
 # Coefficients modulo p, constant first, without zeros at the end.
 _Polynomial = list[int]
 
@@ -39,11 +41,25 @@ def locate_errors(
   Returns:
     The numbers of the servers whose share is wrong; None if no polynomial
     agrees with all but (n - k) // 2 of them.
+
+  Raises:
+    ValueError: if there are fewer than k shares, two of one server modulo p, or
+      a number is no integer.
   """
-  points = list(shares)
-  num_present = len(points)
+  arrays.check_integer('threshold', threshold, 1)
+  arrays.check_integer('modulus', modulus, 2)
+  for x, share in shares.items():
+    arrays.check_integer('server', x)
+    arrays.check_integer(f'share of server {x}', share)
+  points = {x % modulus for x in shares}
+  if len(shares) < threshold or len(points) < len(shares):
+    raise ValueError(
+      f'shares of servers {tuple(shares)} must be of threshold={threshold} or '
+      f'more, distinct modulo {modulus}: give each server one'
+    )
+  num_present = len(shares)
   product: _Polynomial = [1]
-  for x in points:
+  for x in shares:
     product = _multiply(product, [-x % modulus, 1], modulus)
   interpolated = _interpolate(shares, product, modulus)
   # The extended Euclidean algorithm, stopped half-way: remainder = locator *
@@ -63,7 +79,7 @@ def locate_errors(
   if rest or len(message) > threshold:
     return None
   wrong = frozenset(
-    x for x in points if _evaluate(message, x, modulus) != shares[x] % modulus
+    x for x in shares if _evaluate(message, x, modulus) != shares[x] % modulus
   )
   return wrong if len(wrong) <= max_errors(num_present, threshold) else None
 

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.types import Array
 
 _MAX_UINT64 = 2**64 - 1
@@ -58,6 +59,7 @@ class PrimeField:
   modulus: int
 
   def __post_init__(self):
+    arrays.check_integer('modulus', self.modulus)
     if not 2 <= self.modulus < 2**31 or not is_prime(self.modulus):
       raise ValueError(
         f'modulus={self.modulus} is not a prime in [2, 2**31): use one such '
@@ -69,19 +71,71 @@ class PrimeField:
     """Bits that hold one element: ceil(log2 p)."""
     return (self.modulus - 1).bit_length()
 
+  def check(
+    self,
+    name: str,
+    array: Array | np.ndarray,
+    shape: arrays.Shape = (...,),
+  ) -> None:
+    """Checks that an array holds elements, as far as its values are known.
+
+    Args:
+      name: of the argument.
+      array: what must be uint32 elements.
+      shape: what its shape must be, as of `arrays.check`.
+
+    Raises:
+      ValueError: if it is of another type or shape, or a value is not below p.
+    """
+    arrays.check(name, array, np.uint32, shape)
+    cure = f'reduce it modulo the prime {self.modulus}'
+    arrays.check_range(name, array, 0, self.modulus - 1, cure)
+
+  def check_rows(
+    self,
+    name: str,
+    rows_SxM: Array | Sequence[Array],
+    matrix_RxS: Array | np.ndarray,
+  ) -> None:
+    """Checks rows that a matrix is to be applied to.
+
+    What it multiplies by 0 may hold anything.
+
+    Args:
+      name: of the argument.
+      rows_SxM: as of `matmul`.
+      matrix_RxS: as of `matmul`.
+
+    Raises:
+      ValueError: as of `check`.
+    """
+    if isinstance(rows_SxM, Sequence):
+      for row in rows_SxM:
+        arrays.check(name, row, np.uint32, (np.size(rows_SxM[0]),))
+    else:
+      arrays.check(name, rows_SxM, np.uint32, (matrix_RxS.shape[1], 'M'))
+    values_RxS = arrays.known(matrix_RxS)
+    if values_RxS is None or isinstance(rows_SxM, jax.core.Tracer):
+      return
+    for s in np.flatnonzero(values_RxS.any(axis=0)):
+      self.check(name, rows_SxM[int(s)])
+
   def add(self, a: Array, b: Array) -> Array:
     """Returns a + b mod p; uint32 elements of shapes that broadcast."""
+    self._check_pair(a, b)
     # Both are below 2^31, so the sum fits 32 bits.
     return self._subtract_once(a + b)
 
   def multiply(self, a: Array, b: Array) -> Array:
     """Returns a * b mod p; uint32 elements of shapes that broadcast."""
+    self._check_pair(a, b)
     with jax.enable_x64(True):
       product = a.astype(jnp.uint64) * b.astype(jnp.uint64)
       return self._reduce(product, (self.modulus - 1) ** 2)
 
   def sum(self, a: Array) -> Array:
     """Returns the sum mod p of uint32 elements along the first axis."""
+    self.check('a', a, ('R', ...))
     largest = a.shape[0] * (self.modulus - 1)
     if not largest:
       return jnp.zeros(a.shape[1:], jnp.uint32)
@@ -111,8 +165,11 @@ class PrimeField:
       uint32 elements [..., S].
 
     Raises:
-      ValueError: if there are too many terms.
+      ValueError: if there are too many terms, or arguments do not fit.
     """
+    self.check('a', a, (..., 'W'))
+    arrays.check('signs_WxS', signs_WxS, np.float32, (a.shape[-1], 'S'))
+    arrays.check_range('signs_WxS', signs_WxS, -1, 1, 'give signs')
     num_terms = a.shape[-1]
     if num_terms > _MAX_SIGNED:
       raise ValueError(
@@ -147,6 +204,7 @@ class PrimeField:
       a: elements, of one shape on every device, inside of `jax.shard_map`.
       axis_names: of the mesh.
     """
+    self.check('a', a)
     low, high = jax.lax.psum((a & 0xFFFF, a >> 16), axis_names)
     num_devices = jax.lax.axis_size(axis_names)
     with jax.enable_x64(True):
@@ -167,14 +225,16 @@ class PrimeField:
       uint32 [R, M] elements.
 
     Raises:
-      ValueError: if the inner dimensions differ.
+      ValueError: if the inner dimensions differ, or arguments do not fit.
     """
+    self.check('matrix_RxS', matrix_RxS, ('R', 'S'))
     num_rows, num_columns = matrix_RxS.shape
     if num_columns != len(rows_SxM):
       raise ValueError(
         f'a matrix of {num_columns} columns cannot be applied to '
         f'{len(rows_SxM)} rows'
       )
+    self.check_rows('rows_SxM', rows_SxM, matrix_RxS)
     if not num_rows:
       return jnp.zeros((0, *rows_SxM[0].shape), jnp.uint32)
     if num_rows * num_columns > _MAX_UNROLLED:
@@ -189,10 +249,17 @@ class PrimeField:
 
   def dot(self, a_QxM: Array, b_RxM: Array) -> Array:
     """Returns all inner products mod p, uint32 [Q, R], of uint32 elements."""
+    self.check('a_QxM', a_QxM, ('Q', 'M'))
+    self.check('b_RxM', b_RxM, ('R', a_QxM.shape[1]))
     with jax.enable_x64(True):
       products = self.multiply(a_QxM[:, None], b_RxM[None]).astype(jnp.uint64)
       total = jnp.sum(products, axis=-1)
       return self._reduce(total, a_QxM.shape[1] * (self.modulus - 1))
+
+  def _check_pair(self, a: Array, b: Array) -> None:
+    self.check('a', a)
+    self.check('b', b)
+    arrays.check_broadcast(a=a, b=b)
 
   def _combine(
     self, coefficients_S: Array | np.ndarray, wide_S: Sequence[Array]
@@ -241,6 +308,9 @@ class PrimeField:
       ValueError: if two known points are equal or a point is not in [0, p).
     """
     p = self.modulus
+    for name, points in (('known', known), ('wanted', wanted)):
+      for x in points:
+        arrays.check_integer(name, x)
     known, wanted = [int(x) for x in known], [int(x) for x in wanted]
     if len(set(known)) != len(known):
       raise ValueError(f'points {tuple(known)} repeat: each must be distinct')
@@ -263,10 +333,14 @@ class PrimeField:
 
   def from_signed(self, a: Array) -> Array:
     """Returns int32 values in (-p, p) as elements."""
+    arrays.check('a', a, np.int32)
+    largest = self.modulus - 1
+    arrays.check_range('a', a, -largest, largest, 'use a larger prime')
     return jnp.where(a < 0, a + self.modulus, a).astype(jnp.uint32)
 
   def to_signed(self, a: Array) -> Array:
     """Returns elements, p odd, as int32 values in [-(p-1)/2, (p-1)/2]."""
+    self.check('a', a)
     signed = a.astype(jnp.int32)
     return jnp.where(signed > self.modulus // 2, signed - self.modulus, signed)
 

@@ -21,11 +21,16 @@ Example:
 
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
 
 
 def position_bytes(size: int, count: int) -> int:
-  """Returns the length of `count` of `size` positions, whichever they are."""
+  """Returns the length of `count` of `size` positions, whichever they are.
+
+  Raises:
+    ValueError: if `count` is not in [0, `size`].
+  """
   low_bits = _choose_low_bits(size, count)
   if low_bits is None:
     return packed_bytes(size, 1)
@@ -34,7 +39,12 @@ def position_bytes(size: int, count: int) -> int:
 
 
 def encode_positions(mask_D: np.ndarray) -> bytes:
-  """Encodes the positions that are True in bool [D]."""
+  """Encodes the positions that are True in bool [D].
+
+  Raises:
+    ValueError: if the mask is of another type or shape.
+  """
+  arrays.check('mask_D', mask_D, bool, ('D',))
   low_bits = _choose_low_bits(len(mask_D), int(mask_D.sum()))
   if low_bits is None:
     return pack_words(mask_D, 1)
@@ -87,8 +97,8 @@ def decode_positions(payload: bytes, size: int, count: int) -> np.ndarray:
 
 def _choose_low_bits(size: int, count: int) -> int | None:
   """Returns the b that needs the fewest bits; None for a bitmap."""
-  if not 0 <= count <= size:
-    raise ValueError(f'count={count} must be in [0, {size}]')
+  arrays.check_integer('size', size, 0)
+  arrays.check_integer('count', count, 0, size)
   needed = [
     count * bits + _num_high_bits(size, count, bits) for bits in range(32)
   ]

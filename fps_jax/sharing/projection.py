@@ -21,6 +21,7 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
@@ -35,13 +36,20 @@ class Projection:
 
   Attributes:
     num_sums: sums that the columns are dealt out to, at least 1.
-    limit: largest magnitude of a multiple, at least 1.
+    limit: largest magnitude of a multiple, at least 1 and below p / 2.
     field: of the words.
+
+  Raises:
+    ValueError: if an attribute is out of range.
   """
 
   num_sums: int
   limit: int
   field: PrimeField
+
+  def __post_init__(self):
+    arrays.check_integer('num_sums', self.num_sums, 1)
+    arrays.check_integer('limit', self.limit, 1, self.field.modulus // 2)
 
   @classmethod
   def fit(
@@ -56,14 +64,22 @@ class Projection:
 
     Args:
       num_sums: sums that the columns are dealt out to, at least 1.
-      num_pieces: of a vector, at most.
-      piece_columns: columns of a piece.
-      largest: magnitude of a secret, at most.
+      num_pieces: of a vector, at most; at least 1.
+      piece_columns: columns of a piece, at least 1.
+      largest: magnitude of a secret, at most; at least 1.
       field: of the words.
 
     Raises:
-      ValueError: if a sum of secrets alone, with multiples of 1, could wrap.
+      ValueError: if a sum of secrets alone, with multiples of 1, could wrap, or
+        an argument is out of range.
     """
+    for name, value in (
+      ('num_sums', num_sums),
+      ('num_pieces', num_pieces),
+      ('piece_columns', piece_columns),
+      ('largest', largest),
+    ):
+      arrays.check_integer(name, value, 1)
     columns = num_pieces * -(-piece_columns // num_sums)
     limit = min(_FINEST, field.modulus // 2 // (columns * largest))
     if limit < 1:
@@ -75,7 +91,18 @@ class Projection:
     return cls(num_sums, limit, field)
 
   def step(self, vector_M: Array) -> Array:
-    """Returns what a multiple of 1 stands for: float32 [], above 0."""
+    """Returns what a multiple of 1 stands for: float32 [], above 0.
+
+    Args:
+      vector_M: float32 [M], finite.
+
+    Raises:
+      ValueError: if the vector is of another type, or known not to be finite.
+    """
+    arrays.check('vector_M', vector_M, jnp.float32, ('M',))
+    largest = float(jnp.finfo(jnp.float32).max)
+    cure = 'leave out updates that are not finite'
+    arrays.check_range('vector_M', vector_M, -largest, largest, cure)
     greatest = jnp.max(jnp.abs(vector_M))
     return jnp.where(greatest > 0, greatest, 1.0) / self.limit
 
@@ -94,9 +121,13 @@ class Projection:
 
     Returns:
       int32 [M].
+
+    Raises:
+      ValueError: as of `step`.
     """
+    step = self.step(vector_M)
     draws_M = jax.random.uniform(key, vector_M.shape)
-    rounded_M = jnp.floor(vector_M / self.step(vector_M) + draws_M)
+    rounded_M = jnp.floor(vector_M / step + draws_M)
     # The quotient of the greatest may be rounded to above the limit.
     return jnp.clip(rounded_M.astype(jnp.int32), -self.limit, self.limit)
 
@@ -109,7 +140,16 @@ class Projection:
 
     Returns:
       uint32 elements [..., L * num_sums], a secret's sums side by side.
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    self.field.check('columns', columns, (..., 'W'))
+    shape = ('L', columns.shape[-1])
+    arrays.check('multiples_LxW', multiples_LxW, jnp.int32, shape)
+    cure = 'take them from `multiples`'
+    limits = -self.limit, self.limit
+    arrays.check_range('multiples_LxW', multiples_LxW, *limits, cure)
     words_LxW = self.field.from_signed(multiples_LxW)
     products = self.field.multiply(columns[..., None, :], words_LxW)
     missing = -products.shape[-1] % self.num_sums
@@ -129,8 +169,18 @@ class Projection:
 
     Returns:
       float32 [C].
+
+    Raises:
+      ValueError: if the sums are of another type or number.
     """
+    arrays.check('opened_CxV', opened_CxV, jnp.float32, ('C', 'V'))
     num_secrets = math.isqrt(opened_CxV.shape[1] // self.num_sums)
+    if num_secrets**2 * self.num_sums != opened_CxV.shape[1]:
+      raise ValueError(
+        f'opened_CxV has {opened_CxV.shape[1]} values a client, must have '
+        f'num_sums={self.num_sums} times the square of packed secrets: give '
+        'all that were opened'
+      )
     sums_CxLxSxL = opened_CxV.reshape(
       -1, num_secrets, self.num_sums, num_secrets
     )
@@ -142,9 +192,14 @@ def fewest_sums(num_columns: int, largest: int, field: PrimeField) -> int:
   """Returns how few sums have the finest multiples, or the most there are.
 
   Args:
-    num_columns: of a vector, at most.
-    largest: magnitude of a secret, at most.
+    num_columns: of a vector, at most; at least 1.
+    largest: magnitude of a secret, at most; at least 1.
     field: of the words.
+
+  Raises:
+    ValueError: if an argument is out of range.
   """
+  arrays.check_integer('num_columns', num_columns, 1)
+  arrays.check_integer('largest', largest, 1)
   needed = -(-num_columns * largest * _FINEST // (field.modulus // 2))
   return min(needed, _MOST_SUMS)

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
@@ -41,6 +42,8 @@ SCHEMES = {
 # Those in which clients send their values to the central server.
 CLEAR_SCHEMES = ('none', 'quantised')
 REVEALS = ('sum', 'updates')
+# The number that rows of padding have as unsigned.
+_MAX_CLIENT = 2**32 - 2
 
 
 class Dealing(NamedTuple):
@@ -176,6 +179,7 @@ def plain_sum() -> SumProtocol:
   ):
     # Nothing is drawn, and there is no range.
     del key, dealing, first_column, breaks_range
+    _check_lifted(values, is_count)
     return jnp.where(is_count, count.astype(jnp.float32), values)[None]
 
   def add(sums, contributions, alive, opening):
@@ -205,12 +209,17 @@ def ideal_sum(codec: Codec, alignment: int = 1) -> SumProtocol:
   Args:
     codec: floats to field words.
     alignment: the l of the sharing scheme, so that bands lie as they do there.
+
+  Raises:
+    ValueError: if `alignment` is below 1.
   """
+  arrays.check_integer('alignment', alignment, 1)
 
   def lift(
     values, is_count, count, key, dealing, first_column, breaks_range=False
   ):
     del dealing
+    _check_lifted(values, is_count)
     return _encode(
       codec, values, is_count, count, key, first_column, breaks_range
     )[None]
@@ -278,13 +287,23 @@ def shamir_sum(
   lies_root = randomness.root_key(faults.seed)
 
   def make_keys(root, round_number, client_ids, lying_servers=(), attempt=0):
+    clients = np.asarray(client_ids)
+    arrays.check_range(
+      'client_ids', clients, -1, _MAX_CLIENT, 'number clients from 0'
+    )
+    unknown = set(lying_servers) - set(scheme.server_points)
+    if unknown:
+      raise ValueError(
+        f'lying_servers={tuple(lying_servers)} must be numbers from 1 to '
+        f'{scheme.num_servers}: leave out {sorted(unknown)}'
+      )
     key = randomness.round_key(root, round_number, attempt)
     num_blinds = scheme.threshold if auditor and auditor.checks_clients else 0
     num_checks = auditor.num_checks if auditor else 0
 
     def client_keys(purpose, num_keys):
       # Rows of padding, -1, are nobody's: their keys are never used.
-      owners = client_ids.astype(np.uint32)
+      owners = clients.astype(np.uint32)
       return randomness.keys(key, purpose, num_keys, owners)
 
     return RoundKeys(
@@ -307,6 +326,7 @@ def shamir_sum(
   def lift(
     values, is_count, count, key, dealing, first_column, breaks_range=False
   ):
+    _check_lifted(values, is_count)
     first = first_column * num_secrets
     # XLA fuses no branch: it would encode anew for every share.
     words = jax.lax.cond(
@@ -356,6 +376,11 @@ def shamir_sum(
     distort=distort if faults.servers_lie else None,
     auditor=auditor,
   )
+
+
+def _check_lifted(values: Array, is_count: Array) -> None:
+  arrays.check('values', values, np.float32, ('M',))
+  arrays.check('is_count', is_count, bool, values.shape)
 
 
 def _encode(

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing import chacha
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array
@@ -30,6 +31,7 @@ from fps_jax.types import Array
 ENTROPIES = ('seed', 'os')
 # Drawing this many words again takes as long as drawing one on its own.
 _MANY_BLOCKS = 4096
+_MAX_NUMBER = 2**32 - 1
 
 
 @enum.unique
@@ -52,8 +54,9 @@ def root_key(seed: int) -> np.ndarray:
     seed: the run's seed, in [0, 2^64).
 
   Raises:
-    OverflowError: if the seed is out of range.
+    ValueError: if the seed is out of range.
   """
+  arrays.check_integer('seed', seed, 0, 2**64 - 1)
   digest = hashlib.sha256(b'fps_jax sharing' + seed.to_bytes(8, 'little'))
   return np.frombuffer(digest.digest(), '<u4').astype(np.uint32)
 
@@ -71,7 +74,7 @@ def make_root_key(entropy: str, seed: int) -> np.ndarray:
     seed: the run's seed, in [0, 2^64).
 
   Raises:
-    ValueError: if `entropy` is unknown.
+    ValueError: if `entropy` is unknown, or the seed out of range.
   """
   if entropy not in ENTROPIES:
     raise ValueError(f'entropy={entropy!r} is not one of {ENTROPIES}')
@@ -98,7 +101,13 @@ def derive(
   Returns:
     uint32 [..., 8]. Distinct (purpose, number, first, second) give independent
     keys.
+
+  Raises:
+    ValueError: if the key is not 8 words, or a number out of range: another
+      one's key would be used twice.
   """
+  arrays.check('key_8', key_8, np.uint32, (chacha.KEY_WORDS,))
+  _check_numbers(number=number, first=first, second=second)
   numbers = np.broadcast_arrays(number, first, second, int(purpose))
   state = np.empty((*numbers[0].shape, 12), np.uint32)
   state[..., :8] = key_8
@@ -109,7 +118,12 @@ def derive(
 def round_key(
   root_8: np.ndarray, round_number: int, attempt: int = 0
 ) -> np.ndarray:
-  """Returns the key of an attempt at a round, both from 0: uint32 [8]."""
+  """Returns the key of an attempt at a round, both from 0: uint32 [8].
+
+  Raises:
+    ValueError: as of `derive`.
+  """
+  _check_numbers(round_number=round_number, attempt=attempt)
   return derive(root_8, Purpose.ROUND, round_number, attempt)
 
 
@@ -130,7 +144,12 @@ def keys(
 
   Returns:
     uint32 [..., num_keys, 8], the leading axes those of `owners`.
+
+  Raises:
+    ValueError: as of `derive`, or if `num_keys` is negative.
   """
+  arrays.check_integer('num_keys', num_keys, 0, _MAX_NUMBER)
+  _check_numbers(owners=owners)
   places = np.arange(1, num_keys + 1)
   return derive(round_key_8, purpose, 0, np.asarray(owners)[..., None], places)
 
@@ -158,9 +177,10 @@ def uniform(
     uint32 [T, num_words].
 
   Raises:
-    ValueError: if `first_word` is known and not a multiple of 16.
+    ValueError: if `first_word` is known and not a multiple of 16, or arguments
+      do not fit.
   """
-  _check_first_word(first_word)
+  _check_words(keys_Tx8, first_word, num_words)
   keys_Tx8 = jnp.asarray(keys_Tx8)
   low_bits = jnp.uint32(2**field.bits - 1)
   first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
@@ -197,7 +217,7 @@ def uniform_on_host(
 
   Same arguments, result and error, but for NumPy; `first_word` is an int.
   """
-  _check_first_word(first_word)
+  _check_words(keys_Tx8, first_word, num_words)
   keys_Tx8 = np.asarray(keys_Tx8)
   num_blocks = -(-num_words // chacha.BLOCK_WORDS)
   state = np.zeros((len(keys_Tx8), 12), np.uint32)
@@ -233,7 +253,25 @@ def uniform_on_host(
   return words
 
 
-def _check_first_word(first_word: Array | int) -> None:
+def _check_numbers(**numbers: int | np.ndarray) -> None:
+  """Checks what goes into a key: other numbers would be taken modulo 2^32."""
+  for name, value in numbers.items():
+    values = np.asarray(value)
+    if values.dtype.kind not in 'iu' and values.size:
+      raise ValueError(
+        f'{name}={value} is of type {values.dtype}, expected integers: make it '
+        'so, as nothing is rounded to derive a key'
+      )
+    cure = 'number clients, rounds and attempts from 0'
+    arrays.check_range(name, values, 0, _MAX_NUMBER, cure)
+
+
+def _check_words(
+  keys_Tx8: Array | np.ndarray, first_word: Array | int, num_words: int
+) -> None:
+  arrays.check('keys_Tx8', keys_Tx8, np.uint32, ('T', chacha.KEY_WORDS))
+  arrays.check_integer('num_words', num_words, 0)
+  arrays.check_integer('first_word', first_word, 0, _MAX_NUMBER)
   if isinstance(first_word, int) and first_word % chacha.BLOCK_WORDS:
     raise ValueError(
       f'first_word={first_word} must be a multiple of {chacha.BLOCK_WORDS}, '

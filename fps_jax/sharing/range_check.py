@@ -12,6 +12,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
@@ -31,11 +32,17 @@ class RangeCheck:
 
   Attributes:
     field: of the words; None for floats, as an attacker computes with.
-    num_sums: opened of each secret of the columns.
+    num_sums: opened of each secret of the columns, at least 1.
+
+  Raises:
+    ValueError: if there is no sum.
   """
 
   field: PrimeField | None
   num_sums: int = 32
+
+  def __post_init__(self):
+    arrays.check_integer('num_sums', self.num_sums, 1)
 
   def apply(self, columns: Array, key: Key, number: Array | int) -> Array:
     """Sums a piece of a vector; the sums of all are the sums of pieces'.
@@ -48,7 +55,15 @@ class RangeCheck:
 
     Returns:
       [..., num_sums], of the same type.
+
+    Raises:
+      ValueError: if the columns are of another type, or `number` is negative.
     """
+    if self.field is None:
+      arrays.check('columns', columns, jnp.float32, (..., 'W'))
+    else:
+      self.field.check('columns', columns, (..., 'W'))
+    arrays.check_integer('number', number, 0)
     # Two bits are enough for each draw: the cipher is what takes time.
     words_WxJ = jax.random.bits(
       jax.random.fold_in(key, number),
@@ -72,5 +87,11 @@ class RangeCheck:
 
     Returns:
       bool [C].
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    arrays.check('sums_CxV', sums_CxV, jnp.float32, ('C', 'V'))
+    shape = (sums_CxV.shape[0],)
+    arrays.check('norms_C', norms_C, jnp.float32, shape)
     return jnp.max(jnp.abs(sums_CxV), axis=1) <= _NORMS * norms_C

@@ -36,7 +36,9 @@ from collections.abc import Iterator, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing import randomness
+from fps_jax.sharing.chacha import KEY_WORDS
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array
 
@@ -71,6 +73,8 @@ class Shamir:
   seeded: bool = True
 
   def __post_init__(self):
+    for name in ('num_servers', 'threshold', 'secrets_per_polynomial'):
+      arrays.check_integer(name, getattr(self, name))
     problems = list(self._problems())
     if problems:
       raise ValueError('\n'.join(problems))
@@ -113,7 +117,8 @@ class Shamir:
     return tuple(range(1, self.num_servers + 1))
 
   def num_columns(self, num_values: int) -> int:
-    """Returns the words of one share of `num_values` secrets."""
+    """Returns the words of one share of `num_values` secrets, at least 0."""
+    arrays.check_integer('num_values', num_values, 0)
     return -(-num_values // self.secrets_per_polynomial)
 
   @functools.cached_property
@@ -136,7 +141,11 @@ class Shamir:
 
     Returns:
       uint32 [N - T, M].
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
+    self._check_dealing(secrets_LxM, random_TxM)
     inputs = (*secrets_LxM, *random_TxM)
     return self.field.matmul(self.share_matrix, inputs)
 
@@ -149,6 +158,9 @@ class Shamir:
 
     Returns:
       uint32 [N, M]; row i belongs to server i + 1.
+
+    Raises:
+      ValueError: if the arguments do not fit.
     """
     explicit = self.explicit_shares(secrets_LxM, random_TxM)
     return jnp.concatenate([random_TxM, explicit])
@@ -163,10 +175,27 @@ class Shamir:
 
     Returns:
       uint32 [N, M]; row i belongs to server i + 1.
+
+    Raises:
+      ValueError: if the secrets are not elements or of another shape, or there
+        is not a seed for each of servers 1 .. t.
     """
+    self._check_secrets(secrets_LxM)
+    arrays.check(
+      'seeds_Tx8', seeds_Tx8, np.uint32, (self.num_random, KEY_WORDS)
+    )
     num_words = secrets_LxM.shape[1]
     random_TxM = randomness.uniform(seeds_Tx8, 0, num_words, self.field)
     return self.share_with(secrets_LxM, random_TxM)
+
+  def _check_secrets(self, secrets_LxM: Array) -> None:
+    shape = (self.secrets_per_polynomial, 'M')
+    self.field.check('secrets_LxM', secrets_LxM, shape)
+
+  def _check_dealing(self, secrets_LxM: Array, random_TxM: Array) -> None:
+    self._check_secrets(secrets_LxM)
+    shape = (self.num_random, secrets_LxM.shape[1])
+    self.field.check('random_TxM', random_TxM, shape)
 
   def present_without(self, missing: Sequence[int]) -> tuple[int, ...]:
     """Returns the numbers of the servers that answer when some do not.
@@ -278,13 +307,18 @@ class Shamir:
       uint32 [L, M] secrets.
 
     Raises:
-      ValueError: if there is not one row a server.
+      ValueError: if there is not one row a server, the opening is of another
+        shape, or a row that it uses does not hold elements.
     """
+    shape = (self.secrets_per_polynomial, self.num_servers)
+    self.field.check('opening_LxN', opening_LxN, shape)
+    arrays.check('shares_NxM', shares_NxM, np.uint32, ('N', 'M'))
     if shares_NxM.shape[0] != self.num_servers:
       raise ValueError(
         f'{shares_NxM.shape[0]} rows of shares for num_servers='
         f'{self.num_servers}: give every server a row, zeros where it is absent'
       )
+    self.field.check_rows('shares_NxM', shares_NxM, opening_LxN)
     return self.field.matmul(opening_LxN, shares_NxM)
 
   def reconstruct(self, shares_NxM: Array, present: Sequence[int]) -> Array:
@@ -298,6 +332,7 @@ class Shamir:
       uint32 [L, M] secrets.
 
     Raises:
-      ValueError: if fewer than k servers answer, or a number is unknown.
+      ValueError: if fewer than k servers answer, a number is unknown, or as of
+        `open_shares`.
     """
     return self.open_shares(shares_NxM, self.opening(present))

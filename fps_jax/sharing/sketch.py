@@ -27,6 +27,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from fps_jax import arrays
 from fps_jax.sharing.field import PrimeField
 from fps_jax.types import Array, Key
 
@@ -57,6 +58,7 @@ class Sketch:
   field: PrimeField | None = None
 
   def __post_init__(self):
+    arrays.check_integer('num_buckets', self.num_buckets)
     if self.num_buckets < 1:
       raise ValueError(f'num_buckets={self.num_buckets} must be at least 1')
 
@@ -71,7 +73,12 @@ class Sketch:
 
     Returns:
       [..., num_buckets], of the same type.
+
+    Raises:
+      ValueError: if the columns are of another type, or `number` is negative.
     """
+    self._check('columns', columns, (..., 'W'))
+    arrays.check_integer('number', number, 0)
     width = columns.shape[-1]
     num_blocks = -(-width // self.num_buckets)
     turn_key, sign_key = jax.random.split(jax.random.fold_in(key, number))
@@ -94,7 +101,17 @@ class Sketch:
 
   def add(self, a: Array, b: Array) -> Array:
     """Returns the sketch of a sum, or of two pieces."""
+    self._check('a', a)
+    self._check('b', b)
     return a + b if self.field is None else self.field.add(a, b)
+
+  def _check(
+    self, name: str, array: Array, shape: arrays.Shape = (...,)
+  ) -> None:
+    if self.field is None:
+      arrays.check(name, array, jnp.float32, shape)
+    else:
+      self.field.check(name, array, shape)
 
   def _negate(self, columns: Array) -> Array:
     if self.field is None:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing import randomness
+from fps_jax.sharing.chacha import BLOCK_WORDS, KEY_WORDS
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.types import Array
 
@@ -24,7 +26,7 @@ def share_in_tiles(
   seeds_Tx8: np.ndarray,
   tile_columns: int = TILE_COLUMNS,
 ) -> Iterator[Array]:
-  """Yields the shares that travel as such, `tile_columns` columns at a time.
+  """Iterates over the shares that travel as such, a tile at a time.
 
   Those of servers 1 .. t are what the seeds expand to, and are not yielded.
 
@@ -34,9 +36,29 @@ def share_in_tiles(
     seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
     tile_columns: columns of a tile, a multiple of 16; the last has the rest.
 
-  Yields:
-    uint32 [N - T, columns]; put together, the last rows of `scheme.share`'s.
+  Returns:
+    uint32 [N - T, columns] a tile; put together, the last rows of
+    `scheme.share`'s.
+
+  Raises:
+    ValueError: if the arguments do not fit.
   """
+  _check(scheme, secrets_LxM, seeds_Tx8)
+  arrays.check_integer('tile_columns', tile_columns, 1)
+  if tile_columns % BLOCK_WORDS:
+    raise ValueError(
+      f'tile_columns={tile_columns} must be a multiple of {BLOCK_WORDS}: tiles '
+      'begin where a block of the cipher does'
+    )
+  return _share_tiles(scheme, secrets_LxM, seeds_Tx8, tile_columns)
+
+
+def _share_tiles(
+  scheme: Shamir,
+  secrets_LxM: np.ndarray,
+  seeds_Tx8: np.ndarray,
+  tile_columns: int,
+) -> Iterator[Array]:
   for start in range(0, secrets_LxM.shape[1], tile_columns):
     tile_LxW = secrets_LxM[:, start : start + tile_columns]
     random_TxW = randomness.uniform_on_host(
@@ -63,8 +85,12 @@ def add_in_tiles(
     What the servers hold then, in the same tiles.
 
   Raises:
-    ValueError: if the tiles do not hold as many columns as the secrets have.
+    ValueError: if the tiles do not hold as many columns as the secrets have, or
+      other arguments do not fit.
   """
+  _check(scheme, secrets_LxM, seeds_Tx8)
+  for sums_NxW in held:
+    arrays.check('held', sums_NxW, np.uint32, (scheme.num_servers, 'W'))
   num_columns = sum(sums_NxW.shape[1] for sums_NxW in held)
   if num_columns != secrets_LxM.shape[1]:
     raise ValueError(
@@ -80,6 +106,14 @@ def add_in_tiles(
     added.append(_add_shares(scheme, sums_NxW, tile_LxW, random_TxW))
     start += sums_NxW.shape[1]
   return added
+
+
+def _check(
+  scheme: Shamir, secrets_LxM: np.ndarray, seeds_Tx8: np.ndarray
+) -> None:
+  num_secrets, num_seeds = scheme.secrets_per_polynomial, scheme.num_random
+  scheme.field.check('secrets_LxM', secrets_LxM, (num_secrets, 'M'))
+  arrays.check('seeds_Tx8', seeds_Tx8, np.uint32, (num_seeds, KEY_WORDS))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from fps_jax import arrays
 from fps_jax.sharing.bits import pack_words, packed_bytes, unpack_words
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.header import (
@@ -91,7 +92,12 @@ def decode_seed(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
 
 
 def share_message_bytes(num_values: int, scheme: Shamir) -> int:
-  """Returns the length of a `SHARE` message of `num_values` values."""
+  """Returns the length of a `SHARE` message of `num_values` values.
+
+  Raises:
+    ValueError: if there are less than 0 values.
+  """
+  arrays.check_integer('num_values', num_values, 0)
   num_words = scheme.num_columns(num_values + 1)
   return HEADER_BYTES + packed_bytes(num_words, scheme.field.bits)
 
@@ -150,7 +156,11 @@ def client_set_digest(clients: Iterable[int]) -> bytes:
 
 
 def sum_message_bytes(num_values: int, scheme: Shamir) -> int:
-  """Returns the length of a `SUM` message of `num_values` values."""
+  """Returns the length of a `SUM` message of `num_values` values.
+
+  Raises:
+    ValueError: if there are less than 0 values.
+  """
   return share_message_bytes(num_values, scheme) + _COUNT_BYTES + DIGEST_BYTES
 
 
@@ -212,7 +222,13 @@ def decode_sum(
 def check_message_bytes(
   num_clients: int, num_checks: int, scheme: Shamir
 ) -> int:
-  """Returns the length of a `CHECK` message."""
+  """Returns the length of a `CHECK` message.
+
+  Raises:
+    ValueError: if there are less than 0 clients or checks.
+  """
+  arrays.check_integer('num_clients', num_clients, 0)
+  arrays.check_integer('num_checks', num_checks, 0)
   num_words = num_clients * num_checks
   return (
     HEADER_BYTES + _COUNT_BYTES + packed_bytes(num_words, scheme.field.bits)
@@ -235,6 +251,7 @@ def encode_check(
       fit.
   """
   header.check(scheme, Kind.CHECK)
+  _check_rank('checks_CxR', checks_CxR, 2)
   num_clients, num_checks = checks_CxR.shape
   if header.num_values != num_clients:
     raise ValueError(
@@ -272,6 +289,7 @@ def decode_check(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
 def _encode_columns(
   header: Header, words_W: np.ndarray, scheme: Shamir
 ) -> bytes:
+  _check_rank('words_W', words_W, 1)
   expected = scheme.num_columns(header.num_values + 1)
   if len(words_W) != expected:
     raise ValueError(
@@ -295,6 +313,13 @@ def _decode_words(
   words = unpack_words(payload, num_words, field.bits)
   _check_words(words, field)
   return words
+
+
+def _check_rank(name: str, words: np.ndarray, rank: int) -> None:
+  if np.ndim(words) != rank:
+    raise ValueError(
+      f'{name} has shape {np.shape(words)}, expected {rank} axes: give it these'
+    )
 
 
 def _check_words(words: np.ndarray, field: PrimeField) -> None:

@@ -140,7 +140,8 @@ def test_blinded_checks_say_nothing_of_the_secrets(
   # In place of keys, the words that they would expand to: all there are.
   monkeypatch.setattr(randomness, 'uniform', lambda words, *_: words)
   grid = np.indices(threshold * (p,), dtype=np.uint32).reshape(threshold, -1)
-  blinds = np.asarray(Auditor(scheme, (), True).blind(jnp.asarray(grid))).T
+  auditor = Auditor(scheme, scheme.server_points, True)
+  blinds = np.asarray(auditor.blind(jnp.asarray(grid))).T
   grid = np.indices(threshold * columns * (p,), dtype=np.uint32)
   words = jnp.asarray(grid.reshape(threshold, columns, -1).swapaxes(0, 1))
   # Shares [W, N, secrets, randomness, 1], blinds [N, 1, 1, blinds].

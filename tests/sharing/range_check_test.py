@@ -57,7 +57,8 @@ def test_an_entry_beyond_twelve_norms_passes_as_rarely_as_promised(
     check = RangeCheck(FIELD, num_sums)
     sums = jax.vmap(lambda key, w=words_W, c=check: c.apply(w, key, 0))(keys)
     passed = check.is_within(
-      FIELD.to_signed(sums).astype(jnp.float32), jnp.full(num_keys, norm)
+      FIELD.to_signed(sums).astype(jnp.float32),
+      jnp.full(num_keys, norm, jnp.float32),
     )
     bound = 2.0**-num_sums
     # Four standard errors.

@@ -389,7 +389,7 @@ def test_rows_that_do_not_fit_are_refused() -> None:
   with pytest.raises(ValueError, match='3 rows of shares for num_servers=5'):
     scheme.reconstruct(jnp.asarray(shares[:3]), (1, 2, 3, 4))
   for random in (shares[:1], shares[:3]):
-    message = f'4 columns cannot be applied to {2 + len(random)} rows'
+    message = rf'random_TxM is uint32 \[{len(random)}, 40\], must be .*2, 40'
     with pytest.raises(ValueError, match=message):
       scheme.share_with(jnp.asarray(secrets), jnp.asarray(random))
 
