@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fps_jax import arguments
 from fps_jax.defences import (
@@ -224,7 +225,7 @@ def _weigh(
 ) -> Array:
   gram.check_present(present_C)
   num_clients = len(present_C)
-  has_root = jnp.shape(gram_VxV)[:1] == (num_clients + 1,)
+  has_root = np.shape(gram_VxV)[:1] == (num_clients + 1,)
   gram.check(gram_VxV, present_C, num_roots=int(has_root))
   if needs_root and len(gram_VxV) != num_clients + 1:
     raise ValueError(

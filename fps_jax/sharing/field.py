@@ -232,7 +232,7 @@ class PrimeField:
     if num_columns != len(rows_SxM):
       raise ValueError(
         f'a matrix of {num_columns} columns cannot be applied to '
-        f'{len(rows_SxM)} rows'
+        f'{len(rows_SxM)} rows: give rows_SxM as many'
       )
     self.check_rows('rows_SxM', rows_SxM, matrix_RxS)
     if not num_rows:
