@@ -109,7 +109,9 @@ def default() -> ConfigDict:
   config.cohort.weighting = 'examples'
 
   config.server = ConfigDict()
-  config.server.optimizer = 'sgd'  # sgd, momentum, adam, yogi
+  # Or momentum; fedadagrad, fedadam, fedyogi, as their paper has them; adam,
+  # yogi, as optax has them, with bias correction.
+  config.server.optimizer = 'sgd'
   config.server.learning_rate = 1.0  # 1 with sgd is FedAvg
   config.server.momentum = 0.9  # not used by sgd
 

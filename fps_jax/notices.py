@@ -196,6 +196,19 @@ def after_run(
       seed,
       not_finite,
     )
+  most_capped = max(row['clients_capped'] for row in rows)
+  if most_capped:
+    logging.warning(
+      '%s, seed %d: in %d of %d rounds sharing.min_contributors lowered the '
+      "weights that the defence set, of up to %d clients: the sum's few large "
+      'weights would have given updates away. Raise cohort.size or take a '
+      'defence that weighs clients alike, as multi_krum does',
+      title,
+      seed,
+      sum(row['clients_capped'] > 0 for row in rows),
+      len(rows),
+      most_capped,
+    )
   idle = sum(
     not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows
   )

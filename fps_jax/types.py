@@ -164,6 +164,8 @@ class RoundMetrics:
       defence, and where it weighs every coordinate by itself.
     is_sound: bool [C], whether what was opened of a client for a defence is
       what an honest one may share; None where nothing was.
+    is_capped: bool [C], whether a client's weight was lowered so that the sum
+      hides it; None where no weighed sum is opened.
   """
 
   loss_sum: Array
@@ -172,3 +174,4 @@ class RoundMetrics:
   is_finite: Array
   weights: Array | None
   is_sound: Array | None
+  is_capped: Array | None

@@ -27,6 +27,7 @@ from fps_jax.validate import validate
 _FILE = pathlib.Path(__file__).parent / 'golden.json'
 _ATTACK = {
   'cohort.weighting': 'clients',
+  'sharing.min_contributors': 1,
   'attack.malicious': 0.25,
   'defence.sketch_size': 64,
 }
@@ -87,6 +88,13 @@ CASES: dict[str, dict[str, Any]] = {
     **_ATTACK,
     'attack.updates': 'scaling',
     'attack.data': 'backdoor',
+    'defence.name': 'fltrust',
+    'defence.root_examples': 20,
+  },
+  'hidden_weights': {
+    **_ATTACK,
+    'sharing.min_contributors': 2,
+    'attack.updates': 'scaling',
     'defence.name': 'fltrust',
     'defence.root_examples': 20,
   },

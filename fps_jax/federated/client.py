@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fps_jax.types import Array, Params
@@ -84,7 +85,7 @@ def make_local_update(
     labels,
     indices_SxB,
     num_steps,
-    is_malicious=False,
+    is_malicious=np.False_,
   ):
     received = params
 

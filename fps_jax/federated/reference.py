@@ -79,3 +79,30 @@ def run_round(
   mean_D = total_D / np.maximum(weight_D, 1)
   pruned_D = np.where(masks[-1], weights_D, 0)
   return unravel(jnp.asarray(pruned_D + mean_D, jnp.float32))
+
+
+def hide(
+  weights: Sequence[int], min_contributors: int, spread: int
+) -> list[int]:
+  """Lowers weights until the sum that they weigh hides every client.
+
+  Args:
+    weights: of the clients, at least 0.
+    min_contributors: as of `hiding.hide`.
+    spread: clients of the largest weight that hide one among them.
+
+  Returns:
+    The lowered weights, in the same order.
+  """
+  rest = sorted((weight for weight in weights if weight), reverse=True)
+  squares = [weight**2 for weight in rest]
+  if len(rest) < min_contributors or sum(squares) >= max(
+    spread, min_contributors
+  ) * max(squares):
+    return list(weights)
+  lowered: dict[int, int] = {}
+  while len(rest) >= min_contributors:
+    reached = rest[min_contributors - 1]
+    lowered |= {weight: reached for weight in rest if weight >= reached}
+    rest = [weight for weight in rest if weight < reached]
+  return [lowered.get(weight, 0) for weight in weights]

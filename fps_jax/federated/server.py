@@ -1,12 +1,18 @@
 """The central server's step: the averaged update as a gradient.
 
-Reference: S. Reddi et al., Adaptive federated optimization, ICLR 2021,
-algorithm 2; optax's Adam and Yogi also correct the bias of their moments. Plain
-SGD with learning rate 1 is FedAvg, with momentum FedAvgM (T. Hsu et al.,
+`fedadagrad`, `fedadam` and `fedyogi` are algorithm 2 of S. Reddi et al.,
+Adaptive federated optimization, ICLR 2021: moments are used as they are, and
+the second one begins at tau^2. `adam` and `yogi` are optax's, which divide both
+moments by what they lack in the first rounds (bias correction) and begin them
+at 0 or next to it. So they are other algorithms at the same learning rate, for
+as long as beta2^t is not small: some hundred rounds.
+
+Plain SGD with learning rate 1 is FedAvg, with momentum FedAvgM (T. Hsu et al.,
 Measuring the effects of non-identical data distribution, 2019).
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +21,20 @@ import optax
 from fps_jax.types import Array, OptimizerState
 
 # The paper's adaptivity: it is large because updates are small.
-_EPSILON = 1e-3
+_TAU = 1e-3
+_BETA_2 = 0.99
+
+
+class Moments(NamedTuple):
+  """Of the averaged updates, as gradients.
+
+  Attributes:
+    first: float32 [D], their moving mean.
+    second: float32 [D], what is accumulated of their squares.
+  """
+
+  first: Array
+  second: Array
 
 
 def sgd(learning_rate: float, momentum: float) -> optax.GradientTransformation:
@@ -32,13 +51,77 @@ def momentum(
 
 
 def adam(learning_rate: float, momentum: float) -> optax.GradientTransformation:
-  """Adam: FedAdam."""
-  return optax.adam(learning_rate, b1=momentum, b2=0.99, eps=_EPSILON)
+  """Adam with bias correction: not quite FedAdam."""
+  return optax.adam(learning_rate, b1=momentum, b2=_BETA_2, eps=_TAU)
 
 
 def yogi(learning_rate: float, momentum: float) -> optax.GradientTransformation:
-  """Yogi, whose second moment changes slowly: FedYogi."""
-  return optax.yogi(learning_rate, b1=momentum, b2=0.99, eps=_EPSILON)
+  """Yogi with bias correction: not quite FedYogi."""
+  return optax.yogi(learning_rate, b1=momentum, b2=_BETA_2, eps=_TAU)
+
+
+def fedadagrad(
+  learning_rate: float, momentum: float
+) -> optax.GradientTransformation:
+  """FedAdagrad: squares are added up. The paper runs it without momentum."""
+  return _adaptive(learning_rate, momentum, lambda v_D, new_D: v_D + new_D)
+
+
+def fedadam(
+  learning_rate: float, momentum: float
+) -> optax.GradientTransformation:
+  """FedAdam: the moving mean of squares, with beta2 = 0.99."""
+  return _adaptive(
+    learning_rate,
+    momentum,
+    lambda v_D, new_D: _BETA_2 * v_D + (1 - _BETA_2) * new_D,
+  )
+
+
+def fedyogi(
+  learning_rate: float, momentum: float
+) -> optax.GradientTransformation:
+  """FedYogi: towards the new square by a part of it, with beta2 = 0.99."""
+  return _adaptive(
+    learning_rate,
+    momentum,
+    lambda v_D, new_D: v_D - (1 - _BETA_2) * new_D * jnp.sign(v_D - new_D),
+  )
+
+
+def _adaptive(
+  learning_rate: float,
+  momentum: float,
+  accumulate: Callable[[Array, Array], Array],
+) -> optax.GradientTransformation:
+  """Returns algorithm 2 for one way to accumulate squares.
+
+  Args:
+    learning_rate: the paper's eta.
+    momentum: the paper's beta1, in [0, 1).
+    accumulate: (second moment [D], new squares [D]) -> second moment [D].
+  """
+
+  def init(params_D: Array) -> Moments:
+    return Moments(jnp.zeros_like(params_D), jnp.full_like(params_D, _TAU**2))
+
+  def update(
+    gradient_D: Array,
+    state: Moments,
+    params_D: Array | None = None,
+    mask_D: Array | None = None,
+    **unused: object,
+  ) -> tuple[Array, Moments]:
+    del params_D, unused
+    first_D = momentum * state.first + (1 - momentum) * gradient_D
+    second_D = accumulate(state.second, jnp.square(gradient_D))
+    if mask_D is not None:
+      # What is pruned would come back with less than it began with.
+      second_D = jnp.where(mask_D, second_D, state.second)
+    step_D = first_D / (jnp.sqrt(second_D) + _TAU)
+    return -learning_rate * step_D, Moments(first_D, second_D)
+
+  return optax.GradientTransformationExtraArgs(init, update)
 
 
 # (learning rate, momentum) -> optimiser.
@@ -49,6 +132,9 @@ OPTIMIZERS: dict[
   'momentum': momentum,
   'adam': adam,
   'yogi': yogi,
+  'fedadagrad': fedadagrad,
+  'fedadam': fedadam,
+  'fedyogi': fedyogi,
 }
 
 
@@ -106,8 +192,8 @@ def apply_update(
       optimizer_state,
       optimizer.init(params_D),
     )
-  updates, optimizer_state = optimizer.update(
-    -update_D, optimizer_state, params_D
+  updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
+    -update_D, optimizer_state, params_D, mask_D=mask_D
   )
   params_D = optax.apply_updates(params_D, updates)
   if mask_D is not None:

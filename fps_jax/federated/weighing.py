@@ -12,6 +12,7 @@ from fps_jax.federated.attacking import Trained
 from fps_jax.federated.chunks import sample_weights
 from fps_jax.federated.collected import Aggregate, Collected, report
 from fps_jax.federated.examining import Examined
+from fps_jax.federated.hiding import hide
 from fps_jax.federated.method import Method, Opened
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.sketching import Seen
@@ -87,10 +88,7 @@ def aggregate_clients(
     )
     return Collected(trained.received, sums, None, aggregate)
   if aggregate is not None and aggregate.weights_C is not None:
-    all_weights_C, total_weight = integer_weights(
-      aggregate.weights_C, most_weight(protocol)
-    )
-    aggregate = aggregate._replace(total_weight=total_weight)
+    all_weights_C, aggregate = _to_integers(method, aggregate)
     weights_C = sharded.own_rows(all_weights_C, len(accepted_C))
   sums = parallel.sum_stored(
     StoredUpdates(trained.updates_CxM, weights_C),
@@ -102,6 +100,30 @@ def aggregate_clients(
   sums = sums._replace(measures=measures._replace(checks=sums.measures.checks))
   sums, checks_QxN = report(method, plan, sums)
   return Collected(trained.received, sums, checks_QxN, aggregate)
+
+
+def _to_integers(
+  method: Method, aggregate: Aggregate
+) -> tuple[Array, Aggregate]:
+  """Returns the weights that servers use, and what comes of the aggregate.
+
+  Guarantees:
+    - the weighted sum hides its clients as `fps_jax.federated.hiding` says;
+    - who is lowered for that has less say, and nobody has more: what stands for
+      weight 1 stays the same.
+  """
+  assert aggregate.weights_C is not None
+  integers_C, one = integer_weights(
+    aggregate.weights_C, most_weight(method.protocol)
+  )
+  hidden_C = hide(integers_C, method.min_contributors)
+  is_capped_C = hidden_C < integers_C
+  capped_C = hidden_C / jnp.where(one > 0, one, 1.0)
+  return hidden_C, aggregate._replace(
+    weights_C=jnp.where(is_capped_C, capped_C, aggregate.weights_C),
+    total_weight=one,
+    is_capped_C=is_capped_C,
+  )
 
 
 def most_weight(protocol: SumProtocol) -> int:

@@ -1,0 +1,137 @@
+"""Tests of `fps_jax.federated.hiding`, and of the rounds that rely on it."""
+
+import collections
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from guarded_rounds import IDEAL, guarded_config
+
+from fps_jax import defences
+from fps_jax.federated import hiding, reference
+from fps_jax.sharing.codec import levels_of
+
+
+def hide(weights: Any, min_contributors: int) -> list[int]:
+  hidden_C = hiding.hide(jnp.asarray(weights, jnp.uint32), min_contributors)
+  return np.asarray(hidden_C).tolist()
+
+
+@pytest.mark.parametrize('spread', [3, hiding.SPREAD])
+@pytest.mark.parametrize('least', [1, 2, 3, 4])
+def test_hidden_weights_are_those_of_the_reference(
+  monkeypatch, spread: int, least: int
+):
+  """All weights up to 5 of five clients, and what is promised of each."""
+  monkeypatch.setattr(hiding, 'SPREAD', spread)
+  all_weights = np.array(list(itertools.product(range(6), repeat=5)))
+  with small.quick_compilation():
+    compiled = jax.jit(jax.vmap(lambda one: hiding.hide(one, least)))
+    hidden = np.asarray(compiled(np.uint32(all_weights))).tolist()
+  for before, after in zip(all_weights.tolist(), hidden, strict=True):
+    assert after == reference.hide(before, least, spread)
+    assert all(new <= old for new, old in zip(after, before, strict=True))
+    of_weight = collections.defaultdict(set)
+    for old, new in zip(before, after, strict=True):
+      of_weight[old].add(new)
+    assert all(len(new) == 1 for new in of_weight.values())
+    num_before = sum(weight > 0 for weight in before)
+    num_after = sum(weight > 0 for weight in after)
+    if num_before < least:
+      assert after == before
+      continue
+    assert num_before - num_after < least <= num_after
+    counts = collections.Counter(weight for weight in after if weight)
+    is_shared = min(counts.values()) >= least
+    squares = sum(weight**2 for weight in after)
+    assert is_shared or squares >= max(spread, least) * max(after) ** 2
+
+
+def test_weights_are_compared_as_integers():
+  """In float32 the two sums of squares are the same."""
+  spread = [2**20] * hiding.SPREAD
+  assert hide([*spread, 5], 2) == [*spread, 5]
+  below = [2**20, *[2**20 - 1] * (hiding.SPREAD - 1), 500]
+  assert hide(below, 2) == [2**20 - 1] * hiding.SPREAD + [0]
+
+
+def test_more_contributors_than_are_spread_are_asked_for():
+  weights = [1000] * hiding.SPREAD + [1]
+  assert hide(weights, 2) == weights
+  assert hide(weights, hiding.SPREAD + 1) == [1] * len(weights)
+
+
+def test_few_weights_that_are_alike_give_every_value_away():
+  """So a bound on the share of one client alone would hide nobody."""
+  weights = (361392, 368492, 318690)
+  assert sum(weights) < 2**20
+  assert sum(weight**2 for weight in weights) > 2 * max(weights) ** 2
+  levels = np.arange(-127, 128)
+  first, second, third = (weight * levels for weight in weights)
+  sums = first[:, None, None] + second[:, None] + third
+  assert np.all(np.diff(np.sort(sums, axis=None)) > 0)
+  assert hide(weights, 2) == [361392, 361392, 0]
+  assert hide(weights, 3) == [318690] * 3
+
+
+# Of FLTrust, where one client alone agrees with the root update.
+_LONE = (1046965, 461, 391, 360, 396)
+
+
+def _trust_one(gram_CxC, present_C, num_malicious):
+  """Weighs five clients as `_LONE` does."""
+  del gram_CxC, num_malicious
+  weights_C = jnp.zeros(len(present_C)).at[: len(_LONE)].set(jnp.array(_LONE))
+  return jnp.where(present_C, weights_C / sum(_LONE), 0.0)
+
+
+def divide_by_largest_weight(min_contributors: int) -> tuple[float, int]:
+  """Plays a round in which one client has nearly all of the weight.
+
+  Returns:
+    The part of this client's coordinates that the opened sum over its weight
+    gives, rounded, and how many clients were capped.
+  """
+  config = guarded_config(
+    **IDEAL,
+    data__num_clients=5,
+    cohort__size=5,
+    defence__name='trust_one',
+    faults__client_dropout_probability=0.0,
+    pruning__schedule='none',
+    sharing__min_contributors=min_contributors,
+  )
+  config.perf.num_devices = 1
+  with small.quick_compilation():
+    simulation = small.make(config)
+    state, plan = simulation.init_state(), simulation.plan(0)
+    placed = simulation.put_data()
+    before_D = np.asarray(state.params)
+    trained = simulation.start(state, plan, placed)
+    update_D = np.asarray(trained.updates_CxM)[0, : len(before_D)]
+    state, metrics, _ = simulation.finish(state, plan, placed, trained)
+  step = config.sharing.clip / levels_of(config.sharing.value_bits)
+  # Everybody has both models, and servers the weights.
+  opened_D = np.asarray(state.params) - before_D
+  share = np.max(metrics.weights) / np.sum(metrics.weights)
+  guess_D = np.round(opened_D / share / step)
+  # The codec rounds to one of two neighbours.
+  is_found_D = np.abs(guess_D - update_D / step) < 1 + 1e-3
+  is_other_D = np.abs(update_D) >= 2 * step
+  assert np.sum(is_other_D) > 100
+  return float(np.mean(is_found_D[is_other_D])), int(np.sum(metrics.is_capped))
+
+
+def test_opened_sum_over_the_largest_weight_is_not_that_clients_update(
+  monkeypatch,
+):
+  monkeypatch.setitem(defences.GRAM_RULES, 'trust_one', _trust_one)
+  assert divide_by_largest_weight(min_contributors=1) == (1.0, 0)
+  found, num_capped = divide_by_largest_weight(min_contributors=2)
+  assert found < 0.5
+  # The fifth is left with no weight.
+  assert num_capped == 3
