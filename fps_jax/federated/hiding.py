@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from fps_jax.types import Array
 
-# In clients of the largest weight. A sum that only one choice of values explains
+# In clients of the largest weight. A sum that only one choice of values fits
 # is of fewer: it has at most 31 bits, and each value has a bit or more.
 SPREAD = 32
 
