@@ -168,7 +168,8 @@ def default() -> ConfigDict:
   config.sharing.seeded = True  # k - l shares travel as seeds of 32 bytes
   config.sharing.entropy = 'seed'  # or 'os': fresh keys from the system
   config.sharing.prime = 2**31 - 1  # 2**22 - 3 = 4194301 makes shorter words
-  # A sum over fewer clients is not opened; not read in the clear.
+  # A sum over fewer clients is not opened, and weights of a defence under which
+  # it hides fewer are lowered (federated/hiding.py); not read in the clear.
   config.sharing.min_contributors = 2
   config.sharing.value_bits = 8  # of a value, sign included
   config.sharing.clip = 0.25  # largest magnitude of a weighted update's entry
