@@ -45,9 +45,10 @@ class MetricsRow(TypedDict):
     clients_out_of_range: clients among those that report who shared words which
       no honest client would, by what was opened for a defence, and were left
       out.
-    clients_capped: clients among those that report whose weight a defence set
-      and `sharing.min_contributors` lowered, so that the weighed sum hides them
-      (`fps_jax.federated.hiding`).
+    capped_weight: the part of all weight that a defence gave and
+      `sharing.min_contributors` took, so that the weighed sum hides each client
+      (`fps_jax.federated.hiding`), in [0, 1]; None where no weighed sum is
+      opened.
     malicious_weight: the part of all weight in the aggregate that a defence
       leaves to malicious clients, in [0, 1]; None without one that weighs
       clients.
@@ -103,7 +104,7 @@ class MetricsRow(TypedDict):
   clients_malicious: int
   clients_not_finite: int
   clients_out_of_range: int
-  clients_capped: int
+  capped_weight: float | None
   malicious_weight: float | None
   opened_values_per_client: int
   clients_dropped: int

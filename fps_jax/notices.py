@@ -19,6 +19,7 @@ from fps_jax.simulation import Simulation
 from fps_jax.workdir import write_json
 
 _MUCH_CLIPPED = 0.01
+_MUCH_CAPPED = 0.1
 _MUCH_LESS_SPARSE = 0.001
 _MANY_PASSES = 100
 _MUCH_PADDING = 10
@@ -196,18 +197,16 @@ def after_run(
       seed,
       not_finite,
     )
-  most_capped = max(row['clients_capped'] for row in rows)
-  if most_capped:
+  capped = max(row['capped_weight'] or 0.0 for row in rows)
+  if capped > _MUCH_CAPPED:
     logging.warning(
-      '%s, seed %d: in %d of %d rounds sharing.min_contributors lowered the '
-      "weights that the defence set, of up to %d clients: the sum's few large "
-      'weights would have given updates away. Raise cohort.size or take a '
-      'defence that weighs clients alike, as multi_krum does',
+      '%s, seed %d: up to %.0f %% of the weight that the defence gave in a '
+      'round was taken so that no client has one of its own, which would give '
+      'its update away: raise cohort.size, or take a defence that weighs '
+      'clients alike, as multi_krum does',
       title,
       seed,
-      sum(row['clients_capped'] > 0 for row in rows),
-      len(rows),
-      most_capped,
+      100 * capped,
     )
   idle = sum(
     not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows

@@ -90,8 +90,8 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
       if metrics.is_sound is None
       else int(np.sum(is_summed & ~metrics.is_sound))
     ),
-    'clients_capped': (
-      0 if metrics.is_capped is None else int(np.sum(metrics.is_capped))
+    'capped_weight': (
+      None if metrics.capped_weight is None else float(metrics.capped_weight)
     ),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
     'opened_values_per_client': simulation.opened_values(

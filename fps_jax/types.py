@@ -164,8 +164,8 @@ class RoundMetrics:
       defence, and where it weighs every coordinate by itself.
     is_sound: bool [C], whether what was opened of a client for a defence is
       what an honest one may share; None where nothing was.
-    is_capped: bool [C], whether a client's weight was lowered so that the sum
-      hides it; None where no weighed sum is opened.
+    capped_weight: float32 [], the part of all weight that was taken so that the
+      sum hides each client; None where no weighed sum is opened.
   """
 
   loss_sum: Array
@@ -174,4 +174,4 @@ class RoundMetrics:
   is_finite: Array
   weights: Array | None
   is_sound: Array | None
-  is_capped: Array | None
+  capped_weight: Array | None

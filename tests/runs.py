@@ -23,7 +23,7 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
     clients_malicious=0,
     clients_not_finite=0,
     clients_out_of_range=0,
-    clients_capped=0,
+    capped_weight=None,
     malicious_weight=None,
     opened_values_per_client=0,
     attack_success=None,

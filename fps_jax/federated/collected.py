@@ -22,14 +22,14 @@ class Aggregate(NamedTuple):
       central server sees every update.
     update_M: float32 [M], the aggregate; None where it is yet to be opened.
     is_sound_C: as of `RoundMetrics.is_sound`.
-    is_capped_C: as of `RoundMetrics.is_capped`.
+    capped_weight: as of `RoundMetrics.capped_weight`.
   """
 
   weights_C: Array | None = None
   total_weight: Array | None = None
   update_M: Array | None = None
   is_sound_C: Array | None = None
-  is_capped_C: Array | None = None
+  capped_weight: Array | None = None
 
 
 class Collected(NamedTuple):

@@ -1,21 +1,18 @@
 """Weights lowered until the sum that they weigh hides every client.
 
 Weights are known, and what is opened of every entry is the integer sum of
-weight times value. Where one weight is far above all others, that sum over the
-weight, rounded, is the client's value. Where clients are few, weights need not
-even differ much: 361,392 x + 368,492 y + 318,690 z is another number for each
-of the 16,581,375 triples of 8-bit values. So weights are one of these:
+weight times value. That may be more than one sum of values. Where one weight is
+far above all others, the sum over the weight, rounded, is the client's value.
+Where clients are few, weights need not even differ much: 361,392 x + 368,492 y
++ 318,690 z is another number for each of the 16,581,375 triples of 8-bit
+values. And where all weights but one are multiples of a large number, what the
+sum leaves when divided by it is of that one client.
 
-- *spread*: the sum of their squares is at least 32 times the largest square
-  (`min_contributors` times, if that is more). What the others add to a client's
-  value is as large as what 31 clients of its weight would add;
-- *shared*: each weight is that of at least `min_contributors` clients. What is
-  opened can be computed from plain sums of as many clients each, and says no
-  more than these.
-
-Weights that are neither are lowered until they are shared: the largest to the
-weight that `min_contributors` clients reach, then those below it in the same
-way. What remains, of fewer than `min_contributors` clients, becomes 0.
+So each weight is that of at least `min_contributors` clients. What is opened
+can then be computed from plain sums of as many clients each, and says no more
+than these. Weights are lowered for that: the largest to the one that
+`min_contributors` clients reach, then those below it in the same way. What
+remains, of fewer than `min_contributors` clients, becomes 0.
 """
 
 import jax
@@ -23,43 +20,25 @@ import jax.numpy as jnp
 
 from fps_jax.types import Array
 
-# In clients of the largest weight. A sum that only one choice of values fits
-# is of fewer: it has at most 31 bits, and each value has a bit or more.
-SPREAD = 32
-
 
 def hide(weights_C: Array, min_contributors: int) -> Array:
-  """Returns weights that are spread or shared.
+  """Returns weights each of which enough clients have.
 
   Guarantees:
-    - weights that are spread or shared stay as they are, and so do those of
-      fewer than `min_contributors` clients, whose sum is not opened;
+    - a weight above 0 is that of at least `min_contributors` clients;
+    - weights that are stay as they are, and so do those of fewer than
+      `min_contributors` clients, whose sum is not opened;
     - no weight is raised, and equal weights stay equal;
     - of at least `min_contributors` clients with weight, fewer than
       `min_contributors` are left with none.
 
   Args:
-    weights_C: uint32 [C], at most 2^20.
+    weights_C: uint32 [C].
     min_contributors: at least 1, which lets every weight be.
 
   Returns:
     uint32 [C].
   """
-  is_too_few = jnp.sum(weights_C > 0) < min_contributors
-  as_they_are = is_too_few | _are_spread(weights_C, min_contributors)
-  return jnp.where(as_they_are, weights_C, _share(weights_C, min_contributors))
-
-
-def _are_spread(weights_C: Array, min_contributors: int) -> Array:
-  """Returns whether no client stands out, bool []."""
-  with jax.enable_x64(True):
-    squares_C = jnp.square(weights_C.astype(jnp.uint64))
-    least = max(SPREAD, min_contributors) * jnp.max(squares_C)
-    return jnp.sum(squares_C) >= least
-
-
-def _share(weights_C: Array, min_contributors: int) -> Array:
-  """Returns the weights, each lowered to one that enough clients have."""
   order_C = jnp.flip(jnp.argsort(weights_C))
   sorted_C = weights_C[order_C]
   # The weight that as many clients reach, from each one on.
@@ -79,4 +58,6 @@ def _share(weights_C: Array, min_contributors: int) -> Array:
   places_C = jnp.arange(len(weights_C))
   no_group = (jnp.uint32(2**32 - 1), jnp.zeros_like(places_C[0]))
   _, lowered_C = jax.lax.scan(lower, no_group, (places_C, sorted_C, reached_C))
-  return jnp.zeros_like(weights_C).at[order_C].set(lowered_C)
+  hidden_C = jnp.zeros_like(weights_C).at[order_C].set(lowered_C)
+  is_opened = jnp.sum(weights_C > 0) >= min_contributors
+  return jnp.where(is_opened, hidden_C, weights_C)

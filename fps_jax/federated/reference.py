@@ -81,24 +81,18 @@ def run_round(
   return unravel(jnp.asarray(pruned_D + mean_D, jnp.float32))
 
 
-def hide(
-  weights: Sequence[int], min_contributors: int, spread: int
-) -> list[int]:
-  """Lowers weights until the sum that they weigh hides every client.
+def hide(weights: Sequence[int], min_contributors: int) -> list[int]:
+  """Lowers weights until each is that of at least `min_contributors` clients.
 
   Args:
     weights: of the clients, at least 0.
     min_contributors: as of `hiding.hide`.
-    spread: clients of the largest weight that hide one among them.
 
   Returns:
     The lowered weights, in the same order.
   """
   rest = sorted((weight for weight in weights if weight), reverse=True)
-  squares = [weight**2 for weight in rest]
-  if len(rest) < min_contributors or sum(squares) >= max(
-    spread, min_contributors
-  ) * max(squares):
+  if len(rest) < min_contributors:
     return list(weights)
   lowered: dict[int, int] = {}
   while len(rest) >= min_contributors:

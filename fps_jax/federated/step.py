@@ -267,5 +267,5 @@ def _measure(collected: Collected) -> RoundMetrics:
     is_finite=measures.is_finite,
     weights=aggregate.weights_C if aggregate else None,
     is_sound=aggregate.is_sound_C if aggregate else None,
-    is_capped=aggregate.is_capped_C if aggregate else None,
+    capped_weight=aggregate.capped_weight if aggregate else None,
   )

@@ -118,11 +118,13 @@ def _to_integers(
   )
   hidden_C = hide(integers_C, method.min_contributors)
   is_capped_C = hidden_C < integers_C
+  all_weight = jnp.sum(integers_C).astype(jnp.float32)
+  taken = jnp.sum(integers_C - hidden_C).astype(jnp.float32)
   capped_C = hidden_C / jnp.where(one > 0, one, 1.0)
   return hidden_C, aggregate._replace(
     weights_C=jnp.where(is_capped_C, capped_C, aggregate.weights_C),
     total_weight=one,
-    is_capped_C=is_capped_C,
+    capped_weight=taken / jnp.where(all_weight > 0, all_weight, 1.0),
   )
 
 
