@@ -164,7 +164,7 @@ def default() -> ConfigDict:
   config.sharing.reveal = 'sum'  # or 'updates': central sees every update
   config.sharing.num_servers = 5  # N
   config.sharing.threshold = 3  # k: any k servers reconstruct
-  config.sharing.secrets_per_polynomial = 1  # l: any k - l learn nothing
+  config.sharing.secrets_per_polynomial = 1  # l: shares of k - l hide it
   config.sharing.seeded = True  # k - l shares travel as seeds of 32 bytes
   config.sharing.entropy = 'seed'  # or 'os': fresh keys from the system
   config.sharing.prime = 2**31 - 1  # 2**22 - 3 = 4194301 makes shorter words

@@ -47,7 +47,7 @@ class Choice:
     test_accuracy_min: of the worst seed.
     test_accuracy_max: of the best seed.
     uplink_bytes: sent by a client in all rounds, mean over seeds.
-    colluding_servers: t = k - l, that together learn nothing.
+    colluding_servers: t = k - l, whose shares say nothing of an update.
     missing_servers: N - k, that may fail to answer.
   """
 

@@ -22,8 +22,8 @@ _HEADER = (
   'Missing servers',
 )
 _TITLE = (
-  'Choices that no other dominates: servers that together learn nothing, and '
-  'servers that may be missing'
+  'Choices that no other dominates: servers that may collude, and servers '
+  'that may be missing'
 )
 # Okabe and Ito (2008), by how many servers may collude.
 _COLORS = ('#999999', '#E69F00', '#56B4E9', '#009E73', '#D55E00', '#000000')

@@ -158,8 +158,8 @@ class RoundMetrics:
     loss_sum: float32 [C], training loss (nats) summed over examples.
     num_trained: float32 [C], examples trained on, repeats counted.
     clipped_values: int32 [C], values that the codec clipped.
-    is_finite: bool [C], whether the client's update was finite; one that is
-      not was left out.
+    is_finite: bool [C], whether the client's update was finite, as its own
+      values tell and no share does; one that is not was left out.
     weights: float32 [C], of each update in the aggregate; None without a
       defence, and where it weighs every coordinate by itself.
     is_sound: bool [C], whether what was opened of a client for a defence is

@@ -11,7 +11,11 @@ What each scheme adds up, and who learns what:
 - `quantised`: values as the codec rounds them; it learns every update, too;
 - `ideal`: field words, without any sharing, as a trusted third party would;
 - `shamir`: at each server, shares of field words; the central server learns
-  only the sum, or every update with `reveal='updates'`.
+  the sum, and of single updates what is opened for a defence; or every update
+  with `reveal='updates'`.
+
+Who has the model before and after a round learns its mean update, whatever the
+scheme: README, "Who learns what", has all that each party sees.
 
 A column is l values, l = 1 unless the sharing scheme packs them.
 """
@@ -109,10 +113,10 @@ _NO_FAULTS = Faults()
 class SumProtocol(NamedTuple):
   """The steps of a sum over clients. `R` is the rows that are held (servers).
 
-  A vector holds weighted values and, in one entry, the client's sample count,
-  so that nobody learns a single client's count either (but of a client that is
-  alone in its tier: each tier's is opened). It is held in columns of
-  `values_per_column` consecutive values.
+  A vector holds weighted values and, in one entry a band, the client's sample
+  count, so that a single one is hidden as values are (but for a client that is
+  alone in its tier, if the band of the next tier is opened, too). It is held in
+  columns of `values_per_column` consecutive values.
 
   Guarantees:
     - what `open` and `decode` make of `add`ed, `lift`ed values is their sum,

@@ -1,8 +1,8 @@
 """Short linear sketches of long vectors, of field words or of floats.
 
 A sketch is linear, so that servers sketch the shares that they hold, and what
-opens is the sketch of the secret: nobody sends anything for it, and nobody sees
-more of a vector than its sketch. Inner products of sketches estimate those of
+opens is the sketch of the secret: nobody sends anything for it, and no more of
+a vector than its sketch is opened. Inner products of sketches estimate those of
 the vectors (M. Charikar, K. Chen, M. Farach-Colton, Finding frequent items in
 data streams, ICALP 2002).
 
