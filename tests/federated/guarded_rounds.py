@@ -29,6 +29,18 @@ def run(**changes: Any) -> tuple[np.ndarray, list[MetricsRow]]:
     return small.run(guarded_config(**changes))
 
 
+def without_bounds(rows: list[MetricsRow]) -> list[dict[str, Any]]:
+  """Returns rows without what an audit could bear: 'ideal' has none."""
+  return [
+    {
+      name: value
+      for name, value in row.items()
+      if not name.startswith('wrong_servers_')
+    }
+    for row in rows
+  ]
+
+
 ATTACKED: dict[str, Any] = {
   'attack__malicious': 0.25,
   'attack__updates': 'gaussian',
