@@ -1,6 +1,6 @@
 """Runs a config's job: python launch.py --config=experiments/NAME.py."""
 
-from fps_jax import interruption
+from fps_jax.core import interruption
 
 if __name__ == '__main__':
   # Importing JAX takes seconds.
@@ -23,19 +23,14 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from fps_jax import (
-  agreement,
-  command_line,
-  environment,
-  jobs,
-  listing,
-  startup,
-  sweep,
-)
-from fps_jax.interruption import Ending, Interruption, StoppedError
-from fps_jax.options import Options
-from fps_jax.peers import Peers
-from fps_jax.study import StudyError
+from fps_jax.config import command_line, sweep
+from fps_jax.core import environment, startup
+from fps_jax.core.interruption import Ending, Interruption, StoppedError
+from fps_jax.core.peers import Peers
+from fps_jax.jobs import agreement, listing
+from fps_jax.jobs import run as jobs
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.study import StudyError
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -263,10 +258,10 @@ def _config_file() -> str:
 
 def _report(folders: list[str]) -> None:
   # Matplotlib comes with it, which a study does without until its end.
-  from fps_jax import html_report
+  from fps_jax.results.html import page as html_page
 
   try:
-    path = html_report.write(folders, _REPORT_FILE.value)
+    path = html_page.write(folders, _REPORT_FILE.value)
   except (ValueError, OSError) as error:
     sys.exit(f'error: {error}')
   print(f'The report is in {path}')

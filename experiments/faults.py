@@ -15,7 +15,7 @@ are in experiments/README.md.
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
+from fps_jax.config import defaults as configs
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:

@@ -18,8 +18,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax.poisoning import SEPARATOR
+from fps_jax.config import defaults as configs
+from fps_jax.jobs.poisoning.job import SEPARATOR
 
 ATTACKS: dict[str, dict[str, Any]] = {
   'none': {'malicious': 0.0},

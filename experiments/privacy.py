@@ -13,8 +13,8 @@ seconds. Results are in experiments/README.md.
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax.privacy import job
+from fps_jax.config import defaults as configs
+from fps_jax.jobs.privacy import job
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:

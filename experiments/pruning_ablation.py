@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
+from fps_jax.config import defaults as configs
 
 # Twice the units of the widest layers, and the parameters without and with.
 _WIDE = {

@@ -10,8 +10,8 @@ Beside `galois` where it is installed (`pip install '.[peers]'`). Arguments:
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax.benchmark import sharing_throughput
+from fps_jax.config import defaults as configs
+from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:

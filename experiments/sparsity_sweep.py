@@ -13,7 +13,7 @@ test of seconds. Results are in experiments/README.md.
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
+from fps_jax.config import defaults as configs
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
 

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax.benchmark import throughput
+from fps_jax.config import defaults as configs
+from fps_jax.jobs.throughput import job as throughput
 
 _METHODS = {
   'fedavg': {},

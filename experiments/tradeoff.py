@@ -16,8 +16,8 @@ import itertools
 
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax import tradeoff
+from fps_jax.config import defaults as configs
+from fps_jax.jobs.tradeoff import job as tradeoff
 
 SPARSITIES = (0.8, 0.9, 0.95)
 VALUE_BITS = (4, 6, 8)

@@ -12,11 +12,14 @@ from unittest import mock
 import jax
 import small
 
-from fps_jax import agreement, data, environment, jobs
+from fps_jax import data
+from fps_jax.core import environment
+from fps_jax.core.interruption import Ending
+from fps_jax.core.startup import Processes
 from fps_jax.data.fake import make_fake
-from fps_jax.interruption import Ending
-from fps_jax.startup import Processes
-from fps_jax.study import StudyError
+from fps_jax.jobs import agreement
+from fps_jax.jobs import run as jobs
+from fps_jax.jobs.study import StudyError
 
 
 def _config(**changes):

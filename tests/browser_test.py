@@ -11,7 +11,7 @@ import pytest
 from matplotlib import image as mpl_image
 from runs import write_run, write_study
 
-from fps_jax import html_report
+from fps_jax.results.html import page as html_page
 
 _BROWSER = next(
   filter(None, map(shutil.which, ('chromium', 'google-chrome'))), None
@@ -46,7 +46,7 @@ def _page(tmp_path_factory):
   )
   write_run(workdir, 'fedavg', 0, [0.5, 0.8, 0.9], [3000] * 3)
   write_run(workdir, 'fedpruneshare_90', 0, [0.5, 0.8], [1000] * 2)
-  return html_report.write([workdir])
+  return html_page.write([workdir])
 
 
 def _browse(tmp_path, *arguments):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax.validate import validate
+from fps_jax.config import defaults as configs
+from fps_jax.config.validate import validate
 
 
 def make_config(*changes: tuple[str, Any]) -> ConfigDict:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import pytest
 import small
 
-from fps_jax import models, notices, study
-from fps_jax.benchmark import sharing_throughput
-from fps_jax.validate import validate
+from fps_jax import models
+from fps_jax.config.validate import validate
+from fps_jax.jobs import notices, study
+from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 
 _FOLDER = pathlib.Path(__file__).parent.parent / 'experiments'
 _FILES = sorted(_FOLDER.glob('*.py'))

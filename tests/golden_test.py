@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 import small
 
-from fps_jax.environment import cpu_model
-from fps_jax.validate import validate
+from fps_jax.config.validate import validate
+from fps_jax.core.environment import cpu_model
 
 _FILE = pathlib.Path(__file__).parent / 'golden.json'
 _ATTACK = {

@@ -45,10 +45,10 @@ def public_names(package: ModuleType) -> set[str]:
   `reference`, which only tests read, are left out.
   """
   names = set()
-  infos = pkgutil.iter_modules(package.__path__, f'{package.__name__}.')
+  infos = pkgutil.walk_packages(package.__path__, f'{package.__name__}.')
   modules = [package, *(importlib.import_module(i.name) for i in infos)]
   for module in modules:
-    short = module.__name__.removeprefix(package.__name__).lstrip('.')
+    short = '' if module is package else module.__name__.rpartition('.')[2]
     if short == 'reference':
       continue
     prefix = f'{short}.' if short else ''

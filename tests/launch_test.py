@@ -84,7 +84,7 @@ def test_help_prints_the_flags_of_the_program_and_is_no_mistake(flag):
 def test_misspelt_field_in_a_file_is_named_with_its_line(tmp_path):
   file = tmp_path / 'mine.py'
   file.write_text(
-    'from fps_jax import config as configs\n\n\n'
+    'from fps_jax.config import defaults as configs\n\n\n'
     'def get_config(_=None):\n'
     '  config = configs.default()\n'
     '  config.pruning.sparsty = 0.4\n'
@@ -94,7 +94,7 @@ def test_misspelt_field_in_a_file_is_named_with_its_line(tmp_path):
   assert done.returncode == 1
   assert done.stderr.strip() == (
     f'error: {file}, line 6: the config has no field sparsty; Did you mean '
-    'sparsity instead of sparsty? (see fps_jax/config.py)'
+    'sparsity instead of sparsty? (see fps_jax/config/defaults.py)'
   )
   assert not (tmp_path / 'work').exists()
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fps_jax.sharing import clear, wire
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import Header, Kind, scheme_numbers
+from fps_jax.sharing.messages import clear, shared
+from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
 from fps_jax.sharing.shamir import Shamir
 
 SCHEME = Shamir(PrimeField(2**19 - 1), 5, 4, 2)
@@ -94,12 +94,12 @@ def example(kind: Kind, size: int = 5, scheme: Shamir = SCHEME) -> Example:
   payload: tuple[Any, ...] = {
     Kind.SEED: (np.arange(2**32 - 8, 2**32, dtype=np.uint32),),
     Kind.SHARE: (words,),
-    Kind.SUM: (600, wire.client_set_digest(range(600)), words),
+    Kind.SUM: (600, shared.client_set_digest(range(600)), words),
     Kind.CHECK: (random_words((size, 3), scheme),),
   }[kind]
   parts = (make_header(kind, size, scheme), *payload)
-  encode_any = getattr(wire, f'encode_{kind.name.lower()}')
-  decode_any = getattr(wire, f'decode_{kind.name.lower()}')
+  encode_any = getattr(shared, f'encode_{kind.name.lower()}')
+  decode_any = getattr(shared, f'decode_{kind.name.lower()}')
 
   def encode(*parts):
     return encode_any(*parts, scheme)

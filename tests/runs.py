@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from fps_jax import metrics
-from fps_jax import workdir as workdirs
+from fps_jax.results import metrics
+from fps_jax.results import workdir as workdirs
 
 
 def make_row(round_number: int, **changes: Any) -> dict[str, Any]:

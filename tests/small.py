@@ -11,13 +11,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fps_jax import build, config, data, train
+from fps_jax import data
+from fps_jax.config import build, defaults
+from fps_jax.core.devices import make_mesh
+from fps_jax.core.types import RoundMetrics, RoundPlan, RoundState
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.devices import make_mesh
 from fps_jax.federated.gathering import Report
-from fps_jax.metrics import MetricsRow
-from fps_jax.simulation import Simulation
-from fps_jax.types import RoundMetrics, RoundPlan, RoundState
+from fps_jax.results.metrics import MetricsRow
+from fps_jax.runs import train
+from fps_jax.runs.simulation import Simulation
 
 # Compiles in a third of the time. Integers stay as they are; floats may round
 # otherwise, so nothing is held to the bits of a program compiled in full.
@@ -47,8 +49,8 @@ def quick_environment() -> dict[str, str]:
 
 def small_config() -> ConfigDict:
   """Returns FedPruneShare on fake data, with a small model."""
-  small = config.default()
-  config.tiny(small)
+  small = defaults.default()
+  defaults.tiny(small)
   small.model.args.mlp.widths = (16,)
   small.pruning.sparsity = 0.7
   return small

@@ -19,10 +19,10 @@ the mean itself is sent.
 
 import jax.numpy as jnp
 
-from fps_jax import arguments
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.types import Array
+from fps_jax.core import arguments
+from fps_jax.core.types import Array
 
 DIRECTIONS = ('unit', 'std', 'sign')
 

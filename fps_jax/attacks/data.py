@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from fps_jax import arguments, arrays
-from fps_jax.attacks import factory
-from fps_jax.types import Array
+from fps_jax.core import arguments, arrays, registry
+from fps_jax.core.types import Array
 
 _WHITE = 255
 _IMAGES = ('B', 'height', 'width', 'channels')
@@ -140,7 +139,7 @@ def make_data(name: str, num_classes: int, **args: Any) -> DataAttack:
   Raises:
     ValueError: if the name or an argument is unknown, or one is out of range.
   """
-  return factory.build(DATA_ATTACKS, name, num_classes, **args)
+  return registry.build(DATA_ATTACKS, name, num_classes, **args)
 
 
 def _check_classes(num_classes: int) -> None:

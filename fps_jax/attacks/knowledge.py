@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arrays
-from fps_jax.types import Array, Key
+from fps_jax.core import arrays
+from fps_jax.core.types import Array, Key
 
 
 class Knowledge(NamedTuple):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
 
 
 def choose_malicious(

@@ -6,10 +6,10 @@ All malicious clients send the same.
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
-from fps_jax import arguments
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.types import Array
+from fps_jax.core import arguments
+from fps_jax.core.types import Array
 
 
 def alie(deviations: float | None = None) -> Craft:

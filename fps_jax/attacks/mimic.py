@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arguments, arrays
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.types import Array, Key
+from fps_jax.core import arguments, arrays
+from fps_jax.core.types import Array, Key
 
 TARGETS = ('variance', 'first')
 _NUM_STEPS = 100

@@ -14,10 +14,10 @@ on i and on M alone.
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arguments
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.types import Array, Key
+from fps_jax.core import arguments
+from fps_jax.core.types import Array, Key
 
 
 def sign_flip(scale: float = 1.0) -> Craft:

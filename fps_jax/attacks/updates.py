@@ -18,15 +18,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fps_jax.attacks import (
-  bounded_distance,
-  factory,
-  mean_shift,
-  mimic,
-  simple,
-)
+from fps_jax.attacks import bounded_distance, mean_shift, mimic, simple
 from fps_jax.attacks.knowledge import Craft, know
-from fps_jax.types import Array, Key
+from fps_jax.core import registry
+from fps_jax.core.types import Array, Key
 
 # (updates float32 [C, M], malicious bool [C], present bool [C], key, number of
 # values that clients send) -> float32 [C, M], in which present malicious
@@ -59,7 +54,7 @@ def make(name: str, **args: Any) -> UpdateAttack:
     ValueError: if the name or an argument is unknown, an argument is missing,
       or one is out of range.
   """
-  craft = factory.build(UPDATE_ATTACKS, name, **args)
+  craft = registry.build(UPDATE_ATTACKS, name, **args)
 
   def attack(
     updates_CxM: Array,

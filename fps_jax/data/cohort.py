@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fps_jax.devices import Placement
-from fps_jax.rng import Stream, host_generator
-from fps_jax.types import CohortPlan
+from fps_jax.core.devices import Placement
+from fps_jax.core.rng import Stream, host_generator
+from fps_jax.core.types import CohortPlan
 
 _ONE_DEVICE = Placement()
 

@@ -8,8 +8,8 @@ import zlib
 
 import numpy as np
 
+from fps_jax.core.host_memory import aligned_empty
 from fps_jax.data.dataset import Dataset
-from fps_jax.host_memory import aligned_empty
 
 _READ_BYTES = 2**20
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jax.sharding import Mesh
 
+from fps_jax.core.devices import Placement, put_per_process
+from fps_jax.core.types import Array
 from fps_jax.data.dataset import Dataset
-from fps_jax.devices import Placement, put_per_process
-from fps_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PlacedDataset:
 
   Attributes:
     dataset: on the host.
-    mesh: see `fps_jax.devices`.
+    mesh: see `fps_jax.core.devices`.
     placement: on the mesh.
   """
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from fps_jax import files
+from fps_jax.core import files
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.npz_file import read_npz, write_npz
 

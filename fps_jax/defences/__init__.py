@@ -30,7 +30,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arguments
+from fps_jax.core import arguments
+from fps_jax.core.types import Array, Key
 from fps_jax.defences import (
   coordinate_rules,
   gram,
@@ -39,7 +40,6 @@ from fps_jax.defences import (
   pre_steps,
   scaling,
 )
-from fps_jax.types import Array, Key
 
 # (gram [C, C], present [C], num_malicious, **arguments) -> weights [C].
 GRAM_RULES: dict[str, Callable[..., Array]] = {

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.defences import gram, krum, order
-from fps_jax.types import Array
 
 
 def check(

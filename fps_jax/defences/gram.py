@@ -7,8 +7,8 @@ from their inner products alone. Rules that need no more never see an update.
 import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
 
-from fps_jax import arrays
-from fps_jax.types import Array
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 
 # Of a squared norm. Sums of distances up to here stay far below infinity.
 MAX_SQUARED_NORM = 2.0**100

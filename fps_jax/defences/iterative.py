@@ -7,9 +7,9 @@ moves the mean of all, but not that.
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arguments
+from fps_jax.core import arguments
+from fps_jax.core.types import Array
 from fps_jax.defences import gram, order, scaling
-from fps_jax.types import Array
 
 # Of a distance. Sums of its inverses stay far below infinity.
 _MIN_DISTANCE = 1e-30

@@ -6,9 +6,9 @@ learning with adversaries: Byzantine tolerant gradient descent, NeurIPS 2017.
 
 import jax.numpy as jnp
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.defences import gram, order
-from fps_jax.types import Array
 
 
 def krum(

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from fps_jax import arrays
-from fps_jax.types import Array
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 
 
 def count(present_C: Array) -> Array:

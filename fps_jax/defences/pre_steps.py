@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax import arguments
+from fps_jax.core import arguments
+from fps_jax.core.types import Array, Key
 from fps_jax.defences import gram, order
-from fps_jax.types import Array, Key
 
 
 class Mixing(NamedTuple):

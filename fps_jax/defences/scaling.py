@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
-from fps_jax import arguments, arrays
+from fps_jax.core import arguments, arrays
+from fps_jax.core.types import Array
 from fps_jax.defences import gram, order
-from fps_jax.types import Array
 
 
 def mean(

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fps_jax.core.types import Array, CohortPlan, Key, Params
 from fps_jax.federated.client import ClientResult
 from fps_jax.sharing.protocol import Dealing
-from fps_jax.types import Array, CohortPlan, Key, Params
 
 _INFINITY_BITS = 0x7F800000
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fps_jax.types import Array, Params
+from fps_jax.core.types import Array, Params
 
 Apply = Callable[[Params, Array], Array]  # (params, images) -> logits.
 

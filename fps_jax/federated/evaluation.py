@@ -12,9 +12,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fps_jax.devices import CLIENT_AXES, put_per_device
+from fps_jax.core.devices import CLIENT_AXES, put_per_device
+from fps_jax.core.types import Array, Params
 from fps_jax.federated.client import Apply, scale_pixels
-from fps_jax.types import Array, Params
 
 
 def make_evaluate(
@@ -39,7 +39,7 @@ def make_evaluate(
     images: uint8 [n, height, width, channels]; put on the devices once.
     labels: int32 [n].
     batch_size: images evaluated at a time, at least 1.
-    mesh: see `fps_jax.devices`.
+    mesh: see `fps_jax.core.devices`.
     pixel_mean: as in training.
     pixel_std: as in training.
   """

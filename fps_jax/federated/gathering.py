@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fps_jax.federated.collected import Collected
+from fps_jax.core.types import Array, PlanArray, RoundPlan
+from fps_jax.federated.collection import Collected
 from fps_jax.sharing.audit import Auditor
-from fps_jax.types import Array, PlanArray, RoundPlan
 
 
 class Report(NamedTuple):

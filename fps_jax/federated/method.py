@@ -7,17 +7,17 @@ import numpy as np
 import optax
 
 from fps_jax.attacks.updates import UpdateAttack
+from fps_jax.core.types import Array, Key, Params, RoundPlan
 from fps_jax.defences import Defence
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.sums import Summation
 from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning.pruner import Pruner
-from fps_jax.sharing.projection import Projection
 from fps_jax.sharing.protocol import SumProtocol
-from fps_jax.sharing.range_check import RangeCheck
-from fps_jax.sharing.sketch import Sketch
-from fps_jax.types import Array, Key, Params, RoundPlan
+from fps_jax.sharing.sketches.projection import Projection
+from fps_jax.sharing.sketches.range_check import RangeCheck
+from fps_jax.sharing.sketches.sketch import Sketch
 
 # (received parameters, mask or None, key) -> the central server's own training.
 TrainRoot = Callable[[Params, Params | None, Key], ClientResult]

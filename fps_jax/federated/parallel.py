@@ -1,6 +1,6 @@
 """Many clients at once: training them and adding up what they share.
 
-A device runs its clients a chunk at a time; `fps_jax.federated.sharded` puts
+A device runs its clients a chunk at a time; `fps_jax.federated.mesh` puts
 together what several devices sum. Their updates are cut into tiles, lifted into
 the sum protocol and added to what the servers hold, so no array grows with
 clients x parameters (but for what clients remember with `pruning.mask='top_k'`,
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fps_jax.core.types import Array
 from fps_jax.federated.chunks import (
   Chunk,
   TrainClient,
@@ -30,7 +31,7 @@ from fps_jax.federated.chunks import (
   train_vmapped,
 )
 from fps_jax.federated.client import ClientResult
-from fps_jax.federated.lifting import (
+from fps_jax.federated.contributions import (
   LiftTile,
   add_checks,
   make_lift_tile,
@@ -44,7 +45,6 @@ from fps_jax.federated.sums import (
   StoredUpdates,
   Summation,
 )
-from fps_jax.types import Array
 
 
 class _Computed(NamedTuple):

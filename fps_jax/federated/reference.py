@@ -12,9 +12,9 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
+from fps_jax.core.types import CohortPlan, Params
 from fps_jax.federated.client import Apply, scale_pixels
 from fps_jax.pruning import reference as pruning
-from fps_jax.types import CohortPlan, Params
 
 
 def run_round(

@@ -12,15 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from fps_jax.devices import CLIENT_AXES, PROCESS_AXIS
-from fps_jax.federated import (
-  guarded,
-  own_masks,
-  parallel,
-  sharded,
+from fps_jax.core.devices import CLIENT_AXES, PROCESS_AXIS
+from fps_jax.core.rng import Stream, device_key
+from fps_jax.core.types import (
+  Array,
+  Key,
+  PlanArray,
+  RoundMetrics,
+  RoundPlan,
+  RoundState,
 )
-from fps_jax.federated.attacking import Trained
-from fps_jax.federated.collected import Collected, report
+from fps_jax.federated import mesh as meshes
+from fps_jax.federated import parallel
+from fps_jax.federated import select as selecting
+from fps_jax.federated.broadcast import make_train, prune
+from fps_jax.federated.collection import Collected, report
 from fps_jax.federated.gathering import (
   Gathering,
   Report,
@@ -31,17 +37,9 @@ from fps_jax.federated.gathering import (
 )
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.received import make_train, prune
+from fps_jax.federated.robust import gather as guarded
+from fps_jax.federated.robust.train import Trained
 from fps_jax.federated.step import make_step
-from fps_jax.rng import Stream, device_key
-from fps_jax.types import (
-  Array,
-  Key,
-  PlanArray,
-  RoundMetrics,
-  RoundPlan,
-  RoundState,
-)
 
 # What `Round.start` computes: everything, or what clients are about to share.
 Started = Collected | Trained
@@ -91,7 +89,7 @@ def make_round(method: Method, performance: Performance, mesh: Mesh) -> Round:
   Args:
     method: the parts of a round.
     performance: chunk size and execution.
-    mesh: the devices that clients are split over; see `fps_jax.devices`.
+    mesh: the devices that clients are split over; see `fps_jax.core.devices`.
 
   Raises:
     SharingError: in `finish`, if more servers are wrong than can be told apart.
@@ -140,7 +138,7 @@ def _gather_at_once(
     images: Array,
     labels: Array,
   ) -> Collected:
-    select = own_masks.make_select(
+    select = selecting.make_select(
       method.mask, state, plan.pruning.keep_count, method.exempt_D
     )
     if method.pruner is None:
@@ -159,9 +157,9 @@ def _gather_at_once(
     )
     return Collected(received, *report(method, plan, sums))
 
-  plan_spec = sharded.plan_spec(method.protocol)
+  plan_spec = meshes.plan_spec(method.protocol)
   clients, examples = PartitionSpec(CLIENT_AXES), PartitionSpec(PROCESS_AXIS)
-  collect = sharded.on_mesh(
+  collect = meshes.on_mesh(
     mesh,
     collect_here,
     (PartitionSpec(), plan_spec, clients, PartitionSpec(), examples, examples),
@@ -199,7 +197,7 @@ def _gather_at_once(
     state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
   ) -> tuple[tuple[tuple[Any, tuple[Any, ...]], ...], Any]:
     arguments = (state, plan, everyone(plan), key, images, labels)
-    collected = sharded.shapes(mesh, collect, arguments, PartitionSpec())
+    collected = meshes.shapes(mesh, collect, arguments, PartitionSpec())
     return ((collect, arguments),), collected
 
   return Gathering(start, finish, programs)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fps_jax.types import Array, OptimizerState
+from fps_jax.core.types import Array, OptimizerState
 
 # The paper's adaptivity: it is large because updates are small.
 _TAU = 1e-3

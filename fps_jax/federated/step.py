@@ -10,12 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.federated import bands, server
-from fps_jax.federated.collected import Collected
-from fps_jax.federated.method import Method
-from fps_jax.federated.received import Received
-from fps_jax.federated.sums import Residuals
-from fps_jax.types import (
+from fps_jax.core.types import (
   Array,
   OptimizerState,
   PlanArray,
@@ -23,6 +18,11 @@ from fps_jax.types import (
   RoundMetrics,
   RoundState,
 )
+from fps_jax.federated import layout, server
+from fps_jax.federated.broadcast import Received
+from fps_jax.federated.collection import Collected
+from fps_jax.federated.method import Method
+from fps_jax.federated.sums import Residuals
 
 
 class Step(Protocol):
@@ -109,17 +109,17 @@ def make_step(method: Method) -> Step:
 
 def _counts_at(
   method: Method, received: Received, pruning: PruningPlan
-) -> tuple[bands.Count, ...]:
+) -> tuple[layout.Count, ...]:
   keep_counts_T = pruning.keep_counts_T
   if method.pruner is None:
     keep_counts_T = np.array(received.params_D.shape, np.int32)
-  return bands.counts_at(keep_counts_T, method.protocol.alignment)
+  return layout.counts_at(keep_counts_T, method.protocol.alignment)
 
 
 def average(
   method: Method,
   collected: Collected,
-  counts_at: tuple[bands.Count, ...],
+  counts_at: tuple[layout.Count, ...],
   opening: PlanArray,
 ) -> Averaged:
   """Opens the sums, and divides them by the weight of those who share them.
@@ -137,7 +137,7 @@ def average(
   opened_M = protocol.open(collected.sums.held, opening)
   counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
   has_clients = [count > 0 for count in counts]
-  weight_M = bands.weights(
+  weight_M = layout.weights(
     [
       jnp.where(has, count / method.max_count, 1.0)
       for has, count in zip(has_clients, counts, strict=True)
@@ -151,7 +151,7 @@ def average(
 
 
 def by_parameters(
-  averaged: Averaged, counts_at: tuple[bands.Count, ...], received: Received
+  averaged: Averaged, counts_at: tuple[layout.Count, ...], received: Received
 ) -> Mean:
   """Returns the mean update of every parameter of the model."""
   update_M, has_clients = averaged
@@ -161,7 +161,7 @@ def by_parameters(
   update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
   moves_D = has_clients[0]
   if len(has_clients) > 1:
-    moves_M = bands.weights(has_clients, counts_at, len(update_M))
+    moves_M = layout.weights(has_clients, counts_at, len(update_M))
     moves_D = jnp.broadcast_to(moves_D, params_D.shape)
     moves_D = moves_D.at[kept].set(moves_M, mode='drop')
   return Mean(update_D, moves_D)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fps_jax.federated import bands
+from fps_jax.core.types import Array, Key, RoundPlan
+from fps_jax.federated import layout
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing.protocol import SumProtocol
-from fps_jax.types import Array, Key, RoundPlan
 
 # (deltas [C, M], client numbers [C]) -> what each client sends of them, [C, M],
 # and what it has not sent, [C, D], or None where nobody keeps that.
@@ -39,10 +39,10 @@ class Summation(NamedTuple):
   performance: Performance
 
   @property
-  def counts_at(self) -> tuple[bands.Count, ...]:
+  def counts_at(self) -> tuple[layout.Count, ...]:
     """The position of each band's sample count."""
     keep_counts_T = self.plan.pruning.keep_counts_T
-    return bands.counts_at(keep_counts_T, self.protocol.alignment)
+    return layout.counts_at(keep_counts_T, self.protocol.alignment)
 
 
 class Residuals(NamedTuple):
@@ -83,7 +83,7 @@ class ClientSums(NamedTuple):
 
   Attributes:
     held: [R, columns], what the servers hold: sums of the weighted values and
-      of sample counts, laid out as `fps_jax.federated.bands` says.
+      of sample counts, laid out as `fps_jax.federated.layout` says.
     contributors_T: int32 [T], clients that are in the sums of each band.
     measures: of every row of the plan.
   """

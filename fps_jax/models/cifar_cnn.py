@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
+from fps_jax.core.types import Array
 from fps_jax.models.layers import Conv, check_groups, he_normal, max_pool
-from fps_jax.types import Array
 
 
 class CifarCnn(nn.Module):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from fps_jax.core.types import Array
 from fps_jax.models import winograd
-from fps_jax.types import Array
 
 he_normal = nn.initializers.he_normal()
 # With fewer input channels, patches are small and the transforms dear.

@@ -6,8 +6,8 @@ from decentralized data, AISTATS 2017, section 3.
 
 from flax import linen as nn
 
+from fps_jax.core.types import Array
 from fps_jax.models.layers import Conv, he_normal, max_pool
-from fps_jax.types import Array
 
 
 class McMahanCnn(nn.Module):

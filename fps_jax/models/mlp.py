@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
+from fps_jax.core.types import Array
 from fps_jax.models.layers import he_normal
-from fps_jax.types import Array
 
 
 class Mlp(nn.Module):

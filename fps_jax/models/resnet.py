@@ -10,8 +10,8 @@ machine learning, ICML 2020.
 
 from flax import linen as nn
 
+from fps_jax.core.types import Array
 from fps_jax.models.layers import Conv, check_groups, he_normal
-from fps_jax.types import Array
 
 
 class ResidualBlock(nn.Module):

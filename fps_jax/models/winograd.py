@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.types import Array
+from fps_jax.core.types import Array
 
 # Outputs of a tile along each axis. Four halve and quarter the work of 3 and 5
 # taps and more; with six, float32 loses digits.

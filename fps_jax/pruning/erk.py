@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from fps_jax import arrays
+from fps_jax.core import arrays
 
 
 def counts_per_layer(

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arguments, arrays
-from fps_jax.types import Array
+from fps_jax.core import arguments, arrays
+from fps_jax.core.types import Array
 
 # Above +infinity, whose bits are 0x7F800000: NaN of any bits, then the exempt.
 _NAN_SCORE = np.uint32(0x7F800001)

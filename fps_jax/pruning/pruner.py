@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arguments, arrays
+from fps_jax.core import arguments, arrays
+from fps_jax.core.types import Array, Key, Params, PruningPlan
 from fps_jax.pruning import masks
 from fps_jax.pruning.scopes import SCOPES
-from fps_jax.types import Array, Key, Params, PruningPlan
 
 SERVERS = ('sparse', 'dense')
 

@@ -11,7 +11,7 @@ Reference: U. Evci et al., Rigging the lottery, ICML 2020, equation 1.
 import dataclasses
 import math
 
-from fps_jax import arrays
+from fps_jax.core import arrays
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ Example:
 from collections.abc import Callable
 from fractions import Fraction
 
-from fps_jax import arrays
+from fps_jax.core import arrays
 
 Schedule = Callable[[int], float]
 

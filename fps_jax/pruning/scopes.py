@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.pruning import erk
-from fps_jax.types import Array
 
 
 class Scope:

@@ -20,9 +20,9 @@ Reference for `top_k`: S. Stich et al., Sparsified SGD with memory, NeurIPS
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.pruning import masks
-from fps_jax.types import Array
 
 MASKS = ('shared', 'local', 'top_k')
 

@@ -43,10 +43,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.sharing import decoding, randomness
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import Array
 
 # What a config can ask for.
 AUDITS = {

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from fps_jax import arrays
-from fps_jax.host_memory import aligned_empty
-from fps_jax.types import Array
+from fps_jax.core import arrays
+from fps_jax.core.host_memory import aligned_empty
+from fps_jax.core.types import Array
 
 BLOCK_WORDS = 16
 KEY_WORDS = 8

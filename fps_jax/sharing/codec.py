@@ -11,10 +11,10 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
-from fps_jax.rng import bits_16
+from fps_jax.core import arrays
+from fps_jax.core.rng import bits_16
+from fps_jax.core.types import Array, Key
 from fps_jax.sharing.field import PrimeField
-from fps_jax.types import Array, Key
 
 _LAST_PLACE = 2**32 - 1
 _SMALLEST_STEP = float(np.finfo(np.float32).tiny)

@@ -14,7 +14,7 @@ Example:
 
 from collections.abc import Mapping, Sequence
 
-from fps_jax import arrays
+from fps_jax.core import arrays
 
 # Coefficients modulo p, constant first, without zeros at the end.
 _Polynomial = list[int]

@@ -26,8 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
-from fps_jax.types import Array
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 
 _MAX_UINT64 = 2**64 - 1
 # Products in an unrolled `matmul`.

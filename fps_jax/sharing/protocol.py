@@ -28,14 +28,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array, Key, PlanArray
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import Array, Key, PlanArray
 
 SCHEMES = {
   'none': 'Clients send float32 values to the central server.',

@@ -12,7 +12,7 @@ system; either way the opened sums are the same, since shares cancel.
 
 What servers that lie add does not cancel, and is no part of the protocol: its
 keys come from the seed's root key, whatever the run's is. Other choices of the
-simulation itself (`fps_jax.rng`) use other generators.
+simulation itself (`fps_jax.core.rng`) use other generators.
 """
 
 import enum
@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.sharing import chacha
 from fps_jax.sharing.field import PrimeField
-from fps_jax.types import Array
 
 ENTROPIES = ('seed', 'os')
 # Drawing this many words again takes as long as drawing one on its own.

@@ -36,11 +36,11 @@ from collections.abc import Iterator, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.sharing import randomness
 from fps_jax.sharing.chacha import KEY_WORDS
 from fps_jax.sharing.field import PrimeField
-from fps_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)

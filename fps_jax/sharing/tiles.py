@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from fps_jax import arrays
+from fps_jax.core import arrays
+from fps_jax.core.types import Array
 from fps_jax.sharing import randomness
 from fps_jax.sharing.chacha import BLOCK_WORDS, KEY_WORDS
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import Array
 
 TILE_COLUMNS = 2**17
 

@@ -112,7 +112,6 @@ CASES = {
 }
 # What takes a `Knowledge`, which `know` has checked, or names alone.
 OTHERS = {
-  'factory.build',
   'knowledge.num_honest',
   'knowledge.honest_updates',
   'knowledge.mean',

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from fps_jax.core.rng import host_generator
+from fps_jax.core.types import CohortPlan
 from fps_jax.data import cohort
 from fps_jax.data.cohort import CohortPlanner
-from fps_jax.rng import host_generator
-from fps_jax.types import CohortPlan
 
 # Sample counts below, at and above the batch size, and multiples of it.
 COUNTS = (5, 1, 12, 4, 9, 3, 8, 7)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from fps_jax.core.devices import Placement, make_mesh
 from fps_jax.data import on_devices
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.devices import Placement, make_mesh
 
 NUM_EXAMPLES = 40
 COUNTS = (5, 1, 12, 4, 9, 3, 6)

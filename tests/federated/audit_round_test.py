@@ -7,9 +7,9 @@ import pytest
 import small
 from ml_collections import ConfigDict
 
-from fps_jax import round_row, train
-from fps_jax.attempts import Outcome
 from fps_jax.federated.gathering import Report
+from fps_jax.runs import round_metrics, train
+from fps_jax.runs.retries import Outcome
 from fps_jax.sharing.audit import SharingError
 
 
@@ -146,7 +146,7 @@ def test_metrics_have_the_wrong_sums_that_a_round_could_bear(
 ):
   simulation = small.make(shared_config(*numbers, **settings))
   outcome = Outcome(simulation.plan(0), metrics=None, report=Report())
-  assert round_row.audit_bounds(simulation, outcome) == expected
+  assert round_metrics.audit_bounds(simulation, outcome) == expected
 
 
 def test_wrong_sums_that_can_be_borne_are_of_the_attempt_that_was_opened():

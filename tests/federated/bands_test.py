@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.federated.bands`, exhaustive on short vectors."""
+"""Tests of `fps_jax.federated.layout`, exhaustive on short vectors."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.federated import bands
+from fps_jax.federated import layout
 
 NUM_PARAMS = 6
 
@@ -43,17 +43,20 @@ def test_layout_is_that_of_entries_one_by_one(
   num_tiers: int, values_per_column: int
 ):
   rng = np.random.default_rng(0)
-  size = bands.most_values(NUM_PARAMS, num_tiers, values_per_column) + 4
+  size = layout.most_values(NUM_PARAMS, num_tiers, values_per_column) + 4
   compiled = jax.jit(
-    lambda masks, counts: bands.kept_positions(
-      masks, bands.counts_at(counts, values_per_column), values_per_column, size
+    lambda masks, counts: layout.kept_positions(
+      masks,
+      layout.counts_at(counts, values_per_column),
+      values_per_column,
+      size,
     )
   )
   for counts in tiers_of(num_tiers):
     order = rng.permutation(NUM_PARAMS)
     entries = lay_out(order, counts, values_per_column)
     places = [i for i, entry in enumerate(entries) if entry == 'count']
-    assert list(bands.counts_at(counts, values_per_column)) == places
+    assert list(layout.counts_at(counts, values_per_column)) == places
     assert places[-1] <= size - 4
     positions = compiled(nested_masks(order, counts), jnp.asarray(counts))
     expected = [e if isinstance(e, int) else NUM_PARAMS for e in entries]
@@ -66,11 +69,11 @@ def test_lower_tiers_share_prefixes_of_whole_columns(values_per_column: int):
   order = np.arange(NUM_PARAMS)
   for counts in tiers_of(3):
     whole = lay_out(order, counts, values_per_column)
-    ends = bands.counts_at(counts, values_per_column)
+    ends = layout.counts_at(counts, values_per_column)
     for tier in range(3):
       alone = lay_out(order, counts[: tier + 1], values_per_column)
       assert whole[: len(alone)] == alone
-      columns = bands.num_columns(ends[tier], values_per_column)
+      columns = layout.num_columns(ends[tier], values_per_column)
       assert len(alone) == columns * values_per_column
 
 
@@ -79,8 +82,8 @@ def test_weight_of_a_value_is_that_of_its_band(values_per_column: int):
   order = np.arange(NUM_PARAMS)
   sums = [jnp.float32(5), jnp.float32(3), jnp.float32(2)]
   for counts in tiers_of(3):
-    ends = bands.counts_at(counts, values_per_column)
-    weights = bands.weights(sums, ends, 30)
+    ends = layout.counts_at(counts, values_per_column)
+    weights = layout.weights(sums, ends, 30)
     expected = []
     for tier in range(3):
       alone = lay_out(order, counts[: tier + 1], values_per_column)
@@ -92,4 +95,4 @@ def test_weight_of_a_value_is_that_of_its_band(values_per_column: int):
 
 
 def test_one_band_has_one_weight():
-  assert bands.weights([jnp.float32(3)], (4,), 30).shape == ()
+  assert layout.weights([jnp.float32(3)], (4,), 30).shape == ()

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.devices import make_mesh
+from fps_jax.core.devices import make_mesh
 from fps_jax.federated.evaluation import make_evaluate
 
 COUNT, NUM_CLASSES = 10, 3

@@ -18,11 +18,11 @@ from guarded_rounds import (
 )
 from jax.flatten_util import ravel_pytree
 
-from fps_jax import config as configs
 from fps_jax import data, models
 from fps_jax.attacks.knowledge import Craft, Knowledge, mean
 from fps_jax.attacks.updates import UPDATE_ATTACKS
-from fps_jax.metrics import MetricsRow
+from fps_jax.config import defaults as configs
+from fps_jax.results.metrics import MetricsRow
 from fps_jax.sharing.codec import levels_of
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import small
 from ml_collections import ConfigDict
 
-from fps_jax.metrics import MetricsRow
+from fps_jax.results.metrics import MetricsRow
 
 ROUNDS = 2
 

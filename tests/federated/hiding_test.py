@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.federated.hiding`, and of the rounds that rely on it."""
+"""Tests of `federated.robust.hide`, and of the rounds that rely on it."""
 
 import collections
 import itertools
@@ -12,7 +12,8 @@ import small
 from guarded_rounds import IDEAL, guarded_config
 
 from fps_jax import defences
-from fps_jax.federated import hiding, reference
+from fps_jax.federated import reference
+from fps_jax.federated.robust import hide as hiding
 from fps_jax.sharing.codec import levels_of
 
 

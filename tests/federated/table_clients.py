@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import small
 
+from fps_jax.core.types import CohortPlan, PruningPlan, RoundPlan
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.parallel import sum_clients
 from fps_jax.federated.performance import Performance
@@ -18,7 +19,6 @@ from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import CohortPlan, PruningPlan, RoundPlan
 
 FIELD = PrimeField(2**31 - 1)
 # The step is 1 / 1024: multiples of it are encoded without any rounding.

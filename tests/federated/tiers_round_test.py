@@ -11,7 +11,7 @@ import small
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
-from fps_jax.federated import bands, reference
+from fps_jax.federated import layout, reference
 from fps_jax.pruning.pruner import Pruner
 
 TIERS = (0.2, 0.5, 1.0)
@@ -179,8 +179,8 @@ def test_band_below_min_contributors_is_never_opened(
   placed = simulation.put_data()
   collected = simulation.start(simulation.init_state(), plan, placed)
   counts = plan.pruning.keep_counts_T
-  end = bands.counts_at(counts, num_secrets)[num_open - 1]
-  columns = bands.num_columns(end, num_secrets)
+  end = layout.counts_at(counts, num_secrets)[num_open - 1]
+  columns = layout.num_columns(end, num_secrets)
   # What leaves the servers, and what the audit combines: all that is opened.
   held = np.asarray(collected.sums.held)
   assert np.mean(held[:, :columns] != 0) > 0.9

@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.federated.weighing` without a round."""
+"""Tests of `fps_jax.federated.robust.weigh` without a round."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fps_jax.federated.method import Opened
-from fps_jax.federated.sketching import Seen
-from fps_jax.federated.weighing import inner_products, integer_weights
+from fps_jax.federated.robust.sketch import Seen
+from fps_jax.federated.robust.weigh import inner_products, integer_weights
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.projection import Projection
-from fps_jax.sharing.range_check import RangeCheck
-from fps_jax.sharing.sketch import Sketch
+from fps_jax.sharing.sketches.projection import Projection
+from fps_jax.sharing.sketches.range_check import RangeCheck
+from fps_jax.sharing.sketches.sketch import Sketch
 
 
 def test_products_are_exact_and_those_that_wrapped_are_not_sound():

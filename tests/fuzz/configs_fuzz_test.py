@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from fps_jax import config as configs
-from fps_jax import fields, study
 from fps_jax.attacks.data import DATA_ATTACKS
 from fps_jax.attacks.updates import UPDATE_ATTACKS
+from fps_jax.config import defaults as configs
+from fps_jax.config import fields
+from fps_jax.config.validate import validate
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
 from fps_jax.federated.server import OPTIMIZERS
-from fps_jax.heterogeneity.profiles import DISTRIBUTIONS
+from fps_jax.jobs import study
 from fps_jax.models import MODELS
 from fps_jax.pruning.schedules import SCHEDULES
+from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.protocol import SCHEMES
-from fps_jax.validate import validate
 
 Changes = dict[str, Any]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from messages import Example, example, make_header
 
-from fps_jax.sharing import wire
 from fps_jax.sharing.audit import Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import HEADER_BYTES, Kind
-from fps_jax.sharing.inbox import Inbox, SumInbox
+from fps_jax.sharing.messages import shared
+from fps_jax.sharing.messages.header import HEADER_BYTES, Kind
+from fps_jax.sharing.messages.inbox import Inbox, SumInbox
 from fps_jax.sharing.shamir import Shamir
 
 NUM_MUTANTS = 10_000
@@ -133,9 +133,9 @@ CLIENTS, VALUES = (3, 5, 8), 5
 def sum_messages(
   shares_NxW: np.ndarray, round_number: int, attempt: int
 ) -> list[bytes]:
-  digest = wire.client_set_digest(CLIENTS)
+  digest = shared.client_set_digest(CLIENTS)
   return [
-    wire.encode_sum(
+    shared.encode_sum(
       dataclasses.replace(
         make_header(Kind.SUM, VALUES, SCHEME),
         round=round_number,
@@ -197,7 +197,7 @@ def test_no_mutant_takes_the_place_of_another_clients_message() -> None:
   scheme = SCHEMES[0]
   for receiver, kind in ((1, Kind.SEED), (5, Kind.SHARE)):
     payload = example(kind, VALUES, scheme).parts[1]
-    encode = getattr(wire, f'encode_{kind.name.lower()}')
+    encode = getattr(shared, f'encode_{kind.name.lower()}')
     messages = [
       encode(
         dataclasses.replace(

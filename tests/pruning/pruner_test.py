@@ -11,9 +11,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import models
+from fps_jax.core.types import PruningPlan
 from fps_jax.pruning import erk, pruner, reference, scopes
 from fps_jax.pruning.pruner import Pruner
-from fps_jax.types import PruningPlan
 
 SHAPES = ((4,), (4, 6), (3, 2, 2), (2,))
 EXEMPT = (True, False, False, True)

@@ -6,6 +6,7 @@ import pytest
 from inputs import Case, check, public_names
 
 from fps_jax import pruning
+from fps_jax.core.types import PruningPlan
 from fps_jax.pruning import (
   erk,
   masks,
@@ -15,7 +16,6 @@ from fps_jax.pruning import (
   scopes,
   selection,
 )
-from fps_jax.types import PruningPlan
 
 WEIGHTS = np.float32([0.5, -1.0, 2.0, 0.0, -3.0, 1.0])
 EXEMPT = np.array([False, True, False, False, False, False])

@@ -1,9 +1,9 @@
-"""Tests of `fps_jax.sharing.bits`: words to a gapless string and back."""
+"""Tests of `sharing.messages.bits`: words to a gapless string and back."""
 
 import numpy as np
 import pytest
 
-from fps_jax.sharing import bits as bits_lib
+from fps_jax.sharing.messages import bits as bits_lib
 
 SIZES = (*range(41), 63, 64, 65, 1000)
 

@@ -1,16 +1,21 @@
-"""Tests of `fps_jax.sharing.header`: one encoding a header, or a refusal."""
+"""Tests of `sharing.messages.header`: one encoding a header, or a refusal."""
 
 import dataclasses
 
 import pytest
 from messages import example
 
-from fps_jax.sharing import clear
-from fps_jax.sharing import header as header_lib
+from fps_jax.core.types import RoundPlan
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, scheme_numbers
+from fps_jax.sharing.messages import clear
+from fps_jax.sharing.messages import header as header_lib
+from fps_jax.sharing.messages.header import (
+  HEADER_BYTES,
+  Header,
+  Kind,
+  scheme_numbers,
+)
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.types import RoundPlan
 
 LARGEST = Header(
   kind=Kind.CHECK,

@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.sharing.inbox`: a refusal leaves the inbox as it was."""
+"""Tests of `sharing.messages.inbox`: a refusal leaves the inbox as it was."""
 
 import dataclasses
 from typing import Any
@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from messages import example, random_words
 
-from fps_jax.sharing import wire
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import HEADER_BYTES, Header, Kind, scheme_numbers
-from fps_jax.sharing.inbox import Inbox, SumInbox
+from fps_jax.sharing.messages import shared
+from fps_jax.sharing.messages.header import (
+  HEADER_BYTES,
+  Header,
+  Kind,
+  scheme_numbers,
+)
+from fps_jax.sharing.messages.inbox import Inbox, SumInbox
 from fps_jax.sharing.shamir import Shamir
 
 SCHEME = Shamir(PrimeField(2**19 - 1), 5, 4, 2)  # Servers 1 and 2 take seeds.
@@ -52,7 +57,7 @@ def encode_share(
   )
   header = dataclasses.replace(header, **changes)
   words = random_words(scheme.num_columns(header.num_values + 1), scheme)
-  return wire.encode_share(header, words, scheme)
+  return shared.encode_share(header, words, scheme)
 
 
 def encode_seed(
@@ -67,7 +72,7 @@ def encode_seed(
     **scheme_numbers(scheme),
     attempt=ATTEMPT,
   )
-  return wire.encode_seed(dataclasses.replace(header, **changes), KEY, scheme)
+  return shared.encode_seed(dataclasses.replace(header, **changes), KEY, scheme)
 
 
 def encode_sum(
@@ -87,8 +92,8 @@ def encode_sum(
   )
   header = dataclasses.replace(header, **changes)
   words = random_words(scheme.num_columns(header.num_values + 1), scheme)
-  digest = wire.client_set_digest(clients)
-  return wire.encode_sum(header, len(clients), digest, words, scheme)
+  digest = shared.client_set_digest(clients)
+  return shared.encode_sum(header, len(clients), digest, words, scheme)
 
 
 def open_inbox(server: int, scheme: Shamir = SCHEME) -> Inbox:
@@ -275,14 +280,14 @@ def test_sum_survives_the_journey() -> None:
     for inbox, words in zip(inboxes, np.asarray(shares), strict=True):
       server = inboxes.index(inbox) + 1
       header = Header.decode(encode_share(client, server, scheme))
-      inbox.receive(wire.encode_share(header, words, scheme))
+      inbox.receive(shared.encode_share(header, words, scheme))
   central = SumInbox(ROUND, scheme, NUM_VALUES, CLIENTS, ATTEMPT)
   for server in (5, 1, 3, 4):
     shares = [inboxes[server - 1].payloads[client] for client in CLIENTS]
     words = np.sum(shares, axis=0, dtype=np.uint64) % scheme.field.modulus
     header = Header.decode(encode_sum(server, scheme=scheme))
-    digest = wire.client_set_digest(inboxes[server - 1].payloads)
-    message = wire.encode_sum(header, 3, digest, words, scheme)
+    digest = shared.client_set_digest(inboxes[server - 1].payloads)
+    message = shared.encode_sum(header, 3, digest, words, scheme)
     central.receive(message)
   opened = scheme.reconstruct(jnp.asarray(central.words_NxW), central.present)
   expected = np.sum(list(secrets.values()), axis=0) % scheme.field.modulus

@@ -11,16 +11,16 @@ from input_parts import (
 )
 from inputs import Case
 
-from fps_jax.sharing import bits, clear, positions, wire
-from fps_jax.sharing.header import Header, Kind, scheme_numbers
+from fps_jax.sharing.messages import bits, clear, positions, shared
+from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
 
 MASK = np.array([True, False, True])
 NO_COUNTS = (-1, 2**32, 1.5)
 
 
 def of_kind(kind: Kind, num_values: int, receiver: int = 4) -> Header:
-  shared = kind in (Kind.SEED, Kind.SHARE, Kind.SUM, Kind.CHECK)
-  numbers = scheme_numbers(SCHEME if shared else None)
+  is_shared = kind in (Kind.SEED, Kind.SHARE, Kind.SUM, Kind.CHECK)
+  numbers = scheme_numbers(SCHEME if is_shared else None)
   return Header(kind, 7, 3, receiver, num_values, **numbers)
 
 
@@ -62,23 +62,23 @@ PACKING_CASES = {
   ),
 }
 WIRE_CASES = {
-  'wire.share_message_bytes': Case(
-    wire.share_message_bytes,
+  'shared.share_message_bytes': Case(
+    shared.share_message_bytes,
     {'num_values': 3, 'scheme': SCHEME},
     wrong={'num_values': NUMBERS},
   ),
-  'wire.sum_message_bytes': Case(
-    wire.sum_message_bytes,
+  'shared.sum_message_bytes': Case(
+    shared.sum_message_bytes,
     {'num_values': 3, 'scheme': SCHEME},
     wrong={'num_values': NUMBERS},
   ),
-  'wire.check_message_bytes': Case(
-    wire.check_message_bytes,
+  'shared.check_message_bytes': Case(
+    shared.check_message_bytes,
     {'num_clients': 3, 'num_checks': 2, 'scheme': SCHEME},
     wrong={'num_clients': NUMBERS, 'num_checks': NUMBERS},
   ),
-  'wire.encode_seed': Case(
-    wire.encode_seed,
+  'shared.encode_seed': Case(
+    shared.encode_seed,
     {
       'header': of_kind(Kind.SEED, 5, receiver=1),
       'key_8': ROOT,
@@ -89,8 +89,8 @@ WIRE_CASES = {
     names={'key_8': 'seed'},
     is_traceable=False,
   ),
-  'wire.encode_share': Case(
-    wire.encode_share,
+  'shared.encode_share': Case(
+    shared.encode_share,
     {
       'header': of_kind(Kind.SHARE, 5),
       'words_W': words(3),
@@ -108,8 +108,8 @@ WIRE_CASES = {
     names={'words_W': 'words?(_W)?'},
     is_traceable=False,
   ),
-  'wire.encode_sum': Case(
-    wire.encode_sum,
+  'shared.encode_sum': Case(
+    shared.encode_sum,
     {
       'header': of_kind(Kind.SUM, 5),
       'num_clients': 2,
@@ -126,8 +126,8 @@ WIRE_CASES = {
     names={'words_W': 'words?(_W)?'},
     is_traceable=False,
   ),
-  'wire.encode_check': Case(
-    wire.encode_check,
+  'shared.encode_check': Case(
+    shared.encode_check,
     {
       'header': of_kind(Kind.CHECK, 5),
       'checks_CxR': words(5, 2),
@@ -140,8 +140,8 @@ WIRE_CASES = {
     names={'checks_CxR': '(words?|checks_CxR)'},
     is_traceable=False,
   ),
-  'wire.client_set_digest': Case(
-    wire.client_set_digest,
+  'shared.client_set_digest': Case(
+    shared.client_set_digest,
     {'clients': [1, 2]},
     wrong={'clients': ([-1], [2**32], [1.5], [1, 1])},
     names={'clients': 'client'},

@@ -17,15 +17,8 @@ from input_parts import (
 )
 from inputs import Case
 
-from fps_jax.sharing import (
-  audit,
-  codec,
-  decoding,
-  projection,
-  protocol,
-  range_check,
-  sketch,
-)
+from fps_jax.sharing import audit, codec, decoding, protocol
+from fps_jax.sharing.sketches import projection, range_check, sketch
 
 SKETCH = sketch.Sketch(2, FIELD)
 PROJECTION = projection.Projection(2, 10, FIELD)

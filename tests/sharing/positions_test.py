@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from fps_jax.sharing.positions import (
+from fps_jax.sharing.messages.positions import (
   decode_positions,
   encode_positions,
   position_bytes,

@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.sharing.projection`."""
+"""Tests of `fps_jax.sharing.sketches.projection`."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.projection import Projection, fewest_sums
 from fps_jax.sharing.shamir import Shamir
+from fps_jax.sharing.sketches.projection import Projection, fewest_sums
 
 FIELD = PrimeField(2**22 - 3)
 

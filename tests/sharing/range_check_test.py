@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.sharing.range_check`."""
+"""Tests of `fps_jax.sharing.sketches.range_check`."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.range_check import RangeCheck
-from fps_jax.sharing.sketch import Sketch
+from fps_jax.sharing.sketches.range_check import RangeCheck
+from fps_jax.sharing.sketches.sketch import Sketch
 
 FIELD = PrimeField(2**22 - 3)
 HALF = FIELD.modulus // 2

@@ -40,11 +40,11 @@ OTHERS = {
   'protocol.Faults',
   'protocol.plain_sum',
   'randomness.fresh_root_key',
-  'wire.decode_check',
-  'wire.decode_seed',
-  'wire.decode_share',
-  'wire.decode_sum',
-  'wire.seed_message_bytes',
+  'shared.decode_check',
+  'shared.decode_seed',
+  'shared.decode_share',
+  'shared.decode_sum',
+  'shared.seed_message_bytes',
 }
 
 

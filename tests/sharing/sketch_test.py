@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.sharing.sketch`."""
+"""Tests of `fps_jax.sharing.sketches.sketch`."""
 
 import itertools
 
@@ -9,7 +9,7 @@ import pytest
 
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from fps_jax.sharing.sketch import Sketch
+from fps_jax.sharing.sketches.sketch import Sketch
 
 FIELD = PrimeField(2**22 - 3)
 KEY = jax.random.key(3)

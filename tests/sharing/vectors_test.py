@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import small
 
-from fps_jax.sharing import bits, randomness
+from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import Header, Kind
+from fps_jax.sharing.messages import bits
+from fps_jax.sharing.messages.header import Header, Kind
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 

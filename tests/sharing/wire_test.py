@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.sharing.wire`: what is encoded decodes, or is refused."""
+"""Tests of `messages.shared`: what is encoded decodes, or is refused."""
 
 import dataclasses
 import hashlib
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from messages import SCHEME, example, make_header, model_example
 
-from fps_jax.sharing import bits, clear, wire
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.header import HEADER_BYTES, Header, Kind
-from fps_jax.sharing.positions import position_bytes
+from fps_jax.sharing.messages import bits, clear, shared
+from fps_jax.sharing.messages.header import HEADER_BYTES, Header, Kind
+from fps_jax.sharing.messages.positions import position_bytes
 from fps_jax.sharing.shamir import Shamir
 
 PRIMES = (7, 11, 257, 65537, 2**19 - 1, 2**22 - 3, 2**31 - 1)
@@ -48,8 +48,8 @@ def test_every_kind_round_trips(kind: Kind) -> None:
 
 
 def test_lengths_are_those_of_encoded_messages() -> None:
-  assert wire.seed_message_bytes() == HEADER_BYTES + 32
-  assert wire.seed_message_bytes() == len(example(Kind.SEED).message)
+  assert shared.seed_message_bytes() == HEADER_BYTES + 32
+  assert shared.seed_message_bytes() == len(example(Kind.SEED).message)
   for size in SIZES:
     message = example(Kind.UPDATE, size).message
     assert len(message) == clear.update_message_bytes(size)
@@ -60,14 +60,14 @@ def test_lengths_are_those_of_encoded_messages() -> None:
   for numbers, prime in itertools.product(SERVERS, PRIMES):
     scheme = Shamir(PrimeField(prime), *numbers)
     for size in SIZES:
-      share = wire.share_message_bytes(size, scheme)
+      share = shared.share_message_bytes(size, scheme)
       num_bits = scheme.num_columns(size + 1) * scheme.field.bits
       assert share == HEADER_BYTES + (num_bits + 7) // 8
       assert share == len(example(Kind.SHARE, size, scheme).message)
-      total = wire.sum_message_bytes(size, scheme)
+      total = shared.sum_message_bytes(size, scheme)
       assert total == share + 20
       assert total == len(example(Kind.SUM, size, scheme).message)
-      check = wire.check_message_bytes(size, 3, scheme)
+      check = shared.check_message_bytes(size, 3, scheme)
       assert check == HEADER_BYTES + 4 + (3 * size * scheme.field.bits + 7) // 8
       assert check == len(example(Kind.CHECK, size, scheme).message)
 
@@ -86,19 +86,19 @@ def test_models_round_trip(density: float) -> None:
 def test_payloads_are_pinned() -> None:
   # Changing the format must change the version: other releases read this.
   scheme = Shamir(PrimeField(11), 5, 4, 2)
-  digest = wire.client_set_digest([3, 1])
+  digest = shared.client_set_digest([3, 1])
   assert digest == hashlib.sha256(bytes([1, 0, 0, 0, 3, 0, 0, 0])).digest()[:16]
   words = np.uint32([1, 2, 10])
-  share = wire.encode_share(make_header(Kind.SHARE, 4, scheme), words, scheme)
+  share = shared.encode_share(make_header(Kind.SHARE, 4, scheme), words, scheme)
   assert share[HEADER_BYTES:] == bytes.fromhex('210a')
   sum_header = make_header(Kind.SUM, 5, scheme)
-  summed = wire.encode_sum(sum_header, 2, digest, words, scheme)
+  summed = shared.encode_sum(sum_header, 2, digest, words, scheme)
   assert summed[HEADER_BYTES:] == b'\2\0\0\0' + digest + bytes.fromhex('210a')
   check_header = make_header(Kind.CHECK, 3, scheme)
-  check = wire.encode_check(check_header, words[:, None], scheme)
+  check = shared.encode_check(check_header, words[:, None], scheme)
   assert check[HEADER_BYTES:] == bytes.fromhex('01000000 210a')
   seed_header = make_header(Kind.SEED, 4, scheme)
-  seed = wire.encode_seed(seed_header, np.arange(8, dtype=np.uint32), scheme)
+  seed = shared.encode_seed(seed_header, np.arange(8, dtype=np.uint32), scheme)
   assert seed[HEADER_BYTES:] == struct.pack('<8I', *range(8))
 
 
@@ -227,7 +227,7 @@ def test_seed_outside_of_32_bits_is_refused(wrong: int) -> None:
     words[position] = wrong
     expected = rf'word {position} is {wrong}, outside \[0, 4294967296\): draw'
     with pytest.raises(ValueError, match=expected):
-      wire.encode_seed(header, words, SCHEME)
+      shared.encode_seed(header, words, SCHEME)
 
 
 def test_counts_that_are_no_integers_are_refused() -> None:
@@ -237,9 +237,9 @@ def test_counts_that_are_no_integers_are_refused() -> None:
     clear.encode_update(header, values, 1.5)
   header, _, digest, words = example(Kind.SUM).parts
   with pytest.raises(ValueError, match=r'num_clients=2\.0 is of type float'):
-    wire.encode_sum(header, 2.0, digest, words, SCHEME)
+    shared.encode_sum(header, 2.0, digest, words, SCHEME)
   with pytest.raises(ValueError, match=r'client=0\.5 is of type float'):
-    wire.client_set_digest([0.5, 1])
+    shared.client_set_digest([0.5, 1])
 
 
 def test_sparse_model_of_another_form_is_refused() -> None:
@@ -283,9 +283,9 @@ def test_parts_that_do_not_fit_are_not_encoded() -> None:
     clear.encode_update(header, values, -1)
   header, count, digest, words = example(Kind.SUM).parts
   with pytest.raises(ValueError, match=r'num_clients=-1 must be in \[0, 42'):
-    wire.encode_sum(header, -1, digest, words, SCHEME)
+    shared.encode_sum(header, -1, digest, words, SCHEME)
   with pytest.raises(ValueError, match='of 15 bytes, expected 16: use client_'):
-    wire.encode_sum(header, count, digest[:15], words, SCHEME)
+    shared.encode_sum(header, count, digest[:15], words, SCHEME)
   params, mask = np.float32([1, 2, 3]), np.array([True, False, True])
   with pytest.raises(ValueError, match='parameter 1 is not 0 but is not kept'):
     clear.encode_model(0, 1, params, mask)
@@ -321,28 +321,32 @@ def test_seed_that_nobody_takes_is_refused() -> None:
   message, (header, key), *_ = example(Kind.SEED)
   for shape in ((7,), (9,), (1, 8)):
     with pytest.raises(ValueError, match=r'a seed has shape .*expected \(8,\)'):
-      wire.encode_seed(header, np.zeros(shape, np.uint32), SCHEME)
+      shared.encode_seed(header, np.zeros(shape, np.uint32), SCHEME)
   for server in (0, 3, 6):
     other = dataclasses.replace(header, receiver=server)
     expected = f'SEED for server {server}, but only servers 1 to 2 take one'
     with pytest.raises(ValueError, match=expected):
-      wire.encode_seed(other, key, SCHEME)
+      shared.encode_seed(other, key, SCHEME)
     with pytest.raises(ValueError, match=expected):
-      wire.decode_seed(other.encode() + message[HEADER_BYTES:], SCHEME)
+      shared.decode_seed(other.encode() + message[HEADER_BYTES:], SCHEME)
   scheme = dataclasses.replace(SCHEME, seeded=False)
   other = make_header(Kind.SEED, 5, scheme)
   with pytest.raises(ValueError, match='is not seeded: send a SHARE'):
-    wire.encode_seed(other, key, scheme)
+    shared.encode_seed(other, key, scheme)
   with pytest.raises(ValueError, match='is not seeded: send a SHARE'):
-    wire.decode_seed(other.encode() + message[HEADER_BYTES:], scheme)
+    shared.decode_seed(other.encode() + message[HEADER_BYTES:], scheme)
 
 
 def test_digests_tell_sets_of_clients_apart() -> None:
   sets = [(), (0,), (1,), (0, 1), (256,), (1, 2, 3), (2**32 - 1,)]
-  assert len({wire.client_set_digest(clients) for clients in sets}) == len(sets)
-  assert wire.client_set_digest({3, 1, 2}) == wire.client_set_digest([2, 3, 1])
+  assert len({shared.client_set_digest(clients) for clients in sets}) == len(
+    sets
+  )
+  assert shared.client_set_digest({3, 1, 2}) == shared.client_set_digest(
+    [2, 3, 1]
+  )
   with pytest.raises(ValueError, match='client 4 repeats: a set names each'):
-    wire.client_set_digest([4, 1, 4])
+    shared.client_set_digest([4, 1, 4])
   for client in (-1, 2**32):
     with pytest.raises(ValueError, match=f'client={client} must be in'):
-      wire.client_set_digest([1, client])
+      shared.client_set_digest([1, client])

@@ -1,1 +1,0 @@
-"""Benchmarks: figures as ratios to what the same process measured."""

@@ -1,0 +1,89 @@
+"""What clients receive in a round, and how one of them trains on it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fps_jax.core.rng import Stream, device_key
+from fps_jax.core.types import Array, CohortPlan, Key, RoundPlan, RoundState
+from fps_jax.federated import layout
+from fps_jax.federated.chunks import TrainClient
+from fps_jax.federated.client import ClientResult
+from fps_jax.federated.method import Method
+
+
+class Received(NamedTuple):
+  """The pruned model.
+
+  Attributes:
+    params_D: float32 [D], what clients of the last tier receive.
+    mask_D: bool [D], what they train and send, or None for everything.
+    candidates_D: bool [D], those of them that are pruned but tried out; None
+      where nothing grows back.
+    kept: of `bands.kept_positions`, or None for everything.
+    masks_TxD: bool [T, D], what clients of each tier train; None where all
+      train the same.
+  """
+
+  params_D: Array
+  mask_D: Array | None
+  candidates_D: Array | None
+  kept: Array | None
+  masks_TxD: Array | None
+
+
+def prune(
+  method: Method, state: RoundState, plan: RoundPlan, key: Key
+) -> Received:
+  """Prunes the global model as the plan says."""
+  pruner, alignment = method.pruner, method.protocol.alignment
+  if pruner is None:
+    return Received(state.params, None, None, None, None)
+  with jax.named_scope('prune'):
+    params_D = state.params if state.remembered is None else state.remembered
+    num_tiers = len(plan.pruning.keep_counts_T)
+    *tier_masks, mask_D = [
+      pruner.keep(params_D, plan.pruning, tier) for tier in range(num_tiers)
+    ]
+    params_D = jnp.where(mask_D, params_D, 0.0)
+    candidates_D = None
+    if pruner.regrows:
+      candidates_D = pruner.draw_candidates(
+        mask_D,
+        plan.pruning.num_candidates,
+        device_key(key, Stream.REGROWTH, state.round),
+      )
+      mask_D = mask_D | candidates_D
+    tier_masks.append(mask_D)
+    kept = layout.kept_positions(
+      tier_masks,
+      layout.counts_at(plan.pruning.keep_counts_T, alignment),
+      alignment,
+      method.tiling.padded_size,
+    )
+  masks_TxD = jnp.stack(tier_masks) if num_tiers > 1 else None
+  return Received(params_D, mask_D, candidates_D, kept, masks_TxD)
+
+
+def make_train(
+  method: Method, received: Received, images: Array, labels: Array
+) -> TrainClient:
+  """Returns the training of one client on what it receives."""
+
+  def train(row: CohortPlan) -> ClientResult:
+    received_D, trained_D = received.params_D, received.mask_D
+    if received.masks_TxD is not None:
+      trained_D = received.masks_TxD[row.tiers]
+      received_D = jnp.where(trained_D, received_D, 0.0)
+    return method.local_update(
+      method.unravel(received_D),
+      None if trained_D is None else method.unravel(trained_D),
+      images,
+      labels,
+      row.indices,
+      row.num_steps,
+      row.malicious,
+    )
+
+  return train

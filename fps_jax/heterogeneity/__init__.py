@@ -1,1 +1,0 @@
-"""Clients that differ: what their devices can do, and what they are asked."""

@@ -1,0 +1,156 @@
+"""What there is to choose from, read from the registries: launch.py --list.
+
+A line is a name and the first sentence of its docstring. Nothing is imported
+for it that importing the package does not import anyway, and no device starts.
+"""
+
+import ast
+import functools
+import importlib.util
+import inspect
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fps_jax.attacks.data import DATA_ATTACKS
+from fps_jax.attacks.updates import UPDATE_ATTACKS
+from fps_jax.config.defaults import METHODS
+from fps_jax.data import PARTITIONERS, SOURCES
+from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
+from fps_jax.federated.server import OPTIMIZERS
+from fps_jax.jobs.run import JOBS
+from fps_jax.models import MODELS
+from fps_jax.pruning.schedules import SCHEDULES
+from fps_jax.pruning.scopes import SCOPES
+from fps_jax.results.summary import title_of
+from fps_jax.runs.costs.profiles import DISTRIBUTIONS
+from fps_jax.sharing.audit import AUDITS
+from fps_jax.sharing.protocol import SCHEMES
+
+UNDOCUMENTED = '(no docstring)'
+
+# How a field, or the command line, takes them; what they are; the registry.
+_REGISTRIES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+  ('data.source', 'data sets, besides those prepared for TFDS', SOURCES),
+  ('data.partition', 'partitioners', PARTITIONERS),
+  ('model.name', 'models', MODELS),
+  ('attack.data', 'attacks on data', DATA_ATTACKS),
+  ('attack.updates', 'attacks on updates', UPDATE_ATTACKS),
+  ('defence.name', 'defences by inner products', GRAM_RULES),
+  ('defence.name', 'defences by coordinates', COORDINATE_RULES),
+  ('defence.pre_steps', 'what is done before', PRE_STEPS),
+  ('pruning.schedule', 'schedules of sparsity', SCHEDULES),
+  ('pruning.scope', 'scopes of the mask', SCOPES),
+  ('server.optimizer', 'server optimisers', OPTIMIZERS),
+  ('profiles.distribution', 'distributions of devices', DISTRIBUTIONS),
+  ('sharing.scheme', 'sharing schemes', SCHEMES),
+  ('sharing.audit', 'audits', AUDITS),
+)
+
+
+class Section(NamedTuple):
+  """Names of one kind.
+
+  Attributes:
+    title: how they are chosen, and what they are.
+    entries: name to sentence.
+  """
+
+  title: str
+  entries: dict[str, str]
+
+
+def sections(experiments: pathlib.Path) -> Iterator[Section]:
+  """Yields all that there is, in the order in which a user chooses.
+
+  Guarantee: it is what the registries hold when this is called.
+
+  Args:
+    experiments: folder of config files, which are read but not run.
+  """
+  yield Section(
+    '--config=experiments/NAME.py: configs',
+    {
+      path.stem: _sentence_of_source(path)
+      for path in sorted(experiments.glob('*.py'))
+    },
+  )
+  yield Section(
+    'job: what launch.py runs',
+    {name: _sentence_of_job(place) for name, place in JOBS.items()},
+  )
+  yield Section(
+    'methods: variants that configs compare',
+    {
+      name: f'{title_of(name)}: {_overrides(changes)}.'
+      for name, changes in METHODS.items()
+    },
+  )
+  for field, kind, registry in _REGISTRIES:
+    entries = {name: describe(value) for name, value in registry.items()}
+    yield Section(f'{field}: {kind}', entries)
+
+
+def text(experiments: pathlib.Path) -> str:
+  """Returns all sections as lines for a terminal."""
+  lines = []
+  for section in sections(experiments):
+    lines.append(section.title)
+    width = max(map(len, section.entries), default=0)
+    for name, sentence in section.entries.items():
+      lines.append(f'  {name:<{width}}  {sentence}')
+    lines.append('')
+  return '\n'.join(lines)
+
+
+def describe(value: Any) -> str:
+  """Returns the first sentence about a value of a registry.
+
+  Args:
+    value: a function or class, or the sentence itself.
+  """
+  if isinstance(value, str):
+    return first_sentence(value)
+  while isinstance(value, functools.partial):
+    value = value.func
+  return first_sentence(inspect.getdoc(value))
+
+
+def first_sentence(docstring: str | None) -> str:
+  """Returns the first sentence of a docstring, as one line.
+
+  >>> first_sentence('All of it at once, 3.5 times. And more.')
+  'All of it at once, 3.5 times.'
+  """
+  paragraph = (docstring or '').strip().partition('\n\n')[0]
+  line = ' '.join(paragraph.split())
+  return re.split(r'(?<=[.!?])\s', line, maxsplit=1)[0] or UNDOCUMENTED
+
+
+def _sentence_of_job(place: str) -> str:
+  """Returns that of the module, which is not imported: it may take long."""
+  spec = importlib.util.find_spec(place.partition(':')[0])
+  if spec is None or spec.origin is None:
+    return UNDOCUMENTED
+  return _sentence_of_source(pathlib.Path(spec.origin))
+
+
+def _sentence_of_source(path: pathlib.Path) -> str:
+  try:
+    module = ast.parse(path.read_text(encoding='utf-8'))
+  except (SyntaxError, ValueError) as error:
+    return f'(cannot be read: {" ".join(str(error).split())})'
+  return first_sentence(ast.get_docstring(module))
+
+
+def _overrides(changes: Mapping[str, Mapping[str, Any]]) -> str:
+  """Returns what a method sets in the config."""
+  return (
+    ', '.join(
+      f'{section}.{field}={value!r}'
+      for section, fields in changes.items()
+      for field, value in fields.items()
+    )
+    or 'the defaults'
+  )

@@ -1,0 +1,205 @@
+"""What is said of a run that is sound, but maybe not what was meant.
+
+`before_run` is the list of what settings come to: it is logged once, kept in
+the work directory, and shown with the results. `after_run` says what a run lost
+on its way.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from fps_jax.defences import LEAST_COHORT
+from fps_jax.jobs import notices_sharing
+from fps_jax.results.metrics import MetricsRow
+from fps_jax.runs.simulation import Simulation
+
+_MUCH_CLIPPED = 0.01
+_MUCH_CAPPED = 0.1
+_MUCH_LESS_SPARSE = 0.001
+_MANY_PASSES = 100
+_MUCH_PADDING = 10
+# Titles that a line names; of more, it says how many.
+_NAMED = 4
+
+
+def before_run(
+  config: ConfigDict, simulations: Sequence[Simulation]
+) -> Iterator[str]:
+  """Yields a line for each setting that does not come to what it seems to.
+
+  Args:
+    config: of one variant, valid.
+    simulations: its runs, one for each seed.
+  """
+  yield from _defence(config)
+  yield from _schedule(config, simulations[0])
+  yield from _regrowth(config, simulations[0])
+  yield from _steps(config, simulations)
+  yield from notices_sharing.before_run(config, simulations)
+
+
+def _defence(config: ConfigDict) -> Iterator[str]:
+  defence, size = config.defence, config.cohort.size
+  expected = round(config.attack.malicious * size)
+  counts = [
+    name
+    for name in (defence.name, *defence.pre_steps)
+    if LEAST_COHORT.get(name, (2, 1))[0]
+  ]
+  if defence.name != 'none' and counts and expected > defence.num_malicious:
+    yield (
+      f'{" after ".join(counts)} bears defence.num_malicious='
+      f'{defence.num_malicious} clients, and of cohort.size={size} about '
+      f'{expected} are malicious (attack.malicious='
+      f'{config.attack.malicious:.4g}): raise it to bear them'
+    )
+
+
+def _schedule(config: ConfigDict, run: Simulation) -> Iterator[str]:
+  pruning, last = config.pruning, run.pruning_plans[-1]
+  left = int(last.keep_count - last.num_candidates)
+  sparsity = 1 - left / run.num_params
+  if (
+    pruning.schedule != 'none'
+    and pruning.sparsity - sparsity > _MUCH_LESS_SPARSE
+  ):
+    yield (
+      f'the last of {config.num_rounds} rounds has a sparsity of '
+      f'{sparsity:.4g}, not pruning.sparsity={pruning.sparsity:.4g}: lower '
+      f'pruning.begin_round={pruning.begin_round} and end_round='
+      f'{pruning.end_round}, or raise num_rounds'
+    )
+
+
+def _regrowth(config: ConfigDict, run: Simulation) -> Iterator[str]:
+  pruning = config.pruning
+  if (
+    pruning.schedule != 'none'
+    and pruning.regrow_every
+    and not any(plan.num_regrown for plan in run.pruning_plans)
+  ):
+    yield (
+      f'in none of {config.num_rounds} rounds does anything grow back: let a '
+      f'multiple of pruning.regrow_every={pruning.regrow_every}, below '
+      f'pruning.regrow_end_round={pruning.regrow_end_round}, be a round that '
+      'prunes'
+    )
+
+
+def _steps(
+  config: ConfigDict, simulations: Sequence[Simulation]
+) -> Iterator[str]:
+  """Compares a client's work with the examples that the largest one has."""
+  client = config.client
+  largest = max(int(run.planner.num_examples.max()) for run in simulations)
+  passes = client.epochs
+  if client.steps:
+    passes = client.steps * min(client.batch_size, largest) / largest
+  if passes > _MANY_PASSES:
+    field = 'steps' if client.steps else 'epochs'
+    yield (
+      f'client.{field}={client[field]} take a client {passes:,.0f} times or '
+      f'more through its examples, of which nobody has over {largest}, in '
+      'every round: lower it'
+    )
+  if client.batch_size > _MUCH_PADDING * largest:
+    yield (
+      f'client.batch_size={client.batch_size} is mostly padding, which is '
+      f'computed and lies in memory, too: no client has more than {largest} '
+      'examples; lower it'
+    )
+
+
+def gather(lines: Mapping[str, Iterable[str]]) -> list[str]:
+  """Returns each line once, after the variants that it is about.
+
+  Args:
+    lines: title of a variant to what is said of it, for all variants.
+  """
+  about: dict[str, list[str]] = {}
+  for title, said in lines.items():
+    for line in said:
+      about.setdefault(line, []).append(title)
+  return [
+    f'{_join(titles, len(lines))}: {line}' for line, titles in about.items()
+  ]
+
+
+def _join(titles: Sequence[str], num_all: int) -> str:
+  if 1 < len(titles) == num_all:
+    return f'all {num_all} methods'
+  named = ', '.join(titles[:_NAMED])
+  more = len(titles) - _NAMED
+  return f'{named} and {more} more' if more > 0 else named
+
+
+def after_run(
+  title: str, seed: int, rows: Sequence[MetricsRow], emptied: Sequence[str]
+) -> None:
+  """Says what a run lost on its way: layers, values, updates, rounds.
+
+  Args:
+    title: of the variant.
+    seed: of the run.
+    rows: of all its rounds.
+    emptied: paths of the layers of which pruning left nothing.
+  """
+  if emptied:
+    logging.warning(
+      '%s, seed %d: nothing is left of %s: prune later, or choose '
+      "pruning.scope='erk' or another pruning.exempt",
+      title,
+      seed,
+      ', '.join(emptied),
+    )
+  clipped = max(row['clipped_fraction'] or 0.0 for row in rows)
+  if clipped > _MUCH_CLIPPED:
+    logging.warning(
+      '%s, seed %d: up to %.1f %% of the values of a round were clipped: raise '
+      'sharing.clip',
+      title,
+      seed,
+      100 * clipped,
+    )
+  not_finite = sum(row['clients_not_finite'] for row in rows)
+  if not_finite:
+    logging.warning(
+      '%s, seed %d: %d updates were not finite and left out',
+      title,
+      seed,
+      not_finite,
+    )
+  capped = max(row['capped_weight'] or 0.0 for row in rows)
+  if capped > _MUCH_CAPPED:
+    logging.warning(
+      '%s, seed %d: up to %.0f %% of the weight that the defence gave in a '
+      'round was taken so that no client has one of its own, which would give '
+      'its update away: raise cohort.size, or take a defence that weighs '
+      'clients alike, as multi_krum does',
+      title,
+      seed,
+      100 * capped,
+    )
+  idle = sum(
+    not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows
+  )
+  if idle:
+    logging.warning(
+      '%s, seed %d: in %d of %d rounds no client was in time: raise '
+      'profiles.deadline_seconds or lower the first of pruning.tiers',
+      title,
+      seed,
+      idle,
+      len(rows),
+    )
+  failed = sum(row['failed_attempts'] > 0 for row in rows)
+  if failed:
+    logging.warning(
+      '%s, seed %d: %d of %d rounds failed and were tried again or skipped',
+      title,
+      seed,
+      failed,
+      len(rows),
+    )

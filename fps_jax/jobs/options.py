@@ -1,0 +1,36 @@
+"""What a command line says besides the config."""
+
+from typing import NamedTuple
+
+from fps_jax.core.interruption import Interruption
+
+
+class Options(NamedTuple):
+  """What is not part of an experiment.
+
+  Attributes:
+    tfds_data_dir: where TFDS data sets are prepared; see
+      `fps_jax.data.load_tfds`.
+    profile: whether one round is traced, into the work directory's folder
+      `profile`.
+    overwrite: whether a study that is in the work directory goes first.
+    tensorboard: whether every round is written for TensorBoard, too, into the
+      work directory's folder `tensorboard`.
+    resume_changed: whether a study goes on although its code has changed.
+    config_file: that the config was read from; None if it was made in Python.
+    interruption: what may ask a study to stop between rounds; None for nothing.
+  """
+
+  tfds_data_dir: str | None = None
+  profile: bool = False
+  overwrite: bool = False
+  tensorboard: bool = False
+  resume_changed: bool = False
+  config_file: str | None = None
+  interruption: Interruption | None = None
+
+  @property
+  def of_studies(self) -> list[str]:
+    """The flags given that no other job but a study knows."""
+    names = ('profile', 'overwrite', 'tensorboard', 'resume_changed')
+    return [f'--{name}' for name in names if getattr(self, name)]

@@ -1,0 +1,1 @@
+"""The job that has every attack meet every defence."""

@@ -1,0 +1,155 @@
+"""Gradient inversion: images whose updates look like what was seen.
+
+The attacker knows the model, the mask, the labels, how many images each client
+has, its learning rate and its number of steps, and how what it sees is made of
+updates. It searches for images in [0, 1] by gradient descent.
+
+References: L. Zhu et al., Deep leakage from gradients, NeurIPS 2019 (the
+search); J. Geiping et al., Inverting gradients: how easy is it to break privacy
+in federated learning?, NeurIPS 2020 (cosine distance, total variation, Adam on
+signs of gradients, updates of several steps); L. T. Phong et al.,
+Privacy-preserving deep learning via additively homomorphic encryption, IEEE
+Transactions on Information Forensics and Security 13(5), 2018 (the closed
+form).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fps_jax.core.types import Array, Key
+from fps_jax.jobs.privacy.model import LocalUpdate
+
+_TINY = 1e-20
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+  """How images are searched for.
+
+  Attributes:
+    num_iterations: of Adam, >= 1.
+    num_restarts: from random images, >= 1; the one whose loss ends lowest is
+      taken.
+    step_size: of Adam at first, in grey values; it decays to 0 as a cosine.
+
+  Raises:
+    ValueError: if an attribute is out of range.
+  """
+
+  num_iterations: int
+  num_restarts: int
+  step_size: float
+
+  def __post_init__(self):
+    for name in ('num_iterations', 'num_restarts'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} must be at least 1')
+    if not self.step_size > 0:
+      raise ValueError(f'step_size={self.step_size} must be above 0')
+
+
+def cosine_distance(a_V: Array, b_V: Array) -> Array:
+  """Returns 1 - the cosine of the angle between two vectors, in [0, 2]."""
+  norms = jnp.linalg.norm(a_V) * jnp.linalg.norm(b_V)
+  return 1 - jnp.vdot(a_V, b_V) / (norms + _TINY)
+
+
+def total_variation(images: Array) -> Array:
+  """Returns the mean absolute difference of neighbours, rows plus columns.
+
+  Args:
+    images: [..., height, width, channels].
+  """
+  down, right = (jnp.abs(jnp.diff(images, axis=axis)) for axis in (-3, -2))
+  return jnp.mean(down) + jnp.mean(right)
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=('local_update', 'expect', 'image_shape', 'search'),
+)
+def invert(
+  seen_V: Array,
+  params_D: Array,
+  kept_D: Array,
+  labels_CxB: Array,
+  smoothness: Array | float,
+  key: Key,
+  *,
+  local_update: LocalUpdate,
+  expect: Callable[[Array], Array],
+  image_shape: tuple[int, int, int],
+  search: Search,
+) -> tuple[Array, Array]:
+  """Reconstructs the images of all clients from what was seen of them.
+
+  Args:
+    seen_V: float32 [V].
+    params_D: float32 [D], what the clients received.
+    kept_D: bool [D], what they train.
+    labels_CxB: int32 [C, B], the labels of each client.
+    smoothness: weight of the images' total variation, >= 0.
+    key: of the images that the search starts from; it is consumed.
+    local_update: a client's training; see `model.make_local_update`.
+    expect: updates [C, D] -> [V]; see `views.View`.
+    image_shape: (height, width, channels).
+    search: how long and how often.
+
+  Returns:
+    Images, float32 [C, B, *image_shape] in [0, 1], in no particular order among
+    those of one label, and their loss, float32 [].
+  """
+  clients = jax.vmap(local_update, (None, None, 0, 0))
+
+  def loss(images: Array) -> Array:
+    updates_CxD = clients(params_D, kept_D, images, labels_CxB)
+    distance = cosine_distance(expect(updates_CxD), seen_V)
+    return distance + smoothness * total_variation(images)
+
+  schedule = optax.cosine_decay_schedule(
+    search.step_size, search.num_iterations
+  )
+  adam = optax.adam(schedule)
+
+  def step(carry, _):
+    images, state = carry
+    value, gradient = jax.value_and_grad(loss)(images)
+    moves, state = adam.update(jnp.sign(gradient), state)
+    return (jnp.clip(images + moves, 0.0, 1.0), state), value
+
+  def run(start_key: Key) -> tuple[Array, Array]:
+    shape = (*labels_CxB.shape, *image_shape)
+    images = jax.random.uniform(start_key, shape)
+    start = (images, adam.init(images))
+    # The last step has size 0: it evaluates what the others found.
+    (images, _), losses = jax.lax.scan(
+      step, start, length=search.num_iterations + 1
+    )
+    return images, losses[-1]
+
+  found, losses = jax.vmap(run)(jax.random.split(key, search.num_restarts))
+  best = jnp.argmin(losses)
+  return found[best], losses[best]
+
+
+def divide(kernel_PxU: Array, bias_U: Array) -> Array:
+  """Returns the image behind an update of a dense first layer: no search.
+
+  Of one image and one step, the update of a unit's weights is the image times
+  that of its bias. Units are averaged by the squares of the latter. Of several
+  images it is a blend of them.
+
+  Args:
+    kernel_PxU: float32 [P, U], the update of the layer's kernel.
+    bias_U: float32 [U], the update of its bias.
+
+  Returns:
+    float32 [P], clipped to [0, 1].
+  """
+  image_P = kernel_PxU @ bias_U / (jnp.vdot(bias_U, bias_U) + _TINY)
+  return jnp.clip(image_P, 0.0, 1.0)

@@ -1,0 +1,173 @@
+"""Tables and figures of the job `privacy`."""
+
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from fps_jax.jobs.privacy.measure import RECOGNISED, Outcome
+from fps_jax.results import tables as tables_
+
+Row = Mapping[str, Any]
+
+_HEADER = (
+  'What the attacker sees',
+  'PSNR (dB)',
+  'Min',
+  'Max',
+  'SSIM',
+  f'At {RECOGNISED:g} dB (%)',
+  'Others (dB)',
+)
+_NOTE = (
+  'Over all images of all seeds, each scored against the reconstruction '
+  'nearest to it: mean, least and greatest PSNR, mean SSIM, and how many reach '
+  f'{RECOGNISED:g} dB. Others: as many other images of the same labels, scored '
+  'in the same way.'
+)
+_COLUMNS = 4  # images shown of each number a client has
+# Okabe and Ito (2008).
+_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7')
+
+
+def progress_line(row: Row) -> str:
+  """Returns a line that says what was just measured."""
+  return (
+    f'{row["title"]}, {_images(row["images_per_client"])} a client: '
+    f'{row["psnr_mean"]:.1f} dB, {row["seconds"]:.0f} s'
+  )
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+  """Returns a table for each number of images a client, for a terminal."""
+  return [tables_.terminal_table(*contents) for contents in _contents(rows)]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+  """Returns the tables as a page of Markdown that shows the figures."""
+  pages = [tables_.markdown_table(*contents) for contents in _contents(rows)]
+  figures = (
+    '![True images and reconstructions](privacy_images.png)\n'
+    '![PSNR by view](privacy_psnr.png)\n'
+  )
+  return '\n'.join((*pages, f'{_NOTE}\n', figures))
+
+
+def write_images(outcomes: Sequence[Outcome], path: pathlib.Path) -> None:
+  """Draws the first client's images over what each view made of them."""
+  blocks = _by_images(outcomes)
+  titles = list(dict.fromkeys(outcome.row['title'] for outcome in outcomes))
+  side = outcomes[0].originals.shape[-1]
+  # All images are pixels of one sheet; a cell's rest is for its PSNR.
+  cell, block_width = side + 10, _COLUMNS * (side + 10) + 10
+  sheet = np.zeros(((len(titles) + 1) * cell, len(blocks) * block_width))
+  figure = Figure(figsize=(sheet.shape[1] / 75, sheet.shape[0] / 75))
+  axes = figure.add_axes((0, 0, 1, 1))
+  axes.set_axis_off()
+  for i, title in enumerate(('True images', *titles)):
+    axes.text(-6, i * cell + side / 2, title, ha='right', va='center', size=7)
+  for block, (images_per_client, shown) in enumerate(blocks.items()):
+    left = block * block_width
+    header = f'{_images(images_per_client)} a client'
+    axes.text(left, -6, header, size=7.5)
+    _paste(sheet, 0, left, cell, shown[0].originals[:, :images_per_client])
+    for outcome in shown:
+      top = cell * (1 + titles.index(outcome.row['title']))
+      _paste(sheet, top, left, cell, outcome.found[:, :images_per_client])
+      psnr = outcome.psnr[:, :images_per_client].ravel()[:_COLUMNS]
+      for i, value in enumerate(psnr):
+        x, y = left + i * cell + side / 2, top + side
+        axes.text(x, y, f'{value:.1f}', ha='center', va='top', size=5.5)
+  axes.imshow(sheet, cmap='gray_r', vmin=0, vmax=1, interpolation='nearest')
+  figure.savefig(path, dpi=200, bbox_inches='tight')
+
+
+def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
+  """Draws the PSNR of every view: mean and range, and that of other images."""
+  titles = list(dict.fromkeys(row['title'] for row in rows))
+  numbers = list(dict.fromkeys(row['images_per_client'] for row in rows))
+  figure = Figure(figsize=(5.2, 0.8 + 0.22 * len(titles)), layout='constrained')
+  axes = figure.add_subplot()
+  for i, number in enumerate(numbers):
+    color = _COLORS[i % len(_COLORS)]
+    of_number = [row for row in rows if row['images_per_client'] == number]
+    places = [
+      titles.index(row['title']) + 0.3 * (i - (len(numbers) - 1) / 2)
+      for row in of_number
+    ]
+    means = [row['psnr_mean'] for row in of_number]
+    axes.hlines(
+      places,
+      [row['psnr_min'] for row in of_number],
+      [row['psnr_max'] for row in of_number],
+      color=color,
+      linewidth=1,
+    )
+    axes.plot(
+      means, places, 'o', color=color, markersize=3.5, label=_images(number)
+    )
+    chance = [row['chance_psnr_mean'] for row in of_number]
+    axes.plot(chance, places, '|', color='0.5', markersize=5)
+  axes.axvline(RECOGNISED, color='0.5', linestyle=':', linewidth=0.8)
+  axes.set_yticks(range(len(titles)), titles, fontsize=7)
+  axes.invert_yaxis()
+  axes.tick_params(axis='x', labelsize=7)
+  axes.set_xlim(0, 80)
+  axes.set_xlabel(
+    'PSNR (dB), mean and range; grey: of other images; cut off at 80',
+    fontsize=7.5,
+  )
+  axes.grid(axis='x', linewidth=0.4, color='0.88')
+  axes.set_axisbelow(True)
+  figure.legend(
+    loc='outside upper center',
+    ncols=len(numbers),
+    fontsize=7,
+    frameon=False,
+    title='Images of a client',
+    title_fontsize=7,
+  )
+  figure.savefig(path, dpi=200)
+
+
+def _contents(
+  rows: Sequence[Row],
+) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+  """Yields title, header and cells of each table."""
+  for number in dict.fromkeys(row['images_per_client'] for row in rows):
+    lines = [
+      [
+        row['title'],
+        *(f'{row[f"psnr_{kind}"]:.1f}' for kind in ('mean', 'min', 'max')),
+        f'{row["ssim_mean"]:.2f}',
+        f'{100 * row["recognised"]:.0f}',
+        f'{row["chance_psnr_mean"]:.1f}',
+      ]
+      for row in rows
+      if row['images_per_client'] == number
+    ]
+    yield f'{_images(number)} a client.', _HEADER, lines
+
+
+def _by_images(outcomes: Sequence[Outcome]) -> dict[int, list[Outcome]]:
+  blocks: dict[int, list[Outcome]] = {}
+  for outcome in outcomes:
+    blocks.setdefault(outcome.row['images_per_client'], []).append(outcome)
+  return blocks
+
+
+def _paste(
+  sheet: np.ndarray, top: int, left: int, cell: int, images: np.ndarray
+) -> None:
+  """Puts images [seeds, n, height, width] side by side, in place."""
+  height, width = images.shape[-2:]
+  for i, image in enumerate(images.reshape(-1, height, width)[:_COLUMNS]):
+    start = left + i * cell
+    sheet[top : top + height, start : start + width] = image
+
+
+def _images(number: int) -> str:
+  return '1 image' if number == 1 else f'{number} images'

@@ -1,0 +1,133 @@
+"""What a work directory says of its study: configs, code and environment."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from ml_collections import ConfigDict
+
+from fps_jax.core import files
+from fps_jax.core.environment import code_of, describe_environment, user_code
+from fps_jax.jobs.options import Options
+from fps_jax.results import workdir as workdirs
+from fps_jax.results.differences import NOT_SET, Field, compare
+
+_ENVIRONMENT = 'environment.json'
+_SOURCE = 'source'
+_NOT_RECORDED = (NOT_SET, 'null', 'None')
+
+
+class Record(NamedTuple):
+  """What a study begins or goes on with.
+
+  Attributes:
+    environment: see `fps_jax.core.environment.describe_environment`.
+    code: the user's own files, as `core.environment.user_code` has them.
+    changed: names of what is not as when the study began; of what
+      `fps_jax.core.environment.code_of` returns.
+  """
+
+  environment: dict[str, Any]
+  code: dict[str, bytes]
+  changed: tuple[str, ...] = ()
+
+  @classmethod
+  def now(
+    cls, workdir: pathlib.Path, argv: Sequence[str], options: Options
+  ) -> Self:
+    """Describes this process, and compares it with what a study began with.
+
+    Args:
+      workdir: of the study, or of none yet; held by this process.
+      argv: the command line.
+      options: of the command line.
+
+    Raises:
+      ValueError: if the code has changed since the study's first run began,
+        unless the options let it; or if what it began with cannot be read.
+      OSError: if a file cannot be read.
+    """
+    code = user_code(options.config_file)
+    environment = describe_environment(argv, code)
+    if options.overwrite or not _has_begun(workdir):
+      return cls(environment, code)
+    first = _read(workdir / _ENVIRONMENT)
+    fields = [
+      field
+      for field in compare([code_of(first), code_of(environment)])
+      if field.differs
+    ]
+    if fields and not options.resume_changed:
+      commits = [str(each.get('git_commit')) for each in (first, environment)]
+      if fields[0].name == 'code_sha256':
+        fields.insert(1, Field('git_commit', commits))
+      raise ValueError(_refusal(workdir, fields))
+    return cls(environment, code, tuple(field.name for field in fields))
+
+  def write(
+    self,
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    variants: Mapping[str, ConfigDict],
+  ) -> None:
+    """Writes what the study is and runs on, or adds what it goes on with.
+
+    Raises:
+      ValueError: if what it began with cannot be read.
+      OSError: if a file cannot be read or written.
+    """
+    environment, source = self.environment, workdir / _SOURCE
+    copied = self.code
+    if _has_begun(workdir):
+      environment = _read(workdir / _ENVIRONMENT)
+      resumed = environment.setdefault('resumed', [])
+      resumed.append({**self.environment, 'changed': list(self.changed)})
+      source /= f'resumed_{len(resumed)}'
+      copied = self.code if self.changed else {}
+    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
+    for name, content in copied.items():
+      with files.naming(source, problem='cannot be written to'):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(content)
+    workdirs.write_json(workdir / _ENVIRONMENT, environment)
+    for name, variant in variants.items():
+      workdirs.write_json(
+        workdir / name / 'config.json', json.loads(variant.to_json())
+      )
+
+
+def _has_begun(workdir: pathlib.Path) -> bool:
+  """Returns whether a run of the study has."""
+  return any(workdir.glob('*/seed_*/'))
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  """Returns what a study began with; nothing of it where there is no file."""
+  try:
+    content = json.loads(files.read_text(path)) if path.exists() else {}
+    if not isinstance(content, dict):
+      raise ValueError('no object')
+    if not isinstance(content.setdefault('resumed', []), list):
+      raise ValueError('resumed is no list')
+  except ValueError as error:
+    raise ValueError(
+      f'{path} is damaged ({error}): remove it, and go on with '
+      '--resume_changed, without a record of where the study began'
+    ) from error
+  return content
+
+
+def _refusal(workdir: pathlib.Path, fields: Sequence[Field]) -> str:
+  lines = [
+    f'work directory {workdir} holds a study of other code: undo the change, '
+    'give another --workdir, --overwrite, or go on all the same with '
+    f'--resume_changed, which {_ENVIRONMENT} will say'
+  ]
+  for field in fields:
+    there, now = (
+      'not recorded' if value in _NOT_RECORDED else value[:16]
+      for value in field.values
+    )
+    lines.append(f'  {field.name}: {there} there, {now} now')
+  return '\n'.join(lines)

@@ -1,0 +1,152 @@
+"""How fast vectors are shared, summed, checked and opened: a job of launch.py.
+
+Every figure stands beside a NumPy copy measured right before it in the same
+process, because the operations are bound by memory, and beside the package
+`galois` where that is installed (extra `peers`).
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from fps_jax.config import known
+from fps_jax.core import files
+from fps_jax.core.environment import describe_environment
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.sharing_throughput import (
+  cases as sharing_cases,
+)
+from fps_jax.jobs.sharing_throughput import (
+  galois_peer,
+)
+from fps_jax.jobs.sharing_throughput import (
+  report as sharing_report,
+)
+from fps_jax.jobs.study import StudyError
+from fps_jax.results import workdir as workdirs
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.shamir import Shamir
+
+
+def default() -> ConfigDict:
+  """Returns the default config of the benchmark."""
+  config = ConfigDict()
+  config.name = 'sharing_throughput'
+  config.job = 'sharing_throughput'
+  config.seed = 0  # of the words that are shared
+  # (N, k, l, prime): servers, threshold, secrets per polynomial.
+  config.cases = (
+    (5, 3, 1, 2**31 - 1),
+    (3, 2, 1, 2**31 - 1),
+    (5, 4, 2, 2**31 - 1),
+    (7, 5, 2, 2**31 - 1),
+    (10, 8, 4, 2**31 - 1),
+    (5, 4, 2, 2**22 - 3),
+    (5, 4, 2, 2**19 - 1),
+  )
+  config.log2_words = (18, 19, 20, 22)  # lengths of a share
+  config.num_clients = 100  # whose shares are summed
+  config.max_sum_words = 2**27  # fewer clients where their shares exceed this
+  config.repeats = 15  # of which the median is taken
+  return config.lock()
+
+
+def run(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  argv: Sequence[str],
+  options: Options,
+) -> None:
+  """Measures every case, and writes and prints tables, a figure and JSON.
+
+  The last line of output is one JSON object with every figure, also written to
+  `results.json`.
+
+  Args:
+    config: see `default`.
+    workdir: created; must not exist, or be empty.
+    argv: the command line, for the record.
+    options: must not have any of studies.
+
+  Raises:
+    StudyError: if the config is invalid or the work directory cannot be used.
+  """
+  workdir, console = pathlib.Path(workdir), Console()
+  if options.of_studies:
+    raise StudyError(f'{options.of_studies} are for studies: this job has none')
+  try:
+    schemes = validate(config)
+    workdirs.create(workdir)
+    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
+    environment = describe_environment(argv)
+    workdirs.write_json(workdir / 'environment.json', environment)
+  except (ValueError, OSError) as error:
+    raise StudyError(str(error)) from error
+  rows = []
+  for row in _measure_all(config, schemes):
+    rows.append(row)
+    console.print(sharing_report.progress_line(row), highlight=False)
+  results = {
+    'platform': jax.default_backend(),
+    'cipher': sharing_cases.measure_cipher(config.repeats),
+    'galois_version': galois_peer.version(),
+    'rows': rows,
+    'uplink_bytes': sharing_report.uplink_bytes(),
+  }
+  workdirs.write_json(workdir / 'results.json', results)
+  sharing_report.write_figure(rows, workdir / 'throughput.png')
+  for table in sharing_report.tables(results):
+    console.print(table)
+  files.write_text(workdir / 'report.md', sharing_report.markdown(results))
+  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+  print(json.dumps(results))
+
+
+def validate(config: ConfigDict) -> list[Shamir]:
+  """Returns the schemes of a config's cases.
+
+  Raises:
+    ValueError: naming a field, its value and the bound.
+  """
+  owner = "a config of job='sharing_throughput'"
+  problems = [line for _, line in known.unknown(config, default(), owner)]
+  if problems:
+    raise ValueError('\n'.join(problems))
+  for name in ('num_clients', 'max_sum_words', 'repeats'):
+    if config[name] < 1:
+      raise ValueError(f'{name}={config[name]} must be at least 1')
+  if not config.cases:
+    raise ValueError('cases=() must hold at least one (N, k, l, prime)')
+  for log2 in config.log2_words:
+    if not 4 <= log2 <= 26:
+      raise ValueError(f'log2_words={log2} must be in [4, 26]')
+  if not config.log2_words:
+    raise ValueError('log2_words=() must hold at least one number')
+  schemes = []
+  for case in config.cases:
+    if len(case) != 4:
+      raise ValueError(f'case {case} must be (N, k, l, prime)')
+    num_servers, threshold, secrets, prime = case
+    schemes.append(Shamir(PrimeField(prime), num_servers, threshold, secrets))
+  return schemes
+
+
+def _measure_all(
+  config: ConfigDict, schemes: Sequence[Shamir]
+) -> Iterator[dict[str, Any]]:
+  rng = np.random.default_rng(config.seed)
+  for scheme in schemes:
+    for log2 in config.log2_words:
+      num_words = 2**log2
+      num_clients = min(
+        config.num_clients, max(1, config.max_sum_words // num_words)
+      )
+      yield sharing_cases.measure_case(
+        scheme, num_words, num_clients, config.repeats, rng
+      )

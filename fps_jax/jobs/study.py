@@ -1,0 +1,413 @@
+"""A study: every variant of a config under every seed, then the report."""
+
+import contextlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+from rich.console import Console, RenderableType
+
+from fps_jax import data
+from fps_jax.config import fields, known
+from fps_jax.config.build import build
+from fps_jax.config.defaults import STUDY_FIELDS
+from fps_jax.config.validate import validate
+from fps_jax.core import files
+from fps_jax.core.devices import make_mesh
+from fps_jax.core.interruption import Interruption
+from fps_jax.data.on_devices import PlacedDataset
+from fps_jax.jobs import agreement, notices
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.recording import Record
+from fps_jax.results import kept_warnings, tensorboard
+from fps_jax.results import workdir as workdirs
+from fps_jax.results.metrics import (
+  MetricsRow,
+  MetricsWriter,
+  count_rounds,
+  has_diverged,
+  is_finished,
+  keep_rounds,
+)
+from fps_jax.results.summary import title_of
+from fps_jax.runs.checkpoints import CheckpointError, Checkpoints
+from fps_jax.runs.progress import Progress
+from fps_jax.runs.simulation import Simulation
+from fps_jax.runs.train import train
+
+_DEFAULTS = Options()
+# What ends a study, with a message for the user.
+_STOPS = (ValueError, OSError, FloatingPointError, CheckpointError)
+
+
+class StudyError(Exception):
+  """A study cannot run or go on; the message says why and what to do."""
+
+
+class _Run(NamedTuple):
+  """One run of a study."""
+
+  name: str
+  seed: int
+  variant: ConfigDict
+  simulation: Simulation
+
+
+def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
+  """Returns the full config of every variant, in the order of the config.
+
+  Args:
+    config: with `variants`, whose entries override fields of the rest.
+
+  Returns:
+    Name to config, without `variants`. A config without variants is one
+    variant that bears its name.
+
+  Raises:
+    ValueError: if a field of the study is missing, a variant overrides one that
+      does not exist or gives it a value of another type, its name cannot name a
+      folder, or the baseline is not a variant.
+  """
+  missing = [name for name in (*STUDY_FIELDS, 'variants') if name not in config]
+  if missing:
+    raise ValueError(
+      f'the config has no {", ".join(missing)}: begin with '
+      'fps_jax.config.defaults.default()'
+    )
+  named = config.variants.to_dict()
+  if config.baseline and config.baseline not in named:
+    raise ValueError(
+      f'baseline={config.baseline!r} is not one of the variants {list(named)}'
+    )
+  variants = named or {config.name: {}}
+  _check_names(list(variants))
+  base = config.to_dict()
+  del base['variants']
+  resolved = {}
+  for name, overrides in variants.items():
+    if not isinstance(overrides, Mapping):
+      raise ValueError(
+        f'variants.{name}={overrides!r} must be fields and their values'
+      )
+    resolved[name] = ConfigDict(base)
+    _override(resolved[name], overrides, f'variants.{name}.')
+    resolved[name].lock()
+  return resolved
+
+
+def _check_names(names: Sequence[str]) -> None:
+  """Raises ValueError unless each names a folder of its own."""
+  seen: dict[str, str] = {}
+  for name in names:
+    if not workdirs.is_name(name):
+      raise ValueError(f'variants: {fields.show(name)} {workdirs.NAME_RULE}')
+    other = seen.setdefault(name.casefold(), name)
+    if other != name:
+      raise ValueError(
+        f'variants: {other!r} and {name!r} differ in case only, which is one '
+        'folder on many systems: rename one'
+      )
+
+
+def _override(
+  config: ConfigDict, overrides: Mapping[str, Any], path: str
+) -> None:
+  """Sets the fields of a config that exist; `path` is for the error."""
+  for field, value in overrides.items():
+    if field not in config:
+      raise ValueError(
+        f'{path}{field}={fields.show(value)} is not a field of the config'
+        + known.hint(f'{path}{field}', [f'{path}{name}' for name in config])
+      )
+    if isinstance(config[field], ConfigDict) and isinstance(value, Mapping):
+      _override(config[field], value, f'{path}{field}.')
+      continue
+    try:
+      config[field] = value
+    except (TypeError, OverflowError) as error:
+      raise ValueError(
+        f'{path}{field}={fields.show(value)} must be of type '
+        f'{type(config[field]).__name__}, and no larger than it holds'
+      ) from error
+
+
+def run_study(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  argv: Sequence[str],
+  options: Options = _DEFAULTS,
+  console: Console | None = None,
+) -> None:
+  """Runs a study and writes everything about it to the work directory.
+
+  Everything is checked, and every run is built, before the first one starts;
+  several processes compare configs, versions and data, and none starts alone.
+  In the work directory of the same config, finished runs are not run again and
+  the one that was killed goes on from its last checkpoint. The files are those
+  that `fps_jax.results.report` reads, with `config.json` (the whole config;
+  each variant's folder has its own, resolved), `environment.json` (versions,
+  device, code, command line; `resumed` holds the same of every time that the
+  study went on) and `source` (copies of the user's own code).
+
+  Args:
+    config: see `fps_jax.config.defaults.default`.
+    workdir: created if need be; empty, or of the same config.
+    argv: the command line, for the record.
+    options: of the command line.
+    console: where progress and the table go; by default standard output.
+
+  Raises:
+    StudyError: if the config is invalid, variants differ in a field of
+      `STUDY_FIELDS`, the data is missing, the work directory is of another
+      study, of one whose code has changed, or cannot be written, a checkpoint
+      is damaged, training diverges and is to stop the study, or processes
+      differ.
+    StoppedError: if `options.interruption` asked it to stop.
+  """
+  console = console or Console()
+  try:
+    workdir = files.local(workdir, '--workdir')
+    with files.naming(workdir), contextlib.ExitStack() as stack:
+      with agreement.together() as facts:
+        variants = _check_all(config, workdir, options)
+        stack.enter_context(workdirs.hold(workdir, config, options.overwrite))
+        record = Record.now(workdir, argv, options)
+        placed = _load_all(variants, options.tfds_data_dir)
+        if jax.process_count() > 1:
+          facts |= agreement.describe(config, record.environment)
+          facts['data'] = {
+            name: agreement.digest_of_data(each.dataset)
+            for (name, _), each in placed.items()
+          }
+      simulations = _build_all(variants, placed)
+      warnings = _warn(variants, simulations)
+      if options.overwrite:
+        workdirs.empty(workdir)
+      record.write(workdir, config, variants)
+      kept_warnings.keep(workdir, warnings)
+      _run_all(simulations, variants, workdir, options, console)
+      table = _report(config, variants, workdir)
+  except _STOPS as error:
+    raise StudyError(str(error)) from error
+  console.print(table)
+  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+
+
+def _check_all(
+  config: ConfigDict, workdir: pathlib.Path, options: Options
+) -> dict[str, ConfigDict]:
+  """Returns the variants of a study that can run, as far as configs tell."""
+  if options.tensorboard:
+    tensorboard.require()
+  variants = resolve_variants(config)
+  _check_alike(config, variants)
+  for name, variant in variants.items():
+    files.local(workdir / name, f'variant {name}')
+    _validate(name, variant, alone=len(variants) == 1)
+    _check_processes(variant, workdir)
+  return variants
+
+
+def _run_all(
+  simulations: Mapping[tuple[str, int], Simulation],
+  variants: Mapping[str, ConfigDict],
+  workdir: pathlib.Path,
+  options: Options,
+  console: Console,
+) -> None:
+  """Runs what has not run."""
+  profile = workdir / 'profile' if options.profile else None
+  events = workdir / 'tensorboard' if options.tensorboard else None
+  with Progress(console) as progress:
+    for (name, seed), simulation in simulations.items():
+      run = _Run(name, seed, variants[name], simulation)
+      _run(run, workdir, progress, profile, events, options.interruption)
+      profile = None  # The first run is enough.
+
+
+def _report(
+  config: ConfigDict, variants: Mapping[str, ConfigDict], workdir: pathlib.Path
+) -> RenderableType:
+  """Writes the report of all runs, and returns its tables."""
+  # Matplotlib comes with it: not before the runs, which leave it the memory.
+  from fps_jax.results import report
+
+  return report.write_report(
+    workdir,
+    list(variants),
+    config.baseline or next(iter(variants)),
+    target_accuracy=config.target_accuracy,
+  )
+
+
+def _check_alike(
+  config: ConfigDict, variants: Mapping[str, ConfigDict]
+) -> None:
+  """Raises ValueError if variants differ in what is the study's."""
+  for name, variant in variants.items():
+    for field in STUDY_FIELDS:
+      if variant[field] != config[field]:
+        raise ValueError(
+          f'variants.{name}.{field}={fields.show(variant[field])} must be '
+          f'{fields.show(config[field])}, as of all variants: leave it out '
+          'there, and run a study for each value'
+        )
+
+
+def _validate(name: str, variant: ConfigDict, alone: bool) -> None:
+  try:
+    validate(variant)
+  except ValueError as error:
+    if alone:
+      raise
+    lines = str(error).splitlines()
+    raise ValueError(
+      '\n'.join(f'variant {name}: {line}' for line in lines)
+    ) from error
+
+
+def _check_processes(variant: ConfigDict, workdir: pathlib.Path) -> None:
+  if jax.process_count() == 1:
+    return
+  # A study that processes did not agree on leaves its lock.
+  if workdir.is_dir() and {path.name for path in workdir.iterdir()} - {'lock'}:
+    raise ValueError(
+      f'work directory {workdir} is not empty: {jax.process_count()} processes '
+      'do not go on together, give another --workdir'
+    )
+  if variant.checkpoint.every_rounds:
+    raise ValueError(
+      f'checkpoint.every_rounds={variant.checkpoint.every_rounds} must be 0 '
+      f'with {jax.process_count()} processes, which do not go on together'
+    )
+
+
+def _load_all(
+  variants: Mapping[str, ConfigDict], tfds_data_dir: str | None
+) -> dict[tuple[str, int], PlacedDataset]:
+  """Loads every data set once for each number of devices that is asked for."""
+  placed = {}
+  for variant in variants.values():
+    use = variant.data.source, variant.perf.num_devices
+    if use not in placed:
+      dataset = data.load(variant.data.source, tfds_data_dir)
+      mesh = make_mesh(variant.perf.num_devices)
+      placed[use] = PlacedDataset(dataset, mesh)
+  return placed
+
+
+def _build_all(
+  variants: Mapping[str, ConfigDict],
+  placed: Mapping[tuple[str, int], PlacedDataset],
+) -> dict[tuple[str, int], Simulation]:
+  """Builds every run; variants of one data set share it."""
+  simulations = {}
+  for name, variant in variants.items():
+    use = variant.data.source, variant.perf.num_devices
+    for seed in variant.seeds:
+      simulations[name, seed] = build(variant, seed, placed[use])
+  return simulations
+
+
+def _warn(
+  variants: Mapping[str, ConfigDict],
+  simulations: Mapping[tuple[str, int], Simulation],
+) -> list[str]:
+  """Logs what settings come to, and returns it."""
+  lines = notices.gather(
+    {
+      title_of(name): notices.before_run(
+        variant, [simulations[name, seed] for seed in variant.seeds]
+      )
+      for name, variant in variants.items()
+    }
+  )
+  for line in lines:
+    logging.warning('%s', line)
+  return lines
+
+
+def _is_done(
+  metrics: pathlib.Path, variant: ConfigDict, checkpoints: pathlib.Path
+) -> bool:
+  """Returns whether a run has all rows it will have and is owed no checkpoint.
+
+  The folder of checkpoints precedes the first row. So where rows are without
+  one, there never were any or somebody removed them; where there is one, the
+  last checkpoint has to tell.
+  """
+  has_folder = variant.checkpoint.every_rounds and checkpoints.exists()
+  return not has_folder and is_finished(metrics, variant.num_rounds)
+
+
+def _run(
+  run: _Run,
+  workdir: pathlib.Path,
+  progress: Progress,
+  profile: pathlib.Path | None,
+  events: pathlib.Path | None,
+  interruption: Interruption | None,
+) -> None:
+  name, seed, variant, simulation = run
+  folder = workdir / name / f'seed_{seed}'
+  path = folder / 'metrics.jsonl'
+  title = title_of(name)
+  with contextlib.ExitStack() as stack:
+    checkpoints = None
+    rounds_done = 0
+    if _is_done(path, variant, folder / 'checkpoints'):
+      rounds_done = count_rounds(path)
+    elif variant.checkpoint.every_rounds:
+      checkpoints = stack.enter_context(
+        Checkpoints(folder / 'checkpoints', **variant.checkpoint)
+      )
+      rounds_done = checkpoints.last_round
+    before = keep_rounds(path, rounds_done)
+    progress.start_run(title, seed, variant.num_rounds, before)
+    counted = list(before)
+    writer = stack.enter_context(MetricsWriter(path))
+    run_events = events and events / name / f'seed_{seed}'
+    write_events = stack.enter_context(tensorboard.writing(run_events))
+
+    def on_row(row: MetricsRow) -> None:
+      writer.write(row)
+      write_events(row)
+      progress.update(row)
+      counted.append(row)
+
+    emptied = []
+    if len(before) < variant.num_rounds and not has_diverged(before):
+      state = train(
+        simulation,
+        variant.num_rounds,
+        variant.eval.every_rounds,
+        on_row,
+        profile,
+        checkpoints,
+        interruption,
+      )
+      emptied = simulation.emptied_layers(jax.device_get(state.params))
+  progress.finish_run()
+  notices.after_run(title, seed, counted, emptied)
+  if has_diverged(counted):
+    _report_divergence(f'{title}, seed {seed}', counted[-1], variant)
+  if interruption:
+    interruption.settle()
+
+
+def _report_divergence(run: str, row: MetricsRow, variant: ConfigDict) -> None:
+  """Says that a run has diverged, and stops the study if that is asked for."""
+  what = 'its loss or its model is'
+  if row['clients_not_finite'] and not row['clients_reporting']:
+    what = f'the updates of all {row["clients_not_finite"]} clients are'
+  message = (
+    f'{run}: training diverged, {what} not finite in round {row["round"]} of '
+    f'{variant.num_rounds}: lower client.learning_rate, client.momentum or '
+    'server.learning_rate'
+  )
+  if variant.on_divergence == 'stop':
+    raise FloatingPointError(f"{message}, or set on_divergence='end_run'")
+  logging.warning('%s; the run ends, and is in no mean', message)

@@ -1,0 +1,179 @@
+"""How fast rounds are: a job of launch.py.
+
+A config's variants are its cases. Cases of one group run in one process, their
+rounds in turn, so that they are compared under the same conditions; each group
+has a process of its own, so that memory and compilation are its own. A config
+without variants runs in this process.
+"""
+
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from fps_jax.config import defaults as configs
+from fps_jax.config import open_sections
+from fps_jax.config.validate import validate
+from fps_jax.core import files, startup
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.study import StudyError, resolve_variants
+from fps_jax.jobs.throughput import (
+  report as throughput_report,
+)
+from fps_jax.jobs.throughput import (
+  worker as throughput_worker,
+)
+from fps_jax.results import workdir as workdirs
+
+
+def default() -> ConfigDict:
+  """Returns the default config: FedAvg on random images, no case yet."""
+  config = configs.default()
+  config.name = 'throughput'
+  config.job = 'throughput'
+  config.data.partition = 'iid'
+  config.pruning.schedule = 'none'
+  config.sharing.scheme = 'none'
+  open_sections.add_section(
+    config,
+    'timing',
+    rounds=5,  # after one that compiles
+    group='',  # cases of one group run in turn, '' is no group
+    trace=True,  # time phases, in one round more
+    examples=600,  # random ones a client; 0: config.data.source
+    image_shape=(28, 28, 1),  # of random examples
+  )
+  return config
+
+
+def run(
+  config: ConfigDict,
+  workdir: str | pathlib.Path,
+  argv: Sequence[str],
+  options: Options,
+) -> None:
+  """Measures every case, and writes and prints tables, figures and JSON.
+
+  The last line of output is one JSON object: of a single case, its row; of
+  several, what `results.json` holds.
+
+  Args:
+    config: see `default`.
+    workdir: created; must not exist, or be empty.
+    argv: the command line, for the record.
+    options: of the command line. A profile is not written: phases are in the
+      results.
+
+  Raises:
+    StudyError: if the config is invalid, the data is missing or the work
+      directory cannot be used.
+  """
+  workdir, console = pathlib.Path(workdir), Console()
+  if options.of_studies:
+    raise StudyError(
+      f'{options.of_studies} are for studies: this job times phases by itself '
+      '(config.timing.trace)'
+    )
+  try:
+    variants = resolve_variants(config)
+    for variant in variants.values():
+      validate(variant)
+    workdirs.create(workdir)
+    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
+    results = _measure_groups(variants, argv, options.tfds_data_dir, console)
+  except (ValueError, OSError) as error:
+    raise StudyError(str(error)) from error
+  workdirs.write_json(workdir / 'results.json', results)
+  workdirs.write_json(workdir / 'environment.json', results['environment'])
+  for table in throughput_report.tables(results):
+    console.print(table)
+  files.write_text(workdir / 'report.md', throughput_report.markdown(results))
+  # Matplotlib comes with it: not before the runs, whose memory is measured.
+  from fps_jax.jobs.throughput import figures as throughput_figures
+
+  throughput_figures.write_figures(results['rows'], workdir)
+  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+  last = results
+  if len(results['rows']) == 1:
+    last = {'workload': config.name, **results['rows'][0]}
+  print(json.dumps(last))
+
+
+def _measure_groups(
+  variants: Mapping[str, ConfigDict],
+  argv: Sequence[str],
+  tfds_data_dir: str | None,
+  console: Console,
+) -> dict[str, Any]:
+  """Returns the rows of all cases, and the last group's machine."""
+  groups: dict[str, dict[str, dict[str, Any]]] = {}
+  for name, variant in variants.items():
+    # Rounds that are not run must be there to be planned.
+    variant = variant.copy_and_resolve_references()
+    variant.unlock()
+    variant.num_rounds = variant.timing.rounds + 3
+    group = variant.timing.group or name
+    groups.setdefault(group, {})[name] = variant.to_dict()
+  rows, machines = [], []
+  for group in groups.values():
+    arguments = (group, list(argv), tfds_data_dir)
+    measured = (
+      throughput_worker.measure(*arguments)
+      if len(groups) == 1
+      else _in_own_process(*arguments)
+    )
+    for row in measured['rows']:
+      row['peak_rss_mb'] = round(measured['peak_rss_mb'])
+      rows.append(row)
+      console.print(throughput_report.progress_line(row), highlight=False)
+    machines.append(measured['machine'])
+  return {
+    'environment': measured['environment'],
+    'machine': machines[0],
+    'rows': rows,
+  }
+
+
+def _in_own_process(*arguments: Any) -> dict[str, Any]:
+  """Measures a group in a new process, which has the devices for itself."""
+  context = multiprocessing.get_context('spawn')
+  ours, theirs = context.Pipe(duplex=False)
+  process = context.Process(target=_measure_and_send, args=(theirs, *arguments))
+  # A terminal's Ctrl-C is for this process, with whose end the other ends.
+  handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  process.start()
+  signal.signal(signal.SIGINT, handler)
+  theirs.close()
+  try:
+    measured = ours.recv()
+  except EOFError:
+    measured = StudyError('the process that measures was killed')
+  process.join()
+  if isinstance(measured, Exception):
+    raise measured
+  return measured
+
+
+def _measure_and_send(sender: Connection, *arguments: Any) -> None:
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+  startup.share_heap()
+  startup.use_all_cores()
+  try:
+    sender.send(throughput_worker.measure(*arguments))
+  except Exception as error:
+    sender.send(error)
+
+
+def _end_with_parent() -> None:
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    parent.join()
+    os._exit(1)

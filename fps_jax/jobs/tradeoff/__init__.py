@@ -1,0 +1,1 @@
+"""The job that weighs accuracy, bytes, privacy and faults."""

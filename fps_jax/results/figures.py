@@ -1,0 +1,333 @@
+"""Figures of a study for a paper column: accuracy over what it cost."""
+
+import contextlib
+import dataclasses
+import io
+import math
+import pathlib
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib import axes as mpl_axes
+from matplotlib import figure as mpl_figure
+from matplotlib import ticker
+
+from fps_jax.core import files
+from fps_jax.results.metrics import MetricsRow
+
+# Okabe and Ito (2008), without yellow: told apart by colour-blind readers. The
+# palest comes first, because the first line is the widest and lies below.
+_COLORS = (
+  '#56B4E9',
+  '#D55E00',
+  '#000000',
+  '#009E73',
+  '#CC79A7',
+  '#0072B2',
+  '#E69F00',
+)
+_MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+_LINE_STYLES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_SIZE_INCHES = (3.4, 2.5)
+# Longer titles would meet in a legend of two columns, or leave one.
+_LONG_TITLE_CHARACTERS = 24
+_MAX_TITLE_CHARACTERS = 50
+_LEGEND_ROW_INCHES = 0.16
+_ROUND = 'Round'
+_MANY_SPARSITIES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+  """Test accuracy of one variant over its evaluated rounds.
+
+  Attributes:
+    title: name of the variant in the legend.
+    rounds: [E] rounds in which every seed was evaluated.
+    uplink_megabytes: [E] sent by a client from round 1 on, mean over seeds.
+    simulated_minutes: [E] that the clients' devices take from round 1 on, mean
+      over seeds; None where they have no profiles.
+    mean_percent: [E] test accuracy, mean over seeds.
+    low_percent: [E] its minimum over seeds.
+    high_percent: [E] its maximum over seeds.
+    kept_percent: parameters kept in the last round, mean over seeds.
+  """
+
+  title: str
+  rounds: np.ndarray
+  uplink_megabytes: np.ndarray
+  simulated_minutes: np.ndarray | None
+  mean_percent: np.ndarray
+  low_percent: np.ndarray
+  high_percent: np.ndarray
+  kept_percent: float
+
+
+def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
+  """Reduces the runs of one variant to a curve.
+
+  Args:
+    title: name of the variant in the legend.
+    seeds: the rows of each run, equally many for each.
+
+  Returns:
+    The curve over the rounds in which every run was evaluated.
+  """
+  accuracy_SxR = np.array(
+    [[row['test_accuracy'] for row in rows] for rows in seeds], dtype=float
+  )
+  uplink_SxR = np.cumsum(
+    [[row['uplink_bytes_per_client'] for row in rows] for rows in seeds], axis=1
+  )
+  seconds_SxR = np.cumsum(
+    np.array(
+      [[row['simulated_seconds'] for row in rows] for rows in seeds],
+      dtype=float,
+    ),
+    axis=1,
+  )
+  is_timed = bool(np.isfinite(seconds_SxR).all())
+  evaluated = np.isfinite(accuracy_SxR).all(axis=0)
+  percent_SxE = 100 * accuracy_SxR[:, evaluated]
+  return Curve(
+    title=title,
+    rounds=1 + np.flatnonzero(evaluated),
+    uplink_megabytes=uplink_SxR[:, evaluated].mean(axis=0) / 1e6,
+    simulated_minutes=(
+      seconds_SxR[:, evaluated].mean(axis=0) / 60 if is_timed else None
+    ),
+    mean_percent=percent_SxE.mean(axis=0),
+    low_percent=percent_SxE.min(axis=0),
+    high_percent=percent_SxE.max(axis=0),
+    kept_percent=100 * float(np.mean([1 - r[-1]['sparsity'] for r in seeds])),
+  )
+
+
+def accuracy_limits(curves: Sequence[Curve]) -> tuple[float, float]:
+  """Limits in per cent that show every curve after its first fifth.
+
+  The first rounds climb tens of points; with them in view, the differences
+  between variants of less than a point would be invisible.
+  """
+  low, high = 100.0, 0.0
+  for curve in curves:
+    late = curve.rounds > 0.2 * curve.rounds[-1]
+    low = min(low, curve.low_percent[late].min())
+    high = max(high, curve.high_percent[late].max())
+  margin = 0.05 * max(high - low, 1.0)
+  return max(low - margin, 0.0), min(high + margin, 100.0)
+
+
+def _style() -> contextlib.AbstractContextManager[None]:
+  """Returns a context in which Matplotlib draws for a paper column."""
+  return matplotlib.rc_context(
+    {
+      'font.family': 'DejaVu Sans',
+      'font.size': 7.5,
+      'axes.linewidth': 0.6,
+      'axes.spines.right': False,
+      'axes.spines.top': False,
+      # Publishers refuse the default, Type 3 fonts.
+      'pdf.fonttype': 42,
+      # Names of an SVG's parts are random without it.
+      'svg.hashsalt': 'fps_jax',
+    }
+  )
+
+
+def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
+  color = _COLORS[index % len(_COLORS)]
+  axes.fill_between(
+    x,
+    curve.low_percent,
+    curve.high_percent,
+    color=color,
+    alpha=0.15,
+    linewidth=0,
+    zorder=1,
+  )
+  # The first line is wide and the markers are staggered, so that of two equal
+  # curves both stay visible.
+  every = max(1, math.ceil(len(x) / 8))
+  axes.plot(
+    x,
+    curve.mean_percent,
+    color=color,
+    label=textwrap.fill(curve.title, _MAX_TITLE_CHARACTERS),
+    zorder=2,
+    linestyle=_LINE_STYLES[index % len(_LINE_STYLES)],
+    linewidth=3.0 if index == 0 else 1.3,
+    marker=_MARKERS[index % len(_MARKERS)],
+    markersize=3.8,
+    markerfacecolor='white',
+    markeredgewidth=0.9,
+    markevery=((index * every) // 4, every),
+  )
+
+
+def _set_log_axis(axes: mpl_axes.Axes, visible: Sequence[np.ndarray]) -> None:
+  # What no client has sent yet has no place on such an axis.
+  costs = [cost for x in visible for cost in x if cost > 0]
+  if not costs:
+    return
+  left, right = 0.85 * min(costs), 1.15 * max(costs)
+  # Within two and a half decades there is room for labels between the powers.
+  labelled = (1, 2, 5) if right / left < 300 else (1,)
+  axes.set_xscale('log')
+  axes.set_xlim(left, right)
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=labelled))
+  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _make_figure(
+  curves: Sequence[Curve], costs: Sequence[np.ndarray], label: str
+) -> mpl_figure.Figure:
+  """Draws curves over what they cost; on a log axis but for rounds."""
+  titles = [curve.title for curve in curves]
+  num_columns = 2 if len(max(titles, key=len)) <= _LONG_TITLE_CHARACTERS else 1
+  num_lines = sum(
+    len(textwrap.wrap(title, _MAX_TITLE_CHARACTERS)) for title in titles
+  )
+  # A legend of two rows is part of the usual size; a longer one adds to it,
+  # so that it takes no height from the curves.
+  added_rows = max(math.ceil(num_lines / num_columns) - 2, 0)
+  width, height = _SIZE_INCHES
+  figure = mpl_figure.Figure(
+    figsize=(width, height + _LEGEND_ROW_INCHES * added_rows),
+    layout='constrained',
+  )
+  axes = figure.add_subplot()
+  for index, (curve, x) in enumerate(zip(curves, costs, strict=True)):
+    _draw(axes, curve, x, index)
+  low, high = accuracy_limits(curves)
+  axes.set_ylim(low, high)
+  axes.set_ylabel('Test accuracy (%)')
+  axes.grid(axis='y', linewidth=0.4, color='0.88')
+  axes.set_axisbelow(True)
+  axes.set_xlabel(label)
+  if label == _ROUND:
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+  else:
+    visible = [
+      x[curve.high_percent >= low]
+      for curve, x in zip(curves, costs, strict=True)
+    ]
+    _set_log_axis(axes, visible)
+  figure.legend(
+    loc='outside upper center',
+    ncols=num_columns,
+    frameon=False,
+    handlelength=3.2,
+    borderaxespad=0.2,
+  )
+  return figure
+
+
+def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
+  """Draws the last accuracy of each curve over what it keeps."""
+  figure = mpl_figure.Figure(figsize=_SIZE_INCHES, layout='constrained')
+  axes = figure.add_subplot()
+  ordered = sorted(curves, key=lambda curve: -curve.kept_percent)
+  kept = np.array([curve.kept_percent for curve in ordered])
+  mean, low, high = (
+    np.array([getattr(curve, name)[-1] for curve in ordered])
+    for name in ('mean_percent', 'low_percent', 'high_percent')
+  )
+  axes.errorbar(
+    kept,
+    mean,
+    yerr=(mean - low, high - mean),
+    color=_COLORS[1],
+    marker=_MARKERS[0],
+    markersize=3.8,
+    linewidth=1.3,
+    capsize=2,
+  )
+  axes.set_xscale('log')
+  axes.invert_xaxis()
+  axes.set_xticks(kept, [f'{percent:.3g}' for percent in kept])
+  axes.xaxis.set_minor_locator(ticker.NullLocator())
+  axes.set_xlabel('Parameters kept (%)')
+  axes.set_ylabel('Test accuracy (%)')
+  axes.grid(axis='y', linewidth=0.4, color='0.88')
+  axes.set_axisbelow(True)
+  return figure
+
+
+def _make_cost_figures(
+  curves: Sequence[Curve],
+) -> dict[str, mpl_figure.Figure]:
+  """Draws accuracy over each cost that every curve has."""
+  costs = {
+    'rounds': (_ROUND, [curve.rounds for curve in curves]),
+    'uplink': (
+      'Cumulative uplink per client (MB)',
+      [curve.uplink_megabytes for curve in curves],
+    ),
+  }
+  minutes = [
+    curve.simulated_minutes
+    for curve in curves
+    if curve.simulated_minutes is not None
+  ]
+  if len(minutes) == len(curves):
+    costs['time'] = ('Simulated time (minutes)', minutes)
+  return {
+    name: _make_figure(curves, values, label)
+    for name, (label, values) in costs.items()
+  }
+
+
+def render_svg(curves: Sequence[Curve]) -> dict[str, bytes]:
+  """Draws accuracy over each cost as SVG, with nothing outside of it.
+
+  Equal curves give equal bytes. Matplotlib's global state is left as it was.
+
+  Args:
+    curves: one a variant, each with at least one evaluated round.
+
+  Returns:
+    Files by what they show accuracy over: `rounds`, `uplink`, and where every
+    curve has simulated time `time`.
+  """
+  files = {}
+  with _style():
+    for name, figure in _make_cost_figures(curves).items():
+      file = io.BytesIO()
+      figure.savefig(file, format='svg', metadata={'Date': None})
+      files[name] = file.getvalue()
+  return files
+
+
+def write_figures(
+  folder: pathlib.Path, curves: Sequence[Curve]
+) -> list[pathlib.Path]:
+  """Writes the figures as PNG (200 dpi) and PDF.
+
+  Equal curves give equal bytes. Matplotlib's global state, backend included,
+  is left as it was.
+
+  Args:
+    folder: an existing folder.
+    curves: one a variant, each with at least one evaluated round.
+
+  Returns:
+    The files: `accuracy_rounds`, `accuracy_uplink`, where every curve has
+    simulated time `accuracy_time`, and with four sparsities or more
+    `accuracy_sparsity`; `.png` and `.pdf`.
+  """
+  paths = []
+  with _style():
+    drawn = _make_cost_figures(curves)
+    if len({curve.kept_percent for curve in curves}) >= _MANY_SPARSITIES:
+      drawn['sparsity'] = _make_sparsity_figure(curves)
+    for name, figure in drawn.items():
+      png, pdf = (folder / f'accuracy_{name}.{end}' for end in ('png', 'pdf'))
+      with files.naming(png, problem='cannot be written to'):
+        figure.savefig(png, dpi=200)
+        figure.savefig(pdf, metadata={'CreationDate': None})
+      paths += [png, pdf]
+  return paths

@@ -1,0 +1,1 @@
+"""One page about any studies, without scripts; `page` puts it together."""

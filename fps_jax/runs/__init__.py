@@ -1,0 +1,5 @@
+"""One run: its rounds, what fails in them, what is kept of them.
+
+`simulation` is a run that is ready to start, `train` its loop; `costs` counts
+bytes, time and operations.
+"""

@@ -1,0 +1,210 @@
+"""Checkpoints of a run: all that a round hands to the next, kept by orbax.
+
+A checkpoint is written in the background, under another name until it is
+whole, so that a run that is killed at any moment finds the one before.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from fps_jax.core import files
+from fps_jax.core.types import RoundState
+
+_STATE, _DIGEST = 'state', 'digest'
+
+
+class CheckpointError(Exception):
+  """A checkpoint cannot be written or read; the message says what to do."""
+
+
+class Checkpoints:
+  """The checkpoints of one run, in a folder of their own.
+
+  Guarantees:
+    - what `restore` returns is what was saved, bit for bit, or it raises;
+    - a checkpoint that was not written to its end is as if it had not been
+      begun.
+
+  Attributes:
+    every_rounds: rounds between checkpoints; the last round has one, too.
+  """
+
+  def __init__(self, folder: pathlib.Path, every_rounds: int, keep: int):
+    """Opens a folder of checkpoints.
+
+    Args:
+      folder: created if need be.
+      every_rounds: rounds between checkpoints, at least 1.
+      keep: how many are kept, the last ones, at least 1.
+
+    Raises:
+      OSError: if the folder cannot be created or read.
+    """
+    self.every_rounds = every_rounds
+    self._folder = folder
+    with files.naming(folder, problem='cannot be written to'):
+      folder.mkdir(parents=True, exist_ok=True)
+      self._manager = ocp.CheckpointManager(
+        folder.resolve(), options=ocp.CheckpointManagerOptions(max_to_keep=keep)
+      )
+
+  def __enter__(self) -> Self:
+    """Returns the checkpoints themselves."""
+    return self
+
+  def __exit__(self, *exc_info: object) -> None:
+    """Waits for the last checkpoint; an error that is on its way goes first."""
+    try:
+      self._manager.close()
+    except Exception as error:
+      # What is on its way says more.
+      if exc_info[0] is None:
+        raise self._unwritable(error) from error
+
+  @property
+  def last_round(self) -> int:
+    """Rounds completed in the last checkpoint; 0 without one."""
+    return self._manager.latest_step() or 0
+
+  def save(self, state: RoundState) -> None:
+    """Copies a state and begins to write it; `state` may be donated then.
+
+    Raises:
+      CheckpointError: if this or the checkpoint before cannot be written.
+    """
+    # On a CPU, NumPy would otherwise look into the donated memory.
+    named = {
+      name: np.array(leaf) for name, leaf in _leaves(jax.device_get(state))
+    }
+    try:
+      self._manager.save(
+        int(state.round),
+        args=ocp.args.Composite(
+          **{
+            _STATE: ocp.args.StandardSave(named),
+            _DIGEST: ocp.args.JsonSave({'sha256': _digest(named)}),
+          }
+        ),
+      )
+    except Exception as error:
+      raise self._unwritable(error) from error
+
+  def restore(self, initial: RoundState) -> RoundState:
+    """Returns the state of the last checkpoint.
+
+    Args:
+      initial: of the same run, before its first round; what is returned lies
+        where it does.
+
+    Returns:
+      The state; `initial` itself if there is no checkpoint.
+
+    Raises:
+      CheckpointError: if the checkpoint is damaged, or of another model.
+    """
+    if not self.last_round:
+      return initial
+    named = read(self._folder, self.last_round)
+    expected, found = _describe(dict(_leaves(initial))), _describe(named)
+    if found != expected:
+      raise CheckpointError(
+        f'checkpoint {self._folder / str(self.last_round)} holds {found} where '
+        f'this run has {expected}: it was written by another version, give '
+        'another --workdir or --overwrite'
+      )
+    leaves = [
+      jax.device_put(named[name], leaf.sharding)
+      for name, leaf in _leaves(initial)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(initial), leaves)
+
+  def _unwritable(self, error: Exception) -> CheckpointError:
+    reason = ' '.join(str(error).split())[:200]
+    return CheckpointError(
+      f'no checkpoint can be written to {files.show(self._folder)} ({reason}): '
+      f'{files.cure_of(error)}; it goes on from round {self.last_round}'
+    )
+
+
+def read(
+  folder: pathlib.Path, round_number: int | None = None
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of a checkpoint.
+
+  Args:
+    folder: of a run's checkpoints.
+    round_number: rounds that were completed by then; None for the last one.
+
+  Returns:
+    Names of `RoundState` to arrays; `params` is the global model, float32 [D],
+    in the order of `jax.flatten_util.ravel_pytree`.
+
+  Raises:
+    CheckpointError: if there is no checkpoint, or it is damaged.
+  """
+  if not folder.is_dir():
+    raise CheckpointError(f'{folder} is not a folder of checkpoints')
+  with ocp.CheckpointManager(folder.resolve()) as manager:
+    step = manager.latest_step() if round_number is None else round_number
+    path = folder / str(step)
+    if step not in manager.all_steps():
+      raise CheckpointError(
+        f'{folder} has no checkpoint {"" if step is None else step}: it has '
+        f'those of rounds {sorted(manager.all_steps())}'
+      )
+    return _read(manager, step, path)
+
+
+def _read(
+  manager: ocp.CheckpointManager, step: int, path: pathlib.Path
+) -> dict[str, np.ndarray]:
+  args = ocp.args.Composite(
+    **{_STATE: ocp.args.StandardRestore(), _DIGEST: ocp.args.JsonRestore()}
+  )
+  cure = (
+    f'remove {path} to go on from the checkpoint before, if there is one, or '
+    'from the start'
+  )
+  try:
+    restored = manager.restore(step, args=args)
+    named = {name: np.asarray(leaf) for name, leaf in restored[_STATE].items()}
+    digest = restored[_DIGEST]['sha256']
+  except Exception as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise CheckpointError(
+      f'checkpoint {path} cannot be read ({reason}): {cure}'
+    ) from error
+  if _digest(named) != digest:
+    raise CheckpointError(f'checkpoint {path} is damaged: {cure}')
+  return named
+
+
+def _leaves(state: RoundState) -> list[tuple[str, jax.Array]]:
+  """Returns the arrays of a state with their names, in its order."""
+  return [
+    (jax.tree_util.keystr(path, simple=True, separator='.'), leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+  ]
+
+
+def _describe(named: Mapping[str, Any]) -> dict[str, str]:
+  """Returns the shape and the type of each array."""
+  return {
+    name: f'{leaf.dtype}{list(leaf.shape)}' for name, leaf in named.items()
+  }
+
+
+def _digest(named: dict[str, np.ndarray]) -> str:
+  """Returns what tells arrays, and their names, from any others."""
+  digest = hashlib.sha256()
+  for name in sorted(named):
+    array = named[name]
+    digest.update(f'{name} {array.dtype} {array.shape};'.encode())
+    digest.update(np.ascontiguousarray(array).data)
+  return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What a run costs: bytes of messages, simulated time, operations."""

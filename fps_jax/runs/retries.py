@@ -1,0 +1,95 @@
+"""A round that cannot be completed: stopped at, skipped or tried again."""
+
+import dataclasses
+from typing import NamedTuple
+
+from fps_jax.core.types import RoundMetrics, RoundPlan, RoundState
+from fps_jax.data.on_devices import DeviceData
+from fps_jax.federated.gathering import Report
+from fps_jax.federated.round import Started
+from fps_jax.runs.simulation import Simulation
+from fps_jax.sharing.audit import SharingError
+
+
+class Outcome(NamedTuple):
+  """What came of a round.
+
+  Attributes:
+    plan: of the attempt that succeeded, or without clients if none did; what
+      it drew on, keys and examples, is left out.
+    metrics: what it measured.
+    report: what its audit found.
+    failed: plans of the attempts that failed, in order.
+    is_skipped: whether all did.
+  """
+
+  plan: RoundPlan
+  metrics: RoundMetrics
+  report: Report
+  failed: tuple[RoundPlan, ...] = ()
+  is_skipped: bool = False
+
+  @property
+  def attempts(self) -> tuple[RoundPlan, ...]:
+    """The plans of all attempts, in order."""
+    return self.failed if self.is_skipped else (*self.failed, self.plan)
+
+
+def finish(
+  simulation: Simulation,
+  round_number: int,
+  state: RoundState,
+  plan: RoundPlan,
+  data: DeviceData,
+  started: Started,
+) -> tuple[RoundState, Outcome]:
+  """Finishes a round, with other clients and keys if that fails.
+
+  Guarantees:
+    - an attempt that fails leaves no trace in the model, and a round that is
+      skipped is one in which no client reports;
+    - no attempt uses the keys of another to share, nor its draws of clients,
+      batches, faults of servers, sketches and defences. All else is drawn for
+      the round, alike in every attempt: how updates are rounded, attacks, the
+      central server's batches, and what is regrown.
+
+  Args:
+    simulation: of the run.
+    round_number: from 0.
+    state: before the round; donated.
+    plan: of the first attempt.
+    data: the training set.
+    started: what the simulation's `start` returned of it.
+
+  Returns:
+    The state after the round, and what came of it.
+
+  Raises:
+    SharingError: if the round fails and the simulation neither skips nor
+      retries.
+  """
+  failed: tuple[RoundPlan, ...] = ()
+  while True:
+    try:
+      simulation.check_reports(plan)
+      if failed:
+        started = simulation.start(state, plan, data)
+      state, metrics, report = simulation.finish(state, plan, data, started)
+      return state, Outcome(_strip(plan), metrics, report, failed)
+    except SharingError as error:
+      if simulation.max_retries is None:
+        raise SharingError(f'round {round_number + 1}: {error}') from error
+    failed = (*failed, _strip(plan))
+    if len(failed) > simulation.max_retries:
+      plan = simulation.plan_without_clients(round_number, len(failed))
+      started = simulation.start(state, plan, data)
+      state, metrics, report = simulation.finish(state, plan, data, started)
+      outcome = Outcome(_strip(plan), metrics, report, failed, is_skipped=True)
+      return state, outcome
+    plan = simulation.plan(round_number, len(failed))
+
+
+def _strip(plan: RoundPlan) -> RoundPlan:
+  """Returns a plan without what lies on the devices of other processes."""
+  cohort = dataclasses.replace(plan.cohort, indices=None)
+  return dataclasses.replace(plan, cohort=cohort, keys=None, opening=None)

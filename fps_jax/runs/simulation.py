@@ -1,0 +1,216 @@
+"""One run, ready to start: what a config is built into."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from fps_jax.core.devices import put_per_device
+from fps_jax.core.types import (
+  Array,
+  PruningPlan,
+  RoundMetrics,
+  RoundPlan,
+  RoundState,
+)
+from fps_jax.data.cohort import CohortPlanner
+from fps_jax.data.on_devices import DeviceData
+from fps_jax.federated.gathering import Report, answering
+from fps_jax.federated.round import Round, Started
+from fps_jax.runs.costs.clock import Clock
+from fps_jax.runs.costs.message_bytes import RoundBytes
+from fps_jax.runs.faults import ServerFaults
+from fps_jax.sharing import protocol
+from fps_jax.sharing.audit import SharingError
+
+# float32 [D], the model -> (images classified right, mean loss in nats).
+Evaluate = Callable[[Array], tuple[Array, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+  """One run, ready to start; nothing is compiled or initialised yet.
+
+  Attributes:
+    planner: draws cohorts.
+    round: compiled at its first call.
+    evaluate: parameters -> (images right, mean loss), on the test set.
+    evaluate_backdoor: the same of images with an attacker's trigger, right
+      where they are classified as the attacker wants; None without one.
+    num_backdoor: such images.
+    is_attacked: whether there are malicious clients; if so, a run goes on
+      although no update of a round is finite: that is what the attack is worth.
+    opened_values: number of kept parameters -> numbers of each single update
+      that the central server sees.
+    emptied_layers: global model -> layers of which pruning left nothing.
+    init_state: makes the state before round 0 from the run's seed.
+    pruning_plans: how many parameters each round keeps.
+    protocol: how the sum over clients is formed.
+    server_faults: which servers fail when; None where none holds shares.
+    min_answers: servers that must answer for a sum to be opened.
+    min_clients: clients that must report, or the round is tried again; 0 where
+      it is not.
+    max_retries: attempts at a round beyond the first, before it is skipped;
+      None where a round that fails stops the run.
+    sharing_root: uint32 [8], the key that all sharing draws on.
+    count_bytes: (plan, tiers of the clients that send, tiers of those of them
+      that are summed, servers that answer) -> bytes of a round.
+    clock: simulated time; None where clients have no profiles.
+    prunes_model: whether the global model is sparse, not what clients send.
+    has_codec: whether updates pass through the codec.
+    num_params: D.
+    num_test: test images.
+    key: root key of the run.
+    mesh: the devices of all processes.
+    put_data: puts the training set on the devices, or returns where it is.
+  """
+
+  planner: CohortPlanner
+  round: Round
+  evaluate: Evaluate
+  evaluate_backdoor: Evaluate | None
+  num_backdoor: int
+  is_attacked: bool
+  opened_values: Callable[[int, int], int]
+  emptied_layers: Callable[[Array], list[str]]
+  init_state: Callable[[], RoundState]
+  pruning_plans: tuple[PruningPlan, ...]
+  protocol: protocol.SumProtocol
+  server_faults: ServerFaults | None
+  min_answers: int
+  min_clients: int
+  max_retries: int | None
+  sharing_root: np.ndarray
+  count_bytes: Callable[..., RoundBytes]
+  clock: Clock | None
+  prunes_model: bool
+  has_codec: bool
+  num_params: int
+  num_test: int
+  key: Array
+  mesh: Mesh
+  put_data: Callable[[], DeviceData]
+
+  def plan(self, round_number: int, attempt: int = 0) -> RoundPlan:
+    """Returns the plan of an attempt at a round, both counted from 0."""
+    cohort = self.planner.plan(round_number, attempt)
+    keys, opening, answers_N = None, self.protocol.opening, None
+    faults = self.server_faults
+    if faults is not None and self.protocol.make_keys is not None:
+      keys = self.protocol.make_keys(
+        self.sharing_root,
+        round_number,
+        np.asarray(cohort.client_ids),
+        faults.lying_in(round_number, attempt),
+        attempt,
+      )
+      present = faults.answering(round_number, attempt)
+      answers_N = np.isin(faults.scheme.server_points, present)
+      # Of too few, nothing is opened; `check_reports` says so.
+      if len(present) >= faults.scheme.threshold:
+        opening = faults.scheme.opening(present)
+    cohort = dataclasses.replace(
+      cohort, indices=put_per_device(self.mesh, np.asarray(cohort.indices))
+    )
+    return RoundPlan(
+      cohort=cohort,
+      pruning=jax.tree.map(np.int32, self.pruning_plans[round_number]),
+      opening=opening,
+      keys=keys,
+      answers_N=answers_N,
+      attempt=np.int32(attempt),
+    )
+
+  def plan_without_clients(self, round_number: int, attempt: int) -> RoundPlan:
+    """Returns the plan of a round in which nobody reports, and no server fails.
+
+    Args:
+      round_number: from 0.
+      attempt: number of attempts before.
+    """
+    plan = self.plan(round_number, attempt)
+    cohort, keys, answers_N = plan.cohort, plan.keys, plan.answers_N
+    nobody = np.full_like(cohort.client_ids, -1)
+    if keys is not None:
+      keys = keys._replace(is_lying_N=np.zeros_like(keys.is_lying_N))
+      answers_N = np.ones_like(answers_N)
+    return dataclasses.replace(
+      plan,
+      cohort=dataclasses.replace(
+        cohort,
+        client_ids=nobody,
+        num_steps=np.zeros_like(cohort.num_steps),
+        num_examples=np.zeros_like(cohort.num_examples),
+        malicious=np.zeros_like(cohort.malicious),
+      ),
+      opening=self.protocol.opening,
+      keys=keys,
+      answers_N=answers_N,
+    )
+
+  def simulated_seconds(
+    self, round_number: int, attempt: int = 0
+  ) -> float | None:
+    """Returns how long the clients take; None where they have no profiles."""
+    if self.clock is None:
+      return None
+    draw = self.planner.draw(round_number, attempt)
+    examples = self.planner.examples_trained(draw.client_ids)
+    return self.clock.round_seconds(
+      round_number, draw.client_ids, draw.tiers, examples, draw.num_dropped
+    )
+
+  def start(
+    self, state: RoundState, plan: RoundPlan, data: DeviceData
+  ) -> Started:
+    """Starts a round; returns at once."""
+    return self.round.start(state, plan, self.key, data.images, data.labels)
+
+  def finish(
+    self,
+    state: RoundState,
+    plan: RoundPlan,
+    data: DeviceData,
+    started: Started,
+  ) -> tuple[RoundState, RoundMetrics, Report]:
+    """Finishes a round; `state` is donated and must not be used again.
+
+    Raises:
+      SharingError: if more servers are wrong than can be told apart. Then
+        `state` is as it was, and may be used.
+    """
+    return self.round.finish(
+      state, plan, self.key, data.images, data.labels, started
+    )
+
+  def check_reports(self, plan: RoundPlan) -> None:
+    """Checks that a round can be completed, as far as its plan tells.
+
+    Raises:
+      SharingError: if too few servers answer or, where rounds are tried again,
+        too few clients report.
+    """
+    if plan.answers_N is not None:
+      present = answering(plan.answers_N)
+      if len(present) < self.min_answers:
+        raise SharingError(
+          f'servers {present} answer, {len(present)} where {self.min_answers} '
+          'must (sharing.threshold, or sharing.min_answers if set): lower it, '
+          'or faults.server_dropout_probability, or set '
+          "faults.on_failed_round='retry'"
+        )
+    num_reporting = int(np.sum(np.asarray(plan.cohort.client_ids) >= 0))
+    if num_reporting < self.min_clients:
+      raise SharingError(
+        f'{num_reporting} clients report, where {self.min_clients} must for '
+        'their sum to be opened: draw larger cohorts'
+      )
+
+  def programs(
+    self, state: RoundState, plan: RoundPlan, data: DeviceData
+  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+    """Returns what a round calls, as `Round.programs`; runs nothing."""
+    return self.round.programs(state, plan, self.key, data.images, data.labels)

@@ -1,0 +1,1 @@
+"""Short linear views of shares: sketches, products, range checks."""

@@ -1,0 +1,96 @@
+"""Sweeps: every combination once, and mistakes named."""
+
+import pytest
+
+from fps_jax.config import defaults as configs
+from fps_jax.config import sweep
+from fps_jax.config.validate import validate
+from fps_jax.jobs import study
+
+
+def _config():
+  config = configs.default()
+  configs.compare_methods(config, 'fedavg+fedpruneshare')
+  config.lock()
+  return config
+
+
+def test_every_variant_becomes_one_for_each_combination():
+  config = _config()
+  sweep.expand(
+    config, ['client.learning_rate=0.05,0.1', 'data.partition=iid,shards']
+  )
+  variants = study.resolve_variants(config)
+  assert list(variants) == [
+    f'{method}--client.learning_rate={rate}--data.partition={partition}'
+    for method in ('fedavg', 'fedpruneshare')
+    for rate in (0.05, 0.1)
+    for partition in ('iid', 'shards')
+  ]
+  assert config.baseline == next(iter(variants))
+  for name, variant in variants.items():
+    validate(variant)
+    assert f'learning_rate={variant.client.learning_rate}--' in name
+    assert name.endswith(f'partition={variant.data.partition}')
+    assert (variant.sharing.scheme == 'none') == name.startswith('fedavg')
+
+
+def test_config_without_variants_is_swept_over_by_its_name():
+  config = configs.default()
+  sweep.expand(config, ['pruning.tiers=(1.0,),(0.5,1.0)', 'client.epochs=2'])
+  variants = study.resolve_variants(config)
+  assert [variant.pruning.tiers for variant in variants.values()] == [
+    (1.0,),
+    (0.5, 1.0),
+  ]
+  assert all(name.startswith('study--') for name in variants)
+
+
+def test_without_sweeps_nothing_changes():
+  config = _config()
+  before = config.to_json()
+  sweep.expand(config, [])
+  assert config.to_json() == before
+
+
+@pytest.mark.parametrize(
+  ('sweeps', 'message'),
+  [
+    (['client.learning_rate'], 'must be FIELD=VALUE,VALUE'),
+    (['client.learning_rate='], 'must be FIELD=VALUE,VALUE'),
+    (['=1,2'], 'must be FIELD=VALUE,VALUE'),
+    (['client.epochs=2,3,2'], 'names a value twice'),
+    (['client.epochs=2', 'client.epochs=3'], 'client.epochs is given twice'),
+    (['client.learning=0.1'], 'client.learning: the config has no such field'),
+    (
+      ['client.epochs.more=1'],
+      'client.epochs.more: the config has no such field',
+    ),
+    (['client=1'], r"client is a section: name one of \['batch_size'"),
+    (['sharing.scheme=none'], 'fedavg: sharing.scheme is swept over, but is'),
+  ],
+)
+def test_mistake_is_named(sweeps, message):
+  with pytest.raises(ValueError, match=message):
+    sweep.expand(_config(), sweeps)
+
+
+@pytest.mark.parametrize('field', configs.STUDY_FIELDS)
+def test_field_of_the_study_is_refused(field):
+  message = f'--sweep={field} is of the study, .*: give --config.{field}=VALUE'
+  with pytest.raises(ValueError, match=message):
+    sweep.expand(_config(), [f'{field}=1,2'])
+
+
+def test_baseline_that_is_no_variant_is_named():
+  config = _config()
+  config.baseline = 'fedavgg'
+  with pytest.raises(ValueError, match="baseline='fedavgg' is not one of"):
+    sweep.expand(config, ['client.epochs=2'])
+
+
+def test_value_of_another_type_is_named():
+  config = _config()
+  sweep.expand(config, ['client.epochs=2,many'])
+  with pytest.raises(ValueError, match=r'client.epochs=.* must be of type int'):
+    study.resolve_variants(config)

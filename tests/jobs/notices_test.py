@@ -1,0 +1,330 @@
+"""Settings that do not come to what they seem to are said before a run."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import small
+from ml_collections import ConfigDict
+
+from fps_jax.jobs import notices
+from fps_jax.jobs.notices_sharing import effective_contributors
+from fps_jax.results import kept_warnings
+
+
+def lines(config: ConfigDict) -> list[str]:
+  """Returns what is said of a config under its seeds."""
+  with small.quick_compilation():
+    runs = [small.make(config, seed) for seed in config.seeds]
+  return list(notices.before_run(config, runs))
+
+
+def config_of(**changes: Any) -> ConfigDict:
+  """Returns a config that nothing is said of, but for what is changed."""
+  config = small.small_config()
+  config.data.partition = 'iid'
+  for name, value in changes.items():
+    config[name].update(value)
+  return config
+
+
+def test_nothing_is_said_of_the_defaults():
+  assert lines(config_of()) == []
+
+
+@pytest.mark.parametrize(
+  ('pruning', 'said'),
+  [
+    ({}, []),
+    ({'regrow_every': 2, 'regrow_end_round': 3}, []),
+    (
+      {'end_round': 9},
+      [
+        'the last of 3 rounds has a sparsity of 0.3',
+        'and end_round=9, or raise',
+      ],
+    ),
+    ({'schedule': 'none', 'end_round': 9, 'regrow_every': 5}, []),
+    (
+      {'regrow_every': 3, 'regrow_end_round': 9},
+      ['in none of 3 rounds does anything grow', 'pruning.regrow_every=3'],
+    ),
+  ],
+)
+def test_schedule_that_does_not_come_to_what_is_set_is_reported(pruning, said):
+  config = small.small_config()
+  config.pruning.update(pruning)
+  found = lines(config)
+  assert len(found) == bool(said)
+  for part in said:
+    assert part in found[0]
+
+
+@pytest.mark.parametrize(
+  ('rule', 'steps', 'num_malicious', 'is_said'),
+  [
+    ('multi_krum', (), 0, True),
+    ('multi_krum', ('nnm',), 1, True),
+    ('multi_krum', (), 2, False),
+    ('mean', ('nnm',), 0, True),
+    ('fltrust', (), 0, False),
+    ('none', (), 0, False),
+  ],
+)
+def test_defence_that_bears_fewer_than_are_malicious_is_reported(
+  rule, steps, num_malicious, is_said
+):
+  config = small.small_config()
+  config.cohort.weighting = 'clients'
+  config.attack.update({'malicious': 0.25, 'updates': 'ipm'})
+  config.defence.update(
+    {'name': rule, 'pre_steps': steps, 'num_malicious': num_malicious}
+  )
+  found = lines(config)
+  assert len(found) == is_said
+  for line in found:
+    assert 'of cohort.size=8 about 2 are malicious' in line
+
+
+@pytest.mark.parametrize(
+  ('changes', 'said'),
+  [
+    # t = k - l = 0.
+    (
+      {'sharing': {'threshold': 1}},
+      'sharing.threshold=1 with secrets_per_polynomial=1 leaves t = k - l = 0 '
+      'servers that learn nothing: each of them alone learns all of every upd',
+    ),
+    (
+      {'sharing': {'threshold': 2, 'secrets_per_polynomial': 2}},
+      'alone learns part of every update; raise the threshold',
+    ),
+    ({'sharing': {'scheme': 'ideal', 'threshold': 1}}, 't = k - l = 0'),
+    ({'sharing': {'reveal': 'updates', 'threshold': 1}}, 't = k - l = 0'),
+    ({'sharing': {'threshold': 2}}, ''),
+    ({'sharing': {'scheme': 'none', 'threshold': 1}}, ''),
+    ({'sharing': {'scheme': 'quantised', 'threshold': 1}}, ''),
+    # A sum of one client.
+    (
+      {'sharing': {'min_contributors': 1}, 'cohort': {'size': 1}},
+      'min_contributors=1 opens the update of a client that reports alone',
+    ),
+    ({'sharing': {'min_contributors': 1}}, ''),
+    # Who reports.
+    (
+      {
+        'sharing': {'min_contributors': 5},
+        'faults': {'client_dropout_probability': 0.5},
+      },
+      'leaves 4.0 of cohort.size=8 clients on average, fewer than sharing.min_',
+    ),
+    (
+      {
+        'sharing': {'min_contributors': 4},
+        'faults': {'client_dropout_probability': 0.5},
+      },
+      '',
+    ),
+    (
+      {
+        'cohort': {'weighting': 'clients'},
+        'defence': {'name': 'geometric_median', 'num_malicious': 3},
+        'faults': {'client_dropout_probability': 0.25},
+      },
+      "8 clients on average: 'geometric_median' bears num_malicious=3 of 7",
+    ),
+    # The integers that servers multiply shares by.
+    (
+      {
+        'cohort': {'weighting': 'clients'},
+        'defence': {'name': 'mean'},
+        'sharing': {'prime': 2**19 - 1, 'value_bits': 13},
+      },
+      'add up to 64 at most: of cohort.size=8 clients, each is rounded by '
+      'up to 12 % of an equal part',
+    ),
+    (
+      {
+        'cohort': {'weighting': 'clients'},
+        'defence': {'name': 'mean'},
+        'sharing': {'prime': 2**19 - 1},
+      },
+      '',
+    ),
+    # Rounding.
+    (
+      {'sharing': {'value_bits': 3}},
+      'rounds values to multiples of 0.083: in every round the mean of',
+    ),
+    (
+      {'sharing': {'scheme': 'quantised', 'clip': 10.0}},
+      'sharing.value_bits=8 with sharing.clip=10.0 rounds values to multiples',
+    ),
+    ({'sharing': {'scheme': 'none', 'value_bits': 3}}, ''),
+    ({'sharing': {'value_bits': 6}}, ''),
+    # Work beyond the data: each client has 64 examples.
+    (
+      {'client': {'steps': 641}},
+      'client.steps=641 take a client 100 times or more through its examples',
+    ),
+    ({'client': {'steps': 640}}, ''),
+    ({'client': {'epochs': 101}}, 'client.epochs=101 take a client 101 times'),
+    (
+      {'client': {'batch_size': 641}},
+      'no client has more than 64 examples; lower it',
+    ),
+    ({'client': {'batch_size': 640}}, ''),
+    # Faults of servers that there are not.
+    (
+      {'sharing': {'scheme': 'ideal'}, 'faults': {'lying_servers': (2,)}},
+      "faults.lying_servers=(2,) does nothing with sharing.scheme='ideal'",
+    ),
+  ],
+)
+def test_setting_that_does_not_come_to_what_it_seems_is_said(changes, said):
+  found = lines(config_of(**changes))
+  assert len(found) == bool(said)
+  for line in found:
+    assert said in line
+
+
+def _servers(
+  scheme: tuple[int, int],
+  dropout: float = 0.0,
+  min_answers: int = 0,
+  audit: str = 'servers',
+  **faults: Any,
+) -> dict[str, Any]:
+  num_servers, threshold = scheme
+  return {
+    'sharing': {
+      'num_servers': num_servers,
+      'threshold': threshold,
+      'min_answers': min_answers,
+      'audit': audit,
+    },
+    'faults': {'server_dropout_probability': dropout, **faults},
+  }
+
+
+@pytest.mark.parametrize(
+  ('changes', 'said'),
+  [
+    # Opened from k answers, nothing can be noticed, whoever lies.
+    (_servers((5, 5)), 'from 5, as many as sharing.threshold: add servers'),
+    (_servers((5, 4), missing_servers=(1,)), 'threshold: add servers or lower'),
+    (_servers((5, 4), 0.1), 'set sharing.min_answers=5'),
+    (_servers((5, 3), 0.1), 'set sharing.min_answers=4, or 5 to correct one'),
+    (_servers((5, 3), 0.1, min_answers=3), 'set sharing.min_answers=4, or 5'),
+    (_servers((5, 3), 0.1, min_answers=4), ''),
+    (_servers((5, 3)), ''),
+    (_servers((5, 4)), ''),
+    # Nobody lies, and nobody looks.
+    (_servers((5, 5), audit='none'), ''),
+    (_servers((5, 3), 0.1, audit='none'), ''),
+    (
+      _servers((5, 3), audit='none', lying_servers=(2,)),
+      "sharing.audit='none' with faults.lying_servers=(2,)",
+    ),
+    # 2 * wrong + missing <= N - k are corrected, wrong + missing noticed.
+    (_servers((5, 3), lying_servers=(2,)), ''),
+    (
+      _servers((5, 3), lying_servers=(2, 4)),
+      '2 wrong answers of 5 are noticed, but not corrected, and rounds fail',
+    ),
+    (
+      _servers((5, 3), lying_servers=(2, 4, 5)),
+      '3 wrong answers of 5 may have a wrong sum accepted: it takes 6 to',
+    ),
+    (
+      _servers((5, 3), lying_servers=(2,), missing_servers=(1,)),
+      '1 wrong answers of 4 are noticed, but not corrected',
+    ),
+    (_servers((7, 3), 0.1, min_answers=5, lying_servers=(1,)), ''),
+    (
+      _servers((7, 3), 0.1, min_answers=4, lying_servers=(1,)),
+      '1 wrong answers of 4 are noticed, but not corrected',
+    ),
+    (_servers((7, 4), server_corruption_probability=0.1), ''),
+    (
+      _servers((7, 4), server_corruption_probability=0.3),
+      '2 wrong answers of 7 are noticed, but not corrected',
+    ),
+    # Fewer answers than a sum is opened from.
+    (
+      _servers((5, 3), 0.5, min_answers=4),
+      'leaves 2.5 answers on average, fewer than the 4',
+    ),
+  ],
+)
+def test_lies_that_cannot_be_noticed_or_corrected_are_said(changes, said):
+  found = lines(config_of(**changes))
+  assert len(found) == bool(said)
+  for line in found:
+    assert said in line
+
+
+def test_nothing_is_said_of_sums_where_there_are_none():
+  changes = _servers((5, 5))
+  changes['sharing']['reveal'] = 'updates'
+  assert lines(config_of(**changes)) == []
+
+
+@pytest.mark.parametrize(
+  ('counts', 'cohort_size', 'contributors'),
+  [
+    ([7] * 10, 10, 10.0),
+    ([7] * 10, 4, 4.0),
+    ([5], 1, 1.0),
+    ([10, 1, 1], 3, 1.02),
+    ([10, 5, 5], 3, 1.5),
+    ([10, 10, 1], 3, 2.01),
+    # Cohorts of the largest client and one of 10 and 1.
+    ([10, 10, 1], 2, 1 + (1 + 0.01) / 2),
+  ],
+)
+def test_contributors_are_those_that_are_like_the_largest(
+  counts, cohort_size, contributors
+):
+  found = effective_contributors(counts, cohort_size)
+  assert found == pytest.approx(contributors)
+  scaled = effective_contributors(3 * np.array(counts), cohort_size)
+  assert scaled == pytest.approx(contributors)
+
+
+def test_client_with_most_of_the_examples_is_said_to_give_itself_away():
+  config = config_of()
+  config.seeds = (0, 1)
+  config.data.partition = 'quantity_skew'
+  config.data.partition_args.quantity_skew.alpha = 0.05
+  (line,) = lines(config)
+  assert "cohort.weighting='examples' with a client that has" in line
+  assert 'fewer than sharing.min_contributors=2' in line
+  for section, change in (
+    ('cohort', {'weighting': 'clients'}),
+    ('sharing', {'min_contributors': 1}),
+    ('sharing', {'scheme': 'none'}),
+    ('sharing', {'reveal': 'updates'}),
+  ):
+    other = ConfigDict(config.to_dict())
+    other[section].update(change)
+    assert lines(other) == []
+
+
+def test_line_is_said_once_of_all_methods_it_is_about():
+  said = {name: ['both'] for name in 'abcdef'}
+  said['a'] = ['both', 'mine']
+  assert notices.gather(said) == ['all 6 methods: both', 'a: mine']
+  said['f'] = []
+  assert notices.gather(said) == ['a, b, c, d and 1 more: both', 'a: mine']
+  assert notices.gather({'a': ['mine']}) == ['a: mine']
+  assert notices.gather({'a': []}) == []
+
+
+def test_kept_warnings_are_read_again(tmp_path):
+  assert kept_warnings.read(tmp_path) == []
+  kept_warnings.keep(tmp_path, ['one', 'two'])
+  assert kept_warnings.read(tmp_path) == ['one', 'two']
+  (tmp_path / 'warnings.json').write_text('{"a')
+  with pytest.raises(ValueError, match=r'warnings.json is damaged .*remove it'):
+    kept_warnings.read(tmp_path)

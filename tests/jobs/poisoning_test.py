@@ -1,0 +1,97 @@
+"""Tests of the job `poisoning`."""
+
+import json
+
+import pytest
+import small
+from ml_collections import ConfigDict
+from runs import names_not_taken, write_run
+
+from fps_jax.jobs.poisoning import job as poisoning
+from fps_jax.jobs.poisoning import report as poisoning_report
+from fps_jax.jobs.study import StudyError
+from fps_jax.results.metrics import read_metrics
+from fps_jax.results.summary import collect
+
+ATTACKS = {'none': {}, 'backdoor': {'data': 'backdoor', 'malicious': 0.25}}
+DEFENCES = {
+  'sharing': {},
+  'norm_bound': {'defence': {'name': 'norm_bound', 'num_malicious': 2}},
+}
+
+
+def poisoning_config() -> ConfigDict:
+  config = small.small_config()
+  config.job = 'poisoning'
+  config.num_rounds = 2
+  config.seeds = (0, 1)
+  config.sharing.scheme = 'ideal'
+  config.cohort.weighting = 'clients'
+  config.defence.sketch_size = 64
+  for attack, fields in ATTACKS.items():
+    for defence, changes in DEFENCES.items():
+      config.variants[f'{attack}--{defence}'] = {'attack': fields, **changes}
+  return config
+
+
+def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
+  config = poisoning_config()
+  with small.quick_compilation():
+    poisoning.run(config, tmp_path / 'run', [])
+  cells = json.loads((tmp_path / 'run' / 'poisoning.json').read_text())
+  pairs = [(cell['attack'], cell['defence']) for cell in cells]
+  assert pairs == [(a, d) for a in ATTACKS for d in DEFENCES]
+  for cell in cells:
+    folder = tmp_path / 'run' / f'{cell["attack"]}--{cell["defence"]}'
+    runs = [
+      read_metrics(folder / f'seed_{seed}' / 'metrics.jsonl') for seed in (0, 1)
+    ]
+    last = [rows[-1]['test_accuracy'] for rows in runs]
+    assert cell['test_accuracy_mean'] == pytest.approx(sum(last) / 2)
+    assert cell['test_accuracy_min'] == min(last)
+    assert cell['test_accuracy_max'] == max(last)
+    is_attacked = cell['attack'] == 'backdoor'
+    assert (cell['attack_success_mean'] is not None) == is_attacked
+    # A sketch and the sums of the range check.
+    opened = 64 + 32 if cell['defence'] == 'norm_bound' else 0
+    assert cell['opened_values_per_client'] == opened
+  page = (tmp_path / 'run' / 'poisoning.md').read_text()
+  for heading in ('Test accuracy', 'Weight that malicious', 'taken for the'):
+    assert heading in page
+  assert (tmp_path / 'run' / 'poisoning.png').stat().st_size > 5000
+  assert names_not_taken(tmp_path / 'run', config.variants) == []
+
+
+def test_seeds_that_diverged_are_named_and_in_no_mean(tmp_path):
+  for name, first, second in (
+    ('none--sharing', False, True),
+    ('none--mean', True, True),
+  ):
+    write_run(tmp_path, name, 0, [0.5], [10], diverged=first)
+    write_run(tmp_path, name, 1, [0.1], [90], diverged=second)
+  runs = collect(tmp_path, ['none--sharing', 'none--mean'])
+  cells = [poisoning.evaluate(name, runs[name]) for name in runs]
+  assert [cell.diverged_seeds for cell in cells] == [[1], [0, 1]]
+  assert [cell.test_accuracy_mean for cell in cells] == [0.5, None]
+  assert [cell.uplink_bytes_per_client for cell in cells] == [10, None]
+  page = poisoning_report.markdown(cells)
+  assert '50.00 (diverged: seed 1)' in page
+  assert '- (diverged: seed 0, 1)' in page
+  poisoning_report.write_figure(cells, tmp_path / 'poisoning.png')
+  assert (tmp_path / 'poisoning.png').exists()
+
+
+@pytest.mark.parametrize(
+  ('names', 'message'),
+  [
+    (['fedavg'], "variants \\['fedavg'\\] must be named ATTACK--DEFENCE"),
+    ([], 'must be named'),
+    (['a--x', 'a--y', 'b--x'], "variants \\['b--y'\\] are missing"),
+  ],
+)
+def test_variants_that_are_not_all_pairs_are_refused(names, message, tmp_path):
+  config = poisoning_config()
+  config.variants = ConfigDict({name: {} for name in names})
+  with pytest.raises(StudyError, match=message):
+    poisoning.run(config, tmp_path / 'run', [])
+  assert not (tmp_path / 'run').exists()

@@ -1,0 +1,153 @@
+"""Tests of the job `privacy`: its cases, rounds and files."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import small
+from ml_collections import ConfigDict
+
+from fps_jax import data
+from fps_jax.jobs.privacy import cases, job
+from fps_jax.jobs.privacy.inversion import Search
+from fps_jax.jobs.privacy.measure import Laboratory
+from fps_jax.jobs.privacy.model import make_model
+from fps_jax.jobs.study import StudyError
+
+
+def privacy_config() -> ConfigDict:
+  """Returns a config whose cases of one client share one program."""
+  config = job.default()
+  config.data.source = 'mnist_sample'
+  config.seeds = (0, 3)
+  config.privacy.images_per_client = (1,)
+  config.privacy.width = 2
+  config.privacy.local_steps = ()
+  config.privacy.plain_smoothness = 0.0
+  config.privacy.roundings = ((8, 0.5),)
+  config.privacy.servers = ((3, 2, 1),)
+  config.privacy.clients = ()
+  config.privacy.sparsities = (0.5,)
+  config.privacy.sketches = ()
+  config.privacy.joint_clients = 1
+  config.privacy.joint_sparsity = 0.9
+  config.privacy.iterations = 2
+  config.privacy.restarts = 1
+  config.privacy.step_size = 0.1
+  return config
+
+
+def test_every_view_is_a_case():
+  config = privacy_config()
+  config.privacy.local_steps = (4,)
+  config.privacy.servers = ((3, 2, 1), (5, 4, 2))
+  config.privacy.clients = (2, 10)
+  config.privacy.sketches = ((64, 0.1),)
+  config.privacy.joint_clients = 10
+  made = cases.make_cases(config)
+  assert [case.name for case in made] == [
+    'plain',
+    'plain_divided',
+    'plain_4_steps',
+    'opened_8_bits',
+    'shares_1_of_3_2_1',
+    'shares_2_of_5_4_2',
+    'shares_3_of_5_4_2',
+    'noise',
+    'class_mean',
+    'sum_2_clients',
+    'sum_10_clients',
+    'pruned_50',
+    'sketch_64',
+    'fedpruneshare',
+  ]
+  assert made[2].num_steps == 4
+  assert [case.num_clients for case in made[9:11]] == [2, 10]
+  assert made[11].sparsity == 0.5
+  assert (made[13].num_clients, made[13].sparsity) == (10, 0.9)
+
+
+def test_job_writes_what_it_measured(tmp_path, capsys):
+  config = privacy_config()
+  job.run(config, tmp_path / 'run', ['launch.py'])
+  results = json.loads((tmp_path / 'run' / 'results.json').read_text())
+  assert results['seeds'] == [0, 3]
+  assert results['parameters'] == 784 * 2 + 2 + 2 * 10 + 10
+  assert results['environment']['argv'] == ['launch.py']
+  rows = {row['case']: row for row in results['rows']}
+  assert len(rows) == 8
+  for row in rows.values():
+    assert np.shape(row['psnr']) == (2, 1)
+    assert row['psnr_min'] <= row['psnr_mean'] <= row['psnr_max']
+    assert row['psnr_mean'] == pytest.approx(np.mean(row['psnr']))
+    assert row['recognised'] == np.mean(np.array(row['psnr']) >= 20)
+    assert row['chance_psnr_mean'] == rows['plain']['chance_psnr_mean'] < 20
+  # Two iterations find no image; the closed form needs none.
+  assert rows['plain']['psnr_max'] < 20 < rows['plain_divided']['psnr_min']
+  assert rows['pruned_50']['sparsity'] == 0.5
+  report = (tmp_path / 'run' / 'report.md').read_text()
+  for row in rows.values():
+    numbers = (f'{row[f"psnr_{kind}"]:.1f}' for kind in ('mean', 'min', 'max'))
+    assert f'| {" | ".join((row["title"], *numbers))} |' in report
+  for name in ('privacy_images.png', 'privacy_psnr.png', 'config.json'):
+    assert (tmp_path / 'run' / name).stat().st_size > 0
+  last = capsys.readouterr().out.rstrip('\n').splitlines()[-1]
+  assert json.loads(last)['cases'] == 8
+
+
+def test_cases_attack_the_same_images_client_by_client():
+  config = privacy_config()
+  config.privacy.clients = (2,)
+  dataset = data.load('mnist_sample')
+  model = make_model(dataset.image_shape, 10, 2)
+  laboratory = Laboratory(dataset, model, Search(1, 1, 0.1), 0.1, seeds=(5,))
+  made = {case.name: case for case in cases.make_cases(config)}
+  alone = laboratory.run(made['class_mean'], images_per_client=3)
+  trial = laboratory.draw(made['sum_2_clients'], 3, seed=5)
+  first = np.asarray(trial.images[0, ..., 0])
+  assert np.array_equal(alone.originals[0], first)
+  assert trial.params_D.tolist() == model.init(jax.random.key(5)).tolist()
+  # No image is dealt twice, and the others are others of the same labels.
+  images = np.concatenate([trial.images, trial.others]).reshape(12, -1)
+  assert len(np.unique(images, axis=0)) == 12
+  pixels = dataset.train_images.reshape(len(dataset.train_labels), -1) / 255
+  for shown in (trial.images, trial.others):
+    for image, label in zip(
+      np.reshape(shown, (6, -1)), trial.labels_CxB.ravel(), strict=True
+    ):
+      (row,) = np.flatnonzero(np.abs(pixels - image).max(axis=1) < 1e-6)
+      assert dataset.train_labels[row] == label
+
+
+@pytest.mark.parametrize(
+  ('name', 'value', 'message'),
+  [
+    ('images_per_client', (), r'images_per_client=\(\) must hold'),
+    ('images_per_client', (0,), r'has the entry 0, which must be at least 1'),
+    ('width', 0, r'width=0 must be at least 1'),
+    ('iterations', 0, r'iterations=0 must be at least 1'),
+    (
+      'roundings',
+      ((8, -0.1),),
+      r'must be \(value bits, weight\), but its -0.1 .* least 0',
+    ),
+    ('plain_smoothness', -1.0, r'plain_smoothness=-1.0 must be'),
+    ('servers', ((3, 2, 2),), r'has no random word'),
+    ('sparsities', (0.999,), r'sparsity=0.999 keeps'),
+    ('clients', (10_001,), r'a sum of 10001 images exceeds the 10000'),
+  ],
+)
+def test_bad_setting_is_refused_before_anything_runs(
+  tmp_path, name, value, message
+):
+  config = privacy_config()
+  config.privacy[name] = value
+  with pytest.raises(StudyError, match=message):
+    job.run(config, tmp_path / 'run', [])
+  assert not (tmp_path / 'run').exists()
+
+
+def test_config_without_the_section_is_refused(tmp_path):
+  with pytest.raises(StudyError, match=r"no section 'privacy'"):
+    job.run(small.small_config(), tmp_path / 'run', [])

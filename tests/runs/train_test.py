@@ -1,0 +1,125 @@
+"""The training loop: reproducible, complete, and ended where it diverges."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from fps_jax.runs import train
+
+
+def test_one_seed_run_twice_gives_identical_metrics_and_model():
+  params, rows = small.run(small.small_config())
+  again, rows_again = small.run(small.small_config())
+  np.testing.assert_array_equal(params, again)
+  assert rows == rows_again
+
+
+@small.quick_compilation()
+def test_another_seed_gives_another_run():
+  params, _ = small.run(small.small_config(), seed=0)
+  other, _ = small.run(small.small_config(), seed=1)
+  assert np.any(params != other)
+
+
+@small.quick_compilation()
+def test_last_round_is_always_evaluated():
+  config = small.small_config()
+  config.num_rounds, config.eval.every_rounds = 5, 2
+  _, rows = small.run(config)
+  evaluated = [r['round'] for r in rows if r['test_accuracy'] is not None]
+  assert evaluated == [2, 4, 5]
+
+
+@small.quick_compilation()
+def test_fedavg_learns_the_fake_data():
+  config = small.small_config()
+  config.pruning.schedule = config.sharing.scheme = 'none'
+  config.num_rounds = 10
+  _, rows = small.run(config)
+  assert rows[-1]['test_accuracy'] > 0.9
+  assert rows[-1]['train_loss_nats'] < rows[0]['train_loss_nats'] / 2
+
+
+@pytest.mark.parametrize('scheme', ['none', 'shamir'])
+@small.quick_compilation()
+def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
+  scheme,
+):
+  config = small.small_config()
+  config.sharing.scheme = scheme
+  config.num_rounds = 5
+  simulation = small.make(config)
+  rows = []
+
+  def finish(state, *rest):
+    state, metrics, report = simulation.round.finish(state, *rest)
+    is_finite = metrics.is_finite
+    if int(state.round) == 2:
+      is_finite = is_finite.at[2].set(False)
+    if int(state.round) == 3:
+      is_finite = jnp.zeros_like(is_finite)
+    metrics = dataclasses.replace(metrics, is_finite=is_finite)
+    return state, metrics, report
+
+  poisoned = dataclasses.replace(
+    simulation, round=simulation.round._replace(finish=finish)
+  )
+  train.train(poisoned, 5, 1, rows.append)
+  assert [row['clients_not_finite'] for row in rows] == [0, 1, 8]
+  assert [row['clients_reporting'] for row in rows] == [8, 7, 0]
+  assert [row['diverged'] for row in rows] == [False, False, True]
+
+
+@pytest.mark.parametrize('section', ['client', 'server'])
+@small.quick_compilation()
+def test_run_that_diverges_ends_with_a_row_that_json_holds(section):
+  config = small.small_config()
+  config[section].learning_rate = 1e38
+  _, rows = small.run(config)
+  assert [row['diverged'] for row in rows] == [True]
+  assert rows[-1]['test_loss_nats'] is None or section == 'client'
+  json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.parametrize('bad_round', [2, 4])
+@small.quick_compilation()
+def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
+  config = small.small_config()
+  config.num_rounds = 4
+  simulation = small.make(config)
+  rows = []
+
+  def finish(state, *rest):
+    state, metrics, report = simulation.round.finish(state, *rest)
+    if int(state.round) == bad_round:
+      # The bias of a hidden unit, which is 0 after its ReLU.
+      params = state.params.at[0].set(-jnp.inf)
+      state = dataclasses.replace(state, params=params)
+    return state, metrics, report
+
+  poisoned = dataclasses.replace(
+    simulation, round=simulation.round._replace(finish=finish)
+  )
+  state = train.train(poisoned, 4, 4, rows.append)
+  assert [row['diverged'] for row in rows] == [False] * (bad_round - 1) + [True]
+  assert int(state.round) == bad_round
+  if bad_round == 4:
+    assert rows[-1]['test_loss_nats'] is not None
+
+
+@small.quick_compilation()
+def test_attack_that_makes_training_diverge_is_a_result_and_no_error():
+  config = small.small_config()
+  config.sharing.scheme = 'none'
+  config.attack.malicious = 0.25
+  config.attack.updates = 'sign_flip'
+  config.attack.args.sign_flip.scale = 1e38
+  params, rows = small.run(config)
+  assert [row['clients_not_finite'] for row in rows[1:]] == [8, 8]
+  assert not any(row['diverged'] for row in rows)
+  assert rows[-1]['test_accuracy'] is not None
+  assert np.all(np.isfinite(params))
