@@ -10,7 +10,8 @@ import small
 
 from fps_jax import models
 from fps_jax.config.validate import validate
-from fps_jax.jobs import notices, study
+from fps_jax.config.variants import resolve_variants
+from fps_jax.jobs import notices
 from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 
 _FOLDER = pathlib.Path(__file__).parent.parent / 'experiments'
@@ -31,7 +32,7 @@ def test_config_is_valid_and_tiny_ones_build_without_a_warning(path, arguments):
   if config.job == 'sharing_throughput':
     sharing_throughput.validate(config)
     return
-  for variant in study.resolve_variants(config).values():
+  for variant in resolve_variants(config).values():
     validate(variant)
     if arguments == 'tiny':
       simulation = small.make(variant)
@@ -49,7 +50,7 @@ def test_every_attack_meets_every_defence_in_a_valid_config():
       ('defences', poisoning.DEFENCES),
     )
   ]
-  variants = study.resolve_variants(poisoning.get_config(','.join(chosen)))
+  variants = resolve_variants(poisoning.get_config(','.join(chosen)))
   assert len(variants) == len(poisoning.ATTACKS) * len(poisoning.DEFENCES)
   for variant in variants.values():
     validate(variant)
@@ -70,7 +71,7 @@ def test_wide_model_keeps_as_many_parameters(data, image):
 
   ablation = _load(_FOLDER / 'pruning_ablation.py')
   config = ablation.get_config(f'data={data},variants=cubic+wide')
-  cubic, wide = study.resolve_variants(config).values()
+  cubic, wide = resolve_variants(config).values()
   assert kept(wide) == pytest.approx(kept(cubic), abs=0.01)
 
 

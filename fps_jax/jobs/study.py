@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from absl import logging
@@ -11,10 +11,9 @@ from ml_collections import ConfigDict
 from rich.console import Console, RenderableType
 
 from fps_jax import data
-from fps_jax.config import fields, known
 from fps_jax.config.build import build
-from fps_jax.config.defaults import STUDY_FIELDS
 from fps_jax.config.validate import validate
+from fps_jax.config.variants import check_alike, resolve_variants
 from fps_jax.core import files
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.interruption import Interruption
@@ -54,84 +53,6 @@ class _Run(NamedTuple):
   seed: int
   variant: ConfigDict
   simulation: Simulation
-
-
-def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
-  """Returns the full config of every variant, in the order of the config.
-
-  Args:
-    config: with `variants`, whose entries override fields of the rest.
-
-  Returns:
-    Name to config, without `variants`. A config without variants is one
-    variant that bears its name.
-
-  Raises:
-    ValueError: if a field of the study is missing, a variant overrides one that
-      does not exist or gives it a value of another type, its name cannot name a
-      folder, or the baseline is not a variant.
-  """
-  missing = [name for name in (*STUDY_FIELDS, 'variants') if name not in config]
-  if missing:
-    raise ValueError(
-      f'the config has no {", ".join(missing)}: begin with '
-      'fps_jax.config.defaults.default()'
-    )
-  named = config.variants.to_dict()
-  if config.baseline and config.baseline not in named:
-    raise ValueError(
-      f'baseline={config.baseline!r} is not one of the variants {list(named)}'
-    )
-  variants = named or {config.name: {}}
-  _check_names(list(variants))
-  base = config.to_dict()
-  del base['variants']
-  resolved = {}
-  for name, overrides in variants.items():
-    if not isinstance(overrides, Mapping):
-      raise ValueError(
-        f'variants.{name}={overrides!r} must be fields and their values'
-      )
-    resolved[name] = ConfigDict(base)
-    _override(resolved[name], overrides, f'variants.{name}.')
-    resolved[name].lock()
-  return resolved
-
-
-def _check_names(names: Sequence[str]) -> None:
-  """Raises ValueError unless each names a folder of its own."""
-  seen: dict[str, str] = {}
-  for name in names:
-    if not workdirs.is_name(name):
-      raise ValueError(f'variants: {fields.show(name)} {workdirs.NAME_RULE}')
-    other = seen.setdefault(name.casefold(), name)
-    if other != name:
-      raise ValueError(
-        f'variants: {other!r} and {name!r} differ in case only, which is one '
-        'folder on many systems: rename one'
-      )
-
-
-def _override(
-  config: ConfigDict, overrides: Mapping[str, Any], path: str
-) -> None:
-  """Sets the fields of a config that exist; `path` is for the error."""
-  for field, value in overrides.items():
-    if field not in config:
-      raise ValueError(
-        f'{path}{field}={fields.show(value)} is not a field of the config'
-        + known.hint(f'{path}{field}', [f'{path}{name}' for name in config])
-      )
-    if isinstance(config[field], ConfigDict) and isinstance(value, Mapping):
-      _override(config[field], value, f'{path}{field}.')
-      continue
-    try:
-      config[field] = value
-    except (TypeError, OverflowError) as error:
-      raise ValueError(
-        f'{path}{field}={fields.show(value)} must be of type '
-        f'{type(config[field]).__name__}, and no larger than it holds'
-      ) from error
 
 
 def run_study(
@@ -203,7 +124,7 @@ def _check_all(
   if options.tensorboard:
     tensorboard.require()
   variants = resolve_variants(config)
-  _check_alike(config, variants)
+  check_alike(config, variants)
   for name, variant in variants.items():
     files.local(workdir / name, f'variant {name}')
     _validate(name, variant, alone=len(variants) == 1)
@@ -241,20 +162,6 @@ def _report(
     config.baseline or next(iter(variants)),
     target_accuracy=config.target_accuracy,
   )
-
-
-def _check_alike(
-  config: ConfigDict, variants: Mapping[str, ConfigDict]
-) -> None:
-  """Raises ValueError if variants differ in what is the study's."""
-  for name, variant in variants.items():
-    for field in STUDY_FIELDS:
-      if variant[field] != config[field]:
-        raise ValueError(
-          f'variants.{name}.{field}={fields.show(variant[field])} must be '
-          f'{fields.show(config[field])}, as of all variants: leave it out '
-          'there, and run a study for each value'
-        )
 
 
 def _validate(name: str, variant: ConfigDict, alone: bool) -> None:

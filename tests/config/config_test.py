@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from fps_jax import models
 from fps_jax.config import defaults as configs
 from fps_jax.config.validate import validate
+from fps_jax.config.variants import resolve_variants
 from fps_jax.data import PARTITIONERS
-from fps_jax.jobs import study
 
 DEFAULTS = {'seeds': 1, 'rate': 0.5, 'tiny': False, 'full': True, 'data': 'x'}
 
@@ -131,5 +131,5 @@ def test_sparsities_of_parts_of_a_percent_name_variants():
   configs.compare_sparsities(config, (0.9, 0.975))
   names = ['fedavg', 'fedpruneshare_90', 'fedpruneshare_97.5']
   assert list(config.variants) == names
-  resolved = study.resolve_variants(config)
+  resolved = resolve_variants(config)
   assert resolved['fedpruneshare_97.5'].pruning.sparsity == 0.975

@@ -10,6 +10,7 @@ from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config import defaults as configs
 from fps_jax.config import known, open_sections
 from fps_jax.config.validate import validate
+from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
@@ -130,7 +131,7 @@ def test_variant_that_sets_what_nobody_knows_is_refused(override, line):
   config = configs.default()
   config.variants.one = override
   with pytest.raises(ValueError, match=line.replace(' .* ', '.*')):
-    study.resolve_variants(config)
+    resolve_variants(config)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from fps_jax.config import defaults as configs
 from fps_jax.config import sweep
 from fps_jax.config.validate import validate
-from fps_jax.jobs import study
+from fps_jax.config.variants import resolve_variants
 
 
 def _config():
@@ -20,7 +20,7 @@ def test_every_variant_becomes_one_for_each_combination():
   sweep.expand(
     config, ['client.learning_rate=0.05,0.1', 'data.partition=iid,shards']
   )
-  variants = study.resolve_variants(config)
+  variants = resolve_variants(config)
   assert list(variants) == [
     f'{method}--client.learning_rate={rate}--data.partition={partition}'
     for method in ('fedavg', 'fedpruneshare')
@@ -38,7 +38,7 @@ def test_every_variant_becomes_one_for_each_combination():
 def test_config_without_variants_is_swept_over_by_its_name():
   config = configs.default()
   sweep.expand(config, ['pruning.tiers=(1.0,),(0.5,1.0)', 'client.epochs=2'])
-  variants = study.resolve_variants(config)
+  variants = resolve_variants(config)
   assert [variant.pruning.tiers for variant in variants.values()] == [
     (1.0,),
     (0.5, 1.0),
@@ -93,4 +93,4 @@ def test_value_of_another_type_is_named():
   config = _config()
   sweep.expand(config, ['client.epochs=2,many'])
   with pytest.raises(ValueError, match=r'client.epochs=.* must be of type int'):
-    study.resolve_variants(config)
+    resolve_variants(config)

@@ -14,9 +14,9 @@ from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config import defaults as configs
 from fps_jax.config import fields
 from fps_jax.config.validate import validate
+from fps_jax.config.variants import resolve_variants
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
 from fps_jax.federated.server import OPTIMIZERS
-from fps_jax.jobs import study
 from fps_jax.models import MODELS
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
@@ -53,7 +53,7 @@ def refusal(method: str, changes: Changes) -> str:
   config = config_of(method)
   try:
     config.variants = ConfigDict({'fuzzed': nest(changes)})
-    (variant,) = study.resolve_variants(config).values()
+    (variant,) = resolve_variants(config).values()
     validate(variant)
   except ValueError as error:
     return str(error)
@@ -202,7 +202,7 @@ GOOD = {
 def test_good_configs_are_taken_and_build(changes: Changes) -> None:
   config = small.small_config()
   config.variants['fuzzed'] = nest(changes)
-  (variant,) = study.resolve_variants(config).values()
+  (variant,) = resolve_variants(config).values()
   validate(variant)
   with small.quick_compilation():
     simulation = small.make(variant, variant.seeds[0])

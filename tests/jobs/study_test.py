@@ -10,6 +10,7 @@ from rich.console import Console
 from runs import names_not_taken
 
 from fps_jax.config import defaults as configs
+from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.results import metrics
@@ -96,7 +97,7 @@ def test_same_study_again_gives_identical_metrics(finished, tmp_path):
 def test_variants_override_the_base_and_keep_their_order():
   config = _study_config()
   config.pruning.sparsity = 0.5
-  resolved = study.resolve_variants(config)
+  resolved = resolve_variants(config)
   assert list(resolved) == ['fedavg', 'pruning', 'sharing', 'fedpruneshare']
   assert resolved['fedavg'].pruning.schedule == 'none'
   assert all(variant.pruning.sparsity == 0.5 for variant in resolved.values())
@@ -104,7 +105,7 @@ def test_variants_override_the_base_and_keep_their_order():
 
 def test_config_without_variants_is_one_run():
   config = small.small_config()
-  assert list(study.resolve_variants(config)) == ['study']
+  assert list(resolve_variants(config)) == ['study']
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
 def test_chosen_methods_are_compared_with_the_first():
   config = small.small_config()
   configs.compare_methods(config, 'pruning+fedpruneshare')
-  assert list(study.resolve_variants(config)) == ['pruning', 'fedpruneshare']
+  assert list(resolve_variants(config)) == ['pruning', 'fedpruneshare']
   assert config.baseline == 'pruning'
 
 

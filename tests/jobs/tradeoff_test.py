@@ -11,6 +11,7 @@ from runs import names_not_taken, write_run
 from fps_jax import data
 from fps_jax.config import open_sections
 from fps_jax.config.build import largest_sample_count
+from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import study
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.tradeoff import job as tradeoff
@@ -168,7 +169,7 @@ def test_sums_fit_for_the_largest_client_that_is_dealt_of_all_seeds(tmp_path):
   counts = [small.make(config, seed).planner.max_count for seed in (0, 1)]
   assert counts[0] != counts[1]
   labels = data.load('fake').train_labels
-  one = study.resolve_variants(config)['one']
+  one = resolve_variants(config)['one']
   assert [largest_sample_count(one, seed, labels) for seed in (0, 1)] == counts
   one.cohort.weighting = 'clients'
   assert largest_sample_count(one, 0, labels) == 1

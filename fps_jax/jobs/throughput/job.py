@@ -22,9 +22,10 @@ from rich.console import Console
 from fps_jax.config import defaults as configs
 from fps_jax.config import open_sections
 from fps_jax.config.validate import validate
+from fps_jax.config.variants import resolve_variants
 from fps_jax.core import files, startup
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.study import StudyError, resolve_variants
+from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import (
   report as throughput_report,
 )

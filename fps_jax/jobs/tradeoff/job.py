@@ -21,6 +21,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.config import open_sections
 from fps_jax.config.build import largest_sample_count
 from fps_jax.config.validate import validate
+from fps_jax.config.variants import resolve_variants
 from fps_jax.core import files
 from fps_jax.jobs import agreement, study
 from fps_jax.jobs.options import Options
@@ -135,7 +136,7 @@ def run(
   workdir, console = pathlib.Path(workdir), Console()
   try:
     with agreement.together():
-      variants = study.resolve_variants(config)
+      variants = resolve_variants(config)
       for name, variant in variants.items():
         _check(name, variant)
       schemes = _make_schemes(config)
