@@ -21,7 +21,7 @@ class Received(NamedTuple):
     mask_D: bool [D], what they train and send, or None for everything.
     candidates_D: bool [D], those of them that are pruned but tried out; None
       where nothing grows back.
-    kept: of `bands.kept_positions`, or None for everything.
+    kept: of `layout.kept_positions`, or None for everything.
     masks_TxD: bool [T, D], what clients of each tier train; None where all
       train the same.
   """

@@ -86,7 +86,7 @@ def hide(weights: Sequence[int], min_contributors: int) -> list[int]:
 
   Args:
     weights: of the clients, at least 0.
-    min_contributors: as of `hiding.hide`.
+    min_contributors: as of `robust.hide.hide`.
 
   Returns:
     The lowered weights, in the same order.

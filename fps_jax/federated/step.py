@@ -127,7 +127,7 @@ def average(
   Args:
     method: the parts of a round.
     collected: what the central server has.
-    counts_at: of `bands.counts_at`.
+    counts_at: of `layout.counts_at`.
     opening: what opens the sums.
   """
   protocol, aggregate = method.protocol, collected.aggregate

@@ -23,7 +23,7 @@ class Summation(NamedTuple):
     plan: of the round; rows with client id -1 add nothing. Clients of tier t
       share `keep_counts_T[t]` positions, all D without pruning.
     kept: int32 [`tiling.padded_size`], which entries of an update are its
-      values, of `bands.kept_positions`; None to share all in order.
+      values, of `layout.kept_positions`; None to share all in order.
     max_count: largest sample count of a client.
     round_key: key of this round's rounding; every client's draws are folded
       from it by client id.
