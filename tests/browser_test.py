@@ -9,9 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 from matplotlib import image as mpl_image
-from runs import write_run, write_study
 
 from fps_jax.results.html import page as html_page
+from tests.helpers.runs import write_run, write_study
 
 _BROWSER = next(
   filter(None, map(shutil.which, ('chromium', 'google-chrome'))), None

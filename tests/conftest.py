@@ -1,8 +1,6 @@
 """Settings for every test; must run before JAX is imported."""
 
 import os
-import pathlib
-import sys
 import tempfile
 
 # Tests are about values, which must not depend on what the machine has.
@@ -14,5 +12,3 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   _CACHE = tempfile.TemporaryDirectory(prefix='fps_jax_tests_')
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
   os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
-# Helpers that several test folders share.
-sys.path.insert(0, str(pathlib.Path(__file__).parent))

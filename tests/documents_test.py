@@ -8,7 +8,6 @@ import shlex
 from unittest import mock
 
 import pytest
-import small
 from absl import flags
 from ml_collections import config_flags
 
@@ -23,6 +22,7 @@ from fps_jax.jobs.study import StudyError
 from fps_jax.pruning import schedules, scopes
 from fps_jax.results import figures
 from fps_jax.runs.costs import profiles
+from tests.helpers import small
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _README = (_ROOT / 'README.md').read_text()

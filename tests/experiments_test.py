@@ -6,13 +6,13 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import pytest
-import small
 
 from fps_jax import models
 from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import notices
 from fps_jax.jobs.sharing_throughput import job as sharing_throughput
+from tests.helpers import small
 
 _FOLDER = pathlib.Path(__file__).parent.parent / 'experiments'
 _FILES = sorted(_FOLDER.glob('*.py'))

@@ -6,7 +6,7 @@ names. On all others integers must be the same, and the length of the model to
 three digits. Where a change is meant to change models, or on another kind of
 processor before a change that is not, write them anew:
 
-  python tests/golden_test.py
+  python -m tests.golden_test
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
 
 from fps_jax.config.validate import validate
 from fps_jax.core.environment import cpu_model
+from tests.helpers import small
 
 _FILE = pathlib.Path(__file__).parent / 'golden.json'
 _ATTACK = {

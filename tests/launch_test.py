@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-import small
+
+from tests.helpers import small
 
 _ROOT = pathlib.Path(__file__).parent.parent
 

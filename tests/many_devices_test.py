@@ -12,19 +12,19 @@ import sys
 import time
 
 import pytest
-import small
 
-_FOLDER = pathlib.Path(__file__).parent
+from tests.helpers import small
+
+_ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _start(*arguments: str, is_quick: bool = False) -> subprocess.Popen[str]:
   return subprocess.Popen(
-    [sys.executable, 'worker.py', *arguments],
-    cwd=_FOLDER,
+    [sys.executable, '-m', 'tests.helpers.worker', *arguments],
+    cwd=_ROOT,
     env={
       **(small.quick_environment() if is_quick else os.environ),
       'JAX_PLATFORMS': 'cpu',
-      'PYTHONPATH': str(_FOLDER.parent),
     },
     stdout=subprocess.PIPE,
     text=True,
@@ -86,7 +86,7 @@ def _launch(
       f'--process_id={process}',
       *arguments,
     ],
-    cwd=_FOLDER.parent,
+    cwd=_ROOT,
     env={**small.quick_environment(), 'JAX_NUM_CPU_DEVICES': '1'},
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,

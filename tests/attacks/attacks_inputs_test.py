@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from inputs import Case, check, public_names
 
 from fps_jax import attacks
 from fps_jax.attacks import (
@@ -16,6 +15,7 @@ from fps_jax.attacks import (
   simple,
   updates,
 )
+from tests.helpers.inputs import Case, check, public_names
 
 UPDATES = np.float32([[1, 2, 0], [3, 4, 0], [5, 6, 0], [7, 9, 0]])
 MALICIOUS = np.array([True, False, False, True])

@@ -4,7 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from cohorts import (
+
+from fps_jax.attacks import reference
+from fps_jax.attacks.bounded_distance import DIRECTIONS
+from tests.helpers.cohorts import (
   NUM_CLIENTS,
   NUM_STATES,
   NUM_VALUES,
@@ -12,9 +15,6 @@ from cohorts import (
   run,
   run_every,
 )
-
-from fps_jax.attacks import reference
-from fps_jax.attacks.bounded_distance import DIRECTIONS
 
 MEASURES = {
   'min_max': reference.largest_distance,

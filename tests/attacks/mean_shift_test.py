@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cohorts import run_every
 
 from fps_jax.attacks import knowledge, mean_shift, reference
+from tests.helpers.cohorts import run_every
 
 
 def test_alie_equals_the_reference():

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from cohorts import (
+
+from fps_jax.attacks import mimic, reference
+from tests.helpers.cohorts import (
   NUM_CLIENTS,
   NUM_STATES,
   NUM_VALUES,
@@ -10,8 +12,6 @@ from cohorts import (
   run,
   run_every,
 )
-
-from fps_jax.attacks import mimic, reference
 
 
 @pytest.mark.parametrize('target', mimic.TARGETS)

@@ -3,7 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from cohorts import (
+
+from fps_jax.attacks import updates
+from tests.helpers.cohorts import (
   NUM_CLIENTS,
   NUM_STATES,
   NUM_VALUES,
@@ -13,8 +15,6 @@ from cohorts import (
   run,
   run_every,
 )
-
-from fps_jax.attacks import updates
 
 
 def test_sign_flip_turns_every_own_update_around():

@@ -4,7 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from cohorts import (
+
+from fps_jax.attacks import updates
+from tests.helpers.cohorts import (
   NUM_CLIENTS,
   NUM_STATES,
   NUM_VALUES,
@@ -13,8 +15,6 @@ from cohorts import (
   every_cohort,
   run,
 )
-
-from fps_jax.attacks import updates
 
 EVERY = sorted(updates.UPDATE_ATTACKS)
 

@@ -3,14 +3,6 @@
 from typing import Any
 
 import pytest
-from config_cases import (
-  LEAVES,
-  WILD,
-  is_right,
-  leaves,
-  make_config,
-  problems,
-)
 from ml_collections import ConfigDict
 
 from fps_jax.config import defaults as configs
@@ -19,6 +11,14 @@ from fps_jax.config.validate import validate
 from fps_jax.jobs.privacy import job
 from fps_jax.jobs.throughput import job as throughput
 from fps_jax.jobs.tradeoff import job as tradeoff
+from tests.helpers.config_cases import (
+  LEAVES,
+  WILD,
+  is_right,
+  leaves,
+  make_config,
+  problems,
+)
 
 
 def put(config: ConfigDict, name: str, value: Any) -> None:

@@ -3,7 +3,6 @@
 from unittest import mock
 
 import pytest
-from config_cases import problems
 from ml_collections import ConfigDict
 
 from fps_jax.attacks.updates import UPDATE_ATTACKS
@@ -19,6 +18,7 @@ from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
 from fps_jax.jobs.tradeoff import job as tradeoff
+from tests.helpers.config_cases import problems
 
 # Jobs, and a section of theirs.
 _JOBS = (

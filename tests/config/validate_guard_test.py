@@ -1,9 +1,9 @@
 """Tests of `config.validate_guard`: attacks and defences that do not fit."""
 
 import pytest
-from config_cases import make_config, problems
 
 from fps_jax.config.validate import validate
+from tests.helpers.config_cases import make_config, problems
 
 ATTACKED = (('attack.malicious', 0.2), ('attack.updates', 'alie'))
 WEIGHED = (('cohort.weighting', 'clients'), ('defence.num_malicious', 20))

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from config_cases import make_config, problems
 
 from fps_jax.config import defaults as configs
 from fps_jax.config.validate import validate
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.sharing.protocol import SCHEMES
+from tests.helpers.config_cases import make_config, problems
 
 AT_LEAST_ONE = (
   'num_rounds',

@@ -11,9 +11,7 @@ import sys
 
 import jax
 import pytest
-import small
 from rich.console import Console
-from runs import make_row, write_run, write_study
 
 from fps_jax.core import files
 from fps_jax.jobs import run as jobs
@@ -25,6 +23,8 @@ from fps_jax.results import metrics, report, tensorboard
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.html import page as html_page
 from fps_jax.runs import checkpoints, profiling
+from tests.helpers import small
+from tests.helpers.runs import make_row, write_run, write_study
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # Whose writers find no room.

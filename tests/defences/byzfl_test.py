@@ -4,13 +4,13 @@ It is not among the test dependencies, for it needs PyTorch. Its Krum sums over
 n - f - 1 neighbours, and that of the paper, like ours, over n - f - 2.
 """
 
-import defence_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax import defences
+from tests.helpers import defence_cases
 
 byzfl = pytest.importorskip('byzfl')
 

@@ -1,12 +1,12 @@
 """Tests of `fps_jax.defences.coordinate_rules` against loops."""
 
-import defence_cases
 import jax
 import numpy as np
 import pytest
 
 from fps_jax import defences
 from fps_jax.defences import coordinate_rules, reference
+from tests.helpers import defence_cases
 
 
 @pytest.mark.parametrize('name', sorted(defences.COORDINATE_RULES))

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from inputs import Case, check, public_names
 
 from fps_jax import defences
 from fps_jax.defences import (
@@ -15,6 +14,7 @@ from fps_jax.defences import (
   pre_steps,
   scaling,
 )
+from tests.helpers.inputs import Case, check, public_names
 
 PRESENT = np.array([True, True, False, True])
 UPDATES = np.float32([[1, 2], [3, 4], [5, 6], [7, 9]])

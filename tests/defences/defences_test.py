@@ -3,7 +3,6 @@
 import functools
 import itertools
 
-import defence_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 
 from fps_jax import defences
 from fps_jax.defences import reference
+from tests.helpers import defence_cases
 
 ARGS = {
   'geometric_median': {'iterations': 4, 'smoothing': 1e-2},

@@ -1,11 +1,11 @@
 """Tests of `fps_jax.defences.gram` against the vectors themselves."""
 
-import defence_cases
 import jax
 import numpy as np
 import pytest
 
 from fps_jax.defences import gram
+from tests.helpers import defence_cases
 
 leave_out = jax.jit(gram.leave_out)
 VECTORS = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)

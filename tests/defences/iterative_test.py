@@ -2,13 +2,13 @@
 
 import functools
 
-import defence_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax.defences import iterative, reference
+from tests.helpers import defence_cases
 
 
 def test_weights_are_those_of_weiszfelds_algorithm_on_updates():

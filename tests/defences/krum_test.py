@@ -1,12 +1,12 @@
 """Tests of `fps_jax.defences.krum` against loops over the updates."""
 
-import defence_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax.defences import krum, reference
+from tests.helpers import defence_cases
 
 RULES = ['krum', 'multi_krum']
 choose_one, choose = jax.jit(krum.krum), jax.jit(krum.multi_krum)

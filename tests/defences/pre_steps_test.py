@@ -2,13 +2,13 @@
 
 import functools
 
-import defence_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax.defences import pre_steps, reference
+from tests.helpers import defence_cases
 
 NUM_CLIENTS = defence_cases.NUM_CLIENTS
 

@@ -2,13 +2,13 @@
 
 import functools
 
-import defence_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax.defences import reference, scaling
+from tests.helpers import defence_cases
 
 MAX_SCALE = 10.0
 fltrust = jax.jit(functools.partial(scaling.fltrust, max_scale=MAX_SCALE))

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-import small
 from ml_collections import ConfigDict
 
 from fps_jax.federated.gathering import Report
 from fps_jax.runs import round_metrics, train
 from fps_jax.runs.retries import Outcome
 from fps_jax.sharing.audit import SharingError
+from tests.helpers import small
 
 
 @pytest.fixture(scope='module', autouse=True)

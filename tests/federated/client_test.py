@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax.federated.client import (
   ClientResult,
@@ -16,6 +15,7 @@ from fps_jax.federated.client import (
   make_optimizer,
   scale_pixels,
 )
+from tests.helpers import small
 
 NUM_EXAMPLES, SIDE, NUM_CLASSES = 11, 2, 3
 MAX_STEPS = 8

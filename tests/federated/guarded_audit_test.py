@@ -5,8 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
-from guarded_rounds import ATTACKED, KRUM, ROUNDS, guarded_config, run
+
+from tests.helpers import small
+from tests.helpers.guarded_rounds import (
+  ATTACKED,
+  KRUM,
+  ROUNDS,
+  guarded_config,
+  run,
+)
 
 
 def test_server_that_lies_about_sketches_is_named_and_changes_nothing():

@@ -6,16 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from guarded_rounds import (
-  ATTACKED,
-  IDEAL,
-  KRUM,
-  ROUNDS,
-  guarded_config,
-  run,
-  without_bounds,
-)
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
@@ -24,6 +14,16 @@ from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config import defaults as configs
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.sharing.codec import levels_of
+from tests.helpers import small
+from tests.helpers.guarded_rounds import (
+  ATTACKED,
+  IDEAL,
+  KRUM,
+  ROUNDS,
+  guarded_config,
+  run,
+  without_bounds,
+)
 
 
 @pytest.fixture(scope='module')

@@ -6,9 +6,9 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax.pruning import selection
+from tests.helpers import small
 
 
 def own_config(mask: str, scheme: str = 'none'):

@@ -6,7 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from table_clients import (
+
+from fps_jax.federated.client import ClientResult
+from fps_jax.federated.parallel import sum_clients
+from fps_jax.federated.performance import Performance
+from fps_jax.federated.sums import Summation
+from tests.helpers.table_clients import (
   CLIENT_IDS,
   CODEC,
   FIELD,
@@ -30,11 +35,6 @@ from table_clients import (
   run,
   weighted_sum,
 )
-
-from fps_jax.federated.client import ClientResult
-from fps_jax.federated.parallel import sum_clients
-from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import Summation
 
 
 @pytest.mark.parametrize('scheme', ['none', *SHARED])

@@ -5,7 +5,8 @@ import itertools
 
 import numpy as np
 import pytest
-import small
+
+from tests.helpers import small
 
 
 def regrowing_config(scheme: str = 'none'):

@@ -2,7 +2,8 @@
 
 import jax
 import pytest
-import small
+
+from tests.helpers import small
 
 
 @pytest.mark.parametrize('platform', ['cuda', 'tpu'])

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
@@ -15,6 +14,7 @@ from fps_jax.federated import reference
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 
 def run_ideal():

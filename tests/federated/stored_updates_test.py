@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import table_clients as table
 
 from fps_jax.attacks import updates as attacks
 from fps_jax.federated.parallel import sum_stored
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.sums import ClientSums, StoredUpdates, Summation
+from tests.helpers import table_clients as table
 
 _MALICIOUS = np.isin(table.CLIENT_IDS, (3, 0))
 

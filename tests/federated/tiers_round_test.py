@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
 from fps_jax.federated import layout, reference
 from fps_jax.pruning.pruner import Pruner
+from tests.helpers import small
 
 TIERS = (0.2, 0.5, 1.0)
 

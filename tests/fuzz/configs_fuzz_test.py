@@ -3,8 +3,6 @@
 import functools
 from typing import Any
 
-import small
-from config_cases import LEAVES, WILD, is_right
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
@@ -22,6 +20,8 @@ from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.protocol import SCHEMES
+from tests.helpers import small
+from tests.helpers.config_cases import LEAVES, WILD, is_right
 
 Changes = dict[str, Any]
 

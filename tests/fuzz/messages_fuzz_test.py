@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from messages import Example, example, make_header
 
 from fps_jax.sharing.audit import Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
@@ -19,6 +18,7 @@ from fps_jax.sharing.messages import shared
 from fps_jax.sharing.messages.header import HEADER_BYTES, Kind
 from fps_jax.sharing.messages.inbox import Inbox, SumInbox
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers.messages import Example, example, make_header
 
 NUM_MUTANTS = 10_000
 SCHEMES = (

@@ -11,7 +11,7 @@ import pytest
 
 from fps_jax.jobs import agreement
 
-_FOLDER = pathlib.Path(__file__).parents[1]
+_ROOT = pathlib.Path(__file__).parents[2]
 # What processes 0 and 1 say; one pattern for both where that is the same.
 _SAID = {
   'config': r'config\.client\.momentum is 0\.0 in process 0, 0\.5 in process 1',
@@ -34,12 +34,18 @@ def printed(tmp_path_factory) -> list[str]:
     coordinator = f'localhost:{free.getsockname()[1]}'
   started = [
     subprocess.Popen(
-      [sys.executable, 'agreement_worker.py', coordinator, process, folder],
-      cwd=_FOLDER,
+      [
+        sys.executable,
+        '-m',
+        'tests.helpers.agreement_worker',
+        coordinator,
+        process,
+        folder,
+      ],
+      cwd=_ROOT,
       env={
         **os.environ,
         'JAX_PLATFORMS': 'cpu',
-        'PYTHONPATH': str(_FOLDER.parent),
       },
       stdout=subprocess.PIPE,
       text=True,

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
 from ml_collections import ConfigDict
 
 from fps_jax.jobs import notices
 from fps_jax.jobs.notices_sharing import effective_contributors
 from fps_jax.results import kept_warnings
+from tests.helpers import small
 
 
 def lines(config: ConfigDict) -> list[str]:

@@ -3,15 +3,15 @@
 import json
 
 import pytest
-import small
 from ml_collections import ConfigDict
-from runs import names_not_taken, write_run
 
 from fps_jax.jobs.poisoning import job as poisoning
 from fps_jax.jobs.poisoning import report as poisoning_report
 from fps_jax.jobs.study import StudyError
 from fps_jax.results.metrics import read_metrics
 from fps_jax.results.summary import collect
+from tests.helpers import small
+from tests.helpers.runs import names_not_taken, write_run
 
 ATTACKS = {'none': {}, 'backdoor': {'data': 'backdoor', 'malicious': 0.25}}
 DEFENCES = {

@@ -7,7 +7,6 @@ import json
 import sys
 
 import pytest
-import small
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -15,6 +14,7 @@ from fps_jax.core import environment
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.recording import Record
+from tests.helpers import small
 
 _CONFIG = ConfigDict({'name': 'mine', 'seeds': (0,)})
 

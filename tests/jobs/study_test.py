@@ -5,9 +5,7 @@ import io
 import json
 
 import pytest
-import small
 from rich.console import Console
-from runs import names_not_taken
 
 from fps_jax.config import defaults as configs
 from fps_jax.config.variants import resolve_variants
@@ -15,6 +13,8 @@ from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.results import metrics
 from fps_jax.results.html import page as html_page
+from tests.helpers import small
+from tests.helpers.runs import names_not_taken
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -4,9 +4,7 @@ import itertools
 import json
 
 import pytest
-import small
 from ml_collections import ConfigDict
-from runs import names_not_taken, write_run
 
 from fps_jax import data
 from fps_jax.config import open_sections
@@ -17,6 +15,8 @@ from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.tradeoff import job as tradeoff
 from fps_jax.jobs.tradeoff.job import Choice
 from fps_jax.results.metrics import read_metrics
+from tests.helpers import small
+from tests.helpers.runs import names_not_taken, write_run
 
 
 @pytest.mark.parametrize('all_diverge', [False, True])

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 from flax import linen as nn
 
 from fps_jax.models.layers import Conv, extract_patches, max_pool
+from tests.helpers import small
 
 CLIENTS = 3
 # What runs once is not worth optimising.

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax import models
+from tests.helpers import small
 
 NAMES = sorted(models.MODELS)
 NUM_CLASSES = 10

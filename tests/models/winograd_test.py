@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax.models import layers, winograd
+from tests.helpers import small
 
 CLIENTS = 3
 

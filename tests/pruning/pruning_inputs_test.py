@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from inputs import Case, check, public_names
 
 from fps_jax import pruning
 from fps_jax.core.types import PruningPlan
@@ -16,6 +15,7 @@ from fps_jax.pruning import (
   scopes,
   selection,
 )
+from tests.helpers.inputs import Case, check, public_names
 
 WEIGHTS = np.float32([0.5, -1.0, 2.0, 0.0, -3.0, 1.0])
 EXEMPT = np.array([False, True, False, False, False, False])

@@ -10,10 +10,10 @@ import subprocess
 import sys
 
 import pytest
-from runs import write_run, write_study
 
 from fps_jax.results.html import page as html_page
 from fps_jax.results.recorded import read_studies
+from tests.helpers.runs import write_run, write_study
 
 _TIME = datetime.datetime(2026, 1, 31, 12, 5, tzinfo=datetime.UTC)
 _ROOT = pathlib.Path(__file__).parents[2]

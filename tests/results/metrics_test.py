@@ -5,9 +5,9 @@ import pathlib
 from typing import Any
 
 import pytest
-from runs import make_row
 
 from fps_jax.results import metrics
+from tests.helpers.runs import make_row
 
 
 def test_rows_read_back_as_written(tmp_path: pathlib.Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from matplotlib import image as mpl_image
 from rich import console as rich_console
 from rich import table as rich_table
-from runs import write_run
 
 from fps_jax.results import figures, report
 from fps_jax.results import summary as summaries
+from tests.helpers.runs import write_run
 
 _FIGURES = (
   'accuracy_rounds.png',

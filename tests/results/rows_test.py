@@ -4,9 +4,9 @@ import csv
 import json
 
 import pytest
-from runs import write_run
 
 from fps_jax.results import metrics, report, rows
+from tests.helpers.runs import write_run
 
 
 @pytest.fixture(name='workdir')

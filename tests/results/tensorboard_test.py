@@ -5,13 +5,13 @@ import pathlib
 import struct
 
 import pytest
-import small
 from rich.console import Console
-from runs import names_not_taken, write_run
 
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.results import metrics, tensorboard
+from tests.helpers import small
+from tests.helpers.runs import names_not_taken, write_run
 
 _RUN = pathlib.Path('sharing') / 'seed_3'
 

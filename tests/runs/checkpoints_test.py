@@ -8,10 +8,10 @@ import resource
 import jax
 import numpy as np
 import pytest
-import small
 
 from fps_jax.runs.checkpoints import CheckpointError, Checkpoints, read
 from fps_jax.runs.train import train
+from tests.helpers import small
 
 
 # The threads of orbax and TensorStore leave errors behind, too.

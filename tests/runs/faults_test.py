@@ -5,13 +5,13 @@ import itertools
 
 import numpy as np
 import pytest
-import small
 
 from fps_jax.runs import retries
 from fps_jax.runs.faults import ServerFaults
 from fps_jax.sharing.audit import SharingError
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 _SCHEME = Shamir(PrimeField(2**31 - 1), num_servers=5, threshold=3)
 

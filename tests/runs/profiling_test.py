@@ -4,10 +4,10 @@ import re
 
 import jax
 import pytest
-import small
 
 from fps_jax.jobs.throughput.phases import PHASES
 from fps_jax.runs import profiling, train
+from tests.helpers import small
 
 
 def test_operations_of_a_round_bear_the_names_of_their_phases():

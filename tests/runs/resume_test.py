@@ -19,7 +19,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import small
 from rich.console import Console
 
 from fps_jax.core.interruption import Interruption, StoppedError
@@ -27,6 +26,7 @@ from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.results import metrics
 from fps_jax.runs import checkpoints, retries
+from tests.helpers import small
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _RUNS = ('fedavg', 'fedpruneshare')

@@ -6,9 +6,9 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax.runs import train
+from tests.helpers import small
 
 
 def test_one_seed_run_twice_gives_identical_metrics_and_model():

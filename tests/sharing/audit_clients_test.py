@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from audit_cases import (
+
+from fps_jax.sharing import randomness
+from fps_jax.sharing.audit import Auditor
+from fps_jax.sharing.randomness import Purpose
+from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
+from tests.helpers.audit_cases import (
   CLIENTS,
   COLUMNS,
   LARGEST,
@@ -19,11 +24,6 @@ from audit_cases import (
   make,
   plus,
 )
-
-from fps_jax.sharing import randomness
-from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.randomness import Purpose
-from fps_jax.sharing.shamir import Shamir
 
 
 @functools.cache

@@ -8,8 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from audit_cases import (
+
+from fps_jax.sharing import randomness
+from fps_jax.sharing.audit import SOUNDNESS_BITS, Auditor, SharingError
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.randomness import Purpose
+from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
+from tests.helpers.audit_cases import (
   CLIENTS,
   COLUMNS,
   IN_USE,
@@ -24,12 +30,6 @@ from audit_cases import (
   make,
   plus,
 )
-
-from fps_jax.sharing import randomness
-from fps_jax.sharing.audit import SOUNDNESS_BITS, Auditor, SharingError
-from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.randomness import Purpose
-from fps_jax.sharing.shamir import Shamir
 
 SIZES = pytest.mark.parametrize(
   'size', [(7, 4, 1), (5, 3, 1), (10, 8, 4), (7, 5, 2), (7, 3, 1)]

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-from messages import example
 
 from fps_jax.core.types import RoundPlan
 from fps_jax.sharing.field import PrimeField
@@ -16,6 +15,7 @@ from fps_jax.sharing.messages.header import (
   scheme_numbers,
 )
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers.messages import example
 
 LARGEST = Header(
   kind=Kind.CHECK,

@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from messages import example, random_words
 
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages import shared
@@ -18,6 +17,7 @@ from fps_jax.sharing.messages.header import (
 )
 from fps_jax.sharing.messages.inbox import Inbox, SumInbox
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers.messages import example, random_words
 
 SCHEME = Shamir(PrimeField(2**19 - 1), 5, 4, 2)  # Servers 1 and 2 take seeds.
 OTHER_SCHEMES = {

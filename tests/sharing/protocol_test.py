@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
@@ -17,6 +16,7 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import Faults, SumProtocol
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 Size = tuple[int, int, int]  # (N, k, l)
 FIELD = PrimeField(2**31 - 1)

@@ -1,16 +1,14 @@
 """Every public function of `fps_jax.sharing` refuses what does not fit."""
 
-import input_messages
-import input_values
-import input_words
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from input_parts import CODEC, ROOT, SCHEME, SEEDS
-from inputs import check, public_names
 
 from fps_jax import sharing
 from fps_jax.sharing import protocol
+from tests.helpers import input_messages, input_values, input_words
+from tests.helpers.input_parts import CODEC, ROOT, SCHEME, SEEDS
+from tests.helpers.inputs import check, public_names
 
 CASES = {**input_words.CASES, **input_values.CASES, **input_messages.CASES}
 # What takes no array and no number, or bytes, headers and device meshes, which

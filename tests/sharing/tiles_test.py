@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from fps_jax.sharing import randomness, tiles
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 SCHEMES = {
   'plain': Shamir(PrimeField(2**31 - 1), 3, 2),

@@ -5,10 +5,8 @@ import json
 
 import jax
 import jax.numpy as jnp
-import make_vectors
 import numpy as np
 import pytest
-import small
 
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor, SharingError
@@ -17,6 +15,8 @@ from fps_jax.sharing.messages import bits
 from fps_jax.sharing.messages.header import Header, Kind
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
+from tests.sharing import make_vectors
 
 VECTORS = json.loads(make_vectors.PATH.read_text())
 

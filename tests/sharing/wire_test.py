@@ -7,13 +7,13 @@ import struct
 
 import numpy as np
 import pytest
-from messages import SCHEME, example, make_header, model_example
 
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages import bits, clear, shared
 from fps_jax.sharing.messages.header import HEADER_BYTES, Header, Kind
 from fps_jax.sharing.messages.positions import position_bytes
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers.messages import SCHEME, example, make_header, model_example
 
 PRIMES = (7, 11, 257, 65537, 2**19 - 1, 2**22 - 3, 2**31 - 1)
 SERVERS = ((1, 1, 1), (3, 2, 1), (5, 4, 2), (6, 5, 1))

@@ -5,7 +5,6 @@ import json
 import jax
 import numpy as np
 import pytest
-import small
 from ml_collections import ConfigDict
 
 from fps_jax import data
@@ -14,6 +13,7 @@ from fps_jax.jobs.privacy.inversion import Search
 from fps_jax.jobs.privacy.measure import Laboratory
 from fps_jax.jobs.privacy.model import make_model
 from fps_jax.jobs.study import StudyError
+from tests.helpers import small
 
 
 def privacy_config() -> ConfigDict:

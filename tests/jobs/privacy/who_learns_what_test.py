@@ -13,10 +13,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import published
 import pytest
-import small
-import tiny_views
 
 from fps_jax.federated import chunks, layout
 from fps_jax.federated import round as federated_round
@@ -28,6 +25,7 @@ from fps_jax.sharing.messages import clear, positions, shared
 from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.projection import Projection
+from tests.helpers import published, small, tiny_views
 
 _TESTS = pathlib.Path(__file__).parents[2]
 _README = (_TESTS.parent / 'README.md').read_text()

@@ -5,7 +5,6 @@ import math
 import pathlib
 
 import pytest
-import small
 from ml_collections import ConfigDict
 
 from fps_jax.jobs import run as jobs
@@ -19,6 +18,7 @@ from fps_jax.jobs.study import StudyError
 from fps_jax.runs.costs.message_bytes import count_bytes
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 OPERATIONS = (
   'share_given',

@@ -7,7 +7,6 @@ import sys
 
 import jax
 import pytest
-import small
 from ml_collections import ConfigDict
 
 from fps_jax import data
@@ -18,6 +17,7 @@ from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
 from fps_jax.jobs.throughput.phases import PHASES, phases_of_instructions
 from fps_jax.runs.costs.flops import training_flops
+from tests.helpers import small
 
 _ROOT = pathlib.Path(__file__).parents[3]
 # What the simulators that others use print for the same workload.

@@ -4,12 +4,12 @@ import functools
 
 import jax
 import numpy as np
-import small
 
 from fps_jax.sharing import randomness
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 LARGEST = 2**31 - 1
 TILE, NUM_TILES = 32, 2

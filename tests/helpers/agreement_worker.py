@@ -10,7 +10,6 @@ import sys
 from unittest import mock
 
 import jax
-import small
 
 from fps_jax import data
 from fps_jax.core import environment
@@ -20,6 +19,7 @@ from fps_jax.data.fake import make_fake
 from fps_jax.jobs import agreement
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.study import StudyError
+from tests.helpers import small
 
 
 def _config(**changes):

@@ -1,7 +1,10 @@
 """Cases of values, sketches and audits, for `sharing_inputs_test`."""
 
 import numpy as np
-from input_parts import (
+
+from fps_jax.sharing import audit, codec, decoding, protocol
+from fps_jax.sharing.sketches import projection, range_check, sketch
+from tests.helpers.input_parts import (
   AUDITOR,
   CODEC,
   FIELD,
@@ -15,10 +18,7 @@ from input_parts import (
   outside,
   words,
 )
-from inputs import Case
-
-from fps_jax.sharing import audit, codec, decoding, protocol
-from fps_jax.sharing.sketches import projection, range_check, sketch
+from tests.helpers.inputs import Case
 
 SKETCH = sketch.Sketch(2, FIELD)
 PROJECTION = projection.Projection(2, 10, FIELD)

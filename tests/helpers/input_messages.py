@@ -1,7 +1,10 @@
 """Cases of messages and what they are packed of, for `sharing_inputs_test`."""
 
 import numpy as np
-from input_parts import (
+
+from fps_jax.sharing.messages import bits, clear, positions, shared
+from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
+from tests.helpers.input_parts import (
   FLOATS,
   NUMBERS,
   ROOT,
@@ -9,10 +12,7 @@ from input_parts import (
   outside,
   words,
 )
-from inputs import Case
-
-from fps_jax.sharing.messages import bits, clear, positions, shared
-from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
+from tests.helpers.inputs import Case
 
 MASK = np.array([True, False, True])
 NO_COUNTS = (-1, 2**32, 1.5)

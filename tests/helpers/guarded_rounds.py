@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-import small
 from ml_collections import ConfigDict
 
 from fps_jax.results.metrics import MetricsRow
+from tests.helpers import small
 
 ROUNDS = 2
 

@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 import jax
-import small
+
+from tests.helpers import small
 
 # FedPruneShare, as overrides: alike for all clients and under keys of the
 # system, in tiers, a baseline in which clients remember, and a defence.

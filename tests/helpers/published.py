@@ -5,11 +5,11 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-import small
 
 from fps_jax.federated import layout
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from tests.helpers import small
 
 
 class Seen(NamedTuple):

@@ -1,7 +1,10 @@
 """Cases of fields, schemes and their randomness, for `sharing_inputs_test`."""
 
 import numpy as np
-from input_parts import (
+
+from fps_jax.sharing import chacha, field, randomness, shamir, tiles
+from fps_jax.sharing.randomness import Purpose
+from tests.helpers.input_parts import (
   FIELD,
   NUMBERS,
   RANDOM,
@@ -14,10 +17,7 @@ from input_parts import (
   outside,
   words,
 )
-from inputs import Case
-
-from fps_jax.sharing import chacha, field, randomness, shamir, tiles
-from fps_jax.sharing.randomness import Purpose
+from tests.helpers.inputs import Case
 
 OPENING = SCHEME.opening(SCHEME.server_points)
 NO_NUMBERS = (-1, 2**32, 1.5)

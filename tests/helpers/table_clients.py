@@ -7,7 +7,6 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import small
 
 from fps_jax.core.types import CohortPlan, PruningPlan, RoundPlan
 from fps_jax.federated.client import ClientResult
@@ -19,6 +18,7 @@ from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers import small
 
 FIELD = PrimeField(2**31 - 1)
 # The step is 1 / 1024: multiples of it are encoded without any rounding.
