@@ -197,9 +197,10 @@ def test_file_of_the_tutorial_runs_and_prints_what_it_says(
 def test_name_added_from_outside_is_built(field, registries):
   registry, name = _REGISTRIES[field]
   registry['mine'] = registry[name]
-  mine = small.small_config()
-  mine.attack.malicious = 0.25 * field.startswith('attack.')
-  mine.cohort.weighting = 'clients'
+  mine = small.make_config(
+    attack__malicious=0.25 * field.startswith('attack.'),
+    cohort__weighting='clients',
+  )
   if field == 'model.name':
     mine.model.args.mine = mine.model.args.mlp
   if field == 'profiles.distribution':

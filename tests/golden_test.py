@@ -139,10 +139,9 @@ def _processor() -> str:
 
 def _run(name: str) -> tuple[dict[str, Any], str]:
   """Returns what all processors agree on, of a run, and the model's hash."""
-  config = small.small_config()
-  config.num_rounds = 2
-  config.perf.num_devices = 1
-  config.update_from_flattened_dict(CASES[name])
+  config = small.make_config(
+    **{'num_rounds': 2, 'perf.num_devices': 1, **CASES[name]}
+  )
   validate(config)
   # Convolutions that are not optimised round as the program around them has it.
   is_quick = name != 'convolutions'

@@ -36,7 +36,7 @@ needs_full_disk = pytest.mark.skipif(
 
 
 def _config(job):
-  config = small.small_config()
+  config = small.make_config()
   if job == 'poisoning':
     config.variants.update({'none--fedavg': {}})
   elif job == 'privacy':
@@ -126,7 +126,7 @@ def test_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
 
   monkeypatch.setattr(fcntl, 'flock', flock)
   with pytest.raises(StudyError, match=r'cannot be locked .* a disk of this'):
-    _run(small.small_config(), tmp_path / 'work')
+    _run(small.make_config(), tmp_path / 'work')
 
 
 def test_config_that_is_a_folder_is_named(tmp_path):
@@ -134,7 +134,7 @@ def test_config_that_is_a_folder_is_named(tmp_path):
   (tmp_path / 'lock').touch()
   message = r'config.json cannot be read \(Is a directory\): give another'
   with pytest.raises(StudyError, match=message):
-    _run(small.small_config(), tmp_path)
+    _run(small.make_config(), tmp_path)
 
 
 def _run(config, workdir):

@@ -23,10 +23,11 @@ def quick():
 def shared_config(
   num_servers: int, threshold: int, secrets: int, **settings
 ) -> ConfigDict:
-  config = small.small_config()
-  config.sharing.num_servers = num_servers
-  config.sharing.threshold = threshold
-  config.sharing.secrets_per_polynomial = secrets
+  config = small.make_config(
+    sharing__num_servers=num_servers,
+    sharing__threshold=threshold,
+    sharing__secrets_per_polynomial=secrets,
+  )
   for name, value in settings.items():
     section = config.sharing if name in config.sharing else config.faults
     section[name] = value
@@ -36,8 +37,7 @@ def shared_config(
 @pytest.fixture(scope='module')
 def honest_params() -> np.ndarray:
   """The final model whatever the scheme: shares cancel."""
-  config = small.small_config()
-  config.sharing.scheme = 'ideal'
+  config = small.make_config(sharing__scheme='ideal')
   return small.run(config)[0]
 
 
@@ -189,9 +189,7 @@ def test_inconsistent_client_is_named_and_left_out():
   params, rows = small.run(config)
   assert [row['inconsistent_clients'] for row in rows] == [[3], [3], [3]]
   assert [row['clients_reporting'] for row in rows] == [7, 7, 7]
-  ideal = small.small_config()
-  ideal.sharing.scheme = 'ideal'
-  ideal.perf.execution = 'vmap'
+  ideal = small.make_config(sharing__scheme='ideal', perf__execution='vmap')
   simulation = small.make(ideal)
 
   class Without(type(simulation.planner)):

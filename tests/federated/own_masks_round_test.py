@@ -12,11 +12,9 @@ from tests.helpers import small
 
 
 def own_config(mask: str, scheme: str = 'none'):
-  config = small.small_config()
-  config.pruning.schedule = 'constant'
-  config.pruning.mask = mask
-  config.sharing.scheme = scheme
-  return config
+  return small.make_config(
+    pruning__schedule='constant', pruning__mask=mask, sharing__scheme=scheme
+  )
 
 
 def run_rounds(config, num_rounds: int):
@@ -39,9 +37,7 @@ def read(state):
 @functools.cache
 def make_plain():
   """Returns a simulation of FedAvg, compiled once however many tests use it."""
-  config = small.small_config()
-  config.pruning.schedule = 'none'
-  config.sharing.scheme = 'none'
+  config = small.make_config(pruning__schedule='none', sharing__scheme='none')
   return small.make(config)
 
 

@@ -10,13 +10,13 @@ from tests.helpers import small
 
 
 def regrowing_config(scheme: str = 'none'):
-  config = small.small_config()
-  config.sharing.scheme = scheme
-  config.num_rounds = 6
-  config.pruning.schedule = 'constant'
-  config.pruning.regrow_every = 2
-  config.pruning.regrow_end_round = 5
-  return config
+  return small.make_config(
+    sharing__scheme=scheme,
+    num_rounds=6,
+    pruning__schedule='constant',
+    pruning__regrow_every=2,
+    pruning__regrow_end_round=5,
+  )
 
 
 def states_of(config) -> list[np.ndarray]:

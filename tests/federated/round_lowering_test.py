@@ -13,10 +13,9 @@ from tests.helpers import small
 def test_round_lowers_without_the_hardware(
   platform: str, model: str, scheme: str
 ):
-  config = small.small_config()
-  config.model.name = model
-  config.sharing.scheme = scheme
-  config.perf.execution = 'vmap'  # As these platforms have it.
+  config = small.make_config(
+    model__name=model, sharing__scheme=scheme, perf__execution='vmap'
+  )
   simulation = small.make(config)
   programs = simulation.programs(
     jax.eval_shape(simulation.init_state),

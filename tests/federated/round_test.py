@@ -18,8 +18,7 @@ from tests.helpers import small
 
 
 def run_ideal():
-  config = small.small_config()
-  config.sharing.scheme = 'ideal'
+  config = small.make_config(sharing__scheme='ideal')
   return small.run(config)
 
 
@@ -37,11 +36,12 @@ def quick_ideal_run():
 @pytest.mark.parametrize('execution', ['sequential', 'vmap'])
 @small.quick_compilation()
 def test_round_equals_the_loop_over_clients_and_batches(execution):
-  config = small.small_config()
-  config.sharing.scheme = 'none'
-  config.pruning.schedule = 'constant'
-  config.perf.execution = execution
-  config.perf.chunk_size = 3
+  config = small.make_config(
+    sharing__scheme='none',
+    pruning__schedule='constant',
+    perf__execution=execution,
+    perf__chunk_size=3,
+  )
   # The loop compiles for every size of a client's last batch.
   config.client.batch_size = 4
   simulation = small.make(config)
@@ -71,8 +71,7 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
 
 
 def test_quantised_and_ideal_give_identical_models_for_fewer_bytes(ideal_run):
-  config = small.small_config()
-  config.sharing.scheme = 'quantised'
+  config = small.make_config(sharing__scheme='quantised')
   params, rows = small.run(config)
   np.testing.assert_array_equal(params, ideal_run[0])
   for row, ideal_row in zip(rows, ideal_run[1], strict=True):
@@ -86,10 +85,11 @@ def test_quantised_and_ideal_give_identical_models_for_fewer_bytes(ideal_run):
 def assert_identical_for_every_surviving_subset(
   ideal_run, num_servers, threshold, reveal
 ):
-  config = small.small_config()
-  config.sharing.num_servers = num_servers
-  config.sharing.threshold = threshold
-  config.sharing.reveal = reveal
+  config = small.make_config(
+    sharing__num_servers=num_servers,
+    sharing__threshold=threshold,
+    sharing__reveal=reveal,
+  )
   simulation = small.make(config)
   scheme = Shamir(PrimeField(config.sharing.prime), num_servers, threshold)
   servers = range(1, num_servers + 1)
@@ -124,8 +124,7 @@ def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
 
 @small.quick_compilation()
 def test_missing_servers_of_the_config_change_no_result(quick_ideal_run):
-  config = small.small_config()
-  config.faults.missing_servers = (1, 4)
+  config = small.make_config(faults__missing_servers=(1, 4))
   params, _ = small.run(config)
   np.testing.assert_array_equal(params, quick_ideal_run[0])
 
@@ -135,10 +134,9 @@ def test_missing_servers_of_the_config_change_no_result(quick_ideal_run):
 def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
   partition,
 ):
-  config = small.small_config()
-  config.data.partition = partition
-  config.pruning.schedule = 'none'
-  config.num_rounds = 1
+  config = small.make_config(
+    data__partition=partition, pruning__schedule='none', num_rounds=1
+  )
   shared, rows = small.run(config)
   assert rows[0]['clipped_fraction'] == 0
   config.sharing.scheme = 'none'
@@ -155,10 +153,9 @@ def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
 
 
 def test_chunk_size_does_not_change_a_run():
-  config = small.small_config()
-  config.data.num_clients = config.cohort.size = 12
-  config.sharing.scheme = 'ideal'
-  config.perf.execution = 'sequential'
+  config = small.make_config(
+    data__num_clients=12, sharing__scheme='ideal', perf__execution='sequential'
+  )
   runs = []
   for chunk_size in (1, 5, 100):
     config.perf.chunk_size = chunk_size
@@ -171,10 +168,9 @@ def test_chunk_size_does_not_change_a_run():
 @pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
 @small.quick_compilation()
 def test_execution_changes_a_run_by_rounding_alone(scheme):
-  config = small.small_config()
-  config.sharing.scheme = scheme
-  config.num_rounds = 1
-  config.perf.execution = 'sequential'
+  config = small.make_config(
+    sharing__scheme=scheme, num_rounds=1, perf__execution='sequential'
+  )
   in_sequence, _ = small.run(config)
   config.perf.execution = 'vmap'
   vmapped, _ = small.run(config)
@@ -185,9 +181,7 @@ def test_execution_changes_a_run_by_rounding_alone(scheme):
 
 @small.quick_compilation()
 def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
-  config = small.small_config()
-  config.server.optimizer = 'momentum'
-  config.num_rounds = 4
+  config = small.make_config(server__optimizer='momentum', num_rounds=4)
   params, rows = small.run(config)
   assert np.count_nonzero(params) <= rows[-1]['kept_parameters']
   zeros = params.size - rows[-1]['kept_parameters']
@@ -197,10 +191,11 @@ def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
 
 @small.quick_compilation()
 def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
-  config = small.small_config()
-  config.pruning.schedule = 'none'
-  config.faults.client_dropout_probability = 0.999999
-  config.server.optimizer = 'adam'
+  config = small.make_config(
+    pruning__schedule='none',
+    faults__client_dropout_probability=0.999999,
+    server__optimizer='adam',
+  )
   simulation = small.make(config)
   before = np.asarray(simulation.init_state().params)
   params, rows = small.run(config)
@@ -212,8 +207,7 @@ def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
 
 @small.quick_compilation()
 def test_dropped_clients_are_as_if_never_drawn():
-  config = small.small_config()
-  config.faults.client_dropout_probability = 0.5
+  config = small.make_config(faults__client_dropout_probability=0.5)
   simulation = small.make(config)
   plan = simulation.planner.plan(0)
   assert 0 < int(np.sum(np.asarray(plan.client_ids) >= 0)) < config.cohort.size
@@ -225,11 +219,12 @@ def test_dropped_clients_are_as_if_never_drawn():
 
 @small.quick_compilation()
 def test_nothing_is_compiled_after_the_first_round():
-  config = small.small_config()
-  config.num_rounds = 6
-  config.pruning.end_round = 5
-  config.cohort.size = 4
-  config.faults.client_dropout_probability = 0.3
+  config = small.make_config(
+    num_rounds=6,
+    pruning__end_round=5,
+    cohort__size=4,
+    faults__client_dropout_probability=0.3,
+  )
   simulation = small.make(config)
   state = simulation.init_state()
   compiled = []
@@ -254,8 +249,7 @@ def test_nothing_is_compiled_after_the_first_round():
 
 @small.quick_compilation()
 def test_reveal_updates_and_sum_move_the_bytes_they_should():
-  config = small.small_config()
-  config.num_rounds = 1
+  config = small.make_config(num_rounds=1)
   _, by_sum = small.run(config)
   config.sharing.reveal = 'updates'
   _, by_updates = small.run(config)

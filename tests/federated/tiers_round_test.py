@@ -18,13 +18,13 @@ TIERS = (0.2, 0.5, 1.0)
 
 
 def tiered_config(scheme: str = 'ideal'):
-  config = small.small_config()
-  config.sharing.scheme = scheme
-  config.pruning.schedule = 'constant'
-  config.pruning.tiers = TIERS
-  config.profiles.distribution = 'lognormal'
-  config.profiles.deadline_seconds = 1e6
-  return config
+  return small.make_config(
+    sharing__scheme=scheme,
+    pruning__schedule='constant',
+    pruning__tiers=TIERS,
+    profiles__distribution='lognormal',
+    profiles__deadline_seconds=1e6,
+  )
 
 
 def with_tiers(simulation, tiers, round_number: int = 0):
@@ -80,7 +80,7 @@ def template_of():
 
 def simulation_pruner() -> Pruner:
   _, template, _ = template_of()
-  return Pruner.of(template, small.small_config().pruning.exempt)
+  return Pruner.of(template, small.make_config().pruning.exempt)
 
 
 @pytest.mark.parametrize('execution', ['sequential', 'vmap'])
@@ -195,10 +195,11 @@ def test_band_below_min_contributors_is_never_opened(
 
 @small.quick_compilation()
 def test_lone_client_is_not_audited_either():
-  config = small.small_config()
-  config.sharing.min_contributors = 8
-  config.faults.client_dropout_probability = 0.3
-  config.faults.lying_servers = (1,)
+  config = small.make_config(
+    sharing__min_contributors=8,
+    faults__client_dropout_probability=0.3,
+    faults__lying_servers=(1,),
+  )
   _, rows = small.run(config)
   for row in rows:
     assert (row['wrong_servers'] == [1]) == (row['clients_reporting'] == 8)

@@ -200,7 +200,7 @@ GOOD = {
 @settings(max_examples=8)
 @given(st.fixed_dictionaries({}, optional=GOOD))
 def test_good_configs_are_taken_and_build(changes: Changes) -> None:
-  config = small.small_config()
+  config = small.make_config()
   config.variants['fuzzed'] = nest(changes)
   (variant,) = resolve_variants(config).values()
   validate(variant)

@@ -23,12 +23,12 @@ from tests.helpers import small
 
 
 def _config(**changes):
-  config = small.small_config()
-  config.checkpoint.every_rounds = 0
-  config.perf.num_devices = 1
-  config.data.source = 'mine'
-  config.update_from_flattened_dict(changes)
-  return config
+  return small.make_config(
+    checkpoint__every_rounds=0,
+    perf__num_devices=1,
+    data__source='mine',
+    **changes,
+  )
 
 
 def _load(is_other: bool, is_missing: bool) -> data.Dataset:

@@ -11,22 +11,23 @@ from tests.helpers import small
 ROUNDS = 2
 
 
-def guarded_config(**changes: Any) -> ConfigDict:
-  """Returns a config with changes by flattened names, `__` for the dots."""
-  config = small.small_config()
-  config.num_rounds = ROUNDS
-  config.cohort.weighting = 'clients'
-  config.faults.client_dropout_probability = 0.1
-  config.defence.sketch_size = 128
-  names = {name.replace('__', '.'): value for name, value in changes.items()}
-  config.update_from_flattened_dict(names)
-  return config
+def guarded_config(**overrides: Any) -> ConfigDict:
+  """Returns the config of a small run that can be defended."""
+  return small.make_config(
+    **{
+      'num_rounds': ROUNDS,
+      'cohort__weighting': 'clients',
+      'faults__client_dropout_probability': 0.1,
+      'defence__sketch_size': 128,
+      **overrides,
+    }
+  )
 
 
-def run(**changes: Any) -> tuple[np.ndarray, list[MetricsRow]]:
+def run(**overrides: Any) -> tuple[np.ndarray, list[MetricsRow]]:
   """Returns the model and the rows of a run of such a config."""
   with small.quick_compilation():
-    return small.run(guarded_config(**changes))
+    return small.run(guarded_config(**overrides))
 
 
 def without_bounds(rows: list[MetricsRow]) -> list[dict[str, Any]]:

@@ -87,17 +87,18 @@ def run_round(config: Any, tiers: tuple[int, ...]) -> Seen:
 @functools.cache
 def plain() -> Seen:
   """Returns a round of FedPruneShare."""
-  return run_round(small.small_config(), 8 * (0,))
+  return run_round(small.make_config(), 8 * (0,))
 
 
 @functools.cache
 def tiered() -> Seen:
   """Returns a round of one client of the first tier and seven of the last."""
-  config = small.small_config()
-  config.pruning.tiers = (0.2, 1.0)
-  config.profiles.distribution = 'same'
-  config.profiles.deadline_seconds = 1e6
-  config.sharing.scheme = 'ideal'
+  config = small.make_config(
+    pruning__tiers=(0.2, 1.0),
+    profiles__distribution='same',
+    profiles__deadline_seconds=1e6,
+    sharing__scheme='ideal',
+  )
   return run_round(config, (0, *7 * (1,)))
 
 

@@ -47,13 +47,26 @@ def quick_environment() -> dict[str, str]:
   return {**os.environ, 'XLA_FLAGS': ' '.join(given)}
 
 
-def small_config() -> ConfigDict:
-  """Returns FedPruneShare on fake data, with a small model."""
+def make_config(**overrides: Any) -> ConfigDict:
+  """Returns FedPruneShare on fake data, with a small model, changed.
+
+  Args:
+    **overrides: values by dotted names; in Python's names, `__` is the dot:
+      `make_config(num_rounds=2, sharing__scheme='ideal')`.
+  """
   small = defaults.default()
   defaults.tiny(small)
   small.model.args.mlp.widths = (16,)
   small.pruning.sparsity = 0.7
-  return small
+  return change(small, **overrides)
+
+
+def change(config: ConfigDict, **overrides: Any) -> ConfigDict:
+  """Sets fields of a config in place, as `make_config` does; returns it."""
+  config.update_from_flattened_dict(
+    {name.replace('__', '.'): value for name, value in overrides.items()}
+  )
+  return config
 
 
 def make(small: ConfigDict, seed: int = 0) -> Simulation:

@@ -40,14 +40,15 @@ def main(arguments: list[str]) -> None:
     coordinator, num_processes, process_id = arguments[1:]
     jax.distributed.initialize(coordinator, int(num_processes), int(process_id))
   for changes in _METHODS:
-    config = small.small_config()
     # Clients of many sizes, rows of padding on some devices, chunks of several.
-    config.data.num_clients = 11
-    config.cohort.size = 9
-    config.faults.client_dropout_probability = 0.2
-    config.perf.chunk_size = 2
-    config.num_rounds = 2
-    config.update_from_flattened_dict(changes)
+    config = small.make_config(
+      data__num_clients=11,
+      cohort__size=9,
+      faults__client_dropout_probability=0.2,
+      perf__chunk_size=2,
+      num_rounds=2,
+      **changes,
+    )
     simulation = small.make(config)
     params, rows = small.run_simulation(simulation, config)
     model = hashlib.sha256(params.tobytes()).hexdigest()

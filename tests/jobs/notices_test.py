@@ -21,8 +21,7 @@ def lines(config: ConfigDict) -> list[str]:
 
 def config_of(**changes: Any) -> ConfigDict:
   """Returns a config that nothing is said of, but for what is changed."""
-  config = small.small_config()
-  config.data.partition = 'iid'
+  config = small.make_config(data__partition='iid')
   for name, value in changes.items():
     config[name].update(value)
   return config
@@ -52,7 +51,7 @@ def test_nothing_is_said_of_the_defaults():
   ],
 )
 def test_schedule_that_does_not_come_to_what_is_set_is_reported(pruning, said):
-  config = small.small_config()
+  config = small.make_config()
   config.pruning.update(pruning)
   found = lines(config)
   assert len(found) == bool(said)
@@ -74,8 +73,7 @@ def test_schedule_that_does_not_come_to_what_is_set_is_reported(pruning, said):
 def test_defence_that_bears_fewer_than_are_malicious_is_reported(
   rule, steps, num_malicious, is_said
 ):
-  config = small.small_config()
-  config.cohort.weighting = 'clients'
+  config = small.make_config(cohort__weighting='clients')
   config.attack.update({'malicious': 0.25, 'updates': 'ipm'})
   config.defence.update(
     {'name': rule, 'pre_steps': steps, 'num_malicious': num_malicious}

@@ -21,13 +21,14 @@ DEFENCES = {
 
 
 def poisoning_config() -> ConfigDict:
-  config = small.small_config()
-  config.job = 'poisoning'
-  config.num_rounds = 2
-  config.seeds = (0, 1)
-  config.sharing.scheme = 'ideal'
-  config.cohort.weighting = 'clients'
-  config.defence.sketch_size = 64
+  config = small.make_config(
+    job='poisoning',
+    num_rounds=2,
+    seeds=(0, 1),
+    sharing__scheme='ideal',
+    cohort__weighting='clients',
+    defence__sketch_size=64,
+  )
   for attack, fields in ATTACKS.items():
     for defence, changes in DEFENCES.items():
       config.variants[f'{attack}--{defence}'] = {'attack': fields, **changes}

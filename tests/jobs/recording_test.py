@@ -155,8 +155,7 @@ def test_damaged_record_is_named(code, tmp_path, content):
 def test_finished_study_of_other_code_prints_no_old_result(
   tmp_path, monkeypatch
 ):
-  config = small.small_config()
-  config.num_rounds = 1
+  config = small.make_config(num_rounds=1)
   path = tmp_path / 'my_config.py'
   path.write_text('# Of a study.\n')
 

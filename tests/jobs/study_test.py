@@ -25,7 +25,7 @@ def quick():
 
 
 def _study_config():
-  config = small.small_config()
+  config = small.make_config()
   config.variants.update(configs.FOUR_METHODS)
   config.baseline = 'fedavg'
   config.seeds = (0, 1)
@@ -104,7 +104,7 @@ def test_variants_override_the_base_and_keep_their_order():
 
 
 def test_config_without_variants_is_one_run():
-  config = small.small_config()
+  config = small.make_config()
   assert list(resolve_variants(config)) == ['study']
 
 
@@ -187,8 +187,7 @@ def test_bad_input_is_named_before_any_run_starts(tmp_path, change, message):
 
 
 def test_missing_tfds_set_is_one_line_with_its_cure(tmp_path):
-  config = small.small_config()
-  config.data.source = 'cifar10'
+  config = small.make_config(data__source='cifar10')
   console = Console(file=io.StringIO())
   with pytest.raises(
     study.StudyError, match=r'cifar10.*tfds_data_dir'
@@ -202,12 +201,12 @@ def test_missing_tfds_set_is_one_line_with_its_cure(tmp_path):
 def test_work_directory_in_use_is_left_alone(tmp_path):
   (tmp_path / 'precious.txt').write_text('results')
   with pytest.raises(study.StudyError, match='not empty: give another'):
-    _run(small.small_config(), tmp_path)
+    _run(small.make_config(), tmp_path)
   assert (tmp_path / 'precious.txt').read_text() == 'results'
 
 
 def _diverging_config():
-  config = small.small_config()
+  config = small.make_config()
   config.variants.update(
     {
       'calm': {},
@@ -254,18 +253,16 @@ def test_run_that_diverges_stops_the_study_again_and_again_if_asked_to(
 
 
 def test_heavy_clipping_is_reported(tmp_path, caplog):
-  config = small.small_config()
-  config.sharing.clip = 1e-4
+  config = small.make_config(sharing__clip=1e-4)
   with caplog.at_level('WARNING'):
     _run(config, tmp_path / 'work')
   assert 'were clipped: raise sharing.clip' in caplog.text
 
 
 def test_warning_is_logged_once_and_stays_with_the_results(tmp_path, caplog):
-  config = small.small_config()
-  config.num_rounds = 1
-  config.pruning.schedule = 'none'
-  config.sharing.scheme = 'ideal'
+  config = small.make_config(
+    num_rounds=1, pruning__schedule='none', sharing__scheme='ideal'
+  )
   config.variants.update({'one': {'sharing': {'threshold': 1}}, 'two': {}})
   with caplog.at_level('WARNING'):
     _run(config, tmp_path / 'work')
@@ -286,8 +283,7 @@ def test_study_without_warnings_has_no_section_of_them(finished):
 
 
 def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
-  config = small.small_config()
-  config.num_rounds = 1
+  config = small.make_config(num_rounds=1)
   config.pruning.update(
     {'schedule': 'constant', 'sparsity': 0.95, 'exempt': ('bias$',)}
   )
@@ -297,8 +293,7 @@ def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
 
 
 def test_pattern_of_what_is_exempt_that_matches_nothing_is_an_error(tmp_path):
-  config = small.small_config()
-  config.pruning.exempt = ('bias$', '^outptu/')
+  config = small.make_config(pruning__exempt=('bias$', '^outptu/'))
   with pytest.raises(study.StudyError, match=r"exempt has '\^outptu/', which"):
     _run(config, tmp_path / 'work')
 
@@ -306,10 +301,9 @@ def test_pattern_of_what_is_exempt_that_matches_nothing_is_an_error(tmp_path):
 def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
   tmp_path, caplog
 ):
-  config = small.small_config()
-  config.num_rounds = 2
-  config.profiles.distribution = 'same'
-  config.profiles.deadline_seconds = 1e-9
+  config = small.make_config(
+    num_rounds=2, profiles__distribution='same', profiles__deadline_seconds=1e-9
+  )
   with caplog.at_level('WARNING'):
     _run(config, tmp_path / 'work')
   assert 'in 2 of 2 rounds no client was in time: raise' in caplog.text
@@ -322,7 +316,7 @@ def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
 
 
 def test_chosen_methods_are_compared_with_the_first():
-  config = small.small_config()
+  config = small.make_config()
   configs.compare_methods(config, 'pruning+fedpruneshare')
   assert list(resolve_variants(config)) == ['pruning', 'fedpruneshare']
   assert config.baseline == 'pruning'
@@ -330,4 +324,4 @@ def test_chosen_methods_are_compared_with_the_first():
 
 def test_unknown_method_is_named():
   with pytest.raises(ValueError, match=r"'fedsgd' is not one of \['fedavg'"):
-    configs.compare_methods(small.small_config(), 'fedavg+fedsgd')
+    configs.compare_methods(small.make_config(), 'fedavg+fedsgd')

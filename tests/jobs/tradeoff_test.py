@@ -82,8 +82,7 @@ def test_equal_choices_stay():
 
 
 def tradeoff_config() -> ConfigDict:
-  config = small.small_config()
-  config.job = 'tradeoff'
+  config = small.make_config(job='tradeoff')
   open_sections.add_section(
     config,
     'tradeoff',
@@ -215,7 +214,7 @@ def test_fields_that_no_sum_fits_are_refused_before_anything_runs(tmp_path):
 
 def test_config_without_schemes_is_refused(tmp_path):
   with pytest.raises(StudyError, match=r"no section 'tradeoff'"):
-    tradeoff.run(small.small_config(), tmp_path / 'run', [])
+    tradeoff.run(small.make_config(), tmp_path / 'run', [])
 
 
 def test_scheme_that_does_not_exist_is_refused_before_anything_runs(tmp_path):

@@ -91,9 +91,7 @@ def test_nothing_is_written_without_a_folder(tmp_path):
 
 
 def _run(workdir):
-  config = small.small_config()
-  config.num_rounds = 2
-  config.name = 'mine'
+  config = small.make_config(num_rounds=2, name='mine')
   with small.quick_compilation():
     study.run_study(
       config,

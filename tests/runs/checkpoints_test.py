@@ -29,9 +29,7 @@ def forgives_threads(test):
 
 @pytest.fixture(scope='module')
 def simulation():
-  config = small.small_config()
-  config.server.optimizer = 'adam'
-  config.pruning.server = 'dense'
+  config = small.make_config(server__optimizer='adam', pruning__server='dense')
   with small.quick_compilation():
     yield small.make(config)
 
@@ -141,7 +139,7 @@ def test_only_the_last_checkpoints_are_kept(simulation, tmp_path):
 def test_checkpoint_of_another_model_is_refused(simulation, tmp_path):
   _run(simulation, tmp_path)
   with small.quick_compilation():
-    other = small.make(small.small_config())
+    other = small.make(small.make_config())
   with (
     pytest.raises(CheckpointError, match='another version'),
     _open(tmp_path) as checkpoints,

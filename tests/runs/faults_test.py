@@ -23,12 +23,9 @@ def quick():
 
 
 def _config(**changes):
-  config = small.small_config()
-  config.sharing.update(num_servers=7, threshold=4)
-  for name, value in changes.items():
-    section, field = name.split('__')
-    config[section][field] = value
-  return config
+  return small.make_config(
+    sharing__num_servers=7, sharing__threshold=4, **changes
+  )
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ from tests.helpers import small
 
 
 def test_operations_of_a_round_bear_the_names_of_their_phases():
-  simulation = small.make(small.small_config())
+  simulation = small.make(small.make_config())
   programs = simulation.programs(
     simulation.init_state(), simulation.plan(0), simulation.put_data()
   )
@@ -25,8 +25,7 @@ def test_operations_of_a_round_bear_the_names_of_their_phases():
 
 @pytest.mark.parametrize('num_rounds', [1, 2])
 def test_one_round_of_a_run_is_traced(tmp_path, num_rounds: int):
-  config = small.small_config()
-  config.sharing.scheme = 'none'
+  config = small.make_config(sharing__scheme='none')
   train.train(
     small.make(config), num_rounds, 1, lambda row: None, tmp_path / 'profile'
   )

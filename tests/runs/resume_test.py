@@ -33,7 +33,7 @@ _RUNS = ('fedavg', 'fedpruneshare')
 
 
 def _config(**checkpoint):
-  config = small.small_config()
+  config = small.make_config()
   config.variants.update(
     {'fedavg': {'sharing': {'scheme': 'none'}}, 'fedpruneshare': {}}
   )

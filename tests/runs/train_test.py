@@ -12,22 +12,22 @@ from tests.helpers import small
 
 
 def test_one_seed_run_twice_gives_identical_metrics_and_model():
-  params, rows = small.run(small.small_config())
-  again, rows_again = small.run(small.small_config())
+  params, rows = small.run(small.make_config())
+  again, rows_again = small.run(small.make_config())
   np.testing.assert_array_equal(params, again)
   assert rows == rows_again
 
 
 @small.quick_compilation()
 def test_another_seed_gives_another_run():
-  params, _ = small.run(small.small_config(), seed=0)
-  other, _ = small.run(small.small_config(), seed=1)
+  params, _ = small.run(small.make_config(), seed=0)
+  other, _ = small.run(small.make_config(), seed=1)
   assert np.any(params != other)
 
 
 @small.quick_compilation()
 def test_last_round_is_always_evaluated():
-  config = small.small_config()
+  config = small.make_config()
   config.num_rounds, config.eval.every_rounds = 5, 2
   _, rows = small.run(config)
   evaluated = [r['round'] for r in rows if r['test_accuracy'] is not None]
@@ -36,9 +36,7 @@ def test_last_round_is_always_evaluated():
 
 @small.quick_compilation()
 def test_fedavg_learns_the_fake_data():
-  config = small.small_config()
-  config.pruning.schedule = config.sharing.scheme = 'none'
-  config.num_rounds = 10
+  config = small.make_config(pruning__schedule='none', num_rounds=10)
   _, rows = small.run(config)
   assert rows[-1]['test_accuracy'] > 0.9
   assert rows[-1]['train_loss_nats'] < rows[0]['train_loss_nats'] / 2
@@ -49,9 +47,7 @@ def test_fedavg_learns_the_fake_data():
 def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
   scheme,
 ):
-  config = small.small_config()
-  config.sharing.scheme = scheme
-  config.num_rounds = 5
+  config = small.make_config(sharing__scheme=scheme, num_rounds=5)
   simulation = small.make(config)
   rows = []
 
@@ -77,7 +73,7 @@ def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
 @pytest.mark.parametrize('section', ['client', 'server'])
 @small.quick_compilation()
 def test_run_that_diverges_ends_with_a_row_that_json_holds(section):
-  config = small.small_config()
+  config = small.make_config()
   config[section].learning_rate = 1e38
   _, rows = small.run(config)
   assert [row['diverged'] for row in rows] == [True]
@@ -88,8 +84,7 @@ def test_run_that_diverges_ends_with_a_row_that_json_holds(section):
 @pytest.mark.parametrize('bad_round', [2, 4])
 @small.quick_compilation()
 def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
-  config = small.small_config()
-  config.num_rounds = 4
+  config = small.make_config(num_rounds=4)
   simulation = small.make(config)
   rows = []
 
@@ -113,11 +108,12 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
 
 @small.quick_compilation()
 def test_attack_that_makes_training_diverge_is_a_result_and_no_error():
-  config = small.small_config()
-  config.sharing.scheme = 'none'
-  config.attack.malicious = 0.25
-  config.attack.updates = 'sign_flip'
-  config.attack.args.sign_flip.scale = 1e38
+  config = small.make_config(
+    sharing__scheme='none',
+    attack__malicious=0.25,
+    attack__updates='sign_flip',
+    attack__args__sign_flip__scale=1e38,
+  )
   params, rows = small.run(config)
   assert [row['clients_not_finite'] for row in rows[1:]] == [8, 8]
   assert not any(row['diverged'] for row in rows)

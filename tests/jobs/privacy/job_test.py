@@ -150,4 +150,4 @@ def test_bad_setting_is_refused_before_anything_runs(
 
 def test_config_without_the_section_is_refused(tmp_path):
   with pytest.raises(StudyError, match=r"no section 'privacy'"):
-    job.run(small.small_config(), tmp_path / 'run', [])
+    job.run(small.make_config(), tmp_path / 'run', [])

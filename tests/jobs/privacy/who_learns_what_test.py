@@ -229,12 +229,13 @@ def test_row_sample_count_of_a_tier() -> None:
 
 def test_row_weights_of_a_defence(monkeypatch: pytest.MonkeyPatch) -> None:
   """Servers are sent integers, which tell apart whom the defence trusts."""
-  config = small.small_config()
-  config.cohort.weighting = 'clients'
-  config.defence.name = 'multi_krum'
-  config.defence.num_malicious = 2
-  config.defence.sketch_size = 128
-  config.sharing.scheme = 'ideal'
+  config = small.make_config(
+    cohort__weighting='clients',
+    defence__name='multi_krum',
+    defence__num_malicious=2,
+    defence__sketch_size=128,
+    sharing__scheme='ideal',
+  )
   steps, make_step = [], federated_round.make_step
 
   def recording(method):
