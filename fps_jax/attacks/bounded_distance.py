@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.core import arguments
+from fps_jax.core import registry
 from fps_jax.core.types import Array
 
 DIRECTIONS = ('unit', 'std', 'sign')
@@ -36,7 +36,7 @@ def min_max(direction: str = 'unit') -> Craft:
   Args:
     direction: a member of `DIRECTIONS`.
   """
-  arguments.check_choice('direction', direction, DIRECTIONS)
+  registry.check_choice('direction', direction, DIRECTIONS)
 
   def craft(known: Knowledge, key: object) -> Array:
     del key  # Nothing is drawn.
@@ -66,7 +66,7 @@ def min_sum(direction: str = 'unit') -> Craft:
   Args:
     direction: a member of `DIRECTIONS`.
   """
-  arguments.check_choice('direction', direction, DIRECTIONS)
+  registry.check_choice('direction', direction, DIRECTIONS)
 
   def craft(known: Knowledge, key: object) -> Array:
     del key  # Nothing is drawn.
@@ -85,7 +85,7 @@ def unit_direction(known: Knowledge, direction: str) -> Array:
   Raises:
     ValueError: if the direction is unknown.
   """
-  arguments.check_choice('direction', direction, DIRECTIONS)
+  registry.check_choice('direction', direction, DIRECTIONS)
   mean_M = knowledge.mean(known)
   if direction == 'std':
     toward_M = -knowledge.standard_deviation(known)

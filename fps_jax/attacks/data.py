@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from fps_jax.core import arguments, arrays, registry
+from fps_jax.core import arrays, registry
+from fps_jax.core.registry import Registry
 from fps_jax.core.types import Array
 
 _WHITE = 255
@@ -79,13 +80,13 @@ def backdoor(
       not fit into the images, or the fraction of a batch is no example.
   """
   _check_classes(num_classes)
-  arguments.check_whole('size', size, least=1)
+  registry.check_whole('size', size, least=1)
   if not 0 < fraction <= 1:
     raise ValueError(
       f'fraction={fraction} must be in (0, 1]: it is the part of a batch that '
       'is poisoned'
     )
-  if not arguments.is_whole(target) or not 0 <= target < num_classes:
+  if not registry.is_whole(target) or not 0 <= target < num_classes:
     raise ValueError(
       f'target={target} must be a label, in [0, num_classes={num_classes})'
     )
@@ -122,10 +123,14 @@ def backdoor(
   return DataAttack(corrupt, trigger, target)
 
 
-DATA_ATTACKS: dict[str, Callable[..., DataAttack]] = {
-  'backdoor': backdoor,
-  'label_flip': label_flip,
-}
+DATA_ATTACKS: Registry[DataAttack] = Registry(
+  'attack',
+  {
+    'backdoor': backdoor,
+    'label_flip': label_flip,
+  },
+  num_first=1,
+)
 
 
 def make_data(name: str, num_classes: int, **args: Any) -> DataAttack:
@@ -139,7 +144,7 @@ def make_data(name: str, num_classes: int, **args: Any) -> DataAttack:
   Raises:
     ValueError: if the name or an argument is unknown, or one is out of range.
   """
-  return registry.build(DATA_ATTACKS, name, num_classes, **args)
+  return DATA_ATTACKS.make(name, args, num_classes)
 
 
 def _check_classes(num_classes: int) -> None:

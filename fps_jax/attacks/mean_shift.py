@@ -8,7 +8,7 @@ from jax.scipy.special import ndtri
 
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.core import arguments
+from fps_jax.core import registry
 from fps_jax.core.types import Array
 
 
@@ -32,7 +32,7 @@ def alie(deviations: float | None = None) -> Craft:
     deviations: z itself, above 0; None to compute it.
   """
   if deviations is not None:
-    arguments.check_positive('deviations', deviations)
+    registry.check_positive('deviations', deviations)
 
   def craft(known: Knowledge, key: object) -> Array:
     del key  # Nothing is drawn.
@@ -64,5 +64,5 @@ def ipm(epsilon: float = 0.1) -> Craft:
   Args:
     epsilon: above 0.
   """
-  arguments.check_positive('epsilon', epsilon)
+  registry.check_positive('epsilon', epsilon)
   return lambda known, key: -epsilon * knowledge.mean(known)

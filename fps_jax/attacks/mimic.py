@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.core import arguments, arrays
+from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array, Key
 
 TARGETS = ('variance', 'first')
@@ -30,7 +30,7 @@ def mimic(target: str = 'variance') -> Craft:
       iteration from a random start; or 'first', the first present honest one.
       Of clients within a thousandth of the furthest, the first.
   """
-  arguments.check_choice('target', target, TARGETS)
+  registry.check_choice('target', target, TARGETS)
 
   def craft(known: Knowledge, key: Key) -> Array:
     score_C = known.honest_C.astype(jnp.float32)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from fps_jax.attacks import knowledge
 from fps_jax.attacks.knowledge import Craft, Knowledge
-from fps_jax.core import arguments
+from fps_jax.core import registry
 from fps_jax.core.types import Array, Key
 
 
@@ -30,7 +30,7 @@ def sign_flip(scale: float = 1.0) -> Craft:
   Args:
     scale: above 0.
   """
-  arguments.check_positive('scale', scale)
+  registry.check_positive('scale', scale)
   return lambda known, key: -scale * known.updates_CxM
 
 
@@ -45,7 +45,7 @@ def scaling(factor: float = 10.0) -> Craft:
   Args:
     factor: above 0.
   """
-  arguments.check_positive('factor', factor)
+  registry.check_positive('factor', factor)
   return lambda known, key: factor * known.updates_CxM
 
 
@@ -60,7 +60,7 @@ def gaussian(deviation_factor: float = 10.0) -> Craft:
   Args:
     deviation_factor: standard deviation over that root mean square; above 0.
   """
-  arguments.check_positive('deviation_factor', deviation_factor)
+  registry.check_positive('deviation_factor', deviation_factor)
 
   def craft(known: Knowledge, key: Key) -> Array:
     honest_CxM = knowledge.honest_updates(known)
@@ -85,7 +85,7 @@ def wrap_around(limit: float) -> Craft:
   Args:
     limit: the largest magnitude that a word of the field stands for; above 0.
   """
-  arguments.check_positive('limit', limit)
+  registry.check_positive('limit', limit)
 
   def craft(known: Knowledge, key: Key) -> Array:
     num_rows, num_values = known.updates_CxM.shape

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from fps_jax.attacks import bounded_distance, mean_shift, mimic, simple
 from fps_jax.attacks.knowledge import Craft, know
-from fps_jax.core import registry
+from fps_jax.core.registry import Registry
 from fps_jax.core.types import Array, Key
 
 # (updates float32 [C, M], malicious bool [C], present bool [C], key, number of
@@ -30,17 +30,20 @@ from fps_jax.core.types import Array, Key
 UpdateAttack = Callable[[Array, Array, Array, Key, Array | int | None], Array]
 
 # Keyword arguments of `config.attack.args` -> what malicious clients send.
-UPDATE_ATTACKS: dict[str, Callable[..., Craft]] = {
-  'alie': mean_shift.alie,
-  'gaussian': simple.gaussian,
-  'ipm': mean_shift.ipm,
-  'mimic': mimic.mimic,
-  'min_max': bounded_distance.min_max,
-  'min_sum': bounded_distance.min_sum,
-  'scaling': simple.scaling,
-  'sign_flip': simple.sign_flip,
-  'wrap_around': simple.wrap_around,
-}
+UPDATE_ATTACKS: Registry[Craft] = Registry(
+  'attack',
+  {
+    'alie': mean_shift.alie,
+    'gaussian': simple.gaussian,
+    'ipm': mean_shift.ipm,
+    'mimic': mimic.mimic,
+    'min_max': bounded_distance.min_max,
+    'min_sum': bounded_distance.min_sum,
+    'scaling': simple.scaling,
+    'sign_flip': simple.sign_flip,
+    'wrap_around': simple.wrap_around,
+  },
+)
 
 
 def make(name: str, **args: Any) -> UpdateAttack:
@@ -54,7 +57,7 @@ def make(name: str, **args: Any) -> UpdateAttack:
     ValueError: if the name or an argument is unknown, an argument is missing,
       or one is out of range.
   """
-  craft = registry.build(UPDATE_ATTACKS, name, **args)
+  craft = UPDATE_ATTACKS.make(name, args)
 
   def attack(
     updates_CxM: Array,

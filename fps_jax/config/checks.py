@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fps_jax.core.arguments import is_number, is_whole
+from fps_jax.core.registry import is_number, is_whole
 
 # A value to what is wrong with it, in words that follow `name=value`.
 Check = Callable[[Any], Iterable[str]]

@@ -27,7 +27,7 @@ from fps_jax.config.checks import (
   whole,
   within,
 )
-from fps_jax.core.arguments import is_number, is_whole
+from fps_jax.core.registry import is_number, is_whole
 from fps_jax.core.rng import MAX_SEED
 from fps_jax.data import PARTITIONERS
 from fps_jax.data.partitioners import MAX_ALPHA

@@ -11,7 +11,7 @@ gives the examples of each client:
 100
 
 A new source is a function that returns a `Dataset`, added to `SOURCES`; a new
-scheme is a `Partitioner`, added to `PARTITIONERS`.
+scheme is a function like those in `partitioners`, added to `PARTITIONERS`.
 """
 
 import os
@@ -25,7 +25,6 @@ from fps_jax.data.fake import make_fake
 from fps_jax.data.mnist_sample import load_mnist_sample
 from fps_jax.data.partitioners import (
   PARTITIONERS,
-  Partitioner,
   dirichlet,
   iid,
   quantity_skew,
@@ -42,7 +41,6 @@ __all__ = [
   'PARTITIONERS',
   'SOURCES',
   'Dataset',
-  'Partitioner',
   'dirichlet',
   'iid',
   'load',
@@ -104,8 +102,4 @@ def partition(
   Raises:
     ValueError: if there is no such partitioner, or as it says itself.
   """
-  if name not in PARTITIONERS:
-    raise ValueError(
-      f'partition {name!r} is unknown: use one of ' + ', '.join(PARTITIONERS)
-    )
-  return PARTITIONERS[name](labels, num_clients, rng, **kwargs)
+  return PARTITIONERS.make(name, kwargs, labels, num_clients, rng)

@@ -18,11 +18,9 @@ References:
     Networks", ICML 2019 (the per-class form of it).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-Partitioner = Callable[..., list[np.ndarray]]
+from fps_jax.core.registry import Registry
 
 # Above this a Dirichlet draw is uniform to 4 digits, and far above it the
 # gamma variates that NumPy normalises overflow.
@@ -188,12 +186,16 @@ def quantity_skew(
   return _indices_by_owner(owners, num_clients)
 
 
-PARTITIONERS: dict[str, Partitioner] = {
-  'iid': iid,
-  'dirichlet': dirichlet,
-  'shards': shards,
-  'quantity_skew': quantity_skew,
-}
+PARTITIONERS: Registry[list[np.ndarray]] = Registry(
+  'partition',
+  {
+    'iid': iid,
+    'dirichlet': dirichlet,
+    'shards': shards,
+    'quantity_skew': quantity_skew,
+  },
+  num_first=3,
+)
 
 
 def _check(labels: np.ndarray, num_clients: int) -> None:

@@ -21,7 +21,6 @@ Example:
 """
 
 import functools
-import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -30,7 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.core import arguments
+from fps_jax.core import registry
+from fps_jax.core.registry import Registry
 from fps_jax.core.types import Array, Key
 from fps_jax.defences import (
   coordinate_rules,
@@ -42,26 +42,39 @@ from fps_jax.defences import (
 )
 
 # (gram [C, C], present [C], num_malicious, **arguments) -> weights [C].
-GRAM_RULES: dict[str, Callable[..., Array]] = {
-  'mean': scaling.mean,
-  'krum': krum.krum,
-  'multi_krum': krum.multi_krum,
-  'geometric_median': iterative.geometric_median,
-  'centred_clipping': iterative.centred_clipping,
-  'norm_bound': scaling.norm_bound,
-  'fltrust': scaling.fltrust,
-}
+GRAM_RULES: Registry[Array] = Registry(
+  'defence',
+  {
+    'mean': scaling.mean,
+    'krum': krum.krum,
+    'multi_krum': krum.multi_krum,
+    'geometric_median': iterative.geometric_median,
+    'centred_clipping': iterative.centred_clipping,
+    'norm_bound': scaling.norm_bound,
+    'fltrust': scaling.fltrust,
+  },
+  num_first=3,
+)
 # (updates [C, M], present [C], num_malicious, **arguments) -> [M].
-COORDINATE_RULES: dict[str, Callable[..., Array]] = {
-  'median': coordinate_rules.median,
-  'trimmed_mean': coordinate_rules.trimmed_mean,
-  'bulyan': coordinate_rules.bulyan,
-}
+COORDINATE_RULES: Registry[Array] = Registry(
+  'defence',
+  {
+    'median': coordinate_rules.median,
+    'trimmed_mean': coordinate_rules.trimmed_mean,
+    'bulyan': coordinate_rules.bulyan,
+  },
+  num_first=3,
+)
 # (gram [C, C], present [C], num_malicious, key, **arguments) -> Mixing.
-PRE_STEPS: dict[str, Callable[..., pre_steps.Mixing]] = {
-  'nnm': pre_steps.nnm,
-  'bucketing': pre_steps.bucketing,
-}
+PRE_STEPS: Registry[pre_steps.Mixing] = Registry(
+  'pre-step',
+  {
+    'nnm': pre_steps.nnm,
+    'bucketing': pre_steps.bucketing,
+  },
+  num_first=4,
+)
+_REGISTRIES = (GRAM_RULES, COORDINATE_RULES, PRE_STEPS)
 # Rules that are given the Gram matrix with the root update's row.
 ROOT_RULES = {'fltrust'}
 # Rules that may put all weight on one client, however many are present.
@@ -142,10 +155,10 @@ def make(
       client (of coordinates, an aggregate).
   """
   _check_names(name, pre_steps)
-  arguments.check_whole('num_malicious', num_malicious, least=0)
-  arguments.check_whole('cohort_size', cohort_size, least=1)
+  registry.check_whole('num_malicious', num_malicious, least=0)
+  registry.check_whole('cohort_size', cohort_size, least=1)
   for owner, given in args.items():
-    _check_arguments(owner, given)
+    _registry_of(owner).check(owner, given)
   steps = [_with_arguments(step, args) for step in pre_steps]
   rule = _with_arguments(name, args)
   num_vectors = cohort_size + (name in ROOT_RULES)
@@ -200,15 +213,15 @@ def check(
     ValueError: if the rule or a pre-step cannot bear as many, or a name is
       unknown.
   """
-  arguments.check_whole('num_malicious', num_malicious, least=0)
-  arguments.check_whole('cohort_size', cohort_size, least=1)
+  registry.check_whole('num_malicious', num_malicious, least=0)
+  registry.check_whole('cohort_size', cohort_size, least=1)
   _check_names('mean' if name in PRE_STEPS else name, pre_steps)
   count = cohort_size
   for step in pre_steps:
     _check_count(step, num_malicious, count)
     if step == 'bucketing':
       size = _with_arguments(step, args).keywords['size']
-      arguments.check_whole('size', size, least=1)
+      registry.check_whole('size', size, least=1)
       count = -(-count // size)
   _check_count(name, num_malicious, count)
 
@@ -283,14 +296,9 @@ def _check_shape(
 
 
 def _check_names(name: str, pre_steps: Sequence[str]) -> None:
-  if name not in GRAM_RULES and name not in COORDINATE_RULES:
-    raise ValueError(
-      f'defence {name!r} is not one of '
-      f'{sorted((*GRAM_RULES, *COORDINATE_RULES))}'
-    )
+  GRAM_RULES.check_name(name, COORDINATE_RULES)
   for step in pre_steps:
-    if step not in PRE_STEPS:
-      raise ValueError(f'pre-step {step!r} is not one of {sorted(PRE_STEPS)}')
+    PRE_STEPS.check_name(step)
   if pre_steps and name in COORDINATE_RULES:
     raise ValueError(
       f'pre_steps={tuple(pre_steps)} mix by inner products, and defence '
@@ -309,23 +317,17 @@ def _check_count(name: str, num_malicious: int, count: int) -> None:
     )
 
 
-def _check_arguments(owner: str, given: Mapping[str, Any]) -> None:
-  functions = {**GRAM_RULES, **COORDINATE_RULES, **PRE_STEPS}
-  if owner not in functions:
-    raise ValueError(f'args name {owner!r}, not one of {sorted(functions)}')
-  parameters = inspect.signature(functions[owner]).parameters.values()
-  names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-  if set(given) != names:
-    raise ValueError(
-      f'{owner!r} takes the arguments {sorted(names)}, and args has '
-      f'{sorted(given)} for it'
-    )
+def _registry_of(owner: str) -> Registry[Any]:
+  for functions in _REGISTRIES:
+    if owner in functions:
+      return functions
+  known = sorted(one for functions in _REGISTRIES for one in functions)
+  raise ValueError(f'args name {owner!r}, not one of {known}')
 
 
 def _with_arguments(
   owner: str, args: Mapping[str, Mapping[str, Any]]
 ) -> functools.partial[Any]:
-  given = args.get(owner, {})
-  _check_arguments(owner, given)
-  functions = {**GRAM_RULES, **COORDINATE_RULES, **PRE_STEPS}
+  given, functions = args.get(owner, {}), _registry_of(owner)
+  functions.check(owner, given)
   return functools.partial(functions[owner], **given)

@@ -7,7 +7,7 @@ moves the mean of all, but not that.
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core import arguments
+from fps_jax.core import registry
 from fps_jax.core.types import Array
 from fps_jax.defences import gram, order, scaling
 
@@ -49,8 +49,8 @@ def geometric_median(
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
-  arguments.check_whole('iterations', iterations, least=1)
-  arguments.check_positive('smoothing', smoothing)
+  registry.check_whole('iterations', iterations, least=1)
+  registry.check_positive('smoothing', smoothing)
 
   def move(_: int, weights_C: Array) -> Array:
     distances_C = gram.distances_to_centre(gram_CxC, weights_C)
@@ -96,8 +96,8 @@ def centred_clipping(
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
-  arguments.check_whole('iterations', iterations, least=1)
-  arguments.check_positive('radius_factor', radius_factor)
+  registry.check_whole('iterations', iterations, least=1)
+  registry.check_positive('radius_factor', radius_factor)
   num_present = order.count(present_C)
 
   def move(_: int, weights_C: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core import arguments
+from fps_jax.core import registry
 from fps_jax.core.types import Array, Key
 from fps_jax.defences import gram, order
 
@@ -92,7 +92,7 @@ def bucketing(
   """
   gram.check_present(present_C, num_malicious)
   del gram_CxC
-  arguments.check_whole('size', size, least=1)
+  registry.check_whole('size', size, least=1)
   num_clients = len(present_C)
   draws_C = jnp.where(
     present_C, jax.random.uniform(key, (num_clients,)), jnp.inf

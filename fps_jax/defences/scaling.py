@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from fps_jax.core import arguments, arrays
+from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array
 from fps_jax.defences import gram, order
 
@@ -57,7 +57,7 @@ def norm_bound(
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
-  arguments.check_positive('factor', factor)
+  registry.check_positive('factor', factor)
   norms_C = jnp.sqrt(jnp.diagonal(gram_CxC))
   num_present = order.count(present_C)
   median = order.median(jnp.where(present_C, norms_C, jnp.inf), num_present)
@@ -100,7 +100,7 @@ def fltrust(
   """
   gram.check(gram_VxV, present_C, num_malicious, num_roots=1)
   del num_malicious
-  arguments.check_positive('max_scale', max_scale)
+  registry.check_positive('max_scale', max_scale)
   norms_V = jnp.sqrt(jnp.diagonal(gram_VxV))
   norms_C, root_norm = norms_V[:-1], norms_V[-1]
   trusted_C = present_C & (gram_VxV[-1, :-1] > 0) & (norms_C > 0)

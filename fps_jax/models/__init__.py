@@ -7,23 +7,28 @@ state but its parameters (GroupNorm, no BatchNorm), names its last layer
 matrix product when clients are vmapped.
 """
 
-import dataclasses
 from typing import Any
 
 from flax import linen as nn
 
+from fps_jax.core.registry import Registry
 from fps_jax.models.cifar_cnn import CifarCnn
 from fps_jax.models.mcmahan_cnn import McMahanCnn
 from fps_jax.models.mlp import Mlp
 from fps_jax.models.resnet import ResNet8, ResNet20
 
-MODELS: dict[str, type[nn.Module]] = {
-  'cifar_cnn': CifarCnn,
-  'mcmahan_cnn': McMahanCnn,
-  'mlp': Mlp,
-  'resnet8': ResNet8,
-  'resnet20': ResNet20,
-}
+MODELS: Registry[nn.Module] = Registry(
+  'model',
+  {
+    'cifar_cnn': CifarCnn,
+    'mcmahan_cnn': McMahanCnn,
+    'mlp': Mlp,
+    'resnet8': ResNet8,
+    'resnet20': ResNet20,
+  },
+  given=('num_classes', 'parent', 'name'),
+  noun='fields',
+)
 
 
 def make(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
@@ -37,17 +42,4 @@ def make(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
   Raises:
     ValueError: if the name or a field is unknown, or fields do not fit.
   """
-  if name not in MODELS:
-    raise ValueError(f'model {name!r} is not one of {sorted(MODELS)}')
-  try:
-    return MODELS[name](num_classes=num_classes, **kwargs)
-  except TypeError as error:
-    hidden = ('num_classes', 'parent', 'name')
-    fields = [
-      field.name
-      for field in dataclasses.fields(MODELS[name])
-      if field.name not in hidden
-    ]
-    raise ValueError(
-      f'model {name!r} takes the fields {fields}: {error}'
-    ) from error
+  return MODELS.make(name, kwargs, num_classes=num_classes)

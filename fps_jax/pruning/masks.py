@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.core import arguments, arrays
+from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array
 
 # Above +infinity, whose bits are 0x7F800000: NaN of any bits, then the exempt.
@@ -146,7 +146,7 @@ def tier_counts(
   """
   arrays.check_integer('num_exempt', num_exempt, 0)
   arrays.check_integer('keep_count', keep_count, num_exempt)
-  numbers = all(arguments.is_number(part) and part > 0 for part in tiers)
+  numbers = all(registry.is_number(part) and part > 0 for part in tiers)
   if not numbers or not tiers or tiers[-1] != 1:
     raise ValueError(f'tiers={tuple(tiers)} must be above 0 and end with 1')
   if any(low >= high for low, high in itertools.pairwise(tiers)):

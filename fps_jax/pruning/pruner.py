@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.core import arguments, arrays
+from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array, Key, Params, PruningPlan
 from fps_jax.pruning import masks
 from fps_jax.pruning.scopes import SCOPES
@@ -51,7 +51,7 @@ class Pruner:
   regrows: bool = False
 
   def __post_init__(self):
-    arguments.check_choice('scope', self.scope, tuple(SCOPES))
+    registry.check_choice('scope', self.scope, tuple(SCOPES))
     if len(self.shapes) != len(self.exempt):
       raise ValueError(
         f'shapes has {len(self.shapes)} layers, exempt has {len(self.exempt)}: '

@@ -274,5 +274,7 @@ def test_quantity_skew_keeps_labels_iid():
 
 
 def test_unknown_partition_raises_and_lists_the_known_ones():
-  with pytest.raises(ValueError, match=r"'idd' is unknown: .*iid, dirichlet"):
+  with pytest.raises(
+    ValueError, match=r"'idd' is not one of .*dirichlet', 'iid'"
+  ):
     split('idd', make_labels(10), 2)

@@ -354,12 +354,12 @@ def test_numbers_of_malicious_clients_out_of_range_raise(f):
 @pytest.mark.parametrize(
   ('name', 'steps', 'args', 'message'),
   [
-    ('krum', (), {'krum': {'size': 1}}, r"'krum' takes .* \[\], and .*'size'"),
-    ('norm_bound', (), {}, r"\['factor'\], and args has \[\] for it"),
+    ('krum', (), {'krum': {'size': 1}}, r"'krum' takes .* \[\]: .*'size'"),
+    ('norm_bound', (), {}, r"\['factor'\]: missing .*'factor'"),
     ('norm_bound', (), {'norm_bound': {'factor': 0}}, 'factor=0 must be abov'),
-    ('krum', ('bucketing',), {}, r"\['size'\], and args has \[\] for it"),
+    ('krum', ('bucketing',), {}, r"\['size'\]: missing .*'size'"),
     ('krum', ('bucketing',), {'bucketing': {'size': 0}}, 'size=0 must be a wh'),
-    ('krum', (), {'bucketing': {'sizes': 2}}, r"args has \['sizes'\] for it"),
+    ('krum', (), {'bucketing': {'sizes': 2}}, r"\['size'\]: .*'sizes?'"),
   ],
 )
 def test_wrong_arguments_raise(name, steps, args, message):

@@ -16,11 +16,12 @@ from round to round, by factors exp(s z) with z standard normal.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fps_jax.core.registry import Registry
 from fps_jax.core.rng import Stream, host_generator
 
 
@@ -88,11 +89,15 @@ def lognormal(
   )
 
 
-DISTRIBUTIONS: dict[str, Callable[..., Profile]] = {
-  'same': same,
-  'three_classes': three_classes,
-  'lognormal': lognormal,
-}
+DISTRIBUTIONS: Registry[Profile] = Registry(
+  'distribution',
+  {
+    'same': same,
+    'three_classes': three_classes,
+    'lognormal': lognormal,
+  },
+  num_first=2,
+)
 
 
 @dataclasses.dataclass(frozen=True)
