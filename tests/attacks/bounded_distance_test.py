@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-from fps_jax.attacks import reference
 from fps_jax.attacks.bounded_distance import DIRECTIONS
 from tests.helpers.cohorts import (
   NUM_CLIENTS,
@@ -15,6 +14,7 @@ from tests.helpers.cohorts import (
   run,
   run_every,
 )
+from tests.helpers.references import attacks as reference
 
 MEASURES = {
   'min_max': reference.largest_distance,

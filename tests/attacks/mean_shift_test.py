@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.attacks import knowledge, mean_shift, reference
+from fps_jax.attacks import knowledge, mean_shift
 from tests.helpers.cohorts import run_every
+from tests.helpers.references import attacks as reference
 
 
 def test_alie_equals_the_reference():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fps_jax.attacks import mimic, reference
+from fps_jax.attacks import mimic
 from tests.helpers.cohorts import (
   NUM_CLIENTS,
   NUM_STATES,
@@ -12,6 +12,7 @@ from tests.helpers.cohorts import (
   run,
   run_every,
 )
+from tests.helpers.references import attacks as reference
 
 
 @pytest.mark.parametrize('target', mimic.TARGETS)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from fps_jax import defences
-from fps_jax.defences import coordinate_rules, reference
+from fps_jax.defences import coordinate_rules
 from tests.helpers import defence_cases
+from tests.helpers.references import defences as reference
 
 
 @pytest.mark.parametrize('name', sorted(defences.COORDINATE_RULES))

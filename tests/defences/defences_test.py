@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fps_jax import defences
-from fps_jax.defences import reference
 from tests.helpers import defence_cases
+from tests.helpers.references import defences as reference
 
 ARGS = {
   'geometric_median': {'iterations': 4, 'smoothing': 1e-2},

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.defences import iterative, reference
+from fps_jax.defences import iterative
 from tests.helpers import defence_cases
+from tests.helpers.references import defences as reference
 
 
 def test_weights_are_those_of_weiszfelds_algorithm_on_updates():

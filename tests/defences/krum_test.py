@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.defences import krum, reference
+from fps_jax.defences import krum
 from tests.helpers import defence_cases
+from tests.helpers.references import defences as reference
 
 RULES = ['krum', 'multi_krum']
 choose_one, choose = jax.jit(krum.krum), jax.jit(krum.multi_krum)

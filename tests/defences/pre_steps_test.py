@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.defences import pre_steps, reference
+from fps_jax.defences import pre_steps
 from tests.helpers import defence_cases
+from tests.helpers.references import defences as reference
 
 NUM_CLIENTS = defence_cases.NUM_CLIENTS
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.defences import reference, scaling
+from fps_jax.defences import scaling
 from tests.helpers import defence_cases
+from tests.helpers.references import defences as reference
 
 MAX_SCALE = 10.0
 fltrust = jax.jit(functools.partial(scaling.fltrust, max_scale=MAX_SCALE))
