@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from fps_jax import defences
-from fps_jax.federated import reference
 from fps_jax.federated.robust import hide as hiding
 from fps_jax.sharing.codec import levels_of
 from tests.helpers import small
 from tests.helpers.guarded_rounds import IDEAL, guarded_config
+from tests.helpers.references import federated as reference
 
 
 def hide(weights: Any, min_contributors: int) -> list[int]:

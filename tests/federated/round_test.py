@@ -10,11 +10,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
-from fps_jax.federated import reference
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
+from tests.helpers.references import federated as reference
 
 
 def run_ideal():

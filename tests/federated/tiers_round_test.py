@@ -10,9 +10,10 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
-from fps_jax.federated import layout, reference
+from fps_jax.federated import layout
 from fps_jax.pruning.pruner import Pruner
 from tests.helpers import small
+from tests.helpers.references import federated as reference
 
 TIERS = (0.2, 0.5, 1.0)
 

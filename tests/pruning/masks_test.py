@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.pruning import masks, reference
+from fps_jax.pruning import masks
+from tests.helpers.references import pruning as reference
 
 SIZE = 40
 COUNTS = np.arange(SIZE + 3)  # Two more than there are weights.

@@ -12,8 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 from fps_jax import models
 from fps_jax.core.types import PruningPlan
-from fps_jax.pruning import erk, pruner, reference, scopes
+from fps_jax.pruning import erk, pruner, scopes
 from fps_jax.pruning.pruner import Pruner
+from tests.helpers.references import pruning as reference
 
 SHAPES = ((4,), (4, 6), (3, 2, 2), (2,))
 EXEMPT = (True, False, False, True)

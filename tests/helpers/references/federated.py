@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from fps_jax.core.types import CohortPlan, Params
 from fps_jax.federated.client import Apply, scale_pixels
-from fps_jax.pruning import reference as pruning
+from tests.helpers.references import pruning
 
 
 def run_round(
