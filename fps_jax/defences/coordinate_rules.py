@@ -1,4 +1,9 @@
-"""Rules that order the clients' values of every coordinate: plaintext alone."""
+"""Rules that order the clients' values of every coordinate: plaintext alone.
+
+Every rule takes updates_CxM, float32 [C, M] and finite, present_C, bool [C] and
+somewhere True, and num_malicious, int32 [], f, which may be traced. It returns
+float32 [M], and raises ValueError where an argument does not fit.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -33,17 +38,6 @@ def median(
 
   Reference: D. Yin, Y. Chen, K. Ramchandran and P. Bartlett, Byzantine-robust
   distributed learning: towards optimal statistical rates, ICML 2018.
-
-  Args:
-    updates_CxM: float32 [C, M], finite.
-    present_C: bool [C], at least one of them True.
-    num_malicious: not used.
-
-  Returns:
-    float32 [M].
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   check(updates_CxM, present_C, num_malicious)
   del num_malicious
@@ -60,17 +54,6 @@ def trimmed_mean(
 
   Reference: D. Yin, Y. Chen, K. Ramchandran and P. Bartlett, Byzantine-robust
   distributed learning: towards optimal statistical rates, ICML 2018.
-
-  Args:
-    updates_CxM: float32 [C, M], finite.
-    present_C: bool [C], at least one of them True.
-    num_malicious: int32 [], f; may be traced.
-
-  Returns:
-    float32 [M].
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   check(updates_CxM, present_C, num_malicious)
   num_present = order.count(present_C)
@@ -95,17 +78,6 @@ def bulyan(
 
   Reference: E. M. El Mhamdi, R. Guerraoui and S. Rouault, The hidden
   vulnerability of distributed learning in Byzantium, ICML 2018.
-
-  Args:
-    updates_CxM: float32 [C, M], finite.
-    present_C: bool [C], at least one of them True.
-    num_malicious: int32 [], f; may be traced.
-
-  Returns:
-    float32 [M].
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   check(updates_CxM, present_C, num_malicious)
   gram_CxC, present_C = gram.leave_out(updates_CxM @ updates_CxM.T, present_C)

@@ -2,6 +2,10 @@
 
 Both begin at the zero vector, the model as it is: one client with a huge update
 moves the mean of all, but not that.
+
+Every rule takes gram_CxC, float32 [C, C] as `gram.leave_out` returns it,
+present_C, bool [C], and num_malicious, int32 [], f, which may be traced. It
+returns float32 [C], and raises ValueError where an argument does not fit.
 """
 
 import jax
@@ -34,18 +38,7 @@ def geometric_median(
   Reference: K. Pillutla, S. M. Kakade and Z. Harchaoui, Robust aggregation for
   federated learning, IEEE Transactions on Signal Processing 2022.
 
-  Args:
-    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
-    present_C: bool [C].
-    num_malicious: not used.
-    iterations: steps, at least 1.
-    smoothing: above 0.
-
-  Returns:
-    float32 [C].
-
-  Raises:
-    ValueError: if an argument does not fit.
+  There are `iterations` steps, at least 1; `smoothing` is above 0.
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
@@ -81,18 +74,8 @@ def centred_clipping(
   Reference: S. P. Karimireddy, L. He and M. Jaggi, Learning from history for
   Byzantine robust optimization, ICML 2021.
 
-  Args:
-    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
-    present_C: bool [C].
-    num_malicious: not used.
-    iterations: steps, at least 1.
-    radius_factor: above 0.
-
-  Returns:
-    float32 [C], of sum at most 1.
-
-  Raises:
-    ValueError: if an argument does not fit.
+  There are `iterations` steps, at least 1; `radius_factor` is above 0. The sum
+  of the weights is at most 1.
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious

@@ -2,6 +2,10 @@
 
 Reference: P. Blanchard, E. M. El Mhamdi, R. Guerraoui and J. Stainer, Machine
 learning with adversaries: Byzantine tolerant gradient descent, NeurIPS 2017.
+
+Every rule takes gram_CxC, float32 [C, C] as `gram.leave_out` returns it,
+present_C, bool [C], and num_malicious, int32 [], f, which may be traced. It
+returns float32 [C], and raises ValueError where an argument does not fit.
 """
 
 import jax.numpy as jnp
@@ -17,17 +21,6 @@ def krum(
   """Returns weight 1 for the client with the lowest score, else 0.
 
   Guarantee: of equal scores the lowest index is chosen.
-
-  Args:
-    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
-    present_C: bool [C].
-    num_malicious: int32 [], f; may be traced.
-
-  Returns:
-    float32 [C].
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   gram.check(gram_CxC, present_C, num_malicious)
   return _lowest_scores(gram_CxC, present_C, num_malicious, 1)
@@ -40,17 +33,6 @@ def multi_krum(
 
   n - f counts as 1 where it is less. Of equal scores the lowest index is chosen
   first.
-
-  Args:
-    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
-    present_C: bool [C].
-    num_malicious: int32 [], f; may be traced.
-
-  Returns:
-    float32 [C].
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   gram.check(gram_CxC, present_C, num_malicious)
   size = jnp.maximum(order.count(present_C) - num_malicious, 1)

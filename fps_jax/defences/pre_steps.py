@@ -2,6 +2,10 @@
 
 A pre-step is a matrix A of such means, [C, C]: the Gram matrix becomes
 A gram A^T, and weights w' of the means are weights A^T w' of the clients.
+
+Every pre-step takes gram_CxC, float32 [C, C] as `gram.leave_out` returns it,
+present_C, bool [C], num_malicious, int32 [], f, which may be traced, and a key,
+which is consumed. It raises ValueError where an argument does not fit.
 """
 
 from typing import NamedTuple
@@ -40,15 +44,6 @@ def nnm(
   Reference: Y. Allouah, S. Farhadkhani, R. Guerraoui, N. Gupta, R. Pinot and
   J. Stephan, Fixing by mixing: a recipe for optimal Byzantine ML under
   heterogeneity, AISTATS 2023.
-
-  Args:
-    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
-    present_C: bool [C].
-    num_malicious: int32 [], f; may be traced.
-    key: not used.
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del key
@@ -70,7 +65,7 @@ def bucketing(
   *,
   size: int,
 ) -> Mixing:
-  """Returns means over buckets of `size` clients, at random.
+  """Returns means over random buckets of `size` clients, at least 1.
 
   The last of the ceil(n/size) buckets may hold fewer, down to a single client.
   The f malicious clients are in at most f buckets, all of them at worst, so the
@@ -79,16 +74,6 @@ def bucketing(
 
   Reference: S. P. Karimireddy, L. He and M. Jaggi, Byzantine-robust learning on
   heterogeneous datasets via bucketing, ICLR 2022.
-
-  Args:
-    gram_CxC: not used.
-    present_C: bool [C].
-    num_malicious: int32 [], f; may be traced.
-    key: of the random permutation; it is consumed.
-    size: clients in a bucket, at least 1.
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   gram.check_present(present_C, num_malicious)
   del gram_CxC

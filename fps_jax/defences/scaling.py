@@ -1,4 +1,9 @@
-"""The mean, and rules that scale updates by their norm before they add them."""
+"""The mean, and rules that scale updates by their norm before they add them.
+
+Every rule takes gram_CxC, float32 [C, C] as `gram.leave_out` returns it,
+present_C, bool [C], and num_malicious, int32 [], f, which may be traced. It
+returns float32 [C], and raises ValueError where an argument does not fit.
+"""
 
 import jax.numpy as jnp
 
@@ -10,19 +15,7 @@ from fps_jax.defences import gram, order
 def mean(
   gram_CxC: Array, present_C: Array, num_malicious: Array | int
 ) -> Array:
-  """Returns weight 1/n for each client present: no defence.
-
-  Args:
-    gram_CxC: not used.
-    present_C: bool [C].
-    num_malicious: not used.
-
-  Returns:
-    float32 [C].
-
-  Raises:
-    ValueError: if an argument does not fit.
-  """
+  """Returns weight 1/n for each client present: no defence."""
   gram.check_present(present_C, num_malicious)
   del gram_CxC, num_malicious
   return present_C / jnp.float32(order.count(present_C))
@@ -37,23 +30,11 @@ def norm_bound(
 ) -> Array:
   """Returns weights that bound norms: min(1, bound/norm)/n.
 
-  The bound is `factor` times the median norm of those present; the paper has a
-  fixed one.
+  The bound is `factor`, above 0, times the median norm of those present; the
+  paper has a fixed one. The sum of the weights is at most 1.
 
   Reference: Z. Sun, P. Kairouz, A. T. Suresh and H. B. McMahan, Can you really
   backdoor federated learning?, 2019.
-
-  Args:
-    gram_CxC: float32 [C, C], as `gram.leave_out` returns it.
-    present_C: bool [C].
-    num_malicious: not used.
-    factor: above 0.
-
-  Returns:
-    float32 [C], of sum at most 1.
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
@@ -94,9 +75,6 @@ def fltrust(
   Returns:
     float32 [C]; the sum may be above 1, where updates are shorter than the
     root's, up to `max_scale`.
-
-  Raises:
-    ValueError: if an argument does not fit.
   """
   gram.check(gram_VxV, present_C, num_malicious, num_roots=1)
   del num_malicious

@@ -62,7 +62,7 @@ def any_gram_case(function, **arguments) -> Case:
 
 
 CASES = {
-  'make': Case(
+  'defence.make': Case(
     defences.make,
     {'name': 'krum', 'num_malicious': 1, 'pre_steps': (), 'cohort_size': 5},
     wrong={
@@ -70,7 +70,7 @@ CASES = {
       'cohort_size': (0, 1.5, True),
     },
   ),
-  'check': Case(
+  'defence.check': Case(
     defences.check,
     {'name': 'krum', 'num_malicious': 1, 'cohort_size': 9},
     wrong={
@@ -150,7 +150,7 @@ CASES = {
   'coordinate_rules.bulyan': updates_case(coordinate_rules.bulyan),
 }
 # Of names alone, which `make` and `check` check.
-OTHERS = {'selects_one'}
+OTHERS = {'defence.selects_one'}
 
 
 def test_every_public_function_is_in_a_list() -> None:

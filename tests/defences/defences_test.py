@@ -305,9 +305,9 @@ def test_rule_added_from_outside_is_what_it_is_said_to_be(monkeypatch):
     defences.check('mine', 2, 4)
   monkeypatch.setitem(defences.LEAST_COHORT, 'mine', (1, 1))
   defences.check('mine', 2, 3)
-  monkeypatch.setattr(defences, 'SELECTING_RULES', {'mine'})
+  monkeypatch.setattr(defences.defence, 'SELECTING_RULES', {'mine'})
   assert defences.make('mine', 0).selects_one
-  monkeypatch.setattr(defences, 'ROOT_RULES', {'mine'})
+  monkeypatch.setattr(defences.defence, 'ROOT_RULES', {'mine'})
   with pytest.raises(ValueError, match="needs the root update's row"):
     defences.make('mine', 0).weigh(
       jnp.eye(3), jnp.ones(3, bool), jax.random.key(0)

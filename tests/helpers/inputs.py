@@ -41,8 +41,8 @@ class Case(NamedTuple):
 def public_names(package: ModuleType) -> set[str]:
   """Returns all public functions, classes and methods of a package.
 
-  Classes that only hold what they are given, and modules that are called
-  `reference`, which only tests read, are left out.
+  Classes that only hold what they are given, protocols, and modules that are
+  called `reference`, which only tests read, are left out.
   """
   names = set()
   infos = pkgutil.walk_packages(package.__path__, f'{package.__name__}.')
@@ -65,7 +65,8 @@ def public_names(package: ModuleType) -> set[str]:
 
 
 def _only_holds(cls: type) -> bool:
-  return issubclass(cls, (tuple, enum.Enum, Exception))
+  is_protocol = getattr(cls, '_is_protocol', False)
+  return is_protocol or issubclass(cls, (tuple, enum.Enum, Exception))
 
 
 def _methods(cls: type) -> Iterator[str]:
