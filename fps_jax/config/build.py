@@ -14,7 +14,7 @@ from fps_jax.config import build_costs, build_guard, build_sharing
 from fps_jax.config import defaults as configs
 from fps_jax.core.rng import Stream, device_key, host_generator
 from fps_jax.core.types import PruningPlan, RoundState
-from fps_jax.data.cohort import CohortPlanner
+from fps_jax.data.cohort import Batching, CohortPlanner
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import client, evaluation, layout, server
 from fps_jax.federated.method import Method
@@ -245,9 +245,9 @@ def _make_planner(
     placed.number_rows(partition),
     seed=seed,
     cohort_size=config.cohort.size,
-    batch_size=config.client.batch_size,
-    epochs=config.client.epochs,
-    steps=config.client.steps,
+    batching=Batching(
+      config.client.batch_size, config.client.epochs, config.client.steps
+    ),
     dropout_probability=config.faults.client_dropout_probability,
     choose_tiers=clock.choose_tiers if clock else None,
     weighs_examples=config.cohort.weighting == 'examples',

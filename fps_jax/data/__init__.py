@@ -62,12 +62,8 @@ def load(
 
   Args:
     source: a key of `SOURCES`, or a name for `load_tfds`.
-    data_dir: where to look for TFDS sets; see `load_tfds`. Sources in
-      `SOURCES` read no such folder.
+    data_dir: where to look for TFDS sets; see `load_tfds`.
     **kwargs: further arguments of the source's function.
-
-  Returns:
-    The data set.
 
   Raises:
     FileNotFoundError: if the TFDS set is not prepared in the folder.

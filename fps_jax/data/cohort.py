@@ -3,8 +3,10 @@
 The training set sits once on the device; a client is a list of its rows.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+import dataclasses
+import functools
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,9 +16,23 @@ from fps_jax.core.types import CohortPlan
 
 _ONE_DEVICE = Placement()
 
-# (round, client numbers [C], examples trained on [C]) -> int32 [C], the tier of
-# each, negative for those that cannot take part.
-ChooseTiers = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+
+class ChooseTiers(Protocol):
+  """How much of the model each client of a round trains."""
+
+  def __call__(
+    self, round_number: int, client_ids: np.ndarray, num_examples: np.ndarray
+  ) -> np.ndarray:
+    """Returns the tiers of clients that train on so many examples.
+
+    Args:
+      round_number: from 0.
+      client_ids: int64 [C].
+      num_examples: int [C], repeats counted.
+
+    Returns:
+      int32 [C], negative for those that cannot take part.
+    """
 
 
 class Draw(NamedTuple):
@@ -35,6 +51,72 @@ class Draw(NamedTuple):
   num_dropped: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Batching:
+  """How clients go through their examples in a round.
+
+  Attributes:
+    batch_size: B, at least 1.
+    epochs: passes over a client's examples, at least 1; a pass ends with a
+      smaller batch where B does not divide the count.
+    steps: if above 0, each client takes this many steps instead, going round
+      its examples as often as that needs, in full batches or, if it owns fewer
+      than B examples, in batches of all it owns.
+
+  Raises:
+    ValueError: if an attribute is out of range.
+  """
+
+  batch_size: int
+  epochs: int
+  steps: int = 0
+
+  def __post_init__(self) -> None:
+    """Checks the attributes."""
+    if self.batch_size < 1 or self.epochs < 1 or self.steps < 0:
+      raise ValueError(
+        f'batch_size={self.batch_size} and epochs={self.epochs} must be at '
+        f'least 1, steps={self.steps} at least 0 (0 means: by epochs)'
+      )
+
+  def num_steps(self, counts: np.ndarray) -> np.ndarray:
+    """Returns the batches of clients that own so many examples: int32."""
+    if self.steps:
+      return np.full_like(counts, self.steps)
+    return self.epochs * -(-counts // self.batch_size)
+
+  def examples_trained(self, counts: np.ndarray) -> np.ndarray:
+    """Returns how many examples they train on, repeats counted: int32."""
+    if self.steps:
+      return self.steps * np.minimum(self.batch_size, counts)
+    return self.epochs * counts
+
+  def cut(
+    self, owned: np.ndarray, generator: np.random.Generator
+  ) -> np.ndarray:
+    """Returns the batches of a client: rows int32 [steps, B], -1 for none.
+
+    Args:
+      owned: int32 [n], the rows that it owns.
+      generator: of the order; its state advances.
+    """
+    size = self.batch_size
+    if self.steps:
+      filled = min(size, len(owned))
+      num_epochs = -(-self.steps * filled // len(owned))
+      passes = [generator.permutation(owned) for _ in range(num_epochs)]
+      order = np.concatenate(passes)[: self.steps * filled]
+      empty = ((0, 0), (0, size - filled))
+      return np.pad(order.reshape(-1, filled), empty, constant_values=-1)
+    missing = (0, -len(owned) % size)
+    passes = [
+      np.pad(generator.permutation(owned), missing, constant_values=-1)
+      for _ in range(self.epochs)
+    ]
+    return np.concatenate(passes).reshape(-1, size)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class CohortPlanner:
   """Draws cohorts and cuts clients' examples into batches.
 
@@ -46,115 +128,77 @@ class CohortPlanner:
     - every round's plan has the same shapes, so nothing is compiled again.
 
   Attributes:
-    cohort_size: clients drawn a round.
-    max_count: largest sample count of a client; 1 where all weigh the same.
-    num_examples: int32 [clients], examples that each owns.
+    partition: rows of the training set that each client owns; none empty.
+    seed: the run's seed.
+    cohort_size: clients drawn a round, in [1, number of clients].
+    batching: how they go through their examples.
+    dropout_probability: chance in [0, 1) that a drawn client never reports,
+      independently of the others.
+    choose_tiers: how much of the model each trains; None where all train the
+      same.
+    weighs_examples: whether clients weigh as much as they have examples;
+      otherwise all weigh the same.
+    malicious: clients that an attacker controls.
+    placement: where clients run.
+
+  Raises:
+    ValueError: if an attribute is out of range or a client owns nothing.
   """
 
-  def __init__(
-    self,
-    partition: Sequence[np.ndarray],
-    *,
-    seed: int,
-    cohort_size: int,
-    batch_size: int,
-    epochs: int,
-    steps: int = 0,
-    dropout_probability: float = 0.0,
-    choose_tiers: ChooseTiers | None = None,
-    weighs_examples: bool = True,
-    malicious: Collection[int] = (),
-    placement: Placement = _ONE_DEVICE,
-  ):
-    """Prepares plans.
+  partition: Sequence[np.ndarray]
+  seed: int
+  cohort_size: int
+  batching: Batching
+  dropout_probability: float = 0.0
+  choose_tiers: ChooseTiers | None = None
+  weighs_examples: bool = True
+  malicious: Collection[int] = ()
+  placement: Placement = _ONE_DEVICE
 
-    Args:
-      partition: rows of the training set that each client owns; none empty.
-      seed: the run's seed.
-      cohort_size: clients drawn a round, in [1, number of clients].
-      batch_size: B, at least 1.
-      epochs: passes over a client's examples a round, at least 1; a pass
-        ends with a smaller batch where B does not divide the count.
-      steps: if above 0, each client takes this many steps instead, going
-        round its examples as often as that needs, in full batches or, if it
-        owns fewer than B examples, in batches of all it owns.
-      dropout_probability: chance in [0, 1) that a drawn client never reports,
-        independently of the others.
-      choose_tiers: how much of the model each client trains; None where all
-        train the same.
-      weighs_examples: whether clients weigh as much as they have examples;
-        otherwise all weigh the same.
-      malicious: clients that an attacker controls.
-      placement: where clients run.
-
-    Raises:
-      ValueError: if an argument is out of range or a client owns nothing.
-    """
-    for client, rows in enumerate(partition):
+  def __post_init__(self) -> None:
+    """Checks the attributes."""
+    for client, rows in enumerate(self.partition):
       if not len(rows):
         raise ValueError(
           f'client {client} owns no example: lower num_clients or use another '
           'partition'
         )
-    if not 1 <= cohort_size <= len(partition):
+    if not 1 <= self.cohort_size <= len(self.partition):
       raise ValueError(
-        f'cohort_size={cohort_size} must be in [1, num_clients='
-        f'{len(partition)}]'
+        f'cohort_size={self.cohort_size} must be in [1, num_clients='
+        f'{len(self.partition)}]'
       )
-    if batch_size < 1 or epochs < 1 or steps < 0:
+    if not 0 <= self.dropout_probability < 1:
       raise ValueError(
-        f'batch_size={batch_size} and epochs={epochs} must be at least 1, '
-        f'steps={steps} at least 0 (0 means: by epochs)'
+        f'dropout_probability={self.dropout_probability} must be in [0, 1)'
       )
-    if not 0 <= dropout_probability < 1:
-      raise ValueError(
-        f'dropout_probability={dropout_probability} must be in [0, 1)'
-      )
-    self.cohort_size = cohort_size
-    self._partition = partition
-    self._seed = seed
-    self._batch_size = batch_size
-    self._epochs = epochs
-    self._steps = steps
-    self._dropout_probability = dropout_probability
-    self._choose_tiers = choose_tiers
-    self._placement = placement
-    self._rows_per_process = placement.rows_per_process(
-      len(partition), cohort_size
-    )
-    counts = np.array([len(rows) for rows in partition])
-    self.num_examples = counts.astype(np.int32)
-    self._weights = (
-      self.num_examples if weighs_examples else np.ones_like(self.num_examples)
-    )
-    self.max_count = int(self._weights.max())
-    self._is_malicious = np.isin(np.arange(len(partition)), list(malicious))
-    # Shapes are those of the largest client, whoever takes part.
-    self._num_steps = (
-      np.full_like(self.num_examples, steps)
-      if steps
-      else (epochs * -(-counts // batch_size)).astype(np.int32)
-    )
+
+  @functools.cached_property
+  def num_examples(self) -> np.ndarray:
+    """Examples that each client owns: int32 [clients]."""
+    return np.array([len(rows) for rows in self.partition], np.int32)
+
+  @property
+  def max_count(self) -> int:
+    """The largest sample count of a client; 1 where all weigh the same."""
+    return int(self._weights.max())
 
   def examples_trained(self, client_ids: np.ndarray) -> np.ndarray:
     """Returns how many examples clients train on a round, repeats counted."""
-    if not self._steps:
-      return self._epochs * self.num_examples[client_ids]
-    filled = np.minimum(self._batch_size, self.num_examples[client_ids])
-    return self._steps * filled
+    return self.batching.examples_trained(self.num_examples[client_ids])
 
   def draw(self, round_number: int, attempt: int = 0) -> Draw:
     """Returns who takes part in an attempt at a round, both from 0."""
     ids = _ids(round_number, attempt)
-    generator = host_generator(self._seed, Stream.COHORT, *ids)
-    drawn = generator.permutation(len(self._partition))[: self.cohort_size]
-    drops = host_generator(self._seed, Stream.DROPOUT, *ids).random(
+    generator = host_generator(self.seed, Stream.COHORT, *ids)
+    drawn = generator.permutation(len(self.partition))[: self.cohort_size]
+    drops = host_generator(self.seed, Stream.DROPOUT, *ids).random(
       self.cohort_size
     )
-    reporting = drawn[drops >= self._dropout_probability]
+    reporting = drawn[drops >= self.dropout_probability]
     tiers = np.zeros(len(reporting), np.int32)
-    if self._choose_tiers is not None:
-      tiers = self._choose_tiers(
+    if self.choose_tiers is not None:
+      tiers = self.choose_tiers(
         round_number, reporting, self.examples_trained(reporting)
       )
     in_time = tiers >= 0
@@ -167,20 +211,28 @@ class CohortPlanner:
 
   def plan(self, round_number: int, attempt: int = 0) -> CohortPlan:
     """Returns the plan of an attempt at a round, both counted from 0."""
+    ids = _ids(round_number, attempt)
     draw = self.draw(round_number, attempt)
     tier_of = dict(zip(draw.client_ids.tolist(), draw.tiers, strict=True))
+    # By falling work, so that devices get alike much (`Placement.arrange`).
     ordered = sorted(draw.client_ids, key=lambda c: (-self._num_steps[c], c))
-    client_ids = self._placement.arrange(ordered, self._rows_per_process)
+    rows_per_process = self.placement.rows_per_process(
+      len(self.partition), self.cohort_size
+    )
+    client_ids = self.placement.arrange(ordered, rows_per_process)
     is_present = client_ids >= 0
     tiers = [tier_of.get(client, 0) for client in client_ids.tolist()]
 
-    own_ids = client_ids[self._placement.own_rows(self._rows_per_process)]
-    shape = (len(own_ids), int(self._num_steps.max()), self._batch_size)
+    own_ids = client_ids[self.placement.own_rows(rows_per_process)]
+    # Shapes are those of the largest client, whoever takes part.
+    most_steps = int(self._num_steps.max())
+    shape = (len(own_ids), most_steps, self.batching.batch_size)
     indices = np.full(shape, -1, np.int32)
-    for row, client in enumerate(own_ids):
+    for row, client in enumerate(own_ids.tolist()):
       if client >= 0:
-        ids = _ids(round_number, attempt)
-        batches = self._batches(ids, int(client))
+        # Of its own generator, so that it matters to no one who else is there.
+        generator = host_generator(self.seed, Stream.BATCHES, *ids, client)
+        batches = self.batching.cut(self.partition[client], generator)
         indices[row, : len(batches)] = batches
     return CohortPlan(
       client_ids=client_ids,
@@ -191,28 +243,21 @@ class CohortPlanner:
       malicious=is_present & self._is_malicious[client_ids],
     )
 
-  def _batches(self, ids: tuple[int, ...], client: int) -> np.ndarray:
-    """Returns a client's batches of a round: int32 [steps, B]."""
-    generator = host_generator(self._seed, Stream.BATCHES, *ids, client)
-    owned, size = self._partition[client], self._batch_size
-    if self._steps:
-      filled = min(size, len(owned))
-      num_epochs = -(-self._steps * filled // len(owned))
-      order = np.concatenate(
-        [generator.permutation(owned) for _ in range(num_epochs)]
-      )
-      batches = order[: self._steps * filled].reshape(self._steps, filled)
-      padding = ((0, 0), (0, size - filled))
-      return np.pad(batches, padding, constant_values=-1)
-    per_epoch = -(-len(owned) // size)
-    missing = per_epoch * size - len(owned)
-    epochs = [
-      np.pad(generator.permutation(owned), (0, missing), constant_values=-1)
-      for _ in range(self._epochs)
-    ]
-    return np.concatenate(epochs).reshape(-1, size)
+  @functools.cached_property
+  def _num_steps(self) -> np.ndarray:
+    return self.batching.num_steps(self.num_examples)
+
+  @functools.cached_property
+  def _weights(self) -> np.ndarray:
+    counts = self.num_examples
+    return counts if self.weighs_examples else np.ones_like(counts)
+
+  @functools.cached_property
+  def _is_malicious(self) -> np.ndarray:
+    return np.isin(np.arange(len(self.partition)), list(self.malicious))
 
 
 def _ids(round_number: int, attempt: int) -> tuple[int, ...]:
   """Returns what tells the draws of an attempt from those of all others."""
+  # A first attempt is drawn as if there were no others.
   return (round_number, attempt) if attempt else (round_number,)

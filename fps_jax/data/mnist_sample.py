@@ -78,14 +78,10 @@ def draw_mnist_sample(mnist: Dataset) -> Dataset:
   Raises:
     ValueError: if a class has too few images.
   """
-  train = _draw(mnist.train_images, mnist.train_labels, TRAIN_PER_CLASS)
-  test = _draw(mnist.test_images, mnist.test_labels, TEST_PER_CLASS)
   return Dataset(
-    name='mnist_sample',
-    train_images=mnist.train_images[train],
-    train_labels=mnist.train_labels[train],
-    test_images=mnist.test_images[test],
-    test_labels=mnist.test_labels[test],
+    'mnist_sample',
+    *_draw(mnist.train_images, mnist.train_labels, TRAIN_PER_CLASS),
+    *_draw(mnist.test_images, mnist.test_labels, TEST_PER_CLASS),
     num_classes=mnist.num_classes,
   )
 
@@ -96,8 +92,10 @@ def array_sha256(array: np.ndarray) -> str:
   return hashlib.sha256(little_endian.tobytes()).hexdigest()
 
 
-def _draw(images: np.ndarray, labels: np.ndarray, per_class: int) -> np.ndarray:
-  """Returns int64 indices of the per_class smallest hashes of each class."""
+def _draw(
+  images: np.ndarray, labels: np.ndarray, per_class: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns those with the per_class smallest hashes of each class."""
   salt = str(SEED).encode()
   hashes = [hashlib.sha256(salt + image.tobytes()).digest() for image in images]
   order = np.array(sorted(range(len(images)), key=hashes.__getitem__))
@@ -111,4 +109,4 @@ def _draw(images: np.ndarray, labels: np.ndarray, per_class: int) -> np.ndarray:
         'the sample: give the whole of MNIST'
       )
     keep[ranks[:per_class]] = True
-  return order[keep]
+  return images[order[keep]], labels[order[keep]]

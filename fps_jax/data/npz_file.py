@@ -3,15 +3,14 @@
 import os
 import pathlib
 import uuid
-import zipfile
-import zlib
 
 import numpy as np
 
 from fps_jax.core.host_memory import aligned_empty
 from fps_jax.data.dataset import Dataset
 
-_READ_BYTES = 2**20
+# Fields of a data set.
+ARRAYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
 
 
 def write_npz(
@@ -38,10 +37,7 @@ def write_npz(
     with temporary.open('xb') as file:
       save(
         file,
-        train_images=dataset.train_images,
-        train_labels=dataset.train_labels,
-        test_images=dataset.test_images,
-        test_labels=dataset.test_labels,
+        **{name: getattr(dataset, name) for name in ARRAYS},
         num_classes=np.int32(dataset.num_classes),
       )
     os.replace(temporary, path)
@@ -66,48 +62,20 @@ def read_npz(path: pathlib.Path, name: str, cure: str) -> Dataset:
       fails the checksum that .npz files carry.
   """
   try:
-    with zipfile.ZipFile(path) as archive:
-      return Dataset(
-        name=name,
-        train_images=_read_array(archive, 'train_images'),
-        train_labels=_read_array(archive, 'train_labels'),
-        test_images=_read_array(archive, 'test_images'),
-        test_labels=_read_array(archive, 'test_labels'),
-        num_classes=int(_read_array(archive, 'num_classes')),
-      )
+    with path.open('rb') as file, np.load(file) as stored:
+      arrays = {array: _aligned(stored[array]) for array in ARRAYS}
+      return Dataset(name, num_classes=int(stored['num_classes']), **arrays)
   except FileNotFoundError:
     raise
-  except (
-    EOFError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-  ) as error:
+  # What a damaged archive, array or header raises is not one kind.
+  except Exception as error:
     raise ValueError(
       f'{path} does not hold a whole data set ({error}): {cure}'
     ) from error
 
 
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-  """Reads an array to where CPU devices can share it, instead of a copy."""
-  with archive.open(f'{name}.npy') as file:
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-      raise ValueError(f'{name}.npy has format {version}, not (1, 0)')
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if is_fortran or dtype.hasobject:
-      raise ValueError(f'{name}.npy is not a plain array in C order')
-    array = aligned_empty(shape, dtype)
-    unread = array.reshape(-1).view(np.uint8)
-    # Reading past the end checks the checksum.
-    while part := file.read(_READ_BYTES):
-      if len(part) > len(unread):
-        raise ValueError(f'{name}.npy is longer than its array')
-      unread[: len(part)] = np.frombuffer(part, np.uint8)
-      unread = unread[len(part) :]
-    if len(unread):
-      raise EOFError(f'{name}.npy ends {len(unread)} bytes early')
-  return array
+def _aligned(array: np.ndarray) -> np.ndarray:
+  """Copies an array to where CPU devices can share it."""
+  aligned = aligned_empty(array.shape, array.dtype)
+  aligned[...] = array
+  return aligned

@@ -1,13 +1,15 @@
 """Splits of a data set over the clients of a federation.
 
-A partitioner maps the labels of n examples to one array of example indices
-per client. Every partitioner in this file guarantees that
+A partitioner maps labels, integer [n], and num_clients, in [1, n], to an array
+of example indices for each client. Every partitioner in this file guarantees
+that
 
 * each example belongs to exactly one client, so that the arrays are disjoint
   and cover 0..n-1;
 * every client has at least one example;
 * each array is sorted int32;
-* equal arguments and equal states of `rng` give equal arrays.
+* equal arguments and equal states of `rng`, which advances, give equal arrays;
+* an argument out of range raises ValueError.
 
 References:
   McMahan et al., "Communication-Efficient Learning of Deep Networks from
@@ -35,17 +37,6 @@ def iid(
   >>> labels = np.array([0, 0, 1, 1, 1])
   >>> [len(part) for part in iid(labels, 2, np.random.default_rng(0))]
   [3, 2]
-
-  Args:
-    labels: integer [n]; only their number matters.
-    num_clients: number of clients, in [1, n].
-    rng: source of randomness; its state advances.
-
-  Returns:
-    num_clients arrays of int32 indices; see the module docstring.
-
-  Raises:
-    ValueError: if labels are not [n] integers or num_clients not in [1, n].
   """
   _check(labels, num_clients)
   owners = rng.permutation(np.arange(len(labels)) % num_clients)
@@ -66,20 +57,9 @@ def dirichlet(
   shares of every class. All proportions are drawn again until each client has
   `min_examples`, so the result follows the Dirichlet law conditioned on that.
 
-  Args:
-    labels: integer [n].
-    num_clients: number of clients, in [1, n].
-    rng: source of randomness; its state advances.
-    alpha: concentration of the symmetric Dirichlet, in (0, 1e9].
-    min_examples: fewest examples a client may get, in [1, n / num_clients].
-    max_tries: number of draws before giving up, >= 1.
-
-  Returns:
-    num_clients arrays of int32 indices; see the module docstring.
-
-  Raises:
-    ValueError: if an argument is out of range, or if no draw in max_tries
-      gave every client min_examples.
+  `alpha` is in (0, 1e9], `min_examples` in [1, n / num_clients]. ValueError is
+  raised, too, where none of `max_tries` draws, at least 1, gives every client
+  that many.
   """
   _check(labels, num_clients)
   _check_alpha(alpha)
@@ -114,24 +94,12 @@ def shards(
   """Deals each client a few contiguous shards of the examples in label order.
 
   Shard sizes differ by at most 1. Where no shard straddles two classes, a
-  client sees at most `shards_per_client` classes.
+  client sees at most `shards_per_client` classes, in [1, n / num_clients].
 
   >>> labels = np.repeat([0, 1, 2, 3], 5)
   >>> parts = shards(labels, 2, np.random.default_rng(0))
   >>> [len(np.unique(labels[part])) for part in parts]
   [2, 2]
-
-  Args:
-    labels: integer [n].
-    num_clients: number of clients, in [1, n].
-    rng: source of randomness; its state advances.
-    shards_per_client: shards each client gets, in [1, n / num_clients].
-
-  Returns:
-    num_clients arrays of int32 indices; see the module docstring.
-
-  Raises:
-    ValueError: if an argument is out of range.
   """
   _check(labels, num_clients)
   num_shards = num_clients * shards_per_client
@@ -159,22 +127,9 @@ def quantity_skew(
 ) -> list[np.ndarray]:
   """Gives clients unequal numbers of examples, with labels IID.
 
-  Each client gets `min_examples`, and the rest is split in proportions drawn
-  from Dir(alpha), so that no draw is rejected.
-
-  Args:
-    labels: integer [n]; only their number matters.
-    num_clients: number of clients, in [1, n].
-    rng: source of randomness; its state advances.
-    alpha: concentration of the symmetric Dirichlet, in (0, 1e9]: the smaller,
-      the less equal the sizes.
-    min_examples: fewest examples a client gets, in [1, n / num_clients].
-
-  Returns:
-    num_clients arrays of int32 indices; see the module docstring.
-
-  Raises:
-    ValueError: if an argument is out of range.
+  Each client gets `min_examples`, in [1, n / num_clients], and the rest is
+  split in proportions drawn from Dir(alpha), so that no draw is rejected.
+  `alpha` is in (0, 1e9]: the smaller, the less equal the sizes.
   """
   _check(labels, num_clients)
   _check_alpha(alpha)
@@ -234,15 +189,10 @@ def _check_min_examples(
 
 
 def _split_totals(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
-  """Splits each total in whole parts near its shares.
+  """Splits totals [rows] in whole parts near shares [rows, parts] of sum 1.
 
-  Args:
-    totals: integer [rows], >= 0.
-    shares: float [rows, parts], >= 0, each row of sum 1.
-
-  Returns:
-    int64 [rows, parts], >= 0; row r sums to totals[r] exactly, and each sum of
-    its first parts is within 1 of the share of them.
+  Each row sums to its total exactly, and each sum of its first parts is within
+  1 of the share of them.
   """
   totals = totals[:, np.newaxis]
   cuts = np.floor(np.cumsum(shares, axis=1)[:, :-1] * totals).astype(np.int64)
@@ -256,15 +206,7 @@ def _order_by_label(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _indices_by_owner(owners: np.ndarray, num_clients: int) -> list[np.ndarray]:
-  """Turns the client of each example into the sorted examples of each client.
-
-  Args:
-    owners: integer [n] in [0, num_clients).
-    num_clients: number of arrays to return.
-
-  Returns:
-    num_clients arrays of int32 indices, disjoint and covering 0..n-1.
-  """
+  """Turns the client of each example into the sorted examples of each."""
   order = np.argsort(owners, kind='stable').astype(np.int32)
   sizes = np.bincount(owners, minlength=num_clients)
   return np.split(order, np.cumsum(sizes)[:-1])

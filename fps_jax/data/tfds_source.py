@@ -173,14 +173,10 @@ def _without_advice() -> Iterator[None]:
 def _decode(name: str, builder: Any) -> Dataset:
   """Decodes both splits of a prepared set, after checking its features."""
   _check_features(name, builder)
-  train_images, train_labels = _decode_split(name, builder, 'train')
-  test_images, test_labels = _decode_split(name, builder, 'test')
   return Dataset(
-    name=name,
-    train_images=train_images,
-    train_labels=train_labels,
-    test_images=test_images,
-    test_labels=test_labels,
+    name,
+    *_decode_split(name, builder, 'train'),
+    *_decode_split(name, builder, 'test'),
     num_classes=builder.info.features['label'].num_classes,
   )
 

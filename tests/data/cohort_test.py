@@ -9,7 +9,7 @@ import pytest
 from fps_jax.core.rng import host_generator
 from fps_jax.core.types import CohortPlan
 from fps_jax.data import cohort
-from fps_jax.data.cohort import CohortPlanner
+from fps_jax.data.cohort import Batching, CohortPlanner
 
 # Sample counts below, at and above the batch size, and multiples of it.
 COUNTS = (5, 1, 12, 4, 9, 3, 8, 7)
@@ -22,9 +22,13 @@ def make_partition(counts: tuple[int, ...] = COUNTS) -> list[np.ndarray]:
 
 
 def make_planner(partition=None, **changes: Any) -> CohortPlanner:
-  arguments = {'seed': 3, 'cohort_size': 5, 'batch_size': 4, 'epochs': 2}
+  arguments = {'seed': 3, 'cohort_size': 5, **changes}
+  batching = {'batch_size': 4, 'epochs': 2}
+  for name in ('batch_size', 'epochs', 'steps'):
+    if name in arguments:
+      batching[name] = arguments.pop(name)
   partition = make_partition() if partition is None else partition
-  return CohortPlanner(partition, **{**arguments, **changes})
+  return CohortPlanner(partition, batching=Batching(**batching), **arguments)
 
 
 def plan_of(planner: CohortPlanner, round_number: int) -> CohortPlan:
