@@ -13,7 +13,8 @@ Byzantine, NDSS 2021.
 The paper searches gamma by halving. Squared distances are quadratic in gamma,
 so that here it is a root, from inner products, exact up to rounding.
 
-Where the direction is 0, as is that of a standard deviation over one client,
+`direction` is one of these, and ValueError is raised for any other. Where it is
+0, as is that of a standard deviation over one client,
 the mean itself is sent.
 """
 
@@ -32,14 +33,10 @@ def min_max(direction: str = 'unit') -> Craft:
 
   Guarantee: the largest distance to an honest update is at most the largest
   between two of them, and no larger gamma has that, up to rounding.
-
-  Args:
-    direction: a member of `DIRECTIONS`.
   """
   registry.check_choice('direction', direction, DIRECTIONS)
 
-  def craft(known: Knowledge, key: object) -> Array:
-    del key  # Nothing is drawn.
+  def craft(known: Knowledge, _: object) -> Array:
     toward_M = unit_direction(known, direction)
     centred_CxM = knowledge.centred(known)
     gram_CxC = knowledge.products(centred_CxM, centred_CxM.T)
@@ -62,14 +59,10 @@ def min_sum(direction: str = 'unit') -> Craft:
   Guarantee: the sum of squared distances to the honest updates is at most the
   largest such sum of one of them, and no larger gamma has that, up to rounding.
   (The authors' program bounds it by the smallest such sum.)
-
-  Args:
-    direction: a member of `DIRECTIONS`.
   """
   registry.check_choice('direction', direction, DIRECTIONS)
 
-  def craft(known: Knowledge, key: object) -> Array:
-    del key  # Nothing is drawn.
+  def craft(known: Knowledge, _: object) -> Array:
     # Of a point, the sum is that of the mean and as many times the point's
     # squared distance to the mean as there are honest updates.
     squares_C = jnp.sum(jnp.square(knowledge.centred(known)), axis=1)

@@ -4,6 +4,7 @@ To add an attack: a function that returns a `DataAttack`, and a line in
 `DATA_ATTACKS`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -91,17 +92,7 @@ def backdoor(
       f'target={target} must be a label, in [0, num_classes={num_classes})'
     )
 
-  def trigger(images: Array) -> Array:
-    arrays.check('images', images, jnp.uint8, _IMAGES)
-    height, width = images.shape[1:3]
-    if size >= min(height, width):
-      raise ValueError(
-        f'size={size} must be less than the height and the width of images, '
-        f'{height} and {width}: lower it'
-      )
-    rows = slice(height - 1 - size, height - 1)
-    columns = slice(width - 1 - size, width - 1)
-    return jnp.asarray(images).at[:, rows, columns].set(_WHITE)
+  trigger = functools.partial(_draw_square, size)
 
   def corrupt(
     images: Array, labels_B: Array, malicious: Array
@@ -138,13 +129,27 @@ def make_data(name: str, num_classes: int, **args: Any) -> DataAttack:
 
   Args:
     name: a key of `DATA_ATTACKS`.
-    num_classes: labels are in [0, num_classes); at least 2.
-    **args: of that attack.
+    num_classes: as the attack takes it.
+    **args: its other arguments.
 
   Raises:
     ValueError: if the name or an argument is unknown, or one is out of range.
   """
   return DATA_ATTACKS.make(name, args, num_classes)
+
+
+def _draw_square(size: int, images: Array) -> Array:
+  """Returns images with a white square of that size at its place."""
+  arrays.check('images', images, jnp.uint8, _IMAGES)
+  height, width = images.shape[1:3]
+  if size >= min(height, width):
+    raise ValueError(
+      f'size={size} must be less than the height and the width of images, '
+      f'{height} and {width}: lower it'
+    )
+  rows = slice(height - 1 - size, height - 1)
+  columns = slice(width - 1 - size, width - 1)
+  return jnp.asarray(images).at[:, rows, columns].set(_WHITE)
 
 
 def _check_classes(num_classes: int) -> None:

@@ -34,8 +34,7 @@ def alie(deviations: float | None = None) -> Craft:
   if deviations is not None:
     registry.check_positive('deviations', deviations)
 
-  def craft(known: Knowledge, key: object) -> Array:
-    del key  # Nothing is drawn.
+  def craft(known: Knowledge, _: object) -> Array:
     z = largest_deviations(known) if deviations is None else deviations
     return knowledge.mean(known) - z * knowledge.standard_deviation(known)
 
@@ -56,13 +55,11 @@ def ipm(epsilon: float = 0.1) -> Craft:
   """Sends -epsilon times the mean, so that the sum's product with it shrinks.
 
   C. Xie et al., Fall of empires: breaking Byzantine-tolerant SGD by inner
-  product manipulation, UAI 2019. A small epsilon hides among updates close to
-  0, a large one turns the mean of all clients around: with m of n malicious,
-  one above (n - m) / m. The default is that of S. Karimireddy et al.,
-  Byzantine-robust learning on heterogeneous datasets via bucketing, ICLR 2022.
-
-  Args:
-    epsilon: above 0.
+  product manipulation, UAI 2019. Epsilon is above 0: a small one hides among
+  updates close to 0, a large one turns the mean of all clients around: with m
+  of n malicious, one above (n - m) / m. The default is that of S. Karimireddy
+  et al., Byzantine-robust learning on heterogeneous datasets via bucketing,
+  ICLR 2022.
   """
   registry.check_positive('epsilon', epsilon)
   return lambda known, key: -epsilon * knowledge.mean(known)

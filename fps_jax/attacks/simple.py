@@ -21,29 +21,23 @@ from fps_jax.core.types import Array, Key
 
 
 def sign_flip(scale: float = 1.0) -> Craft:
-  """Each malicious client sends -scale times its own update.
+  """Each malicious client sends its own update times -scale; scale is above 0.
 
   L. Li et al., RSA: Byzantine-robust stochastic aggregation methods, AAAI 2019.
   Elsewhere, as in ByzFL, malicious clients send the negative mean of the honest
   ones by this name; that is `ipm` with epsilon=1.
-
-  Args:
-    scale: above 0.
   """
   registry.check_positive('scale', scale)
   return lambda known, key: -scale * known.updates_CxM
 
 
 def scaling(factor: float = 10.0) -> Craft:
-  """Each malicious client sends its own update times a factor.
+  """Each malicious client sends its own update times a factor above 0.
 
   Under an unweighted mean over n clients, the factor n replaces the model by
   the malicious client's: E. Bagdasaryan et al., How to backdoor federated
   learning, AISTATS 2020. What the client trained on is a matter of
   `fps_jax.attacks.data`.
-
-  Args:
-    factor: above 0.
   """
   registry.check_positive('factor', factor)
   return lambda known, key: factor * known.updates_CxM

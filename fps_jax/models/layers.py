@@ -104,9 +104,12 @@ def extract_patches(x: Array, size: int, stride: int) -> Array:
     [B, ceil(height / stride), ceil(width / stride), size * size * channels],
     with the row within the patch slowest and the channel fastest.
   """
-  rows, row_padding = _same_padding(x.shape[1], size, stride)
-  columns, column_padding = _same_padding(x.shape[2], size, stride)
-  padded = jnp.pad(x, ((0, 0), row_padding, column_padding, (0, 0)))
+  height, width = x.shape[1:3]
+  rows, columns = -(-height // stride), -(-width // stride)
+  padding = jax.lax.padtype_to_pads(
+    (height, width), (size, size), (stride, stride), 'SAME'
+  )
+  padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
   shifted = [
     padded[
       :,
@@ -165,12 +168,3 @@ def _max_pool_backward(
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _same_padding(
-  length: int, size: int, stride: int
-) -> tuple[int, tuple[int, int]]:
-  """Returns the output length and the (before, after) padding of an axis."""
-  output = -(-length // stride)
-  total = max(0, (output - 1) * stride + size - length)
-  return output, (total // 2, total - total // 2)

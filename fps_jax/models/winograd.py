@@ -16,11 +16,11 @@ networks, CVPR 2016, sections 3 and 4.
 
 import functools
 from collections.abc import Sequence
-from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.polynomial import polynomial
 
 from fps_jax.core.types import Array
 
@@ -29,7 +29,7 @@ from fps_jax.core.types import Array
 TILE = 4
 SIZES = (3, 5)
 
-_POINTS = ('0', '1', '-1', '2', '-2', '1/2', '-1/2')
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
 def convolve(x: Array, kernel: Array) -> Array:
@@ -103,46 +103,29 @@ def _tiles(x: Array, axis: int, length: int) -> Array:
 def transforms(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns A^T [m, n], G [n, r] and B^T [n, n] of F(m, r) as float32.
 
-  Computed with fractions, and rounded only at the end.
+  Computed in float64, and rounded only at the end.
 
   Args:
     size: r, the taps of the filter.
   """
-  points = [Fraction(point) for point in _POINTS[: TILE + size - 2]]
-
-  def others(i: int) -> list[Fraction]:
-    return points[:i] + points[i + 1 :]
-
-  output = [
-    [point**row for point in points] + [Fraction(row == TILE - 1)]
-    for row in range(TILE)
+  points = np.array(_POINTS[: TILE + size - 2])
+  others = [np.delete(points, i) for i in range(len(points))]
+  # All that is exact in float64 but for Lagrange's quotients, which go with the
+  # filter: it is transformed once. The last point is infinity.
+  denominators = [
+    np.prod(point - rest) for point, rest in zip(points, others, strict=True)
   ]
-  # Lagrange's denominators go with the filter, which is transformed once.
-  filters = [
-    [power / _product([point - q for q in others(i)]) for power in powers]
-    for i, point in enumerate(points)
-    for powers in [[point**tap for tap in range(size)]]
-  ] + [[Fraction(tap == size - 1) for tap in range(size)]]
-  data = [
-    [*_polynomial(others(i)), Fraction(0)] for i in range(len(points))
-  ] + [_polynomial(points)]
-  return _round(output), _round(filters), _round(data)
+  output = np.vander(points, TILE, increasing=True)
+  filters = np.vander(points, size, increasing=True)
+  filters = filters / np.array(denominators)[:, None]
+  data = [np.append(polynomial.polyfromroots(rest), 0.0) for rest in others]
+  return (
+    _round([*output, np.eye(TILE)[-1]]).T,
+    _round([*filters, np.eye(size)[-1]]),
+    _round([*data, polynomial.polyfromroots(points)]),
+  )
 
 
-def _round(matrix: Sequence[Sequence[Fraction]]) -> np.ndarray:
-  """Returns a matrix of fractions as float32."""
-  return np.array([[float(x) for x in row] for row in matrix], np.float32)
-
-
-def _product(factors: Sequence[Fraction]) -> Fraction:
-  return functools.reduce(lambda a, b: a * b, factors, Fraction(1))
-
-
-def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
-  """Returns the coefficients of the product of (x - root), x^0 first."""
-  coefficients = [Fraction(1)]
-  for root in roots:
-    shifted = [Fraction(0), *coefficients]
-    scaled = [-root * c for c in coefficients] + [Fraction(0)]
-    coefficients = [a + b for a, b in zip(shifted, scaled, strict=True)]
-  return coefficients
+def _round(rows: Sequence[np.ndarray]) -> np.ndarray:
+  """Returns rows as a float32 matrix, without negative zeros."""
+  return np.stack(rows).astype(np.float32) + np.float32(0)

@@ -44,11 +44,7 @@ def counts_per_layer(
       there are more or fewer shapes than `exempt` tells of.
   """
   arrays.check_integer('keep_count', keep_count)
-  if len(shapes) != len(exempt):
-    raise ValueError(
-      f'shapes has {len(shapes)} layers, exempt has {len(exempt)}: give one of '
-      'each for every layer'
-    )
+  check_layers(shapes, exempt)
   for shape in shapes:
     for dimension in shape:
       arrays.check_integer('shapes', dimension, 1)
@@ -62,30 +58,59 @@ def counts_per_layer(
       f'keep_count={keep_count} must be from {sum(counts)}, the exempt '
       f'parameters, to {sum(sizes)}, all of them'
     )
-  open_layers = [i for i, is_exempt in enumerate(exempt) if not is_exempt]
   parts = [sum(shape) for shape in shapes]
-  left = keep_count - sum(counts)
+  open_layers = [i for i, is_exempt in enumerate(exempt) if not is_exempt]
   # What every layer has for certain at once; the few that are left by turns.
-  while open_layers and left:
-    total = sum(parts[i] for i in open_layers)
-    full = [i for i in open_layers if sizes[i] * total <= left * parts[i]]
-    if not full:
-      for i in open_layers:
-        counts[i] = left * parts[i] // total
-      break
-    for i in full:
-      counts[i] = sizes[i]
-      left -= sizes[i]
-      open_layers.remove(i)
+  left = _fill(counts, open_layers, sizes, parts, keep_count - sum(counts))
   queue = [
     (Fraction(counts[i] + 1, parts[i]), i)
     for i in open_layers
     if counts[i] < sizes[i]
   ]
   heapq.heapify(queue)
-  for _ in range(keep_count - sum(counts)):
+  for _ in range(left):
     _, i = heapq.heappop(queue)
     counts[i] += 1
     if counts[i] < sizes[i]:
       heapq.heappush(queue, (Fraction(counts[i] + 1, parts[i]), i))
   return tuple(counts)
+
+
+def check_layers(
+  shapes: Sequence[tuple[int, ...]], exempt: Sequence[bool]
+) -> None:
+  """Checks that there are as many layers of both.
+
+  Raises:
+    ValueError: if there are not.
+  """
+  if len(shapes) != len(exempt):
+    raise ValueError(
+      f'shapes has {len(shapes)} layers, exempt has {len(exempt)}: give one of '
+      'each for every layer'
+    )
+
+
+def _fill(
+  counts: list[int],
+  open_layers: Sequence[int],
+  sizes: Sequence[int],
+  parts: Sequence[int],
+  left: int,
+) -> int:
+  """Gives open layers what is theirs whatever the turns; returns what is left.
+
+  Rounded down, so that no turn would have had to give less.
+  """
+  while open_layers and left:
+    total = sum(parts[i] for i in open_layers)
+    full = [i for i in open_layers if sizes[i] * total <= left * parts[i]]
+    if not full:
+      for i in open_layers:
+        counts[i] = left * parts[i] // total
+      return left - sum(counts[i] for i in open_layers)
+    for i in full:
+      counts[i] = sizes[i]
+      left -= sizes[i]
+    open_layers = [i for i in open_layers if i not in full]
+  return left

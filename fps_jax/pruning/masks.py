@@ -114,11 +114,7 @@ def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:
   """
   arrays.check_integer('num_params', num_params, 1)
   arrays.check_integer('num_exempt', num_exempt, 0, num_params)
-  if not 0 <= sparsity < 1:
-    raise ValueError(
-      f'sparsity={sparsity} must be in [0, 1): it is the fraction of the '
-      "model's parameters that is removed"
-    )
+  check_sparsity(sparsity)
   kept = num_params - round(sparsity * num_params)
   if kept < max(1, num_exempt):
     largest = math.floor(1e4 * (1 - max(1, num_exempt) / num_params)) / 1e4
@@ -128,6 +124,19 @@ def keep_count(num_params: int, sparsity: float, num_exempt: int = 0) -> int:
       f'to {largest} or exempt fewer (pruning.exempt)'
     )
   return kept
+
+
+def check_sparsity(sparsity: float) -> None:
+  """Checks the fraction of a model's parameters that is removed.
+
+  Raises:
+    ValueError: if it is not in [0, 1).
+  """
+  if not 0 <= sparsity < 1:
+    raise ValueError(
+      f'sparsity={sparsity} must be in [0, 1): it is the fraction of the '
+      "model's parameters that is removed"
+    )
 
 
 def tier_counts(

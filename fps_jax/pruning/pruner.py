@@ -16,7 +16,7 @@ import numpy as np
 
 from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array, Key, Params, PruningPlan
-from fps_jax.pruning import masks
+from fps_jax.pruning import erk, masks
 from fps_jax.pruning.scopes import SCOPES
 
 SERVERS = ('sparse', 'dense')
@@ -42,7 +42,7 @@ class Pruner:
 
   Raises:
     ValueError: if the scope is unknown, or there are more or fewer shapes than
-      `exempt` tells of.
+      `exempt` tells of; by any method, if its arguments do not fit.
   """
 
   shapes: tuple[tuple[int, ...], ...]
@@ -52,11 +52,7 @@ class Pruner:
 
   def __post_init__(self):
     registry.check_choice('scope', self.scope, tuple(SCOPES))
-    if len(self.shapes) != len(self.exempt):
-      raise ValueError(
-        f'shapes has {len(self.shapes)} layers, exempt has {len(self.exempt)}: '
-        'give one of each for every layer'
-      )
+    erk.check_layers(self.shapes, self.exempt)
 
   @classmethod
   def of(cls, params: Params, patterns: Sequence[str], **kwargs: Any) -> Self:
@@ -104,9 +100,6 @@ class Pruner:
 
     Returns:
       bool [D].
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     self._check('params_D', params_D, np.float32)
     arrays.check_integer('tier', tier, -1, len(plan.keep_counts_T) - 1)
@@ -135,9 +128,6 @@ class Pruner:
 
     Returns:
       bool [D].
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     self._check('mask_D', mask_D, bool)
     known = arrays.known(mask_D)
@@ -170,9 +160,6 @@ class Pruner:
 
     Returns:
       float32 [D], 0 in all but `keep_count - num_candidates` places.
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     self._check('params_D', params_D, np.float32)
     self._check('candidates_D', candidates_D, bool)
@@ -218,12 +205,8 @@ def check(scope: str, server: str, regrow_every: int) -> None:
     ValueError: if a name is unknown, or regrowth is combined with what has a
       regrowth of its own (a dense server) or a number for each layer (ERK).
   """
-  for name, value, known in (
-    ('scope', scope, tuple(SCOPES)),
-    ('server', server, SERVERS),
-  ):
-    if value not in known:
-      raise ValueError(f'{name}={value!r} is not one of {known}')
+  registry.check_choice('scope', scope, tuple(SCOPES))
+  registry.check_choice('server', server, SERVERS)
   one_threshold = [name for name in SCOPES if not SCOPES[name].has_counts()]
   if regrow_every and (server == 'dense' or scope not in one_threshold):
     raise ValueError(

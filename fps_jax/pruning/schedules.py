@@ -13,6 +13,8 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from fps_jax.core import arrays
+from fps_jax.core.registry import Registry
+from fps_jax.pruning import masks
 
 Schedule = Callable[[int], float]
 
@@ -49,12 +51,11 @@ def step(progress: Fraction, num_steps: int) -> float:
 
 # (rounds since begin_round over those up to end_round, in [0, 1); num_steps) ->
 # the part of the final sparsity.
-SCHEDULES: dict[str, Callable[[Fraction, int], float]] = {
-  'none': none,
-  'constant': constant,
-  'cubic': cubic,
-  'step': step,
-}
+SCHEDULES: Registry[float] = Registry(
+  'schedule',
+  {'none': none, 'constant': constant, 'cubic': cubic, 'step': step},
+  num_first=2,
+)
 
 
 def make(
@@ -80,19 +81,14 @@ def make(
   Raises:
     ValueError: if the name is unknown or a number out of range.
   """
-  if name not in SCHEDULES:
-    raise ValueError(f'schedule {name!r} is not one of {sorted(SCHEDULES)}')
+  SCHEDULES.check_name(name)
   for argument, value in (
     ('begin_round', begin_round),
     ('end_round', end_round),
     ('num_steps', num_steps),
   ):
     arrays.check_integer(argument, value)
-  if not 0 <= sparsity < 1:
-    raise ValueError(
-      f'sparsity={sparsity} must be in [0, 1): it is the fraction of the '
-      "model's parameters that is removed"
-    )
+  masks.check_sparsity(sparsity)
   if not 0 <= begin_round <= end_round:
     raise ValueError(
       f'begin_round={begin_round} and end_round={end_round} must satisfy '

@@ -37,13 +37,10 @@ class Scope:
     """Returns what the magnitudes of weights are compared by.
 
     Args:
-      layer: float32 [size], finite.
+      layer: float32 [size], finite; ValueError is raised for anything else.
 
     Returns:
       float32 [size], finite; signs do not matter.
-
-    Raises:
-      ValueError: if the layer is of another type or shape.
     """
     arrays.check('layer', layer, jnp.float32, ('size',))
     return layer

@@ -20,7 +20,7 @@ Reference for `top_k`: S. Stich et al., Sparsified SGD with memory, NeurIPS
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.core import arrays
+from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array
 from fps_jax.pruning import masks
 
@@ -75,11 +75,7 @@ def select_top_k(
 
 
 def check(
-  mask: str,
-  scope: str,
-  server: str,
-  regrow_every: int,
-  num_tiers: int,
+  mask: str, scope: str, server: str, regrow_every: int, num_tiers: int
 ) -> None:
   """Checks settings that exclude each other.
 
@@ -87,8 +83,7 @@ def check(
     ValueError: if the mask is unknown, or combined with what needs a shared
       one.
   """
-  if mask not in MASKS:
-    raise ValueError(f'mask={mask!r} is not one of {MASKS}')
+  registry.check_choice('mask', mask, MASKS)
   usual = (scope, server, regrow_every, num_tiers) == ('global', 'sparse', 0, 1)
   if mask != 'shared' and not usual:
     raise ValueError(

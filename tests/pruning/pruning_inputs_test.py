@@ -55,6 +55,11 @@ CASES = {
       'num_exempt': (*NUMBERS, 11),
     },
   ),
+  'masks.check_sparsity': Case(
+    masks.check_sparsity,
+    {'sparsity': 0.5},
+    wrong={'sparsity': (-0.1, 1.0, np.nan)},
+  ),
   'masks.tier_counts': Case(
     masks.tier_counts,
     {'keep_count': 10, 'tiers': (0.5, 1.0), 'num_exempt': 2},
@@ -72,6 +77,11 @@ CASES = {
       'exempt': ([False],),
       'keep_count': (-1, 1, 7, 4.0),
     },
+  ),
+  'erk.check_layers': Case(
+    erk.check_layers,
+    {'shapes': [(2, 2)], 'exempt': [False]},
+    wrong={'exempt': ([False, True],)},
   ),
   'pruner.Pruner': Case(
     pruner.Pruner,
