@@ -1,7 +1,5 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +24,6 @@ from fps_jax.pruning.pruner import Pruner, check_patterns, emptied_layers
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.runs.costs.clock import Clock
 from fps_jax.runs.simulation import Evaluate, Simulation
-from fps_jax.sharing import protocol
 
 
 def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
@@ -44,8 +41,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   """
   dataset, mesh = placed.dataset, placed.mesh
   partition = _make_partition(config, seed, dataset.train_labels)
-  is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
-  scheme = None if is_clear else build_sharing.make_scheme(config.sharing)
+  servers = build_sharing.make_servers(config, seed)
   model = models.make(
     config.model.name,
     dataset.num_classes,
@@ -86,16 +82,13 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   plans = _pruning_plans(config, num_params, pruner)
 
-  count_bytes = functools.partial(
-    build_costs.count_bytes, config, scheme, num_params
-  )
-
+  count_bytes = build_costs.make_byte_counter(config, servers, num_params)
   clock = build_costs.make_clock(
     config, seed, dataset, plans, num_params, count_bytes
   )
   planner = _make_planner(config, seed, placed, partition, clock)
   max_count = planner.max_count
-  sum_protocol = build_sharing.make_protocol(config, scheme, max_count, seed)
+  sum_protocol = build_sharing.make_protocol(config, servers, max_count)
   num_tiers = len(plans[-1].keep_counts_T)
   data_attack = build_guard.make_data_attack(config, dataset.num_classes)
   local_update = client.make_local_update(
@@ -183,7 +176,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     init_state=jax.jit(init_state, out_shardings=everywhere),
     pruning_plans=plans,
     protocol=sum_protocol,
-    server_faults=build_sharing.make_server_faults(config, scheme, seed),
+    server_faults=build_sharing.make_server_faults(
+      config, servers.shamir, seed
+    ),
     min_answers=build_sharing.min_answers(config),
     min_clients=method.min_contributors if max_retries else 0,
     max_retries=max_retries,
@@ -191,7 +186,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     count_bytes=count_bytes,
     clock=clock,
     prunes_model=mask == 'shared',
-    has_codec=config.sharing.scheme != 'none',
+    has_codec=build_sharing.scheme_of(config).has_codec,
     num_params=num_params,
     num_test=len(dataset.test_labels),
     key=key,

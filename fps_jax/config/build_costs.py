@@ -1,21 +1,18 @@
 """What a round of a config costs: bytes, and simulated time."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from fps_jax.config import build_guard
-from fps_jax.config.build_sharing import make_auditor, min_contributors
+from fps_jax.config.build_sharing import min_contributors, scheme_of
 from fps_jax.core.types import PruningPlan
 from fps_jax.data.dataset import Dataset
-from fps_jax.federated import layout
-from fps_jax.runs.costs import message_bytes
 from fps_jax.runs.costs.clock import Clock, Work
 from fps_jax.runs.costs.flops import training_flops
-from fps_jax.runs.costs.message_bytes import RoundBytes
+from fps_jax.runs.costs.message_bytes import ByteCounter
 from fps_jax.runs.costs.profiles import Fleet
-from fps_jax.sharing.shamir import Shamir
+from fps_jax.sharing.schemes.scheme import Servers
 
 
 def mask_of(config: ConfigDict) -> str | None:
@@ -24,62 +21,24 @@ def mask_of(config: ConfigDict) -> str | None:
   return None if pruning.schedule == 'none' else pruning.mask
 
 
-def count_bytes(
-  config: ConfigDict,
-  scheme: Shamir | None,
-  num_params: int,
-  pruning: PruningPlan,
-  tiers: Sequence[int],
-  summed_tiers: Sequence[int],
-  num_answering: int | None = None,
-) -> RoundBytes:
-  """Returns the bytes of a round, the audit's included.
+def make_byte_counter(
+  config: ConfigDict, servers: Servers, num_params: int
+) -> ByteCounter:
+  """Returns what counts the bytes of a round, the audit's included.
 
   Args:
     config: the config of one variant.
-    scheme: the sharing scheme; None in the clear.
+    servers: of `build_sharing.make_servers`.
     num_params: D.
-    pruning: the plan of the round.
-    tiers: of the clients that send.
-    summed_tiers: of those of them that are summed.
-    num_answering: servers that answer; None for all that ever do.
   """
-  kept = [int(count) for count in pruning.keep_counts_T]
-  values: Sequence[int] = kept
-  arguments: dict[str, Any] = {}
-  if scheme is not None:
-    auditor = make_auditor(config, scheme)
-    # Without an audit the central server asks no more than it needs.
-    num_sending = len(auditor.present) if auditor else scheme.threshold
-    if num_answering is not None:
-      num_sending = min(num_sending, num_answering)
-    values = layout.counts_at(kept, scheme.secrets_per_polynomial)
-    arguments = {
-      'reveal': config.sharing.reveal,
-      'num_sending': num_sending,
-      'num_client_checks': (
-        auditor.num_checks if auditor and auditor.checks_clients else 0
-      ),
-      'num_opened_columns': build_guard.num_opened_columns(config, num_params),
-    }
-  elif config.sharing.scheme != 'none':
-    arguments = {'value_bits': config.sharing.value_bits}
-  return message_bytes.average_tiers(
-    [
-      message_bytes.count_bytes(
-        num_params,
-        num_kept,
-        len(tiers),
-        scheme,
-        num_values=num_values,
-        has_own_mask=mask_of(config) in ('local', 'top_k'),
-        **arguments,
-      )
-      for num_kept, num_values in zip(kept, values, strict=True)
-    ],
-    tiers,
-    summed_tiers,
-    min_contributors(config),
+  channel = scheme_of(config).make_channel(
+    config.sharing.value_bits,
+    servers,
+    build_guard.num_opened_columns(config, num_params),
+  )
+  has_own_mask = mask_of(config) in ('local', 'top_k')
+  return ByteCounter(
+    num_params, channel, has_own_mask, min_contributors(config)
   )
 
 
@@ -89,7 +48,7 @@ def make_clock(
   dataset: Dataset,
   plans: Sequence[PruningPlan],
   num_params: int,
-  bytes_of: Callable[[PruningPlan, Sequence[int], Sequence[int]], RoundBytes],
+  count_bytes: ByteCounter,
 ) -> Clock | None:
   """Returns the simulated time of a run, or None without profiles."""
   profiles = config.profiles
@@ -98,7 +57,7 @@ def make_clock(
   flops = training_flops(config, dataset)
 
   def work_of(plan: PruningPlan, tier: int) -> Work:
-    sent = bytes_of(plan, [tier], [tier])
+    sent = count_bytes(plan, [tier], [tier])
     sparsity = 1 - int(plan.keep_counts_T[tier]) / num_params
     if mask_of(config) != 'shared':
       sparsity = 0.0  # Clients train everything.

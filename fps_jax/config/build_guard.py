@@ -12,7 +12,7 @@ from fps_jax import defences
 from fps_jax.attacks import data as data_attacks
 from fps_jax.attacks import updates as update_attacks
 from fps_jax.attacks.malicious import choose_malicious
-from fps_jax.config.build_sharing import min_contributors
+from fps_jax.config.build_sharing import min_contributors, scheme_of
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.core.types import Array, Key, Params, PruningPlan
 from fps_jax.data.dataset import Dataset
@@ -21,7 +21,7 @@ from fps_jax.federated.method import Guard, Opened, TrainRoot
 from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.protocol import CLEAR_SCHEMES, SumProtocol
+from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.sketches.projection import Projection, fewest_sums
 from fps_jax.sharing.sketches.range_check import RangeCheck
 from fps_jax.sharing.sketches.sketch import Sketch
@@ -88,8 +88,7 @@ def make_defence(config: ConfigDict) -> defences.Defence | None:
 
 def sees_updates(config: ConfigDict) -> bool:
   """Returns whether the central server sees every update."""
-  sharing = config.sharing
-  return sharing.scheme in CLEAR_SCHEMES or sharing.reveal == 'updates'
+  return scheme_of(config).sees_updates(config.sharing.reveal)
 
 
 def sketches(config: ConfigDict) -> bool:

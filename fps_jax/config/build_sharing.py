@@ -5,18 +5,31 @@ from ml_collections import ConfigDict
 
 from fps_jax.core.devices import gather
 from fps_jax.runs.faults import ServerFaults
-from fps_jax.sharing import protocol, randomness
+from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.protocol import Faults, SumProtocol
+from fps_jax.sharing.schemes import SCHEMES
+from fps_jax.sharing.schemes.scheme import Scheme, Servers
 from fps_jax.sharing.shamir import Shamir
 
 
-def make_scheme(sharing: ConfigDict) -> Shamir:
-  """Returns the sharing scheme of a config's section `sharing`.
+def scheme_of(config: ConfigDict) -> Scheme:
+  """Returns how a config's clients send their updates."""
+  return SCHEMES[config.sharing.scheme]
+
+
+def is_shared(config: ConfigDict) -> bool:
+  """Returns whether the central server gets no update as it is."""
+  return not scheme_of(config).is_clear
+
+
+def make_shamir(sharing: ConfigDict) -> Shamir:
+  """Returns the numbers of servers of a config's section `sharing`.
 
   Raises:
-    ValueError: if its numbers do not fit.
+    ValueError: if they do not fit.
   """
   return Shamir(
     PrimeField(sharing.prime),
@@ -39,23 +52,39 @@ def make_root_key(entropy: str, seed: int) -> np.ndarray:
   return root_8
 
 
-def make_auditor(config: ConfigDict, scheme: Shamir) -> Auditor | None:
+def make_servers(config: ConfigDict, seed: int) -> Servers:
+  """Returns who would hold shares, of a valid config and the run's seed."""
+  sharing, faults = config.sharing, config.faults
+  shamir = make_shamir(sharing)
+  present = shamir.present_without(faults.missing_servers)
+  return Servers(
+    shamir,
+    present,
+    sharing.reveal,
+    _make_auditor(sharing, shamir, present),
+    Faults(
+      bool(faults.lying_servers or faults.server_corruption_probability),
+      tuple(faults.inconsistent_clients),
+      seed,
+    ),
+  )
+
+
+def _make_auditor(
+  sharing: ConfigDict, shamir: Shamir, present: tuple[int, ...]
+) -> Auditor | None:
   """Returns what looks for wrong sums and shares, or None for nothing."""
-  sharing = config.sharing
   if sharing.audit == 'none' or sharing.reveal == 'updates':
     return None
-  present = scheme.present_without(config.faults.missing_servers)
-  if len(present) == scheme.threshold:
+  if len(present) == shamir.threshold:
     # Any k shares are those of some polynomial: there is nothing to notice.
     return None
-  checks_clients = sharing.audit == 'clients'
-  return Auditor(scheme, present, checks_clients)
+  return Auditor(shamir, present, checks_clients=sharing.audit == 'clients')
 
 
 def min_contributors(config: ConfigDict) -> int:
   """Returns how many clients a sum must be of; in the clear, one is enough."""
-  is_clear = config.sharing.scheme in protocol.CLEAR_SCHEMES
-  return 1 if is_clear else config.sharing.min_contributors
+  return config.sharing.min_contributors if is_shared(config) else 1
 
 
 def min_answers(config: ConfigDict) -> int:
@@ -63,57 +92,47 @@ def min_answers(config: ConfigDict) -> int:
   return config.sharing.min_answers or config.sharing.threshold
 
 
-def make_protocol(
-  config: ConfigDict, scheme: Shamir | None, max_count: int, seed: int
-) -> protocol.SumProtocol:
-  """Returns how a config's sums are formed.
-
-  Args:
-    config: the config of one variant.
-    scheme: of `make_scheme`; None in the clear.
-    max_count: largest sample count of a client.
-    seed: the run's seed.
+def make_codec(config: ConfigDict, max_count: int) -> Codec:
+  """Returns floats to field words, of a cohort's largest sample count.
 
   Raises:
     ValueError: if a sum could wrap.
   """
-  sharing = config.sharing
-  if sharing.scheme == 'none':
-    return protocol.plain_sum()
-  codec = Codec(
-    field=PrimeField(sharing.prime),
-    clip=sharing.clip,
-    value_bits=sharing.value_bits,
+  return Codec(
+    field=PrimeField(config.sharing.prime),
+    clip=config.sharing.clip,
+    value_bits=config.sharing.value_bits,
     max_clients=config.cohort.size,
     max_count=max_count,
   )
-  if scheme is None or sharing.scheme == 'ideal':
-    alignment = scheme.secrets_per_polynomial if scheme else 1
-    return protocol.ideal_sum(codec, alignment)
-  settings = config.faults
-  faults = protocol.Faults(
-    bool(settings.lying_servers or settings.server_corruption_probability),
-    tuple(settings.inconsistent_clients),
-    seed,
-  )
-  return protocol.shamir_sum(
-    codec,
-    scheme,
-    scheme.present_without(config.faults.missing_servers),
-    sharing.reveal,
-    make_auditor(config, scheme),
-    faults,
+
+
+def make_protocol(
+  config: ConfigDict, servers: Servers, max_count: int
+) -> SumProtocol:
+  """Returns how a config's sums are formed.
+
+  Args:
+    config: the config of one variant.
+    servers: of `make_servers`.
+    max_count: largest sample count of a client.
+
+  Raises:
+    ValueError: if a sum could wrap.
+  """
+  return scheme_of(config).make_sum(
+    lambda: make_codec(config, max_count), servers
   )
 
 
 def make_server_faults(
-  config: ConfigDict, scheme: Shamir | None, seed: int
+  config: ConfigDict, shamir: Shamir, seed: int
 ) -> ServerFaults | None:
   """Returns which servers fail when; None where no server holds shares."""
-  if scheme is None or config.sharing.scheme != 'shamir':
+  if not scheme_of(config).has_servers:
     return None
   return ServerFaults(
-    scheme,
+    shamir,
     seed,
     tuple(config.faults.missing_servers),
     tuple(config.faults.lying_servers),

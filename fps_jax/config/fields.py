@@ -44,8 +44,9 @@ from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 from fps_jax.runs.faults import ON_FAILED_ROUND
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.protocol import REVEALS, SCHEMES
+from fps_jax.sharing.protocol import REVEALS
 from fps_jax.sharing.randomness import ENTROPIES
+from fps_jax.sharing.schemes import SCHEMES
 
 # Every round is planned before the first one.
 _MAX_ROUNDS = 10**6

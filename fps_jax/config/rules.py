@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from fps_jax.sharing.protocol import CLEAR_SCHEMES
-
 
 class Rule(NamedTuple):
   """A rule, and what it looks at.
@@ -49,11 +47,6 @@ def takes(
   except TypeError as error:
     own = list(signature.parameters)[num_first:]
     yield f'{field}={name!r} takes the arguments {own}: {error}'
-
-
-def is_shared(config: ConfigDict) -> bool:
-  """Returns whether the central server gets no update as it is."""
-  return config.sharing.scheme not in CLEAR_SCHEMES
 
 
 def _overlap(one: str, other: str) -> bool:

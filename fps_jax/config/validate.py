@@ -16,14 +16,17 @@ from ml_collections import ConfigDict
 
 from fps_jax import models
 from fps_jax.config import fields, known, validate_guard
-from fps_jax.config.build_sharing import make_scheme
-from fps_jax.config.rules import Rule, collect, is_shared, takes
+from fps_jax.config.build_sharing import (
+  is_shared,
+  make_codec,
+  make_shamir,
+  scheme_of,
+)
+from fps_jax.config.rules import Rule, collect, takes
 from fps_jax.data import PARTITIONERS
 from fps_jax.pruning import pruner, schedules, selection
 from fps_jax.pruning.scopes import SCOPES
 from fps_jax.runs.costs import profiles
-from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.field import PrimeField
 
 _SCHEME_FIELDS = (
   'sharing.prime',
@@ -110,9 +113,9 @@ def _own_mask(config: ConfigDict) -> Iterator[str]:
   mask, sharing = config.pruning.mask, config.sharing
   if config.pruning.schedule == 'none' or mask == 'shared':
     return
-  if sharing.scheme == 'shamir':
+  if not scheme_of(config).sums_own_masks:
     yield (
-      f"pruning.mask={mask!r} with sharing.scheme='shamir': choose "
+      f'pruning.mask={mask!r} with sharing.scheme={sharing.scheme!r}: choose '
       "'ideal', which opens to the same sums and counts the bytes of shares "
       'and positions'
     )
@@ -185,13 +188,13 @@ def _tiers(config: ConfigDict) -> Iterator[str]:
 
 
 def _scheme(config: ConfigDict) -> Iterator[str]:
-  yield from collect('sharing', lambda: make_scheme(config.sharing))
+  yield from collect('sharing', lambda: make_shamir(config.sharing))
 
 
 def _servers(config: ConfigDict) -> Iterator[str]:
   faults = config.faults
   try:
-    scheme = make_scheme(config.sharing)
+    scheme = make_shamir(config.sharing)
   except ValueError:
     return  # Which `_scheme` says.
   yield from collect(
@@ -223,7 +226,7 @@ def _client_audit(config: ConfigDict) -> Iterator[str]:
   sharing, missing = config.sharing, config.faults.missing_servers
   num_present = sharing.num_servers - len(missing)
   if (
-    sharing.scheme == 'shamir'
+    scheme_of(config).has_servers
     and sharing.reveal == 'sum'
     and sharing.audit == 'clients'
     and num_present == sharing.threshold
@@ -272,19 +275,8 @@ def _dealers(config: ConfigDict) -> Iterator[str]:
 
 def _codec(config: ConfigDict) -> Iterator[str]:
   """Sums of values must fit the field; those of counts depend on the data."""
-  if config.sharing.scheme == 'none':
-    return
-  sharing = config.sharing
-  yield from collect(
-    'sharing',
-    lambda: Codec(
-      PrimeField(sharing.prime),
-      sharing.clip,
-      sharing.value_bits,
-      max_clients=config.cohort.size,
-      max_count=1,
-    ),
-  )
+  if scheme_of(config).has_codec:
+    yield from collect('sharing', lambda: make_codec(config, max_count=1))
 
 
 def _contributors(config: ConfigDict) -> Iterator[str]:

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from fps_jax import defences
 from fps_jax.config import build_guard
+from fps_jax.config.build_sharing import scheme_of
 from fps_jax.config.rules import Rule, collect
 from fps_jax.defences import COORDINATE_RULES
 
@@ -28,7 +29,7 @@ def _malicious(config: ConfigDict) -> Iterator[str]:
       f'{config.data.num_clients} is nobody: raise it above '
       f'{0.5 / config.data.num_clients}'
     )
-  if attack.updates == 'wrap_around' and config.sharing.scheme == 'none':
+  if attack.updates == 'wrap_around' and not scheme_of(config).has_codec:
     yield (
       "attack.updates='wrap_around' needs sums in a field: use another "
       "sharing.scheme than 'none'"

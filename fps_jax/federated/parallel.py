@@ -140,7 +140,7 @@ def sum_stored(
 
   if stored.weights_C is not None:
     accepted_C &= stored.weights_C > 0
-    unchecked = summation.protocol._replace(auditor=None)
+    unchecked = summation.protocol.without_auditor()
     summation = summation._replace(protocol=unchecked)
   return _sum_chunks(compute, summation, accepted_C, stored)
 

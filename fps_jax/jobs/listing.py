@@ -26,7 +26,7 @@ from fps_jax.pruning.scopes import SCOPES
 from fps_jax.results.summary import title_of
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 from fps_jax.sharing.audit import AUDITS
-from fps_jax.sharing.protocol import SCHEMES
+from fps_jax.sharing.schemes import SCHEMES
 
 UNDOCUMENTED = '(no docstring)'
 

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fps_jax import defences
 from fps_jax.config import build_guard, build_sharing
-from fps_jax.config.rules import is_shared
+from fps_jax.config.build_sharing import is_shared, scheme_of
 from fps_jax.federated.robust.weigh import most_weight
 from fps_jax.runs.simulation import Simulation
 from fps_jax.sharing.codec import levels_of
@@ -36,7 +36,7 @@ def before_run(
     config: of one variant, valid.
     simulations: its runs, one for each seed.
   """
-  if config.sharing.scheme != 'none':
+  if scheme_of(config).has_codec:
     yield from _rounding(config)
   if not is_shared(config):
     return
@@ -46,7 +46,7 @@ def before_run(
     yield from _largest_client(config, simulations)
   yield from _weights(config, simulations[0])
   yield from _reports(config)
-  if config.sharing.scheme == 'ideal':
+  if not scheme_of(config).has_servers:
     yield from _ideal(config)
   elif config.sharing.reveal == 'sum':
     yield from _answers(config)
@@ -188,8 +188,8 @@ def _ideal(config: ConfigDict) -> Iterator[str]:
   ]
   if named:
     yield (
-      f"{', '.join(named)} does nothing with sharing.scheme='ideal', which "
-      "shares nothing: use 'shamir'"
+      f'{", ".join(named)} does nothing with sharing.scheme='
+      f"{config.sharing.scheme!r}, which shares nothing: use 'shamir'"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from fps_jax.config import defaults as configs
 from fps_jax.config.validate import validate
 from fps_jax.pruning.schedules import SCHEDULES
-from fps_jax.sharing.protocol import SCHEMES
+from fps_jax.sharing.schemes import SCHEMES
 from tests.helpers.config_cases import make_config, problems
 
 AT_LEAST_ONE = (

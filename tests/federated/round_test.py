@@ -11,8 +11,6 @@ from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
 from fps_jax.pruning.pruner import Pruner
-from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
 from tests.helpers.references import federated as reference
 
@@ -91,12 +89,17 @@ def assert_identical_for_every_surviving_subset(
     sharing__reveal=reveal,
   )
   simulation = small.make(config)
-  scheme = Shamir(PrimeField(config.sharing.prime), num_servers, threshold)
   servers = range(1, num_servers + 1)
   for size in range(threshold, num_servers + 1):
     for present in itertools.combinations(servers, size):
-      opened = simulation.protocol._replace(opening=scheme.opening(present))
-      surviving = dataclasses.replace(simulation, protocol=opened)
+      missing = tuple(set(servers) - set(present))
+      surviving = dataclasses.replace(
+        simulation,
+        protocol=dataclasses.replace(simulation.protocol, present=present),
+        server_faults=dataclasses.replace(
+          simulation.server_faults, missing=missing
+        ),
+      )
       params, rows = small.run_simulation(surviving, config)
       np.testing.assert_array_equal(params, ideal_run[0])
       assert [row['test_loss_nats'] for row in rows] == [

@@ -19,7 +19,7 @@ from fps_jax.models import MODELS
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 from fps_jax.sharing.audit import AUDITS
-from fps_jax.sharing.protocol import SCHEMES
+from fps_jax.sharing.schemes import SCHEMES
 from tests.helpers import small
 from tests.helpers.config_cases import LEAVES, WILD, is_right
 

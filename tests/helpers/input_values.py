@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from fps_jax.sharing import audit, codec, decoding, protocol
+from fps_jax.sharing import audit, codec, decoding
+from fps_jax.sharing.schemes.channels import ShareChannel
+from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.sketches import projection, range_check, sketch
 from tests.helpers.input_parts import (
   AUDITOR,
@@ -221,14 +224,19 @@ AUDIT_CASES = {
     },
     names={'shares': '(shares?|server)'},
   ),
-  'protocol.ideal_sum': Case(
-    protocol.ideal_sum,
+  'channels.ShareChannel': Case(
+    ShareChannel,
+    {'shamir': SCHEME, 'num_sending': 4},
+    wrong={'num_sending': (-1, 6)},
+  ),
+  'ideal.WordSum': Case(
+    WordSum,
     {'codec': CODEC, 'alignment': 2},
     wrong={'alignment': (0, 1.5, True)},
   ),
-  'protocol.shamir_sum': Case(
-    protocol.shamir_sum,
-    {'codec': CODEC, 'scheme': SCHEME, 'present': (1, 2, 3, 4)},
+  'shamir_sum.ShamirSum': Case(
+    ShamirSum,
+    {'codec': CODEC, 'shamir': SCHEME, 'present': (1, 2, 3, 4)},
     wrong={'present': ((1, 2, 3), (1, 2, 3, 6))},
     names={'present': 'servers'},
   ),

@@ -14,9 +14,12 @@ from fps_jax.federated.parallel import sum_clients
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.sums import ClientSums, Summation
 from fps_jax.federated.tiling import Tiling
-from fps_jax.sharing import protocol, randomness
+from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.plain import PlainSum
+from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
 
@@ -24,10 +27,10 @@ FIELD = PrimeField(2**31 - 1)
 # The step is 1 / 1024: multiples of it are encoded without any rounding.
 CODEC = Codec(FIELD, clip=127 / 1024, value_bits=8, max_clients=20, max_count=8)
 PROTOCOLS = {
-  'none': protocol.plain_sum(),
-  'ideal': protocol.ideal_sum(CODEC),
-  'shamir': protocol.shamir_sum(CODEC, Shamir(FIELD, 3, 2), (1, 3)),
-  'updates': protocol.shamir_sum(CODEC, Shamir(FIELD, 3, 2), (3, 2), 'updates'),
+  'none': PlainSum(),
+  'ideal': WordSum(CODEC),
+  'shamir': ShamirSum(CODEC, Shamir(FIELD, 3, 2), (1, 3)),
+  'updates': ShamirSum(CODEC, Shamir(FIELD, 3, 2), (3, 2), 'updates'),
 }
 SHARED = ['ideal', 'shamir', 'updates']
 PERFORMANCES = [

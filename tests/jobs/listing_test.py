@@ -16,7 +16,7 @@ from fps_jax.jobs import listing
 from fps_jax.jobs import run as jobs
 from fps_jax.pruning import pruner, schedules
 from fps_jax.runs.costs import profiles
-from fps_jax.sharing import audit, protocol
+from fps_jax.sharing import audit, schemes
 
 _FOLDER = pathlib.Path(__file__).parents[2] / 'experiments'
 REGISTRIES = (
@@ -34,7 +34,7 @@ REGISTRIES = (
   pruner.SCOPES,
   server.OPTIMIZERS,
   profiles.DISTRIBUTIONS,
-  protocol.SCHEMES,
+  schemes.SCHEMES,
   audit.AUDITS,
 )
 

@@ -15,6 +15,9 @@ from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import Faults, SumProtocol
 from fps_jax.sharing.randomness import Purpose
+from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.plain import PlainSum
+from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
 
@@ -38,14 +41,12 @@ def shamir(
 ) -> SumProtocol:
   """Returns the protocol of (N, k, l), with all servers present."""
   scheme = Shamir(codec.field, *size)
-  return protocol.shamir_sum(
-    codec, scheme, scheme.server_points, reveal, faults=faults
-  )
+  return ShamirSum(codec, scheme, scheme.server_points, reveal, faults=faults)
 
 
 PROTOCOLS = {
-  'none': protocol.plain_sum(),
-  'ideal': protocol.ideal_sum(CODEC),
+  'none': PlainSum(),
+  'ideal': WordSum(CODEC),
   'shamir-sum': shamir((3, 2, 1)),
   'shamir-updates': shamir((3, 2, 1), 'updates'),
   'packed-sum': shamir((5, 4, 2)),
@@ -95,15 +96,14 @@ def add_and_open(scheme: SumProtocol, lifted, alive, opening):
 
 
 @functools.cache
-def open_fn(*functions):
-  return jax.jit(functools.partial(add_and_open, SumProtocol(*functions)))
+def open_fn(scheme: SumProtocol):
+  return jax.jit(functools.partial(add_and_open, scheme))
 
 
 def open_sum(scheme: SumProtocol, lifted, alive=ALIVE_C, opening=None):
   """Does the same compiled, by default from the scheme's own servers."""
   opening = scheme.opening if opening is None else opening
-  compiled = open_fn(*scheme._replace(opening=None))
-  return np.asarray(compiled(lifted, alive, opening))
+  return np.asarray(open_fn(scheme)(lifted, alive, opening))
 
 
 @ALL
@@ -149,7 +149,7 @@ def test_shamir_opens_the_ideal_sum_whichever_servers_survive(
         held = np.array(lifted)
         held[:, np.setdiff1d(numbers, present) - 1] = FIELD.modulus - 1
         scheme = Shamir(FIELD, *size)
-        opening = protocol.shamir_sum(CODEC, scheme, present, reveal).opening
+        opening = ShamirSum(CODEC, scheme, present, reveal).opening
         total = open_sum(shamir(size, reveal), held, opening=opening)
         np.testing.assert_array_equal(total, expected)
 
@@ -348,7 +348,7 @@ NO_AUDIT = "reveal='updates' opens every client's words .* use reveal='sum'"
   [
     ({'reveal': 'all'}, r"reveal='all' is not one of \('sum', 'updates'\)"),
     (
-      {'scheme': Shamir(PrimeField(2**19 - 1), 3, 2)},
+      {'shamir': Shamir(PrimeField(2**19 - 1), 3, 2)},
       'the codec uses the prime 2147483647, the sharing scheme 524287',
     ),
     ({'present': (2,)}, '1 of 3 servers answer, but threshold=2'),
@@ -362,4 +362,4 @@ def test_parts_that_do_not_fit_raise(
   parts: dict[str, Any], message: str
 ) -> None:
   with pytest.raises(ValueError, match=message):
-    protocol.shamir_sum(CODEC, **{'scheme': SCHEME, 'present': (1, 2)} | parts)
+    ShamirSum(CODEC, **{'shamir': SCHEME, 'present': (1, 2)} | parts)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from fps_jax.sharing import protocol, randomness
+from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import Faults
+from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 
 FIELD = PrimeField(2**31 - 1)
@@ -18,7 +19,7 @@ def test_every_key_is_used_once() -> None:
   scheme = Shamir(FIELD, 7, 4)
   faults = Faults(servers_lie=True, inconsistent_clients=(70_000,))
   auditor = Auditor(scheme, scheme.server_points, checks_clients=True)
-  audited = protocol.shamir_sum(
+  audited = ShamirSum(
     CODEC, scheme, scheme.server_points, auditor=auditor, faults=faults
   )
   assert audited.auditor is auditor
@@ -55,7 +56,7 @@ def test_every_key_is_used_once() -> None:
     alone.dealings.seeds_Tx8[0], rounds[1].dealings.seeds_Tx8[2]
   )
   # Without an audit there is nothing to draw for one.
-  honest = protocol.shamir_sum(CODEC, scheme, scheme.server_points)
+  honest = ShamirSum(CODEC, scheme, scheme.server_points)
   keys = honest.make_keys(ROOT, 0, clients)
   assert keys.dealings.blinds_Kx8.shape == (4, 0, 8)
   assert len(keys.lies_Nx8) == 0
@@ -65,9 +66,7 @@ def test_every_key_is_used_once() -> None:
 def test_lies_are_of_the_seed_whatever_the_root() -> None:
   scheme = Shamir(FIELD, 5, 3)
   faults = Faults(servers_lie=True, seed=6)
-  lying = protocol.shamir_sum(
-    CODEC, scheme, scheme.server_points, faults=faults
-  )
+  lying = ShamirSum(CODEC, scheme, scheme.server_points, faults=faults)
   key = randomness.round_key(randomness.root_key(seed=6), 2, attempt=1)
   expected = randomness.keys(key, randomness.Purpose.LIE, 5)
   clients = np.arange(3)

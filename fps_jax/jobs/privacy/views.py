@@ -28,7 +28,8 @@ import numpy as np
 from fps_jax.core.types import Array, Key
 from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.protocol import SumProtocol, shamir_sum
+from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.range_check import RangeCheck
 from fps_jax.sharing.sketches.sketch import Sketch
@@ -230,7 +231,7 @@ def _pad(values: Array, multiple: int) -> Array:
 @functools.cache
 def _protocol(codec: Codec, scheme: Shamir) -> SumProtocol:
   """Returns the protocol in which all servers answer."""
-  return shamir_sum(codec, scheme, scheme.server_points)
+  return ShamirSum(codec, scheme, scheme.server_points)
 
 
 @functools.cache

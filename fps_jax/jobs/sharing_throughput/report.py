@@ -8,8 +8,8 @@ from matplotlib import figure as mpl_figure
 from rich.table import Table
 
 from fps_jax.results.tables import markdown_table, terminal_table
-from fps_jax.runs.costs.message_bytes import count_bytes
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
 
 # Key of a measured row, and its column.
@@ -45,12 +45,9 @@ def uplink_bytes() -> list[dict[str, float]]:
       'threshold': numbers[1],
       'secrets_per_polynomial': numbers[2],
       'prime': prime,
-      'uplink_bytes': count_bytes(
-        _UPLINK_PARAMETERS,
-        _UPLINK_KEPT,
-        num_reporting=1,
-        scheme=Shamir(PrimeField(prime), *numbers),
-      ).uplink_per_client,
+      'uplink_bytes': ShareChannel(
+        Shamir(PrimeField(prime), *numbers)
+      ).uplink_bytes(Sent(_UPLINK_PARAMETERS, _UPLINK_KEPT, num_reporting=1)),
     }
     for numbers in _UPLINK_SCHEMES
     for prime in _UPLINK_PRIMES

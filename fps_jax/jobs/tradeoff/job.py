@@ -28,9 +28,10 @@ from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.summary import Run, collect
-from fps_jax.runs.costs.message_bytes import count_bytes
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.schemes import SCHEMES
+from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
 
 _DEFAULTS = Options()
@@ -186,8 +187,9 @@ def _check(name: str, variant: ConfigDict) -> None:
   except ValueError as error:
     raise ValueError(f'variant {name!r}: {error}') from error
   pruning, sharing = variant.pruning, variant.sharing
+  shared = tuple(name for name in SCHEMES if not SCHEMES[name].is_clear)
   for field, value, counted in (
-    ('sharing.scheme', sharing.scheme, ('ideal', 'shamir')),
+    ('sharing.scheme', sharing.scheme, shared),
     ('sharing.reveal', sharing.reveal, ('sum',)),
     ('sharing.audit', sharing.audit, ('none', 'servers')),
     ('pruning.mask', pruning.mask, ('shared',)),
@@ -277,6 +279,7 @@ def _evaluate(
   variant: ConfigDict, scheme: Shamir, runs: Sequence[Run]
 ) -> Choice:
   accuracies, uplinks = [], []
+  channel = ShareChannel(scheme)
   for run_ in runs:
     evaluated = [
       row['test_accuracy']
@@ -286,12 +289,13 @@ def _evaluate(
     accuracies.append(evaluated[-1])
     uplinks.append(
       sum(
-        count_bytes(
-          row['kept_parameters'],
-          row['kept_parameters'],
-          row['clients_reporting'],
-          scheme,
-        ).uplink_per_client
+        channel.uplink_bytes(
+          Sent(
+            row['kept_parameters'],
+            row['kept_parameters'],
+            row['clients_reporting'],
+          )
+        )
         for row in run_.rows
       )
     )

@@ -23,6 +23,8 @@ from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages import clear, positions, shared
 from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
+from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.projection import Projection
 from tests.helpers import published, small, tiny_views
@@ -116,7 +118,7 @@ def test_row_sample_count_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
   field = PrimeField(p)
   codec = Codec(field, clip=1.0, value_bits=2, max_clients=2, max_count=2)
   scheme = Shamir(field, num_servers, threshold)
-  shared = protocol.shamir_sum(codec, scheme, (1, 2, 3))
+  shared = ShamirSum(codec, scheme, (1, 2, 3))
   views = []
   for count in range(3):
     shares_NxW = shared.lift(
@@ -317,13 +319,13 @@ _VALUES = _WHOLE * np.float32(_CODEC.step)
 def test_row_value_that_one_client_alone_sends() -> None:
   is_own = np.array([True, True, False, False, True])
   both = [np.where(own, _VALUES, np.float32(0)) for own in (is_own, ~is_own)]
-  opened = _open(protocol.ideal_sum(_CODEC), *both)
+  opened = _open(WordSum(_CODEC), *both)
   np.testing.assert_allclose(_CODEC.decode(opened[:-1]), _VALUES, atol=1e-6)
 
 
 def test_row_update_with_reveal_updates() -> None:
   scheme = Shamir(_CODEC.field, 3, 2)
-  shared = protocol.shamir_sum(_CODEC, scheme, (2, 3), reveal='updates')
+  shared = ShamirSum(_CODEC, scheme, (2, 3), reveal='updates')
   opened = _open(shared, _VALUES)
   np.testing.assert_allclose(_CODEC.decode(opened[:-1]), _VALUES, atol=1e-6)
   assert opened[-1] == 3
@@ -346,7 +348,7 @@ def test_row_update_with_scheme_quantised() -> None:
 def test_client_that_is_one_of_two_has_the_others_update() -> None:
   """`min_contributors` counts clients, not honest ones."""
   own, other = _VALUES, _VALUES[::-1]
-  opened = _open(protocol.ideal_sum(_CODEC), own, other)
+  opened = _open(WordSum(_CODEC), own, other)
   left = np.asarray(_CODEC.decode(opened[:-1])) - own
   np.testing.assert_allclose(left, other, atol=1e-6)
 

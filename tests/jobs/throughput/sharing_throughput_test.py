@@ -15,8 +15,8 @@ from fps_jax.jobs.sharing_throughput import (
   job as sharing_throughput,
 )
 from fps_jax.jobs.study import StudyError
-from fps_jax.runs.costs.message_bytes import count_bytes
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
 
@@ -119,8 +119,8 @@ def test_tables_and_figure_are_written(output):
       row['threshold'],
       row['secrets_per_polynomial'],
     )
-    counted = count_bytes(10**6, 10**5, 1, scheme)
-    assert row['uplink_bytes'] == counted.uplink_per_client
+    sent = Sent(10**6, 10**5, 1)
+    assert row['uplink_bytes'] == ShareChannel(scheme).uplink_bytes(sent)
 
 
 def test_galois_is_measured_where_it_is_installed():

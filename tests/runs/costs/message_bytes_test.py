@@ -1,5 +1,6 @@
 """Tests of `fps_jax.runs.costs.message_bytes` against encoded messages."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -19,6 +20,11 @@ from fps_jax.sharing.messages.header import (
   scheme_numbers,
 )
 from fps_jax.sharing.protocol import REVEALS
+from fps_jax.sharing.schemes.channels import (
+  ClearChannel,
+  Sent,
+  ShareChannel,
+)
 from fps_jax.sharing.shamir import Shamir
 
 SERVERS = [  # (num_servers, threshold, secrets_per_polynomial)
@@ -118,9 +124,8 @@ def test_uplink_and_downlink_equal_the_encoded_messages(
     # A column of blinding secrets a check, beside those of the values.
     num_values = num_kept + num_checks * scheme.secrets_per_polynomial
     words = make_words(scheme.num_columns(num_kept + 1) + num_checks, scheme)
-    actual = count_bytes(
-      num_params, num_kept, 2, scheme, num_client_checks=num_checks
-    )
+    channel = ShareChannel(scheme, num_client_checks=num_checks)
+    actual = count_bytes(Sent(num_params, num_kept, 2), channel)
     assert actual.uplink_per_client == encode_uplink(scheme, num_values, words)
     downlink = encode_downlink(num_params, num_kept)
     assert actual.downlink_per_client == downlink
@@ -137,9 +142,8 @@ def test_bytes_to_the_central_server_equal_the_encoded_messages(
     [0, 1, 10, 99], REPORTING, [0, 1, 4] if reveal == 'sum' else [0]
   ):
     for num_sending in {scheme.threshold, scheme.num_servers}:
-      actual = count_bytes(
-        100, num_kept, num_reporting, scheme, reveal, num_sending, num_checks
-      )
+      channel = ShareChannel(scheme, reveal, num_sending, num_checks)
+      actual = count_bytes(Sent(100, num_kept, num_reporting), channel)
       assert actual.server_to_central == encode_to_central(
         scheme, num_kept, num_reporting, reveal, num_sending, num_checks
       )
@@ -152,7 +156,8 @@ def test_bytes_of_a_round_in_the_clear_equal_the_encoded_messages(
 ):
   header = Header(Kind.UPDATE, 3, 1, 0, num_kept)
   message = clear.encode_update(header, np.zeros(num_kept, np.float32), 600)
-  assert count_bytes(num_params, num_kept, num_reporting, None) == RoundBytes(
+  sent = Sent(num_params, num_kept, num_reporting)
+  assert count_bytes(sent, ClearChannel()) == RoundBytes(
     uplink_per_client=len(message),
     downlink_per_client=encode_downlink(num_params, num_kept),
     server_to_central=0,
@@ -160,9 +165,7 @@ def test_bytes_of_a_round_in_the_clear_equal_the_encoded_messages(
   header = Header(Kind.QUANTISED_UPDATE, 3, 1, 0, num_kept)
   rounded = np.zeros(num_kept, np.int32)
   message = clear.encode_quantised_update(header, rounded, 8, 600)
-  quantised = count_bytes(
-    num_params, num_kept, num_reporting, None, value_bits=8
-  )
+  quantised = count_bytes(sent, ClearChannel(value_bits=8))
   assert quantised.uplink_per_client == len(message)
   assert quantised.server_to_central == 0
 
@@ -193,7 +196,7 @@ def test_uplink_of_a_million_parameters_is_pinned(
   scheme = Shamir(PrimeField(prime), *numbers)
   zeros = np.zeros(scheme.num_columns(100_001), np.uint32)
   assert encode_uplink(scheme, 100_000, zeros) == expected
-  counted = count_bytes(1_000_000, 100_000, 10, scheme)
+  counted = count_bytes(Sent(1_000_000, 100_000, 10), ShareChannel(scheme))
   assert counted.uplink_per_client == expected
 
 
@@ -203,30 +206,24 @@ def test_packed_seeded_uplink_is_below_420_kilobytes():
   zeros = np.zeros(scheme.num_columns(100_001), np.uint32)
   encoded = encode_uplink(scheme, 100_000, zeros)
   assert encoded <= 420_000
-  counted = count_bytes(1_000_000, 100_000, 10, scheme)
+  counted = count_bytes(Sent(1_000_000, 100_000, 10), ShareChannel(scheme))
   assert counted.uplink_per_client == encoded
 
 
 @pytest.mark.parametrize('reveal', REVEALS)
 def test_servers_send_nothing_when_no_client_reports(reveal: str):
   scheme = Shamir(PrimeField(2**31 - 1), 5, 3)
-  counted = count_bytes(
-    100,
-    10,
-    0,
-    scheme,
-    reveal,
-    5,
-    num_client_checks=0 if reveal == 'updates' else 3,
-  )
+  num_checks = 0 if reveal == 'updates' else 3
+  channel = ShareChannel(scheme, reveal, 5, num_checks)
+  counted = count_bytes(Sent(100, 10, 0), channel)
   assert counted.server_to_central == 0
 
 
 def test_only_the_servers_that_are_needed_send_unless_told():
   scheme = Shamir(PrimeField(2**31 - 1), 5, 3)
-  assert count_bytes(100, 10, 4, scheme) == count_bytes(
-    100, 10, 4, scheme, num_sending=3
-  )
+  sent = Sent(100, 10, 4)
+  three = ShareChannel(scheme, num_sending=3)
+  assert count_bytes(sent, ShareChannel(scheme)) == count_bytes(sent, three)
 
 
 @pytest.mark.parametrize('num_sending', [-1, 6])
@@ -234,12 +231,14 @@ def test_impossible_number_of_sending_servers_is_refused(num_sending: int):
   scheme = Shamir(PrimeField(2**31 - 1), 5, 3)
   expected = rf'num_sending={num_sending} must be in \[0, num_servers=5\]'
   with pytest.raises(ValueError, match=expected):
-    count_bytes(100, 10, 4, scheme, num_sending=num_sending)
+    ShareChannel(scheme, num_sending=num_sending)
 
 
 def test_bytes_are_python_ints_and_do_not_wrap():
   scheme = Shamir(PrimeField(2**31 - 1), 100, 80, seeded=False)
-  counted = count_bytes(10**9, 10**9, 10**6, scheme, 'updates')
+  counted = count_bytes(
+    Sent(10**9, 10**9, 10**6), ShareChannel(scheme, 'updates')
+  )
   assert type(counted.server_to_central) is int
   # 31 bits a word, and one more word for the count.
   message = HEADER_BYTES + -(-(10**9 + 1) * 31 // 8)
@@ -254,7 +253,8 @@ def test_bytes_of_one_round_worked_out_by_hand():
   # 16 bytes. 3 checks of 4 clients are 4 + 33 bytes, and 3 words that blind
   # them make ceil(9 * 22 / 8) = 25 bytes of a share's 17.
   scheme = Shamir(PrimeField(2**22 - 3), 5, 4, 2)
-  counted = count_bytes(100, 10, 4, scheme, 'sum', 5, num_client_checks=3)
+  channel = ShareChannel(scheme, 'sum', 5, num_client_checks=3)
+  counted = count_bytes(Sent(100, 10, 4), channel)
   assert counted == RoundBytes(
     uplink_per_client=2 * (32 + 32) + 3 * (32 + 25),
     downlink_per_client=32 + 4 + 4 + 3 + 40,
@@ -265,7 +265,7 @@ def test_bytes_of_one_round_worked_out_by_hand():
 def test_checks_of_clients_that_are_opened_are_refused():
   scheme = Shamir(PrimeField(251), 5, 3)
   with pytest.raises(ValueError, match="num_client_checks=2 with reveal='upd"):
-    count_bytes(100, 10, 4, scheme, 'updates', num_client_checks=2)
+    ShareChannel(scheme, 'updates', num_client_checks=2)
 
 
 @pytest.mark.parametrize(('num_params', 'num_kept'), SIZES)
@@ -277,15 +277,20 @@ def test_own_masks_are_sent_to_everyone_and_models_are_whole(
   mask = np.arange(num_params) < num_kept
   header = Header(Kind.POSITIONS, 3, 8, 1, num_params)
   positions = len(clear.encode_positions_message(header, mask))
-  for chosen, receivers in ((None, 1), (scheme, scheme.num_servers)):
-    common = count_bytes(num_params, num_kept, 3, chosen)
-    own = count_bytes(num_params, num_kept, 3, chosen, has_own_mask=True)
+  for channel, receivers in (
+    (ClearChannel(), 1),
+    (ShareChannel(scheme), scheme.num_servers),
+  ):
+    sent = Sent(num_params, num_kept, 3)
+    common = count_bytes(sent, channel)
+    own = count_bytes(dataclasses.replace(sent, has_own_mask=True), channel)
     assert own.uplink_per_client == common.uplink_per_client + (
       receivers * positions
     )
     assert own.downlink_per_client == encode_downlink(num_params, num_params)
   # The sum has a word for every parameter that anyone sent.
-  whole = count_bytes(num_params, num_params, 3, scheme)
+  sent = Sent(num_params, num_params, 3)
+  whole = count_bytes(sent, ShareChannel(scheme))
   assert own.server_to_central == whole.server_to_central
 
 
@@ -307,9 +312,10 @@ def test_sketches_are_sent_like_checks(num_columns: int):
   words = make_words((3, num_columns), scheme)
   header = make_header(Kind.CHECK, scheme, 3, 1, 0)
   length = len(shared.encode_check(header, words, scheme))
-  without = count_bytes(100, 10, 3, scheme, num_sending=5)
+  sent, channel = Sent(100, 10, 3), ShareChannel(scheme, num_sending=5)
+  without = count_bytes(sent, channel)
   counted = count_bytes(
-    100, 10, 3, scheme, num_sending=5, num_opened_columns=num_columns
+    sent, dataclasses.replace(channel, num_opened_columns=num_columns)
   )
   added = counted.server_to_central - without.server_to_central
   assert added == 5 * length
