@@ -1,10 +1,8 @@
 """The ChaCha20 cipher's keystream: the cryptographic generator of all shares.
 
-Two implementations of one stream, held bit-identical by tests: one in JAX, part
-of compiled programs, and OpenSSL's through the package `cryptography`, for the
-host. Compiled programs do not call OpenSSL back: on a CPU that is faster alone,
-but threads of several devices would wait for Python's lock, and no compilation
-cache keeps such a program.
+Compiled programs run this one, and do not call OpenSSL (`on_host`) back: on a
+CPU that is faster alone, but threads of several devices would wait for Python's
+lock, and no compilation cache keeps such a program.
 
 Reference: Y. Nir and A. Langley, RFC 8439, sections 2.1 to 2.4.
 
@@ -15,22 +13,19 @@ Example:
   (32,)
 """
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from fps_jax.core import arrays
-from fps_jax.core.host_memory import aligned_empty
 from fps_jax.core.types import Array
 
 BLOCK_WORDS = 16
 KEY_WORDS = 8
 NONCE_WORDS = 3
-_STATE_WORDS = KEY_WORDS + 1 + NONCE_WORDS
+STATE_WORDS = KEY_WORDS + 1 + NONCE_WORDS
 _MAX_BLOCKS = 2**32
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
@@ -91,7 +86,8 @@ def blocks_on_host(state: np.ndarray) -> np.ndarray:
   """Returns one block for each of many states, computed by NumPy.
 
   Args:
-    state: uint32 [..., 12], as of `keystream_on_host`.
+    state: uint32 [..., 12], the words 4 to 15 of the cipher's state: key,
+      counter, nonce.
 
   Returns:
     uint32 [..., 16].
@@ -99,7 +95,7 @@ def blocks_on_host(state: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: if the states are of another type or shape.
   """
-  arrays.check('state', state, np.uint32, (..., _STATE_WORDS))
+  arrays.check('state', state, np.uint32, (..., STATE_WORDS))
   shape = state.shape[:-1]
   # At least one axis: NumPy warns of scalars that wrap.
   columns = state.reshape(-1, 12).T
@@ -137,46 +133,3 @@ def _quarter_round(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, ...]:
 
 def _rotate(x: Any, bits: int) -> Any:
   return (x << np.uint32(bits)) | (x >> np.uint32(32 - bits))
-
-
-def keystream_on_host(state: Array | np.ndarray, num_words: int) -> np.ndarray:
-  """Returns words of keystreams, computed on the host.
-
-  Args:
-    state: uint32 [..., 12], the words 4 to 15 of the cipher's state: key,
-      counter, nonce.
-    num_words: a multiple of 16.
-
-  Returns:
-    uint32 [..., num_words].
-
-  Raises:
-    ValueError: if the states are of another type or shape, or `num_words` is
-      not a multiple of 16.
-  """
-  arrays.check('state', state, np.uint32, (..., _STATE_WORDS))
-  arrays.check_integer('num_words', num_words, 0)
-  if num_words % BLOCK_WORDS:
-    raise ValueError(
-      f'num_words={num_words} must be a multiple of {BLOCK_WORDS}: take whole '
-      'blocks'
-    )
-  # As a NumPy array: indexing JAX's would dispatch a program a row.
-  state = np.asarray(state, '<u4')
-  words = aligned_empty((*state.shape[:-1], num_words), '<u4')
-  zeros = _zeros(num_words)
-  for index in np.ndindex(state.shape[:-1]):
-    row = state[index]
-    # OpenSSL takes the counter as the first word of a nonce of 128 bits.
-    algorithm = algorithms.ChaCha20(
-      row[:KEY_WORDS].tobytes(), row[KEY_WORDS:].tobytes()
-    )
-    encryptor = Cipher(algorithm, mode=None).encryptor()
-    encryptor.update_into(zeros, words[index].view(np.uint8).data)
-  return words.astype(np.uint32, copy=False)
-
-
-@functools.lru_cache(maxsize=8)
-def _zeros(num_words: int) -> bytes:
-  """Returns the plaintext whose encryption is the keystream."""
-  return bytes(4 * num_words)

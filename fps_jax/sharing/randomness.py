@@ -29,8 +29,6 @@ from fps_jax.sharing import chacha
 from fps_jax.sharing.field import PrimeField
 
 ENTROPIES = ('seed', 'os')
-# Drawing this many words again takes as long as drawing one on its own.
-_MANY_BLOCKS = 4096
 _MAX_NUMBER = 2**32 - 1
 
 
@@ -180,7 +178,7 @@ def uniform(
     ValueError: if `first_word` is known and not a multiple of 16, or arguments
       do not fit.
   """
-  _check_words(keys_Tx8, first_word, num_words)
+  check_words(keys_Tx8, first_word, num_words)
   keys_Tx8 = jnp.asarray(keys_Tx8)
   low_bits = jnp.uint32(2**field.bits - 1)
   first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
@@ -207,52 +205,6 @@ def uniform(
   return jax.lax.while_loop(is_outside, redraw, (nothing, jnp.uint32(0)))[0]
 
 
-def uniform_on_host(
-  keys_Tx8: Array | np.ndarray,
-  first_word: int,
-  num_words: int,
-  field: PrimeField,
-) -> np.ndarray:
-  """Returns the elements of `uniform`, computed by OpenSSL outside of XLA.
-
-  Same arguments, result and error, but for NumPy; `first_word` is an int.
-  """
-  _check_words(keys_Tx8, first_word, num_words)
-  keys_Tx8 = np.asarray(keys_Tx8)
-  num_blocks = -(-num_words // chacha.BLOCK_WORDS)
-  state = np.zeros((len(keys_Tx8), 12), np.uint32)
-  state[:, :8] = keys_Tx8
-  state[:, 8] = first_word // chacha.BLOCK_WORDS
-
-  low_bits = np.uint32(2**field.bits - 1)
-
-  def draw(attempt: int) -> np.ndarray:
-    state[:, 9] = attempt
-    words = chacha.keystream_on_host(state, chacha.BLOCK_WORDS * num_blocks)
-    words &= low_bits
-    return words[:, :num_words]
-
-  def draw_one(attempt: int, row: int, position: int) -> np.uint32:
-    block, word = divmod(position, chacha.BLOCK_WORDS)
-    state_12 = state[row].copy()
-    state_12[8] += block
-    state_12[9] = attempt
-    return (
-      chacha.keystream_on_host(state_12, chacha.BLOCK_WORDS)[word] & low_bits
-    )
-
-  words, attempt = draw(0), 0
-  while words.size and words.max() >= field.modulus:
-    attempt += 1
-    outside = np.flatnonzero(words >= field.modulus)
-    if len(outside) * _MANY_BLOCKS > words.size:
-      words = np.where(words < field.modulus, words, draw(attempt))
-      continue
-    for row, position in zip(*np.divmod(outside, num_words), strict=True):
-      words[row, position] = draw_one(attempt, row, int(position))
-  return words
-
-
 def _check_numbers(**numbers: int | np.ndarray) -> None:
   """Checks what goes into a key: other numbers would be taken modulo 2^32."""
   for name, value in numbers.items():
@@ -266,9 +218,10 @@ def _check_numbers(**numbers: int | np.ndarray) -> None:
     arrays.check_range(name, values, 0, _MAX_NUMBER, cure)
 
 
-def _check_words(
+def check_words(
   keys_Tx8: Array | np.ndarray, first_word: Array | int, num_words: int
 ) -> None:
+  """Checks the arguments of `uniform`, and raises ValueError as it does."""
   arrays.check('keys_Tx8', keys_Tx8, np.uint32, ('T', chacha.KEY_WORDS))
   arrays.check_integer('num_words', num_words, 0)
   arrays.check_integer('first_word', first_word, 0, _MAX_NUMBER)

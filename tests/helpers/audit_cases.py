@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from fps_jax.sharing import randomness
+from fps_jax.sharing import on_host, randomness
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
@@ -42,7 +42,7 @@ def deal(scheme: Shamir, round_number: int = 0) -> np.ndarray:
   share = jax.jit(scheme.share_with, compiler_options=small.QUICK)
   for client, secrets in enumerate(draw_secrets(scheme, round_number)):
     seeds = randomness.keys(key, Purpose.SHARE, scheme.num_random, client)
-    words = randomness.uniform_on_host(seeds, 0, COLUMNS, scheme.field)
+    words = on_host.uniform(seeds, 0, COLUMNS, scheme.field)
     shares.append(share(secrets, words))
   return np.stack(shares)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fps_jax.sharing import chacha, field, randomness, shamir, tiles
+from fps_jax.sharing import chacha, field, on_host, randomness, shamir
 from fps_jax.sharing.randomness import Purpose
 from tests.helpers.input_parts import (
   FIELD,
@@ -165,8 +165,8 @@ SCHEME_CASES = {
     wrong={'shares_NxM': outside(SHARES)},
     free=('shares_NxM',),
   ),
-  'tiles.share_in_tiles': Case(
-    tiles.share_in_tiles,
+  'on_host.share_in_tiles': Case(
+    on_host.share_in_tiles,
     {
       'scheme': SCHEME,
       'secrets_LxM': SECRETS,
@@ -180,8 +180,8 @@ SCHEME_CASES = {
     },
     is_traceable=False,
   ),
-  'tiles.add_in_tiles': Case(
-    tiles.add_in_tiles,
+  'on_host.add_in_tiles': Case(
+    on_host.add_in_tiles,
     {
       'scheme': SCHEME,
       'held': [],
@@ -238,7 +238,7 @@ RANDOM_CASES = {
     is_traceable=False,
   ),
   **{
-    f'randomness.{function.__name__}': Case(
+    f'{module}.uniform': Case(
       function,
       {
         'keys_Tx8': SEEDS,
@@ -254,7 +254,10 @@ RANDOM_CASES = {
       free=('keys_Tx8',),
       is_traceable=function is randomness.uniform,
     )
-    for function in (randomness.uniform, randomness.uniform_on_host)
+    for module, function in (
+      ('randomness', randomness.uniform),
+      ('on_host', on_host.uniform),
+    )
   },
   'chacha.keystream': Case(
     chacha.keystream,
@@ -274,8 +277,8 @@ RANDOM_CASES = {
     any_rank=('state',),
     is_traceable=False,
   ),
-  'chacha.keystream_on_host': Case(
-    chacha.keystream_on_host,
+  'on_host.keystream': Case(
+    on_host.keystream,
     {'state': words(12), 'num_words': 16},
     wrong={'state': (words(11),), 'num_words': (*NUMBERS, 8)},
     any_rank=('state',),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.sharing import randomness
+from fps_jax.sharing import on_host, randomness
 from fps_jax.sharing.audit import SOUNDNESS_BITS, Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
@@ -277,7 +277,7 @@ def test_checks_are_products_with_the_coins_whatever_the_tiles() -> None:
   scheme = make((10, 8, 4))
   auditor, held = Auditor(scheme, scheme.server_points), add_clients(scheme)
   coins = randomness.keys(ROUND_KEY, Purpose.CHECK, auditor.num_checks)
-  coefficients = randomness.uniform_on_host(coins, 0, COLUMNS, scheme.field)
+  coefficients = on_host.uniform(coins, 0, COLUMNS, scheme.field)
   expected = coefficients.astype(object) @ held.T.astype(object) % LARGEST
   assert examine(scheme, held, COLUMNS // TILE).tolist() == expected.tolist()
   checks = auditor.examine(jnp.asarray(held), coins, COLUMNS // 48, 48)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from fps_jax.sharing import randomness, reference
+from fps_jax.sharing import on_host, randomness, reference
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 
@@ -34,7 +34,7 @@ def drawer(name: str, p: int) -> Callable:
   """Returns (keys, first word, number of words) -> words."""
   field = PrimeField(p)
   if name == 'host':
-    return functools.partial(randomness.uniform_on_host, field=field)
+    return functools.partial(on_host.uniform, field=field)
   uniform = functools.partial(randomness.uniform, field=field)
   return jax.jit(uniform, static_argnums=2)
 
@@ -178,7 +178,7 @@ def test_that_test_rejects_words_redrawn_in_pairs(p: int) -> None:
 
 @pytest.mark.parametrize('p', [2, 3, 5, 11, 17, 257])
 def test_every_element_occurs(p: int) -> None:
-  words = randomness.uniform_on_host(make_keys(1), 0, 20 * p, PrimeField(p))
+  words = on_host.uniform(make_keys(1), 0, 20 * p, PrimeField(p))
   assert set(words.ravel().tolist()) == set(range(p))
 
 
@@ -240,7 +240,7 @@ def test_no_key_is_part_of_the_words_that_it_draws() -> None:
   root = randomness.root_key(0)
   children = [randomness.derive(root, purpose) for purpose in Purpose]
   field = PrimeField(2**31 - 1)
-  words = randomness.uniform_on_host(root[None], 0, 16 * 64, field)
+  words = on_host.uniform(root[None], 0, 16 * 64, field)
   low_bits = np.uint32(2**31 - 1)
   assert not np.isin(np.array(children) & low_bits, words).any()
 
@@ -272,9 +272,7 @@ def test_unknown_entropy_raises() -> None:
     randomness.make_root_key('dice', 0)
 
 
-@pytest.mark.parametrize(
-  'draw', [randomness.uniform, randomness.uniform_on_host]
-)
+@pytest.mark.parametrize('draw', [randomness.uniform, on_host.uniform])
 @pytest.mark.parametrize('first_word', [1, 15, 17])
 def test_first_word_inside_a_block_is_refused(draw, first_word):
   with pytest.raises(ValueError, match=f'first_word={first_word} must be a mu'):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fps_jax.sharing import randomness, reference
+from fps_jax.sharing import on_host, randomness, reference
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 
@@ -179,7 +179,7 @@ def test_shares_are_those_of_the_words_that_seeds_expand_to() -> None:
     Shamir(PrimeField(LARGEST), 5, 4, 2, seeded) for seeded in (False, True)
   )
   secrets = worst_words(LARGEST, 2)
-  words = randomness.uniform_on_host(seeds(2), 0, 40, plain.field)
+  words = on_host.uniform(seeds(2), 0, 40, plain.field)
   expected = plain.share_with(jnp.asarray(secrets), words)
   for scheme in (plain, seeded):
     shares = scheme.share(jnp.asarray(secrets), seeds(2))

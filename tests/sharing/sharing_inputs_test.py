@@ -41,6 +41,7 @@ OTHERS = {
   'scheme.Servers',
   'protocol.Faults',
   'protocol.check_lifted',
+  'randomness.check_words',
   'randomness.fresh_root_key',
   'shared.decode_check',
   'shared.decode_seed',

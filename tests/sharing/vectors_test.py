@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.sharing import randomness
+from fps_jax.sharing import on_host, randomness
 from fps_jax.sharing.audit import Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages import bits
@@ -114,7 +114,7 @@ def test_first_shares_are_drawn_from_the_seeds(prime: int, drawer: str) -> None:
   seeds = as_words([seed for client in clients for seed in client['seeds']])
   arguments = (0, make_vectors.NUM_COLUMNS, PrimeField(prime))
   if drawer == 'on the host':
-    words = randomness.uniform_on_host(seeds, *arguments)
+    words = on_host.uniform(seeds, *arguments)
   else:
     uniform = jax.jit(
       lambda seeds: randomness.uniform(seeds, *arguments),

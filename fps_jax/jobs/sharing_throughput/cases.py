@@ -11,7 +11,7 @@ import numpy as np
 from fps_jax.core.types import Array
 from fps_jax.jobs.sharing_throughput import galois_peer
 from fps_jax.jobs.timing import copy_bytes_per_second, measure
-from fps_jax.sharing import chacha, randomness, tiles
+from fps_jax.sharing import chacha, on_host, randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
@@ -82,7 +82,7 @@ def measure_case(
 
 def measure_cipher(repeats: int) -> dict[str, float]:
   """Returns million words per second of the keystream alone, two streams."""
-  num_words = tiles.TILE_COLUMNS
+  num_words = on_host.TILE_COLUMNS
   state = np.zeros((2, 12), np.uint32)
   nonce = jnp.zeros((2, chacha.NONCE_WORDS), jnp.uint32)
   key = jnp.zeros((2, chacha.KEY_WORDS), jnp.uint32)
@@ -94,7 +94,7 @@ def measure_cipher(repeats: int) -> dict[str, float]:
     / measure(function, repeats).seconds
     / _MILLION
     for name, function in (
-      ('openssl', lambda: chacha.keystream_on_host(state, num_words)),
+      ('openssl', lambda: on_host.keystream(state, num_words)),
       ('xla', lambda: xla(key)),
     )
   }
@@ -127,7 +127,7 @@ class _Case:
     self._opening = scheme.opening(present)
     auditor = Auditor(scheme, scheme.server_points)
     coins = randomness.keys(key, Purpose.CHECK, auditor.num_checks)
-    self._tile = min(tiles.TILE_COLUMNS, num_words)
+    self._tile = min(on_host.TILE_COLUMNS, num_words)
     num_tiles = num_words // self._tile
     self._explicit = jax.jit(scheme.explicit_shares)
     self._share = jax.jit(scheme.share)
@@ -150,7 +150,7 @@ class _Case:
     """A client's seeds expanded and its other shares, a tile at a time."""
     if jax.default_backend() != 'cpu':
       return self.share_in_program()
-    tiled = tiles.share_in_tiles(self._scheme, self._secrets, self._seeds)
+    tiled = on_host.share_in_tiles(self._scheme, self._secrets, self._seeds)
     # Of the tiles only the last is kept, as by who sends each when it is made.
     return collections.deque(tiled, maxlen=1).pop()
 
@@ -160,7 +160,7 @@ class _Case:
 
   def add_to_sums(self) -> list[Array]:
     """All shares of a client, added to what the servers hold."""
-    self._sums = tiles.add_in_tiles(
+    self._sums = on_host.add_in_tiles(
       self._scheme, self._sums, self._secrets, self._seeds
     )
     return self._sums

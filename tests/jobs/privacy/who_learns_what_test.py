@@ -18,7 +18,7 @@ import pytest
 from fps_jax.federated import chunks, layout
 from fps_jax.federated import round as federated_round
 from fps_jax.federated.robust import weigh as weighing
-from fps_jax.sharing import protocol
+from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages import clear, positions, shared
@@ -111,7 +111,7 @@ def test_row_sum_of_a_round() -> None:
 def test_row_sample_count_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
   p, (num_servers, threshold, _) = 5, (3, 2, 1)
   monkeypatch.setattr(  # In place of a key's words: all there are.
-    protocol.randomness,
+    randomness,
     'uniform',
     lambda *_: jnp.arange(5, dtype=jnp.uint32)[None],
   )

@@ -1,11 +1,14 @@
-"""Tests of `fps_jax.sharing.tiles`: tiles put together are the whole."""
+"""Tests of `fps_jax.sharing.on_host`: tiles put together are the whole."""
+
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.sharing import randomness, tiles
+from fps_jax.sharing import on_host, randomness
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
@@ -44,7 +47,7 @@ def test_tiles_put_together_are_the_shares(
   scheme: Shamir, tile_columns: int, num_columns: int
 ) -> None:
   secrets, seeds = secrets_and_seeds(scheme, num_columns)
-  shared = list(tiles.share_in_tiles(scheme, secrets, seeds, tile_columns))
+  shared = list(on_host.share_in_tiles(scheme, secrets, seeds, tile_columns))
   full, remainder = divmod(num_columns, tile_columns)
   widths = full * [tile_columns] + [remainder] * (remainder > 0)
   assert [tile.shape for tile in shared] == [
@@ -66,7 +69,7 @@ def test_added_tiles_are_the_sums_of_shares(scheme: Shamir) -> None:
   share = compile_whole(scheme)
   expected = jnp.zeros((scheme.num_servers, num_columns), jnp.uint32)
   for secrets, seeds in parts:
-    held = tiles.add_in_tiles(scheme, held, secrets, seeds)
+    held = on_host.add_in_tiles(scheme, held, secrets, seeds)
     expected = scheme.field.add(expected, share(secrets, seeds))
   assert [tile.shape[1] for tile in held] == [32, 32, 32, 5]
   np.testing.assert_array_equal(jnp.concatenate(held, axis=1), expected)
@@ -77,16 +80,16 @@ def test_added_tiles_are_the_sums_of_shares(scheme: Shamir) -> None:
 
 def test_default_tile_is_whole_blocks_of_the_cipher() -> None:
   scheme = SCHEMES['plain']
-  secrets, seeds = secrets_and_seeds(scheme, tiles.TILE_COLUMNS + 3)
-  shared = list(tiles.share_in_tiles(scheme, secrets, seeds))
-  assert [tile.shape[1] for tile in shared] == [tiles.TILE_COLUMNS, 3]
+  secrets, seeds = secrets_and_seeds(scheme, on_host.TILE_COLUMNS + 3)
+  shared = list(on_host.share_in_tiles(scheme, secrets, seeds))
+  assert [tile.shape[1] for tile in shared] == [on_host.TILE_COLUMNS, 3]
   expected = compile_whole(scheme)(secrets, seeds)[scheme.num_random :]
   np.testing.assert_array_equal(jnp.concatenate(shared, axis=1), expected)
 
 
 def test_an_empty_vector_has_no_tiles() -> None:
   secrets, seeds = secrets_and_seeds(SCHEMES['plain'], 0)
-  assert not list(tiles.share_in_tiles(SCHEMES['plain'], secrets, seeds))
+  assert not list(on_host.share_in_tiles(SCHEMES['plain'], secrets, seeds))
 
 
 @pytest.mark.parametrize('num_columns', [31, 33])
@@ -96,4 +99,12 @@ def test_sums_of_another_length_are_refused(num_columns: int) -> None:
   secrets, seeds = secrets_and_seeds(scheme, num_columns)
   expected = f'hold 32 columns, the secrets have {num_columns}: give sums'
   with pytest.raises(ValueError, match=expected):
-    tiles.add_in_tiles(scheme, held, secrets, seeds)
+    on_host.add_in_tiles(scheme, held, secrets, seeds)
+
+
+def test_rounds_do_without_cryptography():
+  code = (
+    'import sys; import fps_jax.federated.round; '
+    "sys.exit('cryptography' in sys.modules)"
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)
