@@ -1,16 +1,10 @@
-"""Words of a few bits as a string of bits without gaps, and back.
-
-32 words of b bits fill exactly b lanes of 32 bits, wherever they stand. So word
-i of every group of 32 is moved by the same shift to the same lane, and numpy
-moves them all at once.
-"""
+"""Words of a few bits as a string of bits without gaps, and back."""
 
 import numpy as np
 
 from fps_jax.core import arrays
 
-_LANE_BITS = 32
-_LOW_LANE = np.uint64(2**_LANE_BITS - 1)
+_MAX_BITS = 32
 
 
 def packed_bytes(num_words: int, bits: int) -> int:
@@ -20,7 +14,7 @@ def packed_bytes(num_words: int, bits: int) -> int:
     ValueError: if there are less than 0 words, or not 0 to 32 bits.
   """
   arrays.check_integer('num_words', num_words, 0)
-  arrays.check_integer('bits', bits, 0, _LANE_BITS)
+  arrays.check_integer('bits', bits, 0, _MAX_BITS)
   return -(-num_words * bits // 8)
 
 
@@ -44,27 +38,16 @@ def pack_words(words_M: np.ndarray, bits: int) -> bytes:
       f'words_M is {words_M.dtype} {list(words_M.shape)}, must be uint32 [M]: '
       'make words integers, in one row'
     )
-  num_words = len(words_M)
-  length = packed_bytes(num_words, bits)
+  arrays.check_integer('bits', bits, 0, _MAX_BITS)
   outside = (words_M < 0) | (words_M >= 2**bits)
   if outside.any():
     position = int(outside.argmax())
     raise ValueError(
       f'word {position} is {words_M[position]}, which {bits} bits do not hold'
     )
-  num_groups = -(-num_words // _LANE_BITS)
-  padded = np.zeros(num_groups * _LANE_BITS, np.uint64)
-  padded[:num_words] = words_M
-  words_WxG = np.ascontiguousarray(padded.reshape(num_groups, _LANE_BITS).T)
-  # One lane more than is filled, for the (empty) overhang of the last word.
-  lanes_LxG = np.zeros((bits + 1, num_groups), np.uint64)
-  for i in range(_LANE_BITS):
-    lane, shift = divmod(i * bits, _LANE_BITS)
-    shifted_G = words_WxG[i] << np.uint64(shift)
-    lanes_LxG[lane] |= shifted_G & _LOW_LANE
-    lanes_LxG[lane + 1] |= shifted_G >> np.uint64(_LANE_BITS)
-  packed = lanes_LxG[:bits].T.astype('<u4').tobytes()
-  return packed[:length]
+  bytes_Mx4 = words_M.astype('<u4').view(np.uint8).reshape(-1, 4)
+  low_MxB = np.unpackbits(bytes_Mx4, axis=1, count=bits, bitorder='little')
+  return np.packbits(low_MxB, bitorder='little').tobytes()
 
 
 def unpack_words(payload: bytes, num_words: int, bits: int) -> np.ndarray:
@@ -80,18 +63,16 @@ def unpack_words(payload: bytes, num_words: int, bits: int) -> np.ndarray:
       f'{num_words} words of {bits} bits are {length} bytes, not {len(payload)}'
     )
   check_padding(payload, num_words * bits)
-  num_groups = -(-num_words // _LANE_BITS)
-  padded = bytes(payload).ljust(num_groups * bits * _LANE_BITS // 8, b'\0')
-  lanes_GxL = np.frombuffer(padded, '<u4').reshape(num_groups, bits)
-  lanes_LxG = np.zeros((bits + 1, num_groups), np.uint64)
-  lanes_LxG[:bits] = lanes_GxL.T
+  # Every eighth word begins at the same bit of a byte, `bits` bytes after the
+  # one before. Eight bytes hold any, and may reach beyond the payload.
+  padded = bytes(payload) + bytes(_MAX_BITS)
   low_bits = np.uint64(2**bits - 1)
-  words_WxG = np.empty((_LANE_BITS, num_groups), np.uint32)
-  for i in range(_LANE_BITS):
-    lane, shift = divmod(i * bits, _LANE_BITS)
-    both_G = lanes_LxG[lane] | lanes_LxG[lane + 1] << np.uint64(_LANE_BITS)
-    words_WxG[i] = both_G >> np.uint64(shift) & low_bits
-  return words_WxG.T.ravel()[:num_words]
+  words_M = np.empty(num_words, np.uint32)
+  for i in range(8):
+    part, (start, shift) = words_M[i::8], divmod(i * bits, 8)
+    windows = np.ndarray(len(part), '<u8', padded, start, (bits,))
+    part[:] = windows >> np.uint64(shift) & low_bits
+  return words_M
 
 
 def check_padding(payload: bytes, num_bits: int) -> None:

@@ -24,11 +24,15 @@ from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.messages.bits import pack_words, packed_bytes, unpack_words
 from fps_jax.sharing.messages.header import (
   HEADER_BYTES,
+  UINT32_BYTES,
   Header,
   Kind,
+  check_announced,
   check_integers,
   check_length,
   encode_uint32,
+  read_header,
+  read_uint32,
 )
 from fps_jax.sharing.messages.positions import (
   decode_positions,
@@ -37,7 +41,6 @@ from fps_jax.sharing.messages.positions import (
 )
 
 _FLOAT_BYTES = 4
-_COUNT_BYTES = 4
 
 
 def update_message_bytes(num_values: int) -> int:
@@ -47,7 +50,7 @@ def update_message_bytes(num_values: int) -> int:
     ValueError: if there are less than 0 values.
   """
   arrays.check_integer('num_values', num_values, 0)
-  return HEADER_BYTES + _FLOAT_BYTES * num_values + _COUNT_BYTES
+  return HEADER_BYTES + _FLOAT_BYTES * num_values + UINT32_BYTES
 
 
 def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
@@ -60,11 +63,7 @@ def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
   header.check(None, Kind.UPDATE)
   # Rounded to be sent, they would not be the client's.
   arrays.check('values_M', values_M, np.float32, ('M',))
-  if header.num_values != len(values_M):
-    raise ValueError(
-      f'the header announces {header.num_values} values, the payload has '
-      f'{len(values_M)}'
-    )
+  check_announced(header, len(values_M))
   payload = np.asarray(values_M, '<f4').tobytes()
   return header.encode() + payload + encode_uint32('count', count)
 
@@ -78,11 +77,10 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
   Raises:
     ValueError: if the kind or the length is wrong.
   """
-  header = Header.decode(message)
-  header.check(None, Kind.UPDATE)
+  header = read_header(message, None, Kind.UPDATE)
   check_length(message, update_message_bytes(header.num_values))
   values = np.frombuffer(message, '<f4', header.num_values, HEADER_BYTES)
-  return header, values, int.from_bytes(message[-_COUNT_BYTES:], 'little')
+  return header, values, read_uint32(message, len(message) - UINT32_BYTES)
 
 
 def quantised_update_message_bytes(num_values: int, value_bits: int) -> int:
@@ -93,7 +91,7 @@ def quantised_update_message_bytes(num_values: int, value_bits: int) -> int:
   """
   levels_of(value_bits)
   packed = packed_bytes(num_values, value_bits)
-  return HEADER_BYTES + 1 + packed + _COUNT_BYTES
+  return HEADER_BYTES + 1 + packed + UINT32_BYTES
 
 
 def encode_quantised_update(
@@ -118,11 +116,7 @@ def encode_quantised_update(
     raise ValueError(
       f'rounded_M has shape {rounded_M.shape}, must have 1 axis: give it that'
     )
-  if header.num_values != len(rounded_M):
-    raise ValueError(
-      f'the header announces {header.num_values} values, the payload has '
-      f'{len(rounded_M)}'
-    )
+  check_announced(header, len(rounded_M))
   levels = levels_of(value_bits)
   outside = rounded_M[np.abs(rounded_M) > levels]
   if len(outside):
@@ -146,15 +140,14 @@ def decode_quantised_update(
   Raises:
     ValueError: if the kind or the length is wrong, or a value out of range.
   """
-  header = Header.decode(message)
-  header.check(None, Kind.QUANTISED_UPDATE)
+  header = read_header(message, None, Kind.QUANTISED_UPDATE)
   if len(message) == HEADER_BYTES:
-    check_length(message, HEADER_BYTES + 1 + _COUNT_BYTES)
+    check_length(message, HEADER_BYTES + 1 + UINT32_BYTES)
   value_bits = message[HEADER_BYTES]
   levels = levels_of(value_bits)
   length = quantised_update_message_bytes(header.num_values, value_bits)
   check_length(message, length)
-  packed = message[HEADER_BYTES + 1 : -_COUNT_BYTES]
+  packed = message[HEADER_BYTES + 1 : -UINT32_BYTES]
   words = unpack_words(packed, header.num_values, value_bits)
   if header.num_values and int(words.max()) > 2 * levels:
     raise ValueError(
@@ -162,7 +155,7 @@ def decode_quantised_update(
       'the message was changed'
     )
   rounded_M = words.astype(np.int32) - levels
-  count = int.from_bytes(message[-_COUNT_BYTES:], 'little')
+  count = read_uint32(message, len(message) - UINT32_BYTES)
   return header, rounded_M, value_bits, count
 
 
@@ -172,7 +165,7 @@ def positions_message_bytes(num_params: int, num_sent: int) -> int:
   Raises:
     ValueError: if `num_sent` is not in [0, `num_params`].
   """
-  return HEADER_BYTES + _COUNT_BYTES + position_bytes(num_params, num_sent)
+  return HEADER_BYTES + UINT32_BYTES + position_bytes(num_params, num_sent)
 
 
 def encode_positions_message(header: Header, mask_D: np.ndarray) -> bytes:
@@ -187,11 +180,7 @@ def encode_positions_message(header: Header, mask_D: np.ndarray) -> bytes:
   """
   header.check(None, Kind.POSITIONS)
   arrays.check('mask_D', mask_D, bool, ('D',))
-  if header.num_values != len(mask_D):
-    raise ValueError(
-      f'the header announces {header.num_values} values, the payload has '
-      f'{len(mask_D)}'
-    )
+  check_announced(header, len(mask_D))
   count = encode_uint32('num_sent', int(mask_D.sum()))
   return header.encode() + count + encode_positions(mask_D)
 
@@ -212,24 +201,22 @@ def decode_positions_message(
     ValueError: if the kind, the size or the length is wrong, or the positions
       are none.
   """
-  header = Header.decode(message)
-  header.check(None, Kind.POSITIONS)
+  header = read_header(message, None, Kind.POSITIONS)
   if header.num_values != num_params:
     raise ValueError(
       f'positions of {header.num_values} values must be of {num_params}: '
       'server and clients must use the same configuration'
     )
-  start = HEADER_BYTES + _COUNT_BYTES
-  if len(message) < start:
-    check_length(message, start)
-  num_sent = int.from_bytes(message[HEADER_BYTES:start], 'little')
+  num_sent = read_uint32(message)
   if num_sent > num_params:
     raise ValueError(
       f'{num_sent} of {num_params} positions cannot be sent: the message was '
       'changed'
     )
   check_length(message, positions_message_bytes(num_params, num_sent))
-  return header, decode_positions(message[start:], num_params, num_sent)
+  return header, decode_positions(
+    message[HEADER_BYTES + UINT32_BYTES :], num_params, num_sent
+  )
 
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:
@@ -243,7 +230,7 @@ def model_message_bytes(num_params: int, num_kept: int) -> int:
   values = HEADER_BYTES + _FLOAT_BYTES * num_kept
   if num_kept == num_params:
     return values
-  return values + _COUNT_BYTES + position_bytes(num_params, num_kept)
+  return values + UINT32_BYTES + position_bytes(num_params, num_kept)
 
 
 def encode_model(
@@ -306,9 +293,7 @@ def decode_model(
     ValueError: if the kind, the sender, the size or the length is wrong, or a
       `SPARSE_MODEL` is not sparse or its positions are not a mask.
   """
-  header = Header.decode(message)
-  start = HEADER_BYTES
-  header.check(None, Kind.MODEL, Kind.SPARSE_MODEL)
+  header = read_header(message, None, Kind.MODEL, Kind.SPARSE_MODEL)
   if header.num_values != num_params:
     raise ValueError(
       f'a model of {header.num_values} parameters must be one of {num_params}: '
@@ -321,12 +306,9 @@ def decode_model(
     )
   if header.kind is Kind.MODEL:
     check_length(message, model_message_bytes(num_params, num_params))
-    mask = np.ones(num_params, bool)
+    mask, end = np.ones(num_params, bool), HEADER_BYTES
   else:
-    start += _COUNT_BYTES
-    if len(message) < start:
-      check_length(message, start)
-    num_kept = int.from_bytes(message[HEADER_BYTES:start], 'little')
+    num_kept, start = read_uint32(message), HEADER_BYTES + UINT32_BYTES
     if num_kept >= num_params:
       raise ValueError(
         f'a SPARSE_MODEL keeps {num_kept} of {num_params} parameters: one that '
@@ -335,7 +317,6 @@ def decode_model(
     check_length(message, model_message_bytes(num_params, num_kept))
     end = start + position_bytes(num_params, num_kept)
     mask = decode_positions(message[start:end], num_params, num_kept)
-    start = end
   params = np.zeros(num_params, np.float32)
-  params[mask] = np.frombuffer(message, '<f4', offset=start)
+  params[mask] = np.frombuffer(message, '<f4', offset=end)
   return header, params, mask

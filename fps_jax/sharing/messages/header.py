@@ -49,6 +49,7 @@ _CURES = {
 }
 
 HEADER_BYTES = _HEADER.size
+UINT32_BYTES = 4
 
 
 class Kind(enum.IntEnum):
@@ -203,6 +204,34 @@ class Header:
         )
 
 
+def read_header(message: bytes, scheme: Shamir | None, *kinds: Kind) -> Header:
+  """Returns a message's header: `Header.decode`, then its `check`."""
+  header = Header.decode(message)
+  header.check(scheme, *kinds)
+  return header
+
+
+def check_announced(header: Header, found: int, what: str = 'values') -> None:
+  """Raises ValueError if a header announces another number than is `found`."""
+  if header.num_values != found:
+    raise ValueError(
+      f'the header announces {header.num_values} {what}, the payload has '
+      f'{found}'
+    )
+
+
+def read_uint32(message: bytes, start: int = HEADER_BYTES) -> int:
+  """Returns the number that a payload begins with.
+
+  Raises:
+    ValueError: if the message ends before it does.
+  """
+  end = start + UINT32_BYTES
+  if len(message) < end:
+    check_length(message, end)
+  return int.from_bytes(message[start:end], 'little')
+
+
 def check_length(message: bytes, expected: int) -> None:
   """Refuses a message that is longer or shorter than it claims.
 
@@ -246,4 +275,4 @@ def encode_uint32(name: str, value: int) -> bytes:
     ) from error
   if not 0 <= number <= _MAX_UINT32:
     raise ValueError(f'{name}={value} must be in [0, {_MAX_UINT32}]')
-  return number.to_bytes(4, 'little')
+  return number.to_bytes(UINT32_BYTES, 'little')

@@ -22,6 +22,7 @@ two encodings.
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,18 +32,22 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages.bits import pack_words, packed_bytes, unpack_words
 from fps_jax.sharing.messages.header import (
   HEADER_BYTES,
+  UINT32_BYTES,
   Header,
   Kind,
+  check_announced,
   check_integers,
   check_length,
   encode_uint32,
+  read_header,
+  read_uint32,
 )
 from fps_jax.sharing.shamir import Shamir
 
 SEED_WORDS = 8
 DIGEST_BYTES = 16
 
-_COUNT_BYTES = 4
+_REDUCE = 'it must be reduced modulo the prime'
 _SEED_BYTES = 4 * SEED_WORDS
 
 
@@ -129,8 +134,7 @@ def decode_share(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
     ValueError: if the kind, the scheme or the length is wrong, or a word is
       not in [0, p).
   """
-  header = Header.decode(message)
-  header.check(scheme, Kind.SHARE)
+  header = read_header(message, scheme, Kind.SHARE)
   check_length(message, share_message_bytes(header.num_values, scheme))
   num_words = scheme.num_columns(header.num_values + 1)
   return header, _decode_words(message[HEADER_BYTES:], num_words, scheme.field)
@@ -161,7 +165,7 @@ def sum_message_bytes(num_values: int, scheme: Shamir) -> int:
   Raises:
     ValueError: if there are less than 0 values.
   """
-  return share_message_bytes(num_values, scheme) + _COUNT_BYTES + DIGEST_BYTES
+  return share_message_bytes(num_values, scheme) + UINT32_BYTES + DIGEST_BYTES
 
 
 def encode_sum(
@@ -208,15 +212,13 @@ def decode_sum(
     ValueError: if the kind, the scheme or the length is wrong, or a word is
       not in [0, p).
   """
-  header = Header.decode(message)
-  header.check(scheme, Kind.SUM)
+  header = read_header(message, scheme, Kind.SUM)
   check_length(message, sum_message_bytes(header.num_values, scheme))
-  count_end = HEADER_BYTES + _COUNT_BYTES
-  digest_end = count_end + DIGEST_BYTES
-  num_clients = int.from_bytes(message[HEADER_BYTES:count_end], 'little')
+  start = HEADER_BYTES + UINT32_BYTES
+  end = start + DIGEST_BYTES
   num_words = scheme.num_columns(header.num_values + 1)
-  words = _decode_words(message[digest_end:], num_words, scheme.field)
-  return header, num_clients, bytes(message[count_end:digest_end]), words
+  words = _decode_words(message[end:], num_words, scheme.field)
+  return header, read_uint32(message), bytes(message[start:end]), words
 
 
 def check_message_bytes(
@@ -231,7 +233,7 @@ def check_message_bytes(
   arrays.check_integer('num_checks', num_checks, 0)
   num_words = num_clients * num_checks
   return (
-    HEADER_BYTES + _COUNT_BYTES + packed_bytes(num_words, scheme.field.bits)
+    HEADER_BYTES + UINT32_BYTES + packed_bytes(num_words, scheme.field.bits)
   )
 
 
@@ -253,11 +255,7 @@ def encode_check(
   header.check(scheme, Kind.CHECK)
   _check_rank('checks_CxR', checks_CxR, 2)
   num_clients, num_checks = checks_CxR.shape
-  if header.num_values != num_clients:
-    raise ValueError(
-      f'the header announces {header.num_values} clients, the payload has '
-      f'{num_clients}'
-    )
+  check_announced(header, num_clients, 'clients')
   words = _encode_words(checks_CxR.ravel(), scheme.field)
   return header.encode() + encode_uint32('num_checks', num_checks) + words
 
@@ -272,17 +270,11 @@ def decode_check(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
     ValueError: if the kind, the scheme or the length is wrong, or a word is
       not in [0, p).
   """
-  header = Header.decode(message)
-  header.check(scheme, Kind.CHECK)
-  start = HEADER_BYTES + _COUNT_BYTES
-  if len(message) < start:
-    check_length(message, start)
-  shape = (
-    header.num_values,
-    int.from_bytes(message[HEADER_BYTES:start], 'little'),
-  )
+  header = read_header(message, scheme, Kind.CHECK)
+  shape = (header.num_values, read_uint32(message))
   check_length(message, check_message_bytes(*shape, scheme))
-  words = _decode_words(message[start:], shape[0] * shape[1], scheme.field)
+  start = HEADER_BYTES + UINT32_BYTES
+  words = _decode_words(message[start:], math.prod(shape), scheme.field)
   return header, words.reshape(shape)
 
 
@@ -303,7 +295,7 @@ def _encode_columns(
 def _encode_words(words_W: np.ndarray, field: PrimeField) -> bytes:
   words_W = np.asarray(words_W)
   check_integers('words', words_W)
-  _check_words(words_W, field)
+  _check_range(words_W, field.modulus, _REDUCE)
   return pack_words(words_W, field.bits)
 
 
@@ -311,7 +303,7 @@ def _decode_words(
   payload: bytes, num_words: int, field: PrimeField
 ) -> np.ndarray:
   words = unpack_words(payload, num_words, field.bits)
-  _check_words(words, field)
+  _check_range(words, field.modulus, _REDUCE)
   return words
 
 
@@ -320,10 +312,6 @@ def _check_rank(name: str, words: np.ndarray, rank: int) -> None:
     raise ValueError(
       f'{name} has shape {np.shape(words)}, expected {rank} axes: give it these'
     )
-
-
-def _check_words(words: np.ndarray, field: PrimeField) -> None:
-  _check_range(words, field.modulus, 'it must be reduced modulo the prime')
 
 
 def _check_range(words: np.ndarray, end: int, cure: str) -> None:
