@@ -37,7 +37,7 @@ def test_scheme_that_is_only_registered_runs(monkeypatch):
   monkeypatch.setitem(schemes.SCHEMES, 'unused', Unused())
   runs = []
   for name in ('quantised', 'unused'):
-    config = small.small_config()
+    config = small.make_config()
     config.sharing.scheme = name
     config.sharing.value_bits = 8
     validate(config)
