@@ -23,8 +23,8 @@ from fps_jax.jobs.options import Options
 from fps_jax.jobs.recording import Record
 from fps_jax.results import kept_warnings, tensorboard
 from fps_jax.results import workdir as workdirs
-from fps_jax.results.metrics import (
-  MetricsRow,
+from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics_file import (
   MetricsWriter,
   count_rounds,
   has_diverged,

@@ -6,7 +6,8 @@ import io
 import math
 import pathlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -75,19 +76,9 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
   Returns:
     The curve over the rounds in which every run was evaluated.
   """
-  accuracy_SxR = np.array(
-    [[row['test_accuracy'] for row in rows] for rows in seeds], dtype=float
-  )
-  uplink_SxR = np.cumsum(
-    [[row['uplink_bytes_per_client'] for row in rows] for rows in seeds], axis=1
-  )
-  seconds_SxR = np.cumsum(
-    np.array(
-      [[row['simulated_seconds'] for row in rows] for rows in seeds],
-      dtype=float,
-    ),
-    axis=1,
-  )
+  accuracy_SxR = _read(seeds, 'test_accuracy')
+  uplink_SxR = np.cumsum(_read(seeds, 'uplink_bytes_per_client'), axis=1)
+  seconds_SxR = np.cumsum(_read(seeds, 'simulated_seconds'), axis=1)
   is_timed = bool(np.isfinite(seconds_SxR).all())
   evaluated = np.isfinite(accuracy_SxR).all(axis=0)
   percent_SxE = 100 * accuracy_SxR[:, evaluated]
@@ -103,6 +94,32 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
     high_percent=percent_SxE.max(axis=0),
     kept_percent=100 * float(np.mean([1 - r[-1]['sparsity'] for r in seeds])),
   )
+
+
+def _read(seeds: Sequence[Sequence[MetricsRow]], column: str) -> np.ndarray:
+  """Returns a column [S, R] of some runs; NaN where it was not measured."""
+  return np.array([[row.get(column) for row in r] for r in seeds], dtype=float)
+
+
+def make_curves(
+  title: str,
+  complete: Sequence[Sequence[MetricsRow]],
+  others: Mapping[str, Sequence[MetricsRow]],
+) -> list[Curve]:
+  """Returns one curve of a variant's complete runs, and one of each other.
+
+  Args:
+    title: name of the variant in the legend.
+    complete: the rows of each complete run.
+    others: the rows to draw of each other run, by what follows the title. Those
+      that were never evaluated have no curve.
+  """
+  curves = [make_curve(title, complete)] if complete else []
+  return curves + [
+    make_curve(f'{title}, {name}', [rows])
+    for name, rows in others.items()
+    if any(row['test_accuracy'] is not None for row in rows)
+  ]
 
 
 def accuracy_limits(curves: Sequence[Curve]) -> tuple[float, float]:
@@ -177,9 +194,24 @@ def _set_log_axis(axes: mpl_axes.Axes, visible: Sequence[np.ndarray]) -> None:
   labelled = (1, 2, 5) if right / left < 300 else (1,)
   axes.set_xscale('log')
   axes.set_xlim(left, right)
+  label_log_axis(axes, labelled)
+
+
+def label_log_axis(
+  axes: mpl_axes.Axes, labelled: Sequence[int] = (1, 2, 5)
+) -> None:
+  """Writes plain numbers along x: powers of ten, times what is labelled."""
   axes.xaxis.set_major_locator(ticker.LogLocator(subs=labelled))
   axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def draw_grid(
+  axes: mpl_axes.Axes, axis: Literal['both', 'x', 'y'] = 'y'
+) -> None:
+  """Draws a grid below everything else."""
+  axes.grid(axis=axis, linewidth=0.4, color='0.88')
+  axes.set_axisbelow(True)
 
 
 def _make_figure(
@@ -205,8 +237,7 @@ def _make_figure(
   low, high = accuracy_limits(curves)
   axes.set_ylim(low, high)
   axes.set_ylabel('Test accuracy (%)')
-  axes.grid(axis='y', linewidth=0.4, color='0.88')
-  axes.set_axisbelow(True)
+  draw_grid(axes)
   axes.set_xlabel(label)
   if label == _ROUND:
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
@@ -252,8 +283,7 @@ def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
   axes.xaxis.set_minor_locator(ticker.NullLocator())
   axes.set_xlabel('Parameters kept (%)')
   axes.set_ylabel('Test accuracy (%)')
-  axes.grid(axis='y', linewidth=0.4, color='0.88')
-  axes.set_axisbelow(True)
+  draw_grid(axes)
   return figure
 
 

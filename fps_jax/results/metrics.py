@@ -1,25 +1,76 @@
-"""Metrics of a run on disk: one JSON object a line, one line a round.
+"""What a round reports: every column of the metrics is declared here.
 
-The file is the only record that figures and tables read, so every line is
-checked when it is written and again when it is read.
-
->>> format_bytes(3_900_000)
-'3.90 MB'
+Its type is what `metrics_file` checks, its `Column` what summaries, reports,
+their pages and TensorBoard make of it. A number that is to be in `metrics.csv`
+and in a study's report is added to one of the groups below, and to the function
+of the same group in `fps_jax.runs.round_metrics`.
 """
 
-import contextlib
-import json
-import math
-import pathlib
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Self, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, TypedDict
 
-from fps_jax.core import files
+from fps_jax.results.formats import (
+  format_accuracy,
+  format_bytes,
+  format_percent,
+  show,
+  show_range,
+)
+from fps_jax.results.spread import (
+  Spread,
+  Values,
+  mean_of_last,
+  mean_over_rounds,
+  median_without_first,
+)
 
 
-class MetricsRow(TypedDict):
-  """What one round reports; None means not measured in this round.
+class Column(NamedTuple):
+  """What is made of a column, besides writing it down.
+
+  Attributes:
+    reduce: from its values in the runs of a variant to one; None where no
+      summary has it.
+    form: of one value as text.
+    is_needed: whether no report can do without it, and refuses rows of other
+      versions that lack it.
+    key: of what it comes to in `report.json`; '' leaves it out of reports.
+    heading: of the same in tables.
+    note: below them, on what it is; `{baseline}` stands for that variant.
+    place: among the headings; those of none are last.
+    has_range: whether reports give the least and the most, too.
+    plots_items: whether TensorBoard plots each number of a list, not how many
+      there are.
+  """
+
+  reduce: Callable[[Values], Spread | None] | None = None
+  form: Callable[[float], str] = '{:.3g}'.format
+  is_needed: bool = False
+  key: str = ''
+  heading: str = ''
+  note: str = ''
+  place: int = 99
+  has_range: bool = False
+  plots_items: bool = False
+
+  def show(self, spread: Spread | None) -> str:
+    """Returns what it comes to as text; '-' where nothing was measured."""
+    if self.has_range:
+      return show_range(self.form, spread)
+    return show(self.form, spread and spread.middle)
+
+  def to_json(self, spread: Spread | None) -> dict[str, float | None]:
+    """Returns what `report.json` says of it."""
+    if not self.has_range:
+      return {self.key: spread and spread.middle}
+    values = spread or (None, None, None)
+    keys = (f'{self.key}_{kind}' for kind in ('mean', 'min', 'max'))
+    return dict(zip(keys, values, strict=True))
+
+
+class ModelMetrics(TypedDict):
+  """What a round came to; None means not measured in this round.
 
   Attributes:
     round: rounds completed, from 1.
@@ -38,6 +89,46 @@ class MetricsRow(TypedDict):
       after regrowth, where there is any.
     kept_parameters: parameters that are trained and sent by the clients that
       train most: not removed, or removed and tried out in this round.
+  """
+
+  round: Annotated[int, Column(is_needed=True)]
+  diverged: bool
+  test_accuracy: Annotated[
+    float | None,
+    Column(
+      mean_of_last,
+      format_accuracy,
+      is_needed=True,
+      key='final_test_accuracy_fraction',
+      heading='Test accuracy (%)',
+      note='Test accuracy: last evaluated round; mean [min, max] over seeds.',
+      place=0,
+      has_range=True,
+    ),
+  ]
+  test_loss_nats: float | None
+  train_loss_nats: float | None
+  attack_success: Annotated[float | None, Column(mean_of_last, format_percent)]
+  sparsity: Annotated[
+    float,
+    Column(
+      mean_of_last,
+      format_percent,
+      is_needed=True,
+      key='final_sparsity_fraction',
+      heading='Sparsity (%)',
+      note='Sparsity: parameters removed after the last round, mean over '
+      'seeds.',
+      place=5,
+    ),
+  ]
+  kept_parameters: int
+
+
+class ClientMetrics(TypedDict):
+  """What became of the clients that were drawn.
+
+  Attributes:
     clients_reporting: clients whose update arrived, is finite and, if that is
       audited, consistent; a defence may leave some of them out.
     clients_malicious: those of them that an attacker controls.
@@ -60,6 +151,28 @@ class MetricsRow(TypedDict):
       tier would have been in time.
     clients_per_tier: clients of each tier among them that report, smallest
       first.
+  """
+
+  clients_reporting: int
+  clients_malicious: int
+  clients_not_finite: int
+  clients_out_of_range: int
+  capped_weight: float | None
+  malicious_weight: Annotated[
+    float | None, Column(mean_over_rounds, format_percent)
+  ]
+  opened_values_per_client: Annotated[
+    int, Column(mean_over_rounds, '{:,.0f}'.format)
+  ]
+  clients_dropped: int
+  clients_too_slow: int
+  clients_per_tier: Annotated[list[int], Column(plots_items=True)]
+
+
+class SharingMetrics(TypedDict):
+  """What sharing and its audit met with.
+
+  Attributes:
     clipped_fraction: fraction of shared values the codec clipped; None
       without a codec or if no client reported.
     failed_attempts: attempts at the round that could not be completed. After
@@ -80,6 +193,21 @@ class MetricsRow(TypedDict):
       together and who were left out, ascending; found with
       `sharing.audit='clients'`, as long as they are at most half of the
       round's.
+  """
+
+  clipped_fraction: float | None
+  failed_attempts: int
+  missing_servers: list[int]
+  wrong_servers: list[int]
+  wrong_servers_correctable: int | None
+  wrong_servers_detectable: int | None
+  inconsistent_clients: list[int]
+
+
+class CostMetrics(TypedDict):
+  """What a round took.
+
+  Attributes:
     uplink_bytes_per_client: all messages one client sent in this round, to
       every server; the mean over clients where they differ, the sum over
       attempts.
@@ -92,304 +220,88 @@ class MetricsRow(TypedDict):
     round_seconds: wall time of the round.
   """
 
-  round: int
-  diverged: bool
-  test_accuracy: float | None
-  test_loss_nats: float | None
-  train_loss_nats: float | None
-  attack_success: float | None
-  sparsity: float
-  kept_parameters: int
-  clients_reporting: int
-  clients_malicious: int
-  clients_not_finite: int
-  clients_out_of_range: int
-  capped_weight: float | None
-  malicious_weight: float | None
-  opened_values_per_client: int
-  clients_dropped: int
-  clients_too_slow: int
-  clients_per_tier: list[int]
-  clipped_fraction: float | None
-  failed_attempts: int
-  missing_servers: list[int]
-  wrong_servers: list[int]
-  wrong_servers_correctable: int | None
-  wrong_servers_detectable: int | None
-  inconsistent_clients: list[int]
-  uplink_bytes_per_client: float
-  downlink_bytes_per_client: float
-  server_to_central_bytes: int
-  simulated_seconds: float | None
-  round_seconds: float
+  uplink_bytes_per_client: Annotated[
+    float,
+    Column(
+      mean_over_rounds,
+      format_bytes,
+      is_needed=True,
+      key='uplink_bytes_per_client_and_round',
+      heading='Uplink',
+      note='Uplink, Downlink: per client and round. To central: servers to the '
+      'centre, per round. Means over rounds and seeds; 1 kB = 1000 B.',
+      place=1,
+    ),
+  ]
+  downlink_bytes_per_client: Annotated[
+    float,
+    Column(
+      mean_over_rounds,
+      format_bytes,
+      is_needed=True,
+      key='downlink_bytes_per_client_and_round',
+      heading='Downlink',
+      place=2,
+    ),
+  ]
+  server_to_central_bytes: Annotated[
+    int,
+    Column(
+      mean_over_rounds,
+      format_bytes,
+      is_needed=True,
+      key='server_to_central_bytes_per_round',
+      heading='To central',
+      place=3,
+    ),
+  ]
+  simulated_seconds: Annotated[float | None, Column(is_needed=True)]
+  round_seconds: Annotated[
+    float,
+    Column(
+      median_without_first,
+      is_needed=True,
+      key='median_round_seconds',
+      heading='Round (s)',
+      note='Round: median wall time, without round 1, which compiles.',
+      place=6,
+    ),
+  ]
 
 
-_UNREADABLE = 'cannot be read'
-_HINTS: Mapping[str, Any] = typing.get_type_hints(MetricsRow)
+class MetricsRow(ModelMetrics, ClientMetrics, SharingMetrics, CostMetrics):
+  """All that one round reports, group after group: a line of the metrics."""
 
 
-def format_bytes(num_bytes: float) -> str:
-  """Formats bytes with three digits and decimal units (1 kB = 1000 B)."""
-  value, unit = num_bytes, 'B'
-  for larger in ('kB', 'MB', 'GB', 'TB'):
-    # 999.5 would print as 1000, which belongs to the next unit.
-    if value < 999.5:
-      break
-    value, unit = value / 1000, larger
-  if unit == 'B':
-    return f'{value:.0f} B'
-  # The same bound below 100 and 10 keeps the digits at three.
-  decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
-  return f'{value:.{decimals}f} {unit}'
+def _declared() -> dict[str, Column]:
+  hints = typing.get_type_hints(MetricsRow, include_extras=True)
+  return {
+    name: next(iter(getattr(hint, '__metadata__', ())), Column())
+    for name, hint in hints.items()
+  }
 
 
-def show(form: Callable[[float], str], number: float | None) -> str:
-  """Returns a number in some form; '-' where there is none."""
-  return '-' if number is None else form(number)
-
-
-def format_accuracy(
-  mean: float | None, least: float | None, most: float | None
-) -> str:
-  """Formats fractions as `mean [min, max]` in percent; equal ones as one.
-
-  >>> format_accuracy(0.975, 0.97, 0.98)
-  '97.50 [97.00, 98.00]'
-  >>> format_accuracy(0.975, 0.975, 0.975)
-  '97.50'
-  >>> format_accuracy(None, None, None)
-  '-'
-  """
-  if mean is None or least is None or most is None:
-    return '-'
-  shown = f'{100 * mean:.2f}'
-  if least == most:
-    return shown
-  return f'{shown} [{100 * least:.2f}, {100 * most:.2f}]'
-
-
-def _is_of_type(value: object, hint: Any) -> bool:
-  if hint == list[int]:
-    return isinstance(value, list) and all(isinstance(i, int) for i in value)
-  # Python's own typing rule: an int is welcome where a float is.
-  return isinstance(value, hint if hint is int else hint | int)
-
-
-def _check_keys(row: Mapping[str, object]) -> None:
-  """Raises ValueError unless `row` has the keys of a MetricsRow."""
-  missing = sorted(_HINTS.keys() - row.keys())
-  unknown = sorted(row.keys() - _HINTS.keys())
-  if missing or unknown:
-    raise ValueError(
-      f'metrics row misses {missing} and has unknown {unknown}: '
-      'give exactly the keys of MetricsRow'
-    )
-
-
-def _check_values(row: Mapping[str, object], expected_round: int) -> None:
-  """Raises ValueError unless known keys fit a MetricsRow of a round."""
-  for key, value in row.items():
-    if key not in _HINTS:
-      continue
-    hint = _HINTS[key]
-    if not _is_of_type(value, hint):
-      raise ValueError(
-        f'{key}={value!r} is a {type(value).__name__}: '
-        f'convert it to {getattr(hint, "__name__", hint)}'
-      )
-    if isinstance(value, float) and not math.isfinite(value):
-      raise ValueError(
-        f'{key}={value} in round {expected_round} is not finite, which JSON '
-        'cannot hold: look for divergence, e.g. too high a learning rate'
-      )
-  if row.get('round') != expected_round:
-    raise ValueError(
-      f'row of round {row.get("round")} where round {expected_round} is next: '
-      'write every round once and in order'
-    )
-
-
-def _parse_line(line: bytes) -> MetricsRow:
-  row = json.loads(line)
-  if not isinstance(row, dict) or not line.endswith(b'\n'):
-    raise ValueError('not one whole JSON object')
-  return typing.cast(MetricsRow, row)
-
-
-def read_metrics(
-  path: str | pathlib.Path, needed: Collection[str] | None = None
-) -> list[MetricsRow]:
-  """Reads the rows of a run, round 1 first.
-
-  Args:
-    path: a file that `MetricsWriter` wrote.
-    needed: None for a run of this version that is not being written. Else the
-      keys to rely on: rows may lack others and have unknown ones, as another
-      version's do, and a last line that is not whole yet is left out.
-
-  Returns:
-    One row a round; empty for an empty file.
-
-  Raises:
-    OSError: there is no such file, or it cannot be read.
-    ValueError: a line is torn, or is not the next round's row; the message
-      names the file and the line.
-  """
-  with (
-    files.naming(path, 'leave out the run, or make it again', _UNREADABLE),
-    open(path, 'rb') as file,
-  ):
-    return _parse(path, file, needed)
-
-
-def _parse(
-  path: str | pathlib.Path,
-  lines: Iterable[bytes],
-  needed: Collection[str] | None = None,
-) -> list[MetricsRow]:
-  """Returns the rows of a run; arguments and errors as of `read_metrics`."""
-  rows: list[MetricsRow] = []
-  for number, line in enumerate(lines, start=1):
-    if needed is not None and not line.endswith(b'\n'):
-      break
-    try:
-      row = _parse_line(line)
-    except ValueError as error:
-      raise ValueError(
-        f'{path}:{number}: torn or invalid line: delete it, or the whole run '
-        'if it is not the last line'
-      ) from error
-    try:
-      if needed is None:
-        _check_keys(row)
-      elif missing := sorted(set(needed) - row.keys()):
-        raise ValueError(
-          f'metrics row misses {missing}: read it with the version of fps_jax '
-          'that wrote it'
-        )
-      _check_values(row, expected_round=number)
-    except ValueError as error:
-      raise ValueError(f'{path}:{number}: {error}') from error
-    rows.append(row)
-  return rows
-
-
-def has_diverged(rows: Sequence[Mapping[str, Any]]) -> bool:
-  """Returns whether a run ended with the last of its rows, as it diverged.
-
-  Rows of earlier versions do not say so: such a run stopped its study then.
-  """
-  return bool(rows) and bool(rows[-1].get('diverged'))
-
-
-def is_finished(path: pathlib.Path, num_rounds: int) -> bool:
-  """Returns whether a run has all its rows, or has diverged.
-
-  Raises:
-    OSError: if its metrics cannot be read.
-  """
-  num_found = count_rounds(path)
-  if num_found in (0, num_rounds):
-    return num_found == num_rounds
-  line = path.read_bytes().splitlines(keepends=True)[num_found - 1]
-  try:
-    return has_diverged([_parse_line(line)])
-  except ValueError:
-    return False
-
-
-def count_rounds(path: pathlib.Path) -> int:
-  """Returns how many whole lines a file of metrics has; 0 without one."""
-  with files.naming(path, problem=_UNREADABLE):
-    return path.read_bytes().count(b'\n') if path.exists() else 0
-
-
-def keep_rounds(path: pathlib.Path, num_rounds: int) -> list[MetricsRow]:
-  """Removes what follows the first rounds of a run, torn or whole.
-
-  Args:
-    path: of the metrics; may not exist if no rounds are kept.
-    num_rounds: that are kept.
-
-  Returns:
-    The rows of these rounds.
-
-  Raises:
-    ValueError: if there are fewer, or one of them is not valid; nothing is
-      removed.
-  """
-  found = count_rounds(path)
-  if found < num_rounds:
-    raise ValueError(
-      f'{path} has {found} rounds where a checkpoint follows round '
-      f'{num_rounds}: give another --workdir, or --overwrite'
-    )
-  if not path.exists():
-    return []
-  lines = path.read_bytes().splitlines(keepends=True)[:num_rounds]
-  rows = _parse(path, lines)
-  with files.naming(path), path.open('r+b') as file:
-    file.truncate(sum(map(len, lines)))
-  return rows
-
-
-class MetricsWriter:
-  """Appends the rows of a run to its file.
-
-  Every row is on its way to disk when `write` returns, so a killed run keeps
-  its rows. A file that exists is continued after its last round, never
-  rewritten.
-  """
-
-  def __init__(self, path: str | pathlib.Path):
-    """Opens `path`, and creates its folder if need be.
-
-    Args:
-      path: the run's `metrics.jsonl`.
-
-    Raises:
-      ValueError: the file exists and `read_metrics` refuses it.
-      OSError: it cannot be read or written to.
-    """
-    self._path = pathlib.Path(path)
-    with self._naming():
-      self._path.parent.mkdir(parents=True, exist_ok=True)
-      is_there = self._path.exists()
-      self._last_round = len(read_metrics(path)) if is_there else 0
-      self._file = self._path.open('a', encoding='utf-8')
-
-  @property
-  def last_round(self) -> int:
-    """The last round in the file; 0 when it is empty."""
-    return self._last_round
-
-  def __enter__(self) -> Self:
-    """Returns the writer itself."""
-    return self
-
-  def __exit__(self, *exc_info: object) -> None:
-    """Closes the file."""
-    with self._naming():
-      self._file.close()
-
-  def _naming(self) -> contextlib.AbstractContextManager[None]:
-    return files.naming(self._path, problem='cannot be written to')
-
-  def write(self, row: Mapping[str, object]) -> None:
-    """Appends one round.
-
-    Args:
-      row: exactly the keys of `MetricsRow`, with Python numbers.
-
-    Raises:
-      ValueError: a key is missing or unknown, a value has the wrong type, a
-        float is NaN or infinite, or the round is not `last_round + 1`. The
-        file is left as it was.
-      OSError: it cannot be written to.
-    """
-    _check_keys(row)
-    _check_values(row, expected_round=self._last_round + 1)
-    with self._naming():
-      self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')
-      self._file.flush()
-    self._last_round += 1
+TYPES: Mapping[str, Any] = typing.get_type_hints(MetricsRow)
+COLUMNS: Mapping[str, Column] = _declared()
+# Of no round: the baseline's mean uplink over a variant's.
+SAVING = 'uplink_saving_factor'
+# What reports say of a variant, in their order.
+REPORTED: Mapping[str, Column] = dict(
+  sorted(
+    [
+      *((name, column) for name, column in COLUMNS.items() if column.key),
+      (
+        SAVING,
+        Column(
+          form='{:.2f}x'.format,
+          key=SAVING,
+          heading='Saving',
+          note='Saving: uplink of {baseline} / uplink; below 1 the method '
+          'sends more.',
+          place=4,
+        ),
+      ),
+    ],
+    key=lambda named: named[1].place,
+  )
+)

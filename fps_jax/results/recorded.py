@@ -8,21 +8,12 @@ from typing import Any
 
 from fps_jax.core import files
 from fps_jax.results import kept_warnings
-from fps_jax.results.metrics import read_metrics
+from fps_jax.results.metrics import COLUMNS
+from fps_jax.results.metrics_file import read_metrics
 from fps_jax.results.summary import Run, metrics_paths, title_of
 
-# What a report reads of a round; other versions of this package have more or
-# fewer columns.
-_NEEDED = (
-  'round',
-  'test_accuracy',
-  'sparsity',
-  'uplink_bytes_per_client',
-  'downlink_bytes_per_client',
-  'server_to_central_bytes',
-  'simulated_seconds',
-  'round_seconds',
-)
+# Other versions of this package have more or fewer columns.
+_NEEDED = [name for name, column in COLUMNS.items() if column.is_needed]
 
 
 @dataclasses.dataclass(frozen=True)

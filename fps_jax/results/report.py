@@ -1,8 +1,6 @@
 """Report of a study: tables and figures, from the metrics files alone."""
 
-import dataclasses
 import itertools
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +11,9 @@ from rich import text as rich_text
 
 from fps_jax.core import files
 from fps_jax.results import figures, kept_warnings
-from fps_jax.results.metrics import format_accuracy, format_bytes, show
+from fps_jax.results import workdir as workdirs
+from fps_jax.results.formats import format_bytes, show
+from fps_jax.results.metrics import REPORTED
 from fps_jax.results.rows import rows_of, write_csv
 from fps_jax.results.summary import (
   TITLES,
@@ -24,32 +24,25 @@ from fps_jax.results.summary import (
   summarise,
   title_of,
 )
+from fps_jax.results.tables import Table, bullets, page
 
-COLUMNS = (
-  'Method',
-  'Test accuracy (%)',
-  'Uplink',
-  'Downlink',
-  'To central',
-  'Saving',
-  'Sparsity (%)',
-  'Round (s)',
-)
+_METHOD = 'Method'
+COLUMNS = (_METHOD, *(column.heading for column in REPORTED.values()))
 _TARGET_COLUMNS = (
-  'Method',
+  _METHOD,
   'Rounds',
   'Uplink per client',
   'Simulated time (minutes)',
 )
-_WRAPS_ON_NARROW_TERMINALS = ('Method', 'Test accuracy (%)')
-NOTES = (
-  'Test accuracy: last evaluated round; mean [min, max] over seeds.',
-  'Uplink, Downlink: per client and round. To central: servers to the centre, '
-  'per round. Means over rounds and seeds; 1 kB = 1000 B.',
-  'Saving: uplink of {baseline} / uplink; below 1 the method sends more.',
-  'Sparsity: parameters removed after the last round, mean over seeds.',
-  'Round: median wall time, without round 1, which compiles.',
-)
+
+
+def notes(baseline_title: str) -> list[str]:
+  """Returns what a reader must know of the numbers."""
+  return [
+    column.note.format(baseline=baseline_title)
+    for column in REPORTED.values()
+    if column.note
+  ]
 
 
 def title_with_seeds(summary: Summary) -> str:
@@ -63,38 +56,29 @@ def title_with_seeds(summary: Summary) -> str:
 
 def cells(summary: Summary) -> list[str]:
   """Returns what a summary says under `COLUMNS`."""
-  accuracy = format_accuracy(
-    summary.final_test_accuracy_fraction_mean,
-    summary.final_test_accuracy_fraction_min,
-    summary.final_test_accuracy_fraction_max,
-  )
-  return [
-    title_with_seeds(summary),
-    accuracy,
-    show(format_bytes, summary.uplink_bytes_per_client_and_round),
-    show(format_bytes, summary.downlink_bytes_per_client_and_round),
-    show(format_bytes, summary.server_to_central_bytes_per_round),
-    show('{:.2f}x'.format, summary.uplink_saving_factor),
-    show('{:.1%}'.format, summary.final_sparsity_fraction).removesuffix('%'),
-    show('{:.3g}'.format, summary.median_round_seconds),
-  ]
+  numbers = summary.numbers
+  shown = [column.show(numbers[name]) for name, column in REPORTED.items()]
+  return [title_with_seeds(summary), *shown]
 
 
-def target_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
-  """Returns what the target cost, with a heading; '-' where not reached."""
-  rows: list[tuple[str, ...]] = [_TARGET_COLUMNS]
+def target_table(summaries: Sequence[Summary], title: str) -> Table:
+  """Returns what the target accuracy cost; '-' where it was not reached."""
+  lines = []
   for summary in summaries:
     cost = summary.to_target
     shown = ['-', '-', '-']
     if cost is not None:
-      seconds = cost.simulated_seconds
       shown = [
         f'{cost.rounds:,.4g}',
         format_bytes(cost.uplink_bytes_per_client),
-        '-' if seconds is None else f'{seconds / 60:.3g}',
+        show(lambda s: f'{s / 60:.3g}', cost.simulated_seconds),
       ]
-    rows.append((title_with_seeds(summary), *shown))
-  return rows
+    lines.append([title_with_seeds(summary), *shown])
+  return Table(title, _TARGET_COLUMNS, lines)
+
+
+def _target_title(target_accuracy: float) -> str:
+  return f'To {100 * target_accuracy:g} % test accuracy, means over seeds'
 
 
 def _caption(summaries: Sequence[Summary]) -> str:
@@ -134,12 +118,13 @@ def make_table(
     box=box.SIMPLE_HEAD,
     padding=0,
   )
-  for name in COLUMNS:
-    wraps = name in _WRAPS_ON_NARROW_TERMINALS
+  for i, name in enumerate(COLUMNS):
+    # Names and ranges wrap on narrow terminals; elsewhere headings of two lines
+    # leave the width to the numbers.
+    wraps = i < 2
     table.add_column(
-      # Headings of two lines leave the width to the numbers.
       name if wraps else name.replace(' ', '\n'),
-      justify='left' if name == 'Method' else 'right',
+      justify='right' if i else 'left',
       no_wrap=not wraps,
       vertical='bottom',
     )
@@ -153,39 +138,15 @@ def make_curves(title: str, runs: Sequence[Run]) -> list[figures.Curve]:
 
   Runs that no round before was evaluated of have none.
   """
-  curves = []
-  if complete := finished(runs):
-    curves.append(figures.make_curve(title, [run.rows for run in complete]))
-  for run in runs:
-    before = run.rows_before
-    is_drawn = any(row['test_accuracy'] is not None for row in before)
-    if run.has_diverged and is_drawn:
-      named = f'{title}, seed {run.seed}, diverged in round {len(run.rows)}'
-      curves.append(figures.make_curve(named, [before]))
-  return curves
-
-
-def make_target_table(
-  summaries: Sequence[Summary], target_accuracy: float
-) -> rich_table.Table:
-  """Lays out what the target accuracy cost for a terminal; one row each."""
-  heading, *rows = target_rows(summaries)
-  table = rich_table.Table(
-    title=f'To {100 * target_accuracy:g} % test accuracy, means over seeds',
-    box=box.SIMPLE_HEAD,
-    padding=0,
+  return figures.make_curves(
+    title,
+    [run.rows for run in finished(runs)],
+    {
+      f'seed {run.seed}, diverged in round {len(run.rows)}': run.rows_before
+      for run in runs
+      if run.has_diverged
+    },
   )
-  for name in heading:
-    table.add_column(name, justify='left' if name == 'Method' else 'right')
-  for row in rows:
-    table.add_row(*map(rich_text.Text, row))
-  return table
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-  heading, *body = rows
-  rule = ('---', *['---:'] * (len(heading) - 1))
-  return [f'| {" | ".join(row)} |' for row in (heading, rule, *body)]
 
 
 def make_markdown(
@@ -199,39 +160,20 @@ def make_markdown(
 
   Warnings about settings have a section of their own, if there are any.
   """
-  table = _markdown_table([COLUMNS, *map(cells, summaries)])
-  target = []
-  if target_accuracy:
-    target = [
-      f'To {100 * target_accuracy:g} % test accuracy, means over seeds; `-` if '
-      'a seed never reached it:',
-      '',
-      *_markdown_table(target_rows(summaries)),
-      '',
-    ]
-  section = []
-  if warnings:
-    section = ['## Warnings', '', *(f'- {line}' for line in warnings), '']
-  notes = [
-    *(f'- {line}' for line in divergences(summaries)),
-    *(f'- {note.format(baseline=baseline_title)}' for note in NOTES),
-  ]
-  return '\n'.join(
-    [
-      f'# Results: {_caption(summaries)}',
-      '',
-      *table,
-      '',
-      *notes,
-      '',
-      *section,
-      *target,
-      *(
-        f'![Test accuracy over {name.split("_")[1]}]({name}.png)'
-        for name in figure_names
-      ),
-      '',
-    ]
+  target_title = (
+    f'{_target_title(target_accuracy)}; `-` if a seed never reached it:'
+  )
+  return page(
+    f'# Results: {_caption(summaries)}',
+    Table('', COLUMNS, [cells(summary) for summary in summaries]),
+    bullets([*divergences(summaries), *notes(baseline_title)]),
+    '## Warnings' if warnings else '',
+    bullets(warnings),
+    target_table(summaries, target_title) if target_accuracy else '',
+    '\n'.join(
+      f'![Test accuracy over {name.split("_")[1]}]({name}.png)'
+      for name in figure_names
+    ),
   )
 
 
@@ -266,35 +208,39 @@ def write_report(
   report = {
     'baseline': baseline,
     'target_accuracy': target_accuracy,
-    'variants': [dataclasses.asdict(summary) for summary in summaries],
+    'variants': [summary.to_json() for summary in summaries],
   }
-  files.write_text(
-    workdir / 'report.json',
-    json.dumps(report, indent=2, allow_nan=False) + '\n',
-  )
+  workdirs.write_json(workdir / 'report.json', report)
   every_run = itertools.chain.from_iterable(runs.values())
   write_csv(workdir / 'metrics.csv', rows_of(every_run))
-  curves = [
-    curve
-    for name, summary in zip(runs, summaries, strict=True)
-    for curve in make_curves(summary.title, runs[name])
-  ]
-  paths = figures.write_figures(workdir, curves) if curves else []
-  names = [path.stem for path in paths if path.suffix == '.png']
-  files.write_text(
-    workdir / 'report.md',
-    make_markdown(
-      summaries,
-      baseline_title,
-      target_accuracy,
-      names,
-      kept_warnings.read(workdir),
-    ),
+  markdown = make_markdown(
+    summaries,
+    baseline_title,
+    target_accuracy,
+    _write_figures(workdir, runs, titles),
+    kept_warnings.read(workdir),
   )
+  files.write_text(workdir / 'report.md', markdown)
   tables: list[rich_console.RenderableType] = [
     make_table(summaries, baseline_title),
     *map(rich_text.Text, divergences(summaries)),
   ]
   if target_accuracy:
-    tables.append(make_target_table(summaries, target_accuracy))
+    target = target_table(summaries, _target_title(target_accuracy))
+    tables.append(target.terminal())
   return rich_console.Group(*tables)
+
+
+def _write_figures(
+  workdir: pathlib.Path,
+  runs: Mapping[str, Sequence[Run]],
+  titles: Mapping[str, str],
+) -> list[str]:
+  """Draws the runs of each variant, and returns the names of the figures."""
+  curves = [
+    curve
+    for name, of_variant in runs.items()
+    for curve in make_curves(title_of(name, titles), of_variant)
+  ]
+  paths = figures.write_figures(workdir, curves) if curves else []
+  return [path.stem for path in paths if path.suffix == '.png']

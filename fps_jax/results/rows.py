@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fps_jax.core import files
-from fps_jax.results.metrics import MetricsRow, read_metrics
+from fps_jax.results.metrics import TYPES
+from fps_jax.results.metrics_file import read_metrics
 from fps_jax.results.summary import Run, metrics_paths
 
-COLUMNS = ('variant', 'seed', *MetricsRow.__annotations__)
+COLUMNS = ('variant', 'seed', *TYPES)
 
 
 def read_rows(workdir: str | pathlib.Path) -> Iterator[dict[str, Any]]:

@@ -5,9 +5,14 @@ import math
 import pathlib
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from fps_jax.results.metrics import MetricsRow, has_diverged, read_metrics
+from fps_jax.results.metrics import COLUMNS, REPORTED, SAVING, MetricsRow
+from fps_jax.results.metrics_file import has_diverged, read_metrics
+from fps_jax.results.spread import Spread
+
+_UPLINK: Final = 'uplink_bytes_per_client'
 
 TITLES: Mapping[str, str] = {
   'fedavg': 'FedAvg',
@@ -67,6 +72,11 @@ class Run:
     """The rows, without that in which training diverged."""
     return self.rows[:-1] if self.has_diverged else self.rows
 
+  @property
+  def evaluated(self) -> list[MetricsRow]:
+    """The rows of the rounds that were evaluated."""
+    return [row for row in self.rows if row['test_accuracy'] is not None]
+
 
 @dataclasses.dataclass(frozen=True)
 class Diverged:
@@ -74,52 +84,6 @@ class Diverged:
 
   seed: int
   round: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-  """One variant over its seeds, but for those under which it diverged.
-
-  All numbers are None if it diverged under every seed.
-
-  Attributes:
-    variant: name of the variant's folder.
-    title: name for the reader.
-    seeds: those that the numbers are of, ascending.
-    diverged: the runs of the other seeds, ascending.
-    rounds: rounds of each run.
-    final_test_accuracy_fraction_mean: of the last evaluated round, over seeds.
-    final_test_accuracy_fraction_min: the worst seed's.
-    final_test_accuracy_fraction_max: the best seed's.
-    uplink_bytes_per_client_and_round: mean over rounds and seeds.
-    downlink_bytes_per_client_and_round: mean over rounds and seeds.
-    server_to_central_bytes_per_round: mean over rounds and seeds.
-    uplink_saving_factor: the baseline's mean uplink divided by this one's; 0.2
-      means that this variant sends five times the baseline. None without a
-      baseline, or where one of them never had a client that sent anything.
-    final_sparsity_fraction: parameters removed after the last round, mean over
-      seeds.
-    median_round_seconds: over rounds and seeds; without round 1, which
-      compiles, when there are more.
-    to_target: what the target accuracy cost; None where there is no target, or
-      a seed never reached it.
-  """
-
-  variant: str
-  title: str
-  seeds: list[int]
-  diverged: list[Diverged] = dataclasses.field(default_factory=list)
-  rounds: int | None = None
-  final_test_accuracy_fraction_mean: float | None = None
-  final_test_accuracy_fraction_min: float | None = None
-  final_test_accuracy_fraction_max: float | None = None
-  uplink_bytes_per_client_and_round: float | None = None
-  downlink_bytes_per_client_and_round: float | None = None
-  server_to_central_bytes_per_round: float | None = None
-  uplink_saving_factor: float | None = None
-  final_sparsity_fraction: float | None = None
-  median_round_seconds: float | None = None
-  to_target: 'CostToTarget | None' = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +100,49 @@ class CostToTarget:
   rounds: float
   uplink_bytes_per_client: float
   simulated_seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """One variant over its seeds, but for those under which it diverged.
+
+  Attributes:
+    variant: name of the variant's folder.
+    title: name for the reader.
+    seeds: those that the numbers are of, ascending.
+    diverged: the runs of the other seeds, ascending.
+    rounds: rounds of each run; None if it diverged under every seed.
+    numbers: what each column of the metrics comes to, as it is declared to be
+      reduced, and the saving: the baseline's mean uplink divided by this one's;
+      0.2 means that this variant sends five times the baseline. None where
+      nothing was measured, and all of them if it diverged under every seed. No
+      saving without a baseline, or where one of them never had a client that
+      sent anything.
+    to_target: what the target accuracy cost; None where there is no target, or
+      a seed never reached it.
+  """
+
+  variant: str
+  title: str
+  seeds: list[int]
+  diverged: list[Diverged]
+  rounds: int | None
+  numbers: Mapping[str, Spread | None]
+  to_target: CostToTarget | None = None
+
+  def middle(self, column: str) -> float | None:
+    """Returns the mean or median that a column comes to."""
+    spread = self.numbers[column]
+    return spread and spread.middle
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns it as it stands in `report.json`."""
+    content = dataclasses.asdict(self)
+    del content['numbers']
+    to_target = content.pop('to_target')
+    for name, column in REPORTED.items():
+      content |= column.to_json(self.numbers[name])
+    return {**content, 'to_target': to_target}
 
 
 def collect(
@@ -162,10 +169,9 @@ def collect(
     for variant, of_variant in runs.items()
   }
   rounds = {
-    f'{variant}/seed_{run.seed}': (len(run.rows), _last_evaluated(run))
+    f'{variant}/seed_{run.seed}': (len(run.rows), run.evaluated[-1]['round'])
     for variant, of_variant in runs.items()
-    for run in of_variant
-    if not run.has_diverged
+    for run in finished(of_variant)
   }
   for name, values in (
     ('seeds', seeds),
@@ -177,12 +183,6 @@ def collect(
         'variants that are complete'
       )
   return runs
-
-
-def _last_evaluated(run: Run) -> int:
-  return max(
-    row['round'] for row in run.rows if row['test_accuracy'] is not None
-  )
 
 
 def metrics_paths(folder: pathlib.Path) -> dict[int, pathlib.Path]:
@@ -197,15 +197,13 @@ def metrics_paths(folder: pathlib.Path) -> dict[int, pathlib.Path]:
 def _read_runs(folder: pathlib.Path) -> list[Run]:
   runs = []
   for seed, path in metrics_paths(folder).items():
-    rows = read_metrics(path)
-    if all(row['test_accuracy'] is None for row in rows) and (
-      not has_diverged(rows)
-    ):
+    run = Run(folder.name, seed, read_metrics(path))
+    if not run.evaluated and not run.has_diverged:
       raise ValueError(
-        f'{path}: none of its {len(rows)} rounds was evaluated: finish the '
+        f'{path}: none of its {len(run.rows)} rounds was evaluated: finish the '
         'run, or evaluate its last round'
       )
-    runs.append(Run(folder.name, seed, rows))
+    runs.append(run)
   if not runs:
     raise ValueError(
       f'no {folder}/seed_<seed>/metrics.jsonl: run variant {folder.name!r}, '
@@ -214,12 +212,21 @@ def _read_runs(folder: pathlib.Path) -> list[Run]:
   return runs
 
 
-def _mean(runs: Sequence[Run], read: Callable[[MetricsRow], float]) -> float:
-  return statistics.fmean(read(row) for run in runs for row in run.rows)
+def finished(runs: Sequence[Run]) -> list[Run]:
+  """Returns the runs that did not diverge."""
+  return [run for run in runs if not run.has_diverged]
 
 
-def _mean_uplink(runs: Sequence[Run]) -> float:
-  return _mean(runs, lambda row: row['uplink_bytes_per_client'])
+def reduce(runs: Sequence[Run]) -> dict[str, Spread | None]:
+  """Returns what columns come to over some runs, by their names.
+
+  Rows of another version may lack columns, which come to None then.
+  """
+  return {
+    name: column.reduce([[row.get(name) for row in run.rows] for run in runs])  # type: ignore[misc]
+    for name, column in COLUMNS.items()
+    if column.reduce
+  }
 
 
 def _cost_to_target(
@@ -229,7 +236,7 @@ def _cost_to_target(
   for run in runs:
     reached = [
       row['round']
-      for row in run.rows
+      for row in run.evaluated
       if (row['test_accuracy'] or 0.0) >= target_accuracy
     ]
     if not target_accuracy or not reached:
@@ -239,81 +246,60 @@ def _cost_to_target(
     [s for row in rows if (s := row['simulated_seconds']) is not None]
     for rows in needed
   ]
-  is_timed = all(map(len, seconds))
   return CostToTarget(
     rounds=statistics.fmean(map(len, needed)),
     uplink_bytes_per_client=statistics.fmean(
-      sum(row['uplink_bytes_per_client'] for row in rows) for rows in needed
+      sum(row[_UPLINK] for row in rows) for rows in needed
     ),
     simulated_seconds=(
-      statistics.fmean(map(math.fsum, seconds)) if is_timed else None
+      statistics.fmean(map(math.fsum, seconds)) if all(seconds) else None
     ),
   )
 
 
-def finished(runs: Sequence[Run]) -> list[Run]:
-  """Returns the runs that did not diverge."""
-  return [run for run in runs if not run.has_diverged]
+def _saving(baseline: Spread | None, uplink: Spread | None) -> Spread | None:
+  if not baseline or not uplink or not baseline.middle or not uplink.middle:
+    return None
+  factor = baseline.middle / uplink.middle
+  return Spread(factor, factor, factor)
 
 
-def _summarise_variant(
-  title: str,
-  all_runs: Sequence[Run],
-  baseline_uplink_bytes: float | None,
-  target_accuracy: float,
-) -> Summary:
-  diverged = [
-    Diverged(run.seed, len(run.rows)) for run in all_runs if run.has_diverged
-  ]
-  runs = finished(all_runs)
-  if not runs:
-    return Summary(all_runs[0].variant, title, seeds=[], diverged=diverged)
-  final_accuracies = [
-    [
-      row['test_accuracy']
-      for row in run.rows
-      if row['test_accuracy'] is not None
-    ][-1]
-    for run in runs
-  ]
-  uplink_bytes = _mean_uplink(runs)
-  reporting = sum(row['clients_reporting'] for run in runs for row in run.rows)
-  if reporting and not uplink_bytes:
+def _check_sent(runs: Sequence[Run]) -> None:
+  """Raises ValueError if clients reported, but sent nothing."""
+  rows = [row for run in runs for row in run.rows]
+  reporting = sum(row.get('clients_reporting', 0) for row in rows)
+  if reporting and not any(row[_UPLINK] for row in rows):
     raise ValueError(
       f'variant {runs[0].variant!r} sent 0 uplink bytes in all its rounds, '
       f'although {reporting} clients reported: its metrics cannot be right, '
       'run it again'
     )
-  num_rounds = len(runs[0].rows)
-  timed = slice(1 if num_rounds > 1 else 0, None)
+
+
+def summarise_variant(
+  all_runs: Sequence[Run],
+  title: str = '',
+  baseline_uplink: Spread | None = None,
+  target_accuracy: float = 0.0,
+) -> Summary:
+  """Summarises the runs of one variant, at least one.
+
+  Raises:
+    ValueError: clients reported, but sent nothing.
+  """
+  runs = finished(all_runs)
+  _check_sent(runs)
+  numbers = reduce(runs)
   return Summary(
-    variant=runs[0].variant,
+    variant=all_runs[0].variant,
     title=title,
     seeds=[run.seed for run in runs],
-    diverged=diverged,
-    rounds=num_rounds,
-    final_test_accuracy_fraction_mean=statistics.fmean(final_accuracies),
-    final_test_accuracy_fraction_min=min(final_accuracies),
-    final_test_accuracy_fraction_max=max(final_accuracies),
-    uplink_bytes_per_client_and_round=uplink_bytes,
-    downlink_bytes_per_client_and_round=_mean(
-      runs, lambda row: row['downlink_bytes_per_client']
-    ),
-    server_to_central_bytes_per_round=_mean(
-      runs, lambda row: row['server_to_central_bytes']
-    ),
-    uplink_saving_factor=(
-      baseline_uplink_bytes / uplink_bytes
-      if baseline_uplink_bytes and uplink_bytes
-      else None
-    ),
-    final_sparsity_fraction=statistics.fmean(
-      run.rows[-1]['sparsity'] for run in runs
-    ),
-    median_round_seconds=statistics.median(
-      row['round_seconds'] for run in runs for row in run.rows[timed]
-    ),
-    to_target=_cost_to_target(runs, target_accuracy),
+    diverged=[
+      Diverged(run.seed, len(run.rows)) for run in all_runs if run.has_diverged
+    ],
+    rounds=len(runs[0].rows) if runs else None,
+    numbers={**numbers, SAVING: _saving(baseline_uplink, numbers[_UPLINK])},
+    to_target=_cost_to_target(runs, target_accuracy) if runs else None,
   )
 
 
@@ -343,13 +329,10 @@ def summarise(
       'name one of them'
     )
   baseline_runs = [] if baseline is None else finished(runs[baseline])
-  baseline_uplink_bytes = _mean_uplink(baseline_runs) if baseline_runs else None
+  uplink = reduce(baseline_runs)[_UPLINK]
   return [
-    _summarise_variant(
-      title_of(variant, titles),
-      of_variant,
-      baseline_uplink_bytes,
-      target_accuracy,
+    summarise_variant(
+      of_variant, title_of(variant, titles), uplink, target_accuracy
     )
     for variant, of_variant in runs.items()
   ]

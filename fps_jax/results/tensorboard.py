@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fps_jax.core import files
-from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics import COLUMNS, MetricsRow
 
 _SECONDS_TO_DISK = 5
 
@@ -30,9 +30,8 @@ def scalars(row: MetricsRow) -> dict[str, float]:
   """
   found: dict[str, float] = {}
   for name, value in row.items():
-    if name == 'clients_per_tier':
-      tiers = enumerate(row['clients_per_tier'])
-      found |= {f'{name}/{tier}': count for tier, count in tiers}
+    if isinstance(value, list) and COLUMNS[name].plots_items:
+      found |= {f'{name}/{i}': item for i, item in enumerate(value)}
     elif isinstance(value, list):
       found[name] = len(value)
     elif isinstance(value, int | float) and name != 'round':

@@ -19,7 +19,7 @@ from fps_jax.jobs import study
 from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
-from fps_jax.results import metrics, report, tensorboard
+from fps_jax.results import metrics_file, report, tensorboard
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.html import page as html_page
 from fps_jax.runs import checkpoints, profiling
@@ -160,7 +160,7 @@ def test_full_disk_names_the_metrics(tmp_path):
   message = f'metrics.jsonl cannot be written to {_NO_ROOM}'
   with (
     pytest.raises(OSError, match=message),
-    metrics.MetricsWriter(path) as writer,
+    metrics_file.MetricsWriter(path) as writer,
   ):
     writer._file.close()
     # Not opened as such: what is there would be read, without an end.

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from fps_jax.results import metrics
+from fps_jax.results import metrics, metrics_file
 from fps_jax.results import workdir as workdirs
 
 
@@ -78,7 +78,7 @@ def write_run(
     diverged: whether training did in the last round.
   """
   path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
-  with metrics.MetricsWriter(path) as writer:
+  with metrics_file.MetricsWriter(path) as writer:
     for index, (accuracy, uplink) in enumerate(
       zip(accuracies, uplinks, strict=True)
     ):

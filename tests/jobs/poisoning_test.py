@@ -7,8 +7,9 @@ from ml_collections import ConfigDict
 
 from fps_jax.jobs.poisoning import job as poisoning
 from fps_jax.jobs.poisoning import report as poisoning_report
+from fps_jax.jobs.poisoning.results import PoisoningResult
 from fps_jax.jobs.study import StudyError
-from fps_jax.results.metrics import read_metrics
+from fps_jax.results.metrics_file import read_metrics
 from fps_jax.results.summary import collect
 from tests.helpers import small
 from tests.helpers.runs import names_not_taken, write_run
@@ -71,10 +72,13 @@ def test_seeds_that_diverged_are_named_and_in_no_mean(tmp_path):
     write_run(tmp_path, name, 0, [0.5], [10], diverged=first)
     write_run(tmp_path, name, 1, [0.1], [90], diverged=second)
   runs = collect(tmp_path, ['none--sharing', 'none--mean'])
-  cells = [poisoning.evaluate(name, runs[name]) for name in runs]
+  cells = list(map(PoisoningResult.of, runs.values()))
   assert [cell.diverged_seeds for cell in cells] == [[1], [0, 1]]
-  assert [cell.test_accuracy_mean for cell in cells] == [0.5, None]
-  assert [cell.uplink_bytes_per_client for cell in cells] == [10, None]
+  for key, values in (
+    ('test_accuracy_mean', [0.5, None]),
+    ('uplink_bytes_per_client', [10, None]),
+  ):
+    assert [cell.to_json()[key] for cell in cells] == values
   page = poisoning_report.markdown(cells)
   assert '50.00 (diverged: seed 1)' in page
   assert '- (diverged: seed 0, 1)' in page

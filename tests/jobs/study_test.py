@@ -11,7 +11,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
-from fps_jax.results import metrics
+from fps_jax.results import metrics_file
 from fps_jax.results.html import page as html_page
 from tests.helpers import small
 from tests.helpers.runs import names_not_taken
@@ -45,7 +45,7 @@ def finished(tmp_path_factory):
 
 
 def _without_times(path):
-  rows = metrics.read_metrics(path)
+  rows = metrics_file.read_metrics(path)
   return [{**row, 'round_seconds': 0} for row in rows]
 
 
@@ -59,7 +59,7 @@ def test_study_writes_every_file_it_promises(finished):
   assert {path.name for path in workdir.iterdir()} == expected
   for variant in configs.FOUR_METHODS:
     for seed in (0, 1):
-      rows = metrics.read_metrics(
+      rows = metrics_file.read_metrics(
         workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
       )
       assert len(rows) == 3
@@ -219,7 +219,7 @@ def _diverging_config():
 
 def _num_rounds_done(workdir):
   return {
-    path.parent.parent.name: len(metrics.read_metrics(path))
+    path.parent.parent.name: len(metrics_file.read_metrics(path))
     for path in workdir.glob('*/seed_0/metrics.jsonl')
   }
 
@@ -308,7 +308,7 @@ def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
     _run(config, tmp_path / 'work')
   assert 'in 2 of 2 rounds no client was in time: raise' in caplog.text
   (path,) = (tmp_path / 'work').glob('*/seed_0/metrics.jsonl')
-  for row in metrics.read_metrics(path):
+  for row in metrics_file.read_metrics(path):
     assert row['clients_too_slow'] == config.cohort.size
     assert row['uplink_bytes_per_client'] == 0
     assert row['downlink_bytes_per_client'] == 0

@@ -14,7 +14,7 @@ from fps_jax.jobs import study
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.tradeoff import job as tradeoff
 from fps_jax.jobs.tradeoff.job import Choice
-from fps_jax.results.metrics import read_metrics
+from fps_jax.results.metrics_file import read_metrics
 from tests.helpers import small
 from tests.helpers.runs import names_not_taken, write_run
 

@@ -72,22 +72,22 @@ def test_summary_of_three_seeds(workdir: pathlib.Path) -> None:
   assert sharing.title == 'Secret sharing only'
   assert (fedavg.seeds, fedavg.rounds) == ([1, 2, 10], 3)
   # (0.96 + 0.97 + 0.9875) / 3
-  assert fedavg.final_test_accuracy_fraction_mean == pytest.approx(0.9725)
-  assert fedavg.final_test_accuracy_fraction_min == 0.96
-  assert fedavg.final_test_accuracy_fraction_max == 0.9875
-  assert fedavg.uplink_bytes_per_client_and_round == 3000
+  assert fedavg.numbers['test_accuracy'].middle == pytest.approx(0.9725)
+  assert fedavg.numbers['test_accuracy'].least == 0.96
+  assert fedavg.numbers['test_accuracy'].most == 0.9875
+  assert fedavg.middle('uplink_bytes_per_client') == 3000
   # 1000 * (1 + 2 + 10) / 3
-  assert fedavg.downlink_bytes_per_client_and_round == pytest.approx(13000 / 3)
-  assert fedavg.server_to_central_bytes_per_round == 500
-  assert fedavg.final_sparsity_fraction == 0.5
+  assert fedavg.middle('downlink_bytes_per_client') == pytest.approx(13000 / 3)
+  assert fedavg.middle('server_to_central_bytes') == 500
+  assert fedavg.middle('sparsity') == 0.5
 
 
 def test_saving_below_one_means_more_uplink_than_the_baseline(
   workdir: pathlib.Path,
 ) -> None:
   sharing, fedavg = _summarise(workdir)
-  assert sharing.uplink_saving_factor == pytest.approx(3000 / 15000)
-  assert fedavg.uplink_saving_factor == 1.0
+  assert sharing.middle('uplink_saving_factor') == pytest.approx(3000 / 15000)
+  assert fedavg.middle('uplink_saving_factor') == 1.0
 
 
 def test_uplink_is_a_mean_over_rounds_and_seeds(
@@ -97,7 +97,7 @@ def test_uplink_is_a_mean_over_rounds_and_seeds(
   write_run(tmp_path, 'pruning', 1, [0.5, 0.9], [800, 600])
   runs = summaries.collect(tmp_path, ['pruning'])
   (summary,) = summaries.summarise(runs, baseline='pruning')
-  assert summary.uplink_bytes_per_client_and_round == 600
+  assert summary.middle('uplink_bytes_per_client') == 600
 
 
 def test_median_round_excludes_round_one_when_there_are_more(
@@ -105,12 +105,12 @@ def test_median_round_excludes_round_one_when_there_are_more(
 ) -> None:
   # Rounds 2 and 3 take 0.25 * (1 + seed) and 0.25 * (2 + seed):
   # 0.5, 0.75, 0.75, 1, 2.75, 3.
-  assert _summarise(workdir)[0].median_round_seconds == 0.875
+  assert _summarise(workdir)[0].middle('round_seconds') == 0.875
 
 
 def test_median_of_a_single_round_is_that_round(tmp_path: pathlib.Path) -> None:
   (summary,) = _summarise_one(tmp_path, 0.9, titles={})
-  assert summary.median_round_seconds == 60.0
+  assert summary.middle('round_seconds') == 60.0
 
 
 def test_variant_without_runs_is_an_error(workdir: pathlib.Path) -> None:
@@ -302,7 +302,7 @@ def test_titles_of_many_curves_are_not_cut_off(
 def test_no_baseline_no_saving(workdir: pathlib.Path) -> None:
   runs = summaries.collect(workdir, ['fedavg'])
   (summary,) = summaries.summarise(runs, baseline=None)
-  assert summary.uplink_saving_factor is None
+  assert summary.middle('uplink_saving_factor') is None
   assert report.cells(summary)[report.COLUMNS.index('Saving')] == '-'
 
 
@@ -403,12 +403,12 @@ def test_run_that_diverged_is_in_no_mean(diverged: pathlib.Path) -> None:
   fedavg, sharing = summaries.summarise(runs, 'fedavg')
   assert (fedavg.seeds, fedavg.rounds) == ([0], 3)
   assert fedavg.diverged == [summaries.Diverged(seed=1, round=2)]
-  assert fedavg.final_test_accuracy_fraction_mean == 0.7
-  assert fedavg.uplink_bytes_per_client_and_round == 100
+  assert fedavg.numbers['test_accuracy'].middle == 0.7
+  assert fedavg.middle('uplink_bytes_per_client') == 100
   assert sharing.seeds == []
   assert [run.round for run in sharing.diverged] == [3, 1]
-  assert sharing.final_test_accuracy_fraction_mean is None
-  assert sharing.uplink_saving_factor is None
+  assert sharing.numbers['test_accuracy'] is None
+  assert sharing.middle('uplink_saving_factor') is None
 
 
 def test_run_that_diverged_is_shown_as_such_everywhere(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
-from fps_jax.results import metrics, tensorboard
+from fps_jax.results import metrics_file, tensorboard
 from tests.helpers import small
 from tests.helpers.runs import names_not_taken, write_run
 
@@ -18,7 +18,7 @@ _RUN = pathlib.Path('sharing') / 'seed_3'
 
 def _rows(tmp_path, accuracies=(None, 0.5, 0.75)):
   write_run(tmp_path, 'sharing', 3, accuracies, [1000] * len(accuracies))
-  return metrics.read_metrics(tmp_path / _RUN / 'metrics.jsonl')
+  return metrics_file.read_metrics(tmp_path / _RUN / 'metrics.jsonl')
 
 
 def _records(path):
@@ -109,7 +109,9 @@ def test_study_writes_events_of_each_run_in_a_folder_that_is_taken(tmp_path):
   assert {'profile', 'tensorboard'} <= {path.name for path in workdir.iterdir()}
   assert names_not_taken(workdir, ['mine']) == []
   series = _series(workdir / 'tensorboard' / 'mine' / 'seed_0')
-  rows = metrics.read_metrics(workdir / 'mine' / 'seed_0' / 'metrics.jsonl')
+  rows = metrics_file.read_metrics(
+    workdir / 'mine' / 'seed_0' / 'metrics.jsonl'
+  )
   assert series['train_loss_nats'] == {
     row['round']: pytest.approx(row['train_loss_nats']) for row in rows
   }

@@ -24,7 +24,7 @@ from rich.console import Console
 from fps_jax.core.interruption import Interruption, StoppedError
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
-from fps_jax.results import metrics
+from fps_jax.results import metrics_file
 from fps_jax.runs import checkpoints, retries
 from tests.helpers import small
 
@@ -51,7 +51,7 @@ def _run(config, workdir, **options):
 def _rows(workdir):
   return {
     str(path.relative_to(workdir)): [
-      {**row, 'round_seconds': 0.0} for row in metrics.read_metrics(path)
+      {**row, 'round_seconds': 0.0} for row in metrics_file.read_metrics(path)
     ]
     for path in workdir.rglob('metrics.jsonl')
   }
@@ -96,7 +96,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize('row', [1, 4, 7])
 def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
   written = []
-  write = metrics.MetricsWriter.write
+  write = metrics_file.MetricsWriter.write
 
   def write_or_die(self, content):
     write(self, content)
@@ -105,7 +105,7 @@ def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
       self._file.write('{"round": 5, "test_acc')  # A torn line.
       raise KeyboardInterrupt
 
-  monkeypatch.setattr(metrics.MetricsWriter, 'write', write_or_die)
+  monkeypatch.setattr(metrics_file.MetricsWriter, 'write', write_or_die)
   with pytest.raises(KeyboardInterrupt):
     _run(_config(), tmp_path)
   _run(_config(), tmp_path)
@@ -120,7 +120,7 @@ def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
 def _stop_after(monkeypatch, row):
   """Returns what has a signal come after a row, and the rows that are run."""
   interruption, written = Interruption(), []
-  write = metrics.MetricsWriter.write
+  write = metrics_file.MetricsWriter.write
 
   def write_and_stop(self, content):
     write(self, content)
@@ -128,7 +128,7 @@ def _stop_after(monkeypatch, row):
     if len(written) == row:
       interruption.signal = signal.SIGTERM
 
-  monkeypatch.setattr(metrics.MetricsWriter, 'write', write_and_stop)
+  monkeypatch.setattr(metrics_file.MetricsWriter, 'write', write_and_stop)
   return interruption, written
 
 
@@ -289,7 +289,7 @@ def test_finished_run_whose_checkpoint_could_not_be_written_gets_its_model(
   with pytest.raises(study.StudyError, match=r'it goes on from round 0$'):
     _run(config, tmp_path)
   path = tmp_path / 'fedavg' / 'seed_0' / 'metrics.jsonl'
-  assert metrics.count_rounds(path) == 4
+  assert metrics_file.count_rounds(path) == 4
   _run(config, tmp_path)
   assert _rows(tmp_path) == _rows(whole)
   assert _final_models(tmp_path) == _final_models(whole)
@@ -313,7 +313,7 @@ def test_folder_of_checkpoints_is_there_before_the_first_row(
   tmp_path, monkeypatch
 ):
   """Else a run with all its rows would pass for one whose folder is removed."""
-  monkeypatch.setattr(metrics.MetricsWriter, '__init__', _die)
+  monkeypatch.setattr(metrics_file.MetricsWriter, '__init__', _die)
   with pytest.raises(KeyboardInterrupt):
     _run(_config(), tmp_path)
   assert (tmp_path / 'fedavg' / 'seed_0' / 'checkpoints').is_dir()
@@ -387,7 +387,7 @@ def test_run_that_diverged_is_finished_and_not_run_again(
 def test_run_that_diverges_does_so_again_if_it_is_killed(
   diverged, tmp_path, monkeypatch, row
 ):
-  write = metrics.MetricsWriter.write
+  write = metrics_file.MetricsWriter.write
 
   def write_or_die(self, content):
     write(self, content)
@@ -396,7 +396,7 @@ def test_run_that_diverges_does_so_again_if_it_is_killed(
 
   with _diverging_in_round(3):
     with monkeypatch.context() as patched:
-      patched.setattr(metrics.MetricsWriter, 'write', write_or_die)
+      patched.setattr(metrics_file.MetricsWriter, 'write', write_or_die)
       with pytest.raises(KeyboardInterrupt):
         _run(_config(), tmp_path)
     _run(_config(), tmp_path)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.table import Table
+from rich import table as rich_table
 
 from fps_jax.jobs.privacy.measure import RECOGNISED, Outcome
-from fps_jax.results import tables as tables_
+from fps_jax.results import figures
+from fps_jax.results.tables import Table, page
 
 Row = Mapping[str, Any]
 
@@ -41,19 +42,19 @@ def progress_line(row: Row) -> str:
   )
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
+def tables(rows: Sequence[Row]) -> list[rich_table.Table]:
   """Returns a table for each number of images a client, for a terminal."""
-  return [tables_.terminal_table(*contents) for contents in _contents(rows)]
+  return [table.terminal() for table in _tables(rows)]
 
 
 def markdown(rows: Sequence[Row]) -> str:
   """Returns the tables as a page of Markdown that shows the figures."""
-  pages = [tables_.markdown_table(*contents) for contents in _contents(rows)]
-  figures = (
+  return page(
+    *_tables(rows),
+    _NOTE,
     '![True images and reconstructions](privacy_images.png)\n'
-    '![PSNR by view](privacy_psnr.png)\n'
+    '![PSNR by view](privacy_psnr.png)',
   )
-  return '\n'.join((*pages, f'{_NOTE}\n', figures))
 
 
 def write_images(outcomes: Sequence[Outcome], path: pathlib.Path) -> None:
@@ -120,8 +121,7 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
     'PSNR (dB), mean and range; grey: of other images; cut off at 80',
     fontsize=7.5,
   )
-  axes.grid(axis='x', linewidth=0.4, color='0.88')
-  axes.set_axisbelow(True)
+  figures.draw_grid(axes, 'x')
   figure.legend(
     loc='outside upper center',
     ncols=len(numbers),
@@ -133,10 +133,7 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
   figure.savefig(path, dpi=200)
 
 
-def _contents(
-  rows: Sequence[Row],
-) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
-  """Yields title, header and cells of each table."""
+def _tables(rows: Sequence[Row]) -> Iterator[Table]:
   for number in dict.fromkeys(row['images_per_client'] for row in rows):
     lines = [
       [
@@ -149,7 +146,7 @@ def _contents(
       for row in rows
       if row['images_per_client'] == number
     ]
-    yield f'{_images(number)} a client.', _HEADER, lines
+    yield Table(f'{_images(number)} a client.', _HEADER, lines)
 
 
 def _by_images(outcomes: Sequence[Outcome]) -> dict[int, list[Outcome]]:

@@ -1,17 +1,18 @@
 """Tables and the figure of the sharing benchmark."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib import figure as mpl_figure
-from rich.table import Table
+from rich import table as rich_table
 
-from fps_jax.results.tables import markdown_table, terminal_table
+from fps_jax.results.tables import Table, page
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
 
+_CASE = '(N, k, l), prime'
 # Key of a measured row, and its column.
 _SPEEDS = (
   ('share_given', 'Share, words given'),
@@ -54,14 +55,14 @@ def uplink_bytes() -> list[dict[str, float]]:
   ]
 
 
-def tables(results: Mapping[str, Any]) -> list[Table]:
+def tables(results: Mapping[str, Any]) -> list[rich_table.Table]:
   """Returns the tables for a terminal."""
-  return [terminal_table(*table) for table in _contents(results)]
+  return [table.terminal() for table in _tables(results)]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
   """Returns the tables in Markdown."""
-  return '\n'.join(markdown_table(*table) for table in _contents(results))
+  return page(*_tables(results))
 
 
 def write_figure(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
@@ -87,63 +88,55 @@ def write_figure(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   figure.savefig(path, dpi=200)
 
 
-def _contents(
-  results: Mapping[str, Any],
-) -> list[tuple[str, list[str], list[list[str]]]]:
-  """Returns title, header and cells of each table."""
-  rows = results['rows']
-  cipher = results['cipher']
-  speeds = [
+def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
+  rows, cipher = results['rows'], results['cipher']
+  yield Table(
+    'Million secrets a second. Keystream alone, million words a second: '
+    f'OpenSSL {cipher["openssl_million_words_per_second"]:.0f}, '
+    f'XLA {cipher["xla_million_words_per_second"]:.0f}.',
+    [_CASE, 'Words', *(label for _, label in _SPEEDS)],
     [
-      _name(row),
-      f'{row["words"]:,}',
-      *(f'{row[f"{key}_million_per_second"]:,.0f}' for key, _ in _SPEEDS),
-    ]
-    for row in rows
-  ]
-  factors = [
-    [
-      _name(row),
-      f'{row["words"]:,}',
-      f'{row["copy_gigabytes_per_second"]:.1f}',
-      *(f'{row[f"{key}_over_copy"]:.2f}x' for key, _ in _FACTORS),
-      f'{row["add_to_sums_page_faults"]:.0f}',
-      *_galois_factors(row),
-    ]
-    for row in rows
-  ]
-  uplink = [
-    [_name(row), f'{row["uplink_bytes"]:,}'] for row in results['uplink_bytes']
-  ]
-  return [
-    (
-      'Million secrets a second. Keystream alone, million words a second: '
-      f'OpenSSL {cipher["openssl_million_words_per_second"]:.0f}, '
-      f'XLA {cipher["xla_million_words_per_second"]:.0f}.',
-      ['(N, k, l), prime', 'Words', *(label for _, label in _SPEEDS)],
-      speeds,
-    ),
-    (
-      'Bytes moved a second over those of a NumPy copy; page faults of sharing '
-      'and adding; times as fast as galois.',
       [
-        '(N, k, l), prime',
-        'Words',
-        'Copy (GB/s)',
-        *(label for _, label in _FACTORS),
-        'Faults',
-        'Share / galois',
-        'Open / galois',
-      ],
-      factors,
-    ),
-    (
-      f'Uplink a client and round: {_UPLINK_PARAMETERS:,} parameters, '
-      f'{_UPLINK_KEPT:,} kept, seeds.',
-      ['(N, k, l), prime', 'Bytes'],
-      uplink,
-    ),
-  ]
+        _name(row),
+        f'{row["words"]:,}',
+        *(f'{row[f"{key}_million_per_second"]:,.0f}' for key, _ in _SPEEDS),
+      ]
+      for row in rows
+    ],
+  )
+  yield Table(
+    'Bytes moved a second over those of a NumPy copy; page faults of sharing '
+    'and adding; times as fast as galois.',
+    [
+      _CASE,
+      'Words',
+      'Copy (GB/s)',
+      *(label for _, label in _FACTORS),
+      'Faults',
+      'Share / galois',
+      'Open / galois',
+    ],
+    [
+      [
+        _name(row),
+        f'{row["words"]:,}',
+        f'{row["copy_gigabytes_per_second"]:.1f}',
+        *(f'{row[f"{key}_over_copy"]:.2f}x' for key, _ in _FACTORS),
+        f'{row["add_to_sums_page_faults"]:.0f}',
+        *_galois_factors(row),
+      ]
+      for row in rows
+    ],
+  )
+  yield Table(
+    f'Uplink a client and round: {_UPLINK_PARAMETERS:,} parameters, '
+    f'{_UPLINK_KEPT:,} kept, seeds.',
+    [_CASE, 'Bytes'],
+    [
+      [_name(row), f'{row["uplink_bytes"]:,}']
+      for row in results['uplink_bytes']
+    ],
+  )
 
 
 def _galois_factors(row: Mapping[str, Any]) -> list[str]:

@@ -1,12 +1,12 @@
 """Tables of the throughput benchmark."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
+from rich import table as rich_table
 
 from fps_jax.jobs.throughput.phases import PHASES
-from fps_jax.results.tables import markdown_table, terminal_table
+from fps_jax.results.tables import Table, page
 
 Row = Mapping[str, Any]
 
@@ -20,93 +20,81 @@ def progress_line(row: Row) -> str:
   )
 
 
-def tables(results: Mapping[str, Any]) -> list[Table]:
+def tables(results: Mapping[str, Any]) -> list[rich_table.Table]:
   """Returns the tables for a terminal."""
-  return [terminal_table(*table) for table in _contents(results)]
+  return [table.terminal() for table in _tables(results)]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
   """Returns the tables in Markdown."""
-  return '\n'.join(markdown_table(*table) for table in _contents(results))
+  return page(*_tables(results))
 
 
-def _contents(
-  results: Mapping[str, Any],
-) -> list[tuple[str, list[str], list[list[str]]]]:
-  """Returns title, header and cells of each table."""
+def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
   rows, machine = results['rows'], results['machine']
-  contents = [
-    (
-      'Speed. Time of a round: median of the timed ones, and their range. '
-      'Training reaches a part of the peak of matrix products on all devices, '
-      f'{machine["matmul_gigaflops"]:.0f} GFLOP/s.',
-      ['Case', 'Clients/s', 'Examples/s', 'Round (s)', 'Range (s)', 'Of peak'],
-      [
-        [
-          row['name'],
-          f'{row["clients_per_second"]:,.1f}',
-          f'{row["examples_per_second"]:,.0f}',
-          f'{row["sec_per_round"]:.3f}',
-          f'{row["min"]:.3f}-{row["max"]:.3f}',
-          f'{row["training_of_matmul_peak"]:.0%}',
-        ]
-        for row in rows
-      ],
-    ),
-    (
-      'Setting and cost. The first round compiles; memory is the peak of the '
-      'process, cases of one group together.',
-      [
-        'Case',
-        'Cohort',
-        'Batch',
-        'Execution',
-        'First (s)',
-        'Compiling (s)',
-        'Memory (MiB)',
-      ],
-      [
-        [
-          row['name'],
-          f'{row["cohort"]:,}',
-          f'{row["batch_size"]}',
-          row['execution'],
-          f'{row["first_round"]:.2f}',
-          f'{row["compile_seconds"]:.2f}',
-          f'{row["peak_rss_mb"]:,}',
-        ]
-        for row in rows
-      ],
-    ),
+  yield _table(
+    'Speed. Time of a round: median of the timed ones, and their range. '
+    'Training reaches a part of the peak of matrix products on all devices, '
+    f'{machine["matmul_gigaflops"]:.0f} GFLOP/s.',
+    rows,
+    {
+      'Clients/s': '{clients_per_second:,.1f}',
+      'Examples/s': '{examples_per_second:,.0f}',
+      'Round (s)': '{sec_per_round:.3f}',
+      'Range (s)': '{min:.3f}-{max:.3f}',
+      'Of peak': '{training_of_matmul_peak:.0%}',
+    },
+  )
+  yield _table(
+    'Setting and cost. The first round compiles; memory is the peak of the '
+    'process, cases of one group together.',
+    rows,
+    {
+      'Cohort': '{cohort:,}',
+      'Batch': '{batch_size}',
+      'Execution': '{execution}',
+      'First (s)': '{first_round:.2f}',
+      'Compiling (s)': '{compile_seconds:.2f}',
+      'Memory (MiB)': '{peak_rss_mb:,}',
+    },
+  )
+  if in_groups := [row for row in rows if row['over_first_case'] != 1]:
+    yield _table(
+      'Time of a round over that of the first case, whose rounds took turns.',
+      in_groups,
+      {'Over': '{over_first_case:.3f}x'},
+    )
+  if traced := [row for row in rows if 'phases' in row]:
+    yield _phases(traced, machine)
+
+
+def _table(
+  title: str, rows: Sequence[Row], columns: Mapping[str, str]
+) -> Table:
+  """Returns a line for each case; columns are headings to formats of rows."""
+  lines = [
+    [row['name'], *(form.format_map(row) for form in columns.values())]
+    for row in rows
   ]
-  in_groups = [row for row in rows if row['over_first_case'] != 1]
-  if in_groups:
-    contents.append(
-      (
-        'Time of a round over that of the first case, whose rounds took turns.',
-        ['Case', 'Over'],
-        [[row['name'], f'{row["over_first_case"]:.3f}x'] for row in in_groups],
-      )
-    )
-  traced = [row for row in rows if 'phases' in row]
-  if traced:
-    contents.append(
-      (
-        'Milliseconds of each phase in a traced round, averaged over devices. '
-        'Of copy: what encoding to summing must move at least, over what a '
-        f'copy on all devices does, {machine["copy_gigabytes"]:.1f} GB/s.',
-        ['Case', *PHASES, 'Of copy'],
-        [
-          [
-            row['name'],
-            *(f'{1e3 * row["phases"][phase]:.1f}' for phase in PHASES),
-            _protocol_of_copy(row, machine),
-          ]
-          for row in traced
-        ],
-      )
-    )
-  return contents
+  return Table(title, ['Case', *columns], lines)
+
+
+def _phases(rows: Sequence[Row], machine: Mapping[str, float]) -> Table:
+  lines = [
+    [
+      row['name'],
+      *(f'{1e3 * row["phases"][phase]:.1f}' for phase in PHASES),
+      _protocol_of_copy(row, machine),
+    ]
+    for row in rows
+  ]
+  return Table(
+    'Milliseconds of each phase in a traced round, averaged over devices. '
+    'Of copy: what encoding to summing must move at least, over what a '
+    f'copy on all devices does, {machine["copy_gigabytes"]:.1f} GB/s.',
+    ['Case', *PHASES, 'Of copy'],
+    lines,
+  )
 
 
 def _protocol_of_copy(row: Row, machine: Mapping[str, float]) -> str:

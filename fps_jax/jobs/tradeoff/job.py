@@ -27,7 +27,7 @@ from fps_jax.jobs import agreement, study
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.results import workdir as workdirs
-from fps_jax.results.summary import Run, collect
+from fps_jax.results.summary import Run, collect, reduce
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes import SCHEMES
@@ -278,27 +278,22 @@ def _fits(variant: ConfigDict, scheme: Shamir, largest_count: int) -> bool:
 def _evaluate(
   variant: ConfigDict, scheme: Shamir, runs: Sequence[Run]
 ) -> Choice:
-  accuracies, uplinks = [], []
+  accuracy = reduce(runs)['test_accuracy']
+  assert accuracy is not None  # No run diverged, and each was evaluated.
   channel = ShareChannel(scheme)
-  for run_ in runs:
-    evaluated = [
-      row['test_accuracy']
-      for row in run_.rows
-      if row['test_accuracy'] is not None
-    ]
-    accuracies.append(evaluated[-1])
-    uplinks.append(
-      sum(
-        channel.uplink_bytes(
-          Sent(
-            row['kept_parameters'],
-            row['kept_parameters'],
-            row['clients_reporting'],
-          )
+  uplinks = [
+    sum(
+      channel.uplink_bytes(
+        Sent(
+          row['kept_parameters'],
+          row['kept_parameters'],
+          row['clients_reporting'],
         )
-        for row in run_.rows
       )
+      for row in run_.rows
     )
+    for run_ in runs
+  ]
   return Choice(
     sparsity=runs[0].rows[-1]['sparsity'],
     value_bits=variant.sharing.value_bits,
@@ -306,9 +301,9 @@ def _evaluate(
     threshold=scheme.threshold,
     secrets_per_polynomial=scheme.secrets_per_polynomial,
     prime=scheme.field.modulus,
-    test_accuracy=statistics.fmean(accuracies),
-    test_accuracy_min=min(accuracies),
-    test_accuracy_max=max(accuracies),
+    test_accuracy=accuracy.middle,
+    test_accuracy_min=accuracy.least,
+    test_accuracy_max=accuracy.most,
     uplink_bytes=statistics.fmean(uplinks),
     colluding_servers=scheme.num_random,
     missing_servers=scheme.num_servers - scheme.threshold,

@@ -3,13 +3,14 @@
 import pathlib
 from collections.abc import Sequence
 
-from matplotlib import ticker
 from matplotlib.figure import Figure
-from rich.table import Table
+from rich import table as rich_table
 
 from fps_jax.jobs.tradeoff.job import Choice
-from fps_jax.results import tables
-from fps_jax.results.metrics import format_accuracy, format_bytes
+from fps_jax.results import figures
+from fps_jax.results.formats import format_accuracy, format_bytes, show_range
+from fps_jax.results.spread import Spread
+from fps_jax.results.tables import Table, page
 
 _HEADER = (
   'Sparsity (%)',
@@ -29,28 +30,30 @@ _TITLE = (
 _COLORS = ('#999999', '#E69F00', '#56B4E9', '#009E73', '#D55E00', '#000000')
 
 
-def _lines(best: Sequence[Choice]) -> list[list[str]]:
+def _frontier(title: str, best: Sequence[Choice]) -> Table:
+  return Table(title, _HEADER, list(map(_line, best)))
+
+
+def _line(choice: Choice) -> list[str]:
+  accuracy = Spread(
+    choice.test_accuracy, choice.test_accuracy_min, choice.test_accuracy_max
+  )
   return [
-    [
-      f'{100 * choice.sparsity:.4g}',
-      str(choice.value_bits),
-      f'({choice.num_servers}, {choice.threshold}, '
-      f'{choice.secrets_per_polynomial})',
-      str((choice.prime - 1).bit_length()),
-      format_accuracy(
-        choice.test_accuracy, choice.test_accuracy_min, choice.test_accuracy_max
-      ),
-      format_bytes(choice.uplink_bytes),
-      str(choice.colluding_servers),
-      str(choice.missing_servers),
-    ]
-    for choice in best
+    f'{100 * choice.sparsity:.4g}',
+    str(choice.value_bits),
+    f'({choice.num_servers}, {choice.threshold}, '
+    f'{choice.secrets_per_polynomial})',
+    str((choice.prime - 1).bit_length()),
+    show_range(format_accuracy, accuracy),
+    format_bytes(choice.uplink_bytes),
+    str(choice.colluding_servers),
+    str(choice.missing_servers),
   ]
 
 
-def table(best: Sequence[Choice]) -> Table:
+def table(best: Sequence[Choice]) -> rich_table.Table:
   """Returns the frontier for a terminal."""
-  return tables.terminal_table(_TITLE, _HEADER, _lines(best))
+  return _frontier(_TITLE, best).terminal()
 
 
 def left_out(diverged: Sequence[str]) -> str:
@@ -71,9 +74,11 @@ def markdown(
   )
   if diverged:
     note += f' {left_out(diverged)}'
-  body = tables.markdown_table(_TITLE + '.', _HEADER, _lines(best))
-  figure = '![Accuracy over uplink by colluding servers](tradeoff.png)'
-  return f'{body}\n{note}\n\n{figure}\n'
+  return page(
+    _frontier(f'{_TITLE}.', best),
+    note,
+    '![Accuracy over uplink by colluding servers](tradeoff.png)',
+  )
 
 
 def write_figure(
@@ -97,14 +102,11 @@ def write_figure(
         label=f't = {colluding}' if shown is best_of_t else None,
       )
   axes.set_xscale('log')
-  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
-  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+  figures.label_log_axis(axes)
   axes.set_xlabel('Uplink of a client, all rounds (MB)', fontsize=7.5)
   axes.set_ylabel('Test accuracy (%)', fontsize=7.5)
   axes.tick_params(labelsize=7)
-  axes.grid(linewidth=0.4, color='0.88')
-  axes.set_axisbelow(True)
+  figures.draw_grid(axes, 'both')
   figure.legend(
     loc='outside upper center',
     ncols=5,

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from fps_jax.results import figures
 from fps_jax.results.html.markup import Markup, join, tag
@@ -18,13 +17,6 @@ _COSTS = {
 }
 
 
-class _Named(NamedTuple):
-  """A curve, and what it is drawn with where a study has too many of them."""
-
-  group: str
-  curve: figures.Curve
-
-
 def figures_of(studies: Sequence[Study]) -> Markup:
   """Draws all runs that were evaluated.
 
@@ -32,26 +24,15 @@ def figures_of(studies: Sequence[Study]) -> Markup:
   and each by itself. One of more variants has figures for each prefix of
   `PREFIX--NAME`, and for every ten of the rest.
   """
-  of_each = {
-    study.label: [
-      named
-      for variant in study.variants
-      for named in _curves(variant, variant.title)
-    ]
-    for study in studies
-  }
-  groups = [
-    group for label, named in of_each.items() for group in _groups(label, named)
-  ]
+  drawn = [group for study in studies for group in _groups(study)]
   together = [
-    named.curve
+    curve
     for study in studies
     for variant in study.variants
-    for named in _curves(variant, f'{study.label}: {variant.title}')
+    for curve in _curves(variant, f'{study.label}: {variant.title}')
   ]
-  if len(studies) > 1 and len(together) <= _MAX_CURVES:
-    groups.insert(0, ('All studies', together))
-  drawn = [(title, curves) for title, curves in groups if curves]
+  if len(studies) > 1 and 0 < len(together) <= _MAX_CURVES:
+    drawn.insert(0, ('All studies', together))
   if not drawn:
     return tag('p', 'No run has been evaluated yet.')
   return join(
@@ -65,20 +46,19 @@ def figures_of(studies: Sequence[Study]) -> Markup:
   )
 
 
-def _curves(variant: Variant, title: str) -> Iterator[_Named]:
-  """Yields one curve over the complete runs, and one for each other.
+def _curves(variant: Variant, title: str) -> list[figures.Curve]:
+  """Returns one curve over the complete runs, and one for each other.
 
   The round in which a run diverged is no part of it.
   """
-  prefix, separator, _ = variant.name.partition('--')
-  group = prefix if separator else ''
-  if complete := variant.complete:
-    rows = [run.rows for run in complete]
-    yield _Named(group, figures.make_curve(title, rows))
-  for run in (*variant.diverged, *variant.incomplete):
-    if any(row['test_accuracy'] is not None for row in run.rows_before):
-      named = f'{title}, seed {run.seed}, {rounds_done(run, variant)}'
-      yield _Named(group, figures.make_curve(named, [run.rows_before]))
+  return figures.make_curves(
+    title,
+    [run.rows for run in variant.complete],
+    {
+      f'seed {run.seed}, {rounds_done(run, variant)}': run.rows_before
+      for run in (*variant.diverged, *variant.incomplete)
+    },
+  )
 
 
 def rounds_done(run: Run, variant: Variant) -> str:
@@ -88,20 +68,21 @@ def rounds_done(run: Run, variant: Variant) -> str:
   return f'{len(run.rows)} of {variant.num_rounds} rounds'
 
 
-def _groups(
-  label: str, named: Sequence[_Named]
-) -> Iterator[tuple[str, list[figures.Curve]]]:
+def _groups(study: Study) -> Iterator[tuple[str, list[figures.Curve]]]:
   """Yields the title and the curves of what is drawn together of a study."""
-  if len(named) <= _MAX_CURVES:
-    yield label, [each.curve for each in named]
-    return
-  for group in dict.fromkeys(each.group for each in named):
-    members = [each.curve for each in named if each.group == group]
+  named = [
+    (variant.name.partition('--'), curve)
+    for variant in study.variants
+    for curve in _curves(variant, variant.title)
+  ]
+  by_prefix: dict[str, list[figures.Curve]] = {}
+  for (prefix, separator, _), curve in named:
+    is_apart = separator and len(named) > _MAX_CURVES
+    by_prefix.setdefault(prefix if is_apart else '', []).append(curve)
+  for prefix, members in by_prefix.items():
+    title = f'{study.label}: {prefix}' if prefix else study.label
     for start in range(0, len(members), _MAX_CURVES):
-      yield (
-        f'{label}: {group}' if group else label,
-        members[start : start + _MAX_CURVES],
-      )
+      yield title, members[start : start + _MAX_CURVES]
 
 
 def _draw(title: str, curves: Sequence[figures.Curve]) -> Iterator[Markup]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fps_jax.core import files
 from fps_jax.results import report
+from fps_jax.results.formats import format_accuracy, format_bytes, show
 from fps_jax.results.html import settings
 from fps_jax.results.html.figures import figures_of, rounds_done
 from fps_jax.results.html.markup import Markup, join, page, table, tag
-from fps_jax.results.metrics import format_bytes
 from fps_jax.results.recorded import Study, Variant, read_studies
 from fps_jax.results.summary import Run, Summary, summarise, title_of
 
@@ -127,7 +127,7 @@ def _results(
   notes = [
     'Seeds: of the complete runs, which alone count; (1 of 3) says that others '
     'diverged or are not finished.',
-    *(note.format(baseline=baselines) for note in report.NOTES),
+    *report.notes(baselines),
   ]
   first, *columns = report.COLUMNS
   return join(
@@ -206,11 +206,11 @@ def _list_runs(
 
 
 def _progress(run: Run, variant: Variant) -> list[str]:
-  evaluated = [row for row in run.rows if row['test_accuracy'] is not None]
   accuracy, number = '-', '-'
-  if evaluated:
-    accuracy = f'{100 * (evaluated[-1]["test_accuracy"] or 0.0):.2f}'
-    number = str(evaluated[-1]['round'])
+  if run.evaluated:
+    last = run.evaluated[-1]
+    accuracy = show(format_accuracy, last['test_accuracy'])
+    number = str(last['round'])
   uplink = sum(row['uplink_bytes_per_client'] for row in run.rows)
   seconds = sum(row['round_seconds'] for row in run.rows)
   return [
@@ -230,13 +230,13 @@ def _targets(
   tables = []
   for study, found in zip(studies, summaries, strict=True):
     if study.target_accuracy and found:
-      heading, *rows = report.target_rows(list(found.values()))
-      percent = 100 * study.target_accuracy
-      caption = (
-        f'{study.label}: what {percent:g} % test accuracy took; means over '
-        'seeds, - if one never reached it'
+      cost = report.target_table(
+        list(found.values()),
+        f'{study.label}: what {100 * study.target_accuracy:g} % test accuracy '
+        'took; means over seeds, - if one never reached it',
       )
-      tables.append(table(caption, heading, [('', rows)], 'numbers'))
+      groups = [('', cost.lines)]
+      tables.append(table(cost.title, cost.header, groups, 'numbers'))
   if tables:
     yield tag('h2', 'Cost of the target accuracy')
     yield from tables

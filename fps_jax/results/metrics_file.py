@@ -1,0 +1,245 @@
+"""Metrics of a run on disk: one JSON object a line, one line a round.
+
+The file is the only record that figures and tables read, so every line is
+checked when it is written and again when it is read.
+"""
+
+import contextlib
+import json
+import math
+import pathlib
+import typing
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from fps_jax.core import files
+from fps_jax.results.metrics import TYPES, MetricsRow
+
+_UNREADABLE = 'cannot be read'
+
+
+def _is_of_type(value: object, hint: Any) -> bool:
+  if hint == list[int]:
+    return isinstance(value, list) and all(isinstance(i, int) for i in value)
+  # Python's own typing rule: an int is welcome where a float is.
+  return isinstance(value, hint if hint is int else hint | int)
+
+
+def _check_keys(row: Mapping[str, object]) -> None:
+  """Raises ValueError unless `row` has the keys of a MetricsRow."""
+  missing = sorted(TYPES.keys() - row.keys())
+  unknown = sorted(row.keys() - TYPES.keys())
+  if missing or unknown:
+    raise ValueError(
+      f'metrics row misses {missing} and has unknown {unknown}: '
+      'give exactly the keys of MetricsRow'
+    )
+
+
+def _check_values(row: Mapping[str, object], expected_round: int) -> None:
+  """Raises ValueError unless known keys fit a MetricsRow of a round."""
+  for key, value in row.items():
+    if key not in TYPES:
+      continue
+    hint = TYPES[key]
+    if not _is_of_type(value, hint):
+      raise ValueError(
+        f'{key}={value!r} is a {type(value).__name__}: '
+        f'convert it to {getattr(hint, "__name__", hint)}'
+      )
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ValueError(
+        f'{key}={value} in round {expected_round} is not finite, which JSON '
+        'cannot hold: look for divergence, e.g. too high a learning rate'
+      )
+  if row.get('round') != expected_round:
+    raise ValueError(
+      f'row of round {row.get("round")} where round {expected_round} is next: '
+      'write every round once and in order'
+    )
+
+
+def _parse_line(line: bytes) -> MetricsRow:
+  row = json.loads(line)
+  if not isinstance(row, dict) or not line.endswith(b'\n'):
+    raise ValueError('not one whole JSON object')
+  return typing.cast(MetricsRow, row)
+
+
+def read_metrics(
+  path: str | pathlib.Path, needed: Collection[str] | None = None
+) -> list[MetricsRow]:
+  """Reads the rows of a run, round 1 first.
+
+  Args:
+    path: a file that `MetricsWriter` wrote.
+    needed: None for a run of this version that is not being written. Else the
+      keys to rely on: rows may lack others and have unknown ones, as another
+      version's do, and a last line that is not whole yet is left out.
+
+  Returns:
+    One row a round; empty for an empty file.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+    ValueError: a line is torn, or is not the next round's row; the message
+      names the file and the line.
+  """
+  with (
+    files.naming(path, 'leave out the run, or make it again', _UNREADABLE),
+    open(path, 'rb') as file,
+  ):
+    return _parse(path, file, needed)
+
+
+def _parse(
+  path: str | pathlib.Path,
+  lines: Iterable[bytes],
+  needed: Collection[str] | None = None,
+) -> list[MetricsRow]:
+  """Returns the rows of a run; arguments and errors as of `read_metrics`."""
+  rows: list[MetricsRow] = []
+  for number, line in enumerate(lines, start=1):
+    if needed is not None and not line.endswith(b'\n'):
+      break
+    try:
+      row = _parse_line(line)
+    except ValueError as error:
+      raise ValueError(
+        f'{path}:{number}: torn or invalid line: delete it, or the whole run '
+        'if it is not the last line'
+      ) from error
+    try:
+      if needed is None:
+        _check_keys(row)
+      elif missing := sorted(set(needed) - row.keys()):
+        raise ValueError(
+          f'metrics row misses {missing}: read it with the version of fps_jax '
+          'that wrote it'
+        )
+      _check_values(row, expected_round=number)
+    except ValueError as error:
+      raise ValueError(f'{path}:{number}: {error}') from error
+    rows.append(row)
+  return rows
+
+
+def has_diverged(rows: Sequence[Mapping[str, Any]]) -> bool:
+  """Returns whether a run ended with the last of its rows, as it diverged.
+
+  Rows of earlier versions do not say so: such a run stopped its study then.
+  """
+  return bool(rows) and bool(rows[-1].get('diverged'))
+
+
+def is_finished(path: pathlib.Path, num_rounds: int) -> bool:
+  """Returns whether a run has all its rows, or has diverged.
+
+  Raises:
+    OSError: if its metrics cannot be read.
+  """
+  num_found = count_rounds(path)
+  if num_found in (0, num_rounds):
+    return num_found == num_rounds
+  line = path.read_bytes().splitlines(keepends=True)[num_found - 1]
+  try:
+    return has_diverged([_parse_line(line)])
+  except ValueError:
+    return False
+
+
+def count_rounds(path: pathlib.Path) -> int:
+  """Returns how many whole lines a file of metrics has; 0 without one."""
+  with files.naming(path, problem=_UNREADABLE):
+    return path.read_bytes().count(b'\n') if path.exists() else 0
+
+
+def keep_rounds(path: pathlib.Path, num_rounds: int) -> list[MetricsRow]:
+  """Removes what follows the first rounds of a run, torn or whole.
+
+  Args:
+    path: of the metrics; may not exist if no rounds are kept.
+    num_rounds: that are kept.
+
+  Returns:
+    The rows of these rounds.
+
+  Raises:
+    ValueError: if there are fewer, or one of them is not valid; nothing is
+      removed.
+  """
+  found = count_rounds(path)
+  if found < num_rounds:
+    raise ValueError(
+      f'{path} has {found} rounds where a checkpoint follows round '
+      f'{num_rounds}: give another --workdir, or --overwrite'
+    )
+  if not path.exists():
+    return []
+  lines = path.read_bytes().splitlines(keepends=True)[:num_rounds]
+  rows = _parse(path, lines)
+  with files.naming(path), path.open('r+b') as file:
+    file.truncate(sum(map(len, lines)))
+  return rows
+
+
+class MetricsWriter:
+  """Appends the rows of a run to its file.
+
+  Every row is on its way to disk when `write` returns, so a killed run keeps
+  its rows. A file that exists is continued after its last round, never
+  rewritten.
+  """
+
+  def __init__(self, path: str | pathlib.Path):
+    """Opens `path`, and creates its folder if need be.
+
+    Args:
+      path: the run's `metrics.jsonl`.
+
+    Raises:
+      ValueError: the file exists and `read_metrics` refuses it.
+      OSError: it cannot be read or written to.
+    """
+    self._path = pathlib.Path(path)
+    with self._naming():
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      is_there = self._path.exists()
+      self._last_round = len(read_metrics(path)) if is_there else 0
+      self._file = self._path.open('a', encoding='utf-8')
+
+  @property
+  def last_round(self) -> int:
+    """The last round in the file; 0 when it is empty."""
+    return self._last_round
+
+  def __enter__(self) -> Self:
+    """Returns the writer itself."""
+    return self
+
+  def __exit__(self, *exc_info: object) -> None:
+    """Closes the file."""
+    with self._naming():
+      self._file.close()
+
+  def _naming(self) -> contextlib.AbstractContextManager[None]:
+    return files.naming(self._path, problem='cannot be written to')
+
+  def write(self, row: Mapping[str, object]) -> None:
+    """Appends one round.
+
+    Args:
+      row: exactly the keys of `MetricsRow`, with Python numbers.
+
+    Raises:
+      ValueError: a key is missing or unknown, a value has the wrong type, a
+        float is NaN or infinite, or the round is not `last_round + 1`. The
+        file is left as it was.
+      OSError: it cannot be written to.
+    """
+    _check_keys(row)
+    _check_values(row, expected_round=self._last_round + 1)
+    with self._naming():
+      self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')
+      self._file.flush()
+    self._last_round += 1
