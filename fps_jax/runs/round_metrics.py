@@ -6,9 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fps_jax.core.types import Array, RoundMetrics, RoundPlan
+from fps_jax.core.types import Array, PruningPlan, RoundPlan
 from fps_jax.federated.gathering import among_answering, answering
-from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics import (
+  ClientMetrics,
+  CostMetrics,
+  MetricsRow,
+  ModelMetrics,
+  SharingMetrics,
+)
 from fps_jax.runs.costs.message_bytes import RoundBytes
 from fps_jax.runs.retries import Outcome
 from fps_jax.runs.simulation import Simulation
@@ -33,6 +39,44 @@ class Finished(NamedTuple):
   is_model_finite: Array
 
 
+class _Round(NamedTuple):
+  """A finished round, with what several groups of its metrics tell.
+
+  Attributes:
+    simulation: of the run.
+    finished: with NumPy's arrays for JAX's.
+    is_sent: bool [C], rows whose client reports.
+    is_summed: bool [C], those that are part of the sum.
+  """
+
+  simulation: Simulation
+  finished: Finished
+  is_sent: np.ndarray
+  is_summed: np.ndarray
+
+  @property
+  def is_counted(self) -> np.ndarray:
+    """Rows of clients whose update arrived and is finite, bool [C]."""
+    return self.is_sent & self.finished.outcome.metrics.is_finite
+
+  @property
+  def pruning(self) -> PruningPlan:
+    """How much the round keeps."""
+    return self.simulation.pruning_plans[self.finished.round_number]
+
+  @property
+  def kept(self) -> int:
+    """Parameters that the clients train which train most."""
+    simulation = self.simulation
+    is_pruned = simulation.prunes_model
+    return int(self.pruning.keep_count) if is_pruned else simulation.num_params
+
+  @property
+  def summed_tiers(self) -> list[int]:
+    """Tiers of the clients that are part of the sum."""
+    return self.finished.outcome.plan.cohort.tiers[self.is_summed].tolist()
+
+
 def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   """Returns the metrics of a round; `round_seconds` is 0.
 
@@ -40,37 +84,36 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     simulation: of the run.
     finished: with NumPy's arrays for JAX's.
   """
-  r, outcome, test, backdoor, is_model_finite = finished
-  plan, metrics, report = outcome.plan, outcome.metrics, outcome.report
-  client_ids, malicious_C = plan.cohort.client_ids, plan.cohort.malicious
+  outcome = finished.outcome
+  client_ids = outcome.plan.cohort.client_ids
   is_sent = client_ids >= 0
-  is_left_out = np.isin(client_ids, report.inconsistent_clients)
-  is_summed = is_sent & ~is_left_out & metrics.is_finite
-  pruning = simulation.pruning_plans[r]
-  kept, num_left = simulation.num_params, simulation.num_params
+  is_left_out = np.isin(client_ids, outcome.report.inconsistent_clients)
+  is_summed = is_sent & ~is_left_out & outcome.metrics.is_finite
+  this = _Round(simulation, finished, is_sent, is_summed)
+  return {
+    **_of_model(this),
+    **_of_clients(this),
+    **_of_sharing(this),
+    **_of_costs(this),
+  }
+
+
+def _of_model(this: _Round) -> ModelMetrics:
+  simulation, finished = this.simulation, this.finished
+  test, backdoor = finished.test, finished.backdoor
+  metrics, counted = finished.outcome.metrics, this.is_counted
+  num_left = this.kept
   if simulation.prunes_model:
-    kept = int(pruning.keep_count)
-    num_left = kept - int(pruning.num_candidates)
-  summed_tiers = plan.cohort.tiers[is_summed].tolist()
-  attempts = outcome.attempts
-  sent = [
-    _count_bytes(
-      simulation, r, attempt, summed_tiers if attempt is plan else None
-    )
-    for attempt in attempts
-  ]
+    num_left -= int(this.pruning.num_candidates)
   # The exact sums: no row's place matters.
-  counted = is_sent & metrics.is_finite
   loss_sum = math.fsum(metrics.loss_sum[counted])
   num_trained = math.fsum(metrics.num_trained[counted])
   test_loss = float(test[1]) if test else 0.0
   train_loss = loss_sum / num_trained if num_trained else 0.0
-  is_finite = is_model_finite and math.isfinite(test_loss + train_loss)
-  all_left_out = np.any(is_sent) and not np.any(counted)
-  draw = simulation.planner.draw(r, len(attempts) - 1)
-  correctable, detectable = audit_bounds(simulation, outcome)
+  is_finite = finished.is_model_finite and math.isfinite(test_loss + train_loss)
+  all_left_out = np.any(this.is_sent) and not np.any(counted)
   return {
-    'round': r + 1,
+    'round': finished.round_number + 1,
     'diverged': bool(
       (all_left_out or not is_finite) and not simulation.is_attacked
     ),
@@ -81,34 +124,70 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
       int(backdoor[0]) / simulation.num_backdoor if backdoor else None
     ),
     'sparsity': 1 - num_left / simulation.num_params,
-    'kept_parameters': kept,
-    'clients_reporting': len(summed_tiers),
-    'clients_malicious': int(np.sum(malicious_C & is_summed)),
-    'clients_not_finite': int(np.sum(is_sent & ~metrics.is_finite)),
+    'kept_parameters': this.kept,
+  }
+
+
+def _of_clients(this: _Round) -> ClientMetrics:
+  simulation, outcome = this.simulation, this.finished.outcome
+  metrics, malicious_C = outcome.metrics, outcome.plan.cohort.malicious
+  sound_C, capped, tiers = (
+    metrics.is_sound,
+    metrics.capped_weight,
+    this.summed_tiers,
+  )
+  draw = simulation.planner.draw(
+    this.finished.round_number, len(outcome.attempts) - 1
+  )
+  return {
+    'clients_reporting': len(tiers),
+    'clients_malicious': int(np.sum(malicious_C & this.is_summed)),
+    'clients_not_finite': int(np.sum(this.is_sent & ~metrics.is_finite)),
     'clients_out_of_range': (
-      0
-      if metrics.is_sound is None
-      else int(np.sum(is_summed & ~metrics.is_sound))
+      0 if sound_C is None else int(np.sum(this.is_summed & ~sound_C))
     ),
-    'capped_weight': (
-      None if metrics.capped_weight is None else float(metrics.capped_weight)
-    ),
+    'capped_weight': None if capped is None else float(capped),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
-    'opened_values_per_client': simulation.opened_values(
-      kept, len(summed_tiers)
-    ),
+    'opened_values_per_client': simulation.opened_values(this.kept, len(tiers)),
     'clients_dropped': draw.num_dropped,
     'clients_too_slow': draw.num_too_slow,
     'clients_per_tier': [
-      summed_tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
+      tiers.count(tier) for tier in range(len(this.pruning.keep_counts_T))
     ],
-    'clipped_fraction': _clipped_fraction(simulation, plan, metrics, counted),
+  }
+
+
+def _of_sharing(this: _Round) -> SharingMetrics:
+  outcome = this.finished.outcome
+  correctable, detectable = audit_bounds(this.simulation, outcome)
+  return {
+    'clipped_fraction': _clipped_fraction(this),
     'failed_attempts': len(outcome.failed),
-    'missing_servers': _missing_servers(attempts[-1]),
-    'wrong_servers': list(report.wrong_servers),
+    'missing_servers': _missing_servers(outcome.attempts[-1]),
+    'wrong_servers': list(outcome.report.wrong_servers),
     'wrong_servers_correctable': correctable,
     'wrong_servers_detectable': detectable,
-    'inconsistent_clients': list(report.inconsistent_clients),
+    'inconsistent_clients': list(outcome.report.inconsistent_clients),
+  }
+
+
+def _of_costs(this: _Round) -> CostMetrics:
+  simulation, outcome = this.simulation, this.finished.outcome
+  r, attempts = this.finished.round_number, outcome.attempts
+  sent = [
+    _count_bytes(
+      simulation,
+      r,
+      attempt,
+      this.summed_tiers if attempt is outcome.plan else None,
+    )
+    for attempt in attempts
+  ]
+  seconds = [
+    simulation.simulated_seconds(r, attempt) for attempt in range(len(attempts))
+  ]
+  known = [second for second in seconds if second is not None]
+  return {
     'uplink_bytes_per_client': math.fsum(
       each.uplink_per_client for each in sent
     ),
@@ -116,7 +195,7 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
       each.downlink_per_client for each in sent
     ),
     'server_to_central_bytes': sum(each.server_to_central for each in sent),
-    'simulated_seconds': _simulated_seconds(simulation, r, len(attempts)),
+    'simulated_seconds': math.fsum(known) if known else None,
     'round_seconds': 0.0,
   }
 
@@ -157,29 +236,15 @@ def audit_bounds(
   return auditor.num_correctable, auditor.num_detectable
 
 
-def _clipped_fraction(
-  simulation: Simulation,
-  plan: RoundPlan,
-  metrics: RoundMetrics,
-  counted_C: np.ndarray,
-) -> float | None:
-  """Returns the part of what these clients share that the codec clipped."""
-  tiers = plan.cohort.tiers[counted_C]
-  if not simulation.has_codec or not len(tiers):
+def _clipped_fraction(this: _Round) -> float | None:
+  """Returns the part of what counted clients share that the codec clipped."""
+  outcome = this.finished.outcome
+  tiers = outcome.plan.cohort.tiers[this.is_counted]
+  if not this.simulation.has_codec or not len(tiers):
     return None
-  num_values = int(plan.pruning.keep_counts_T[tiers].sum())
-  return int(metrics.clipped_values[counted_C].sum()) / num_values
-
-
-def _simulated_seconds(
-  simulation: Simulation, round_number: int, num_attempts: int
-) -> float | None:
-  seconds = [
-    simulation.simulated_seconds(round_number, attempt)
-    for attempt in range(num_attempts)
-  ]
-  known = [second for second in seconds if second is not None]
-  return math.fsum(known) if known else None
+  num_values = int(outcome.plan.pruning.keep_counts_T[tiers].sum())
+  clipped = outcome.metrics.clipped_values[this.is_counted]
+  return int(clipped.sum()) / num_values
 
 
 def _finite(nats: float) -> float | None:
