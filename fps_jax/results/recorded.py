@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,6 +82,27 @@ class Study:
   environment: Mapping[str, Any]
   variants: list[Variant]
   warnings: list[str]
+
+  @property
+  def runs(self) -> list[Run]:
+    """The runs of all variants."""
+    return [run for variant in self.variants for run in variant.runs]
+
+  @property
+  def complete(self) -> list[Run]:
+    """Those of them that are."""
+    return [run for variant in self.variants for run in variant.complete]
+
+  @property
+  def diverged(self) -> list[Run]:
+    """Those of them that ended early, as training diverged."""
+    return [run for run in self.runs if run.has_diverged]
+
+  @property
+  def command_lines(self) -> list[str]:
+    """The commands that began the study, and went on with it."""
+    started = (self.environment, *self.environment.get('resumed', ()))
+    return [shlex.join(each.get('argv', ['not recorded'])) for each in started]
 
 
 def read_studies(folders: Sequence[str | pathlib.Path]) -> list[Study]:

@@ -230,7 +230,7 @@ def test_environments_stand_side_by_side_with_differences_marked(
     ['cores', 'not set', '2'],
   ]
   assert {'3.12', '2'} <= set(reader.marked)
-  assert 'launch.py &#x27;--config=a b.py&#x27;</pre>' in _page(running)
+  assert 'launch.py &#39;--config=a b.py&#39;</pre>' in _page(running)
 
 
 def test_missing_environment_is_said_to_be_missing(running):
@@ -295,7 +295,7 @@ def test_page_needs_no_other_file_and_runs_no_script(running):
     assert '<svg' in svg
     assert not re.search(r'href="(?!#)', svg)
   assert 'url(' not in page and '@import' not in page
-  assert 'default-src &#x27;none&#x27;' in page and '<script' not in page
+  assert "default-src 'none'" in page and '<script' not in page
 
 
 def test_page_has_a_language_and_every_figure_a_text(running):

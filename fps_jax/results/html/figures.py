@@ -2,9 +2,9 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from fps_jax.results import figures
-from fps_jax.results.html.markup import Markup, join, tag
 from fps_jax.results.recorded import Study, Variant
 from fps_jax.results.summary import Run
 
@@ -17,14 +17,25 @@ _COSTS = {
 }
 
 
-def figures_of(studies: Sequence[Study]) -> Markup:
+class Drawn(NamedTuple):
+  """A figure: its content as a URL, what it says as text, and its caption."""
+
+  source: str
+  text: str
+  caption: str
+
+
+def draw(studies: Sequence[Study]) -> list[tuple[str, list[Drawn]]]:
   """Draws all runs that were evaluated.
 
   Several studies are drawn together, if that makes no more than ten curves,
   and each by itself. One of more variants has figures for each prefix of
   `PREFIX--NAME`, and for every ten of the rest.
+
+  Returns:
+    Title and figures of each group of curves.
   """
-  drawn = [group for study in studies for group in _groups(study)]
+  groups = [group for study in studies for group in _groups(study)]
   together = [
     curve
     for study in studies
@@ -32,18 +43,8 @@ def figures_of(studies: Sequence[Study]) -> Markup:
     for curve in _curves(variant, f'{study.label}: {variant.title}')
   ]
   if len(studies) > 1 and 0 < len(together) <= _MAX_CURVES:
-    drawn.insert(0, ('All studies', together))
-  if not drawn:
-    return tag('p', 'No run has been evaluated yet.')
-  return join(
-    join(
-      [
-        *([tag('h3', title)] if len(drawn) > 1 else []),
-        tag('div', *_draw(title, curves), class_='figures'),
-      ]
-    )
-    for title, curves in drawn
-  )
+    groups.insert(0, ('All studies', together))
+  return [(title, list(_draw(title, curves))) for title, curves in groups]
 
 
 def _curves(variant: Variant, title: str) -> list[figures.Curve]:
@@ -85,7 +86,7 @@ def _groups(study: Study) -> Iterator[tuple[str, list[figures.Curve]]]:
       yield title, members[start : start + _MAX_CURVES]
 
 
-def _draw(title: str, curves: Sequence[figures.Curve]) -> Iterator[Markup]:
+def _draw(title: str, curves: Sequence[figures.Curve]) -> Iterator[Drawn]:
   last = '; '.join(
     f'{curve.title} {curve.mean_percent[-1]:.2f} % after round '
     f'{curve.rounds[-1]}'
@@ -94,9 +95,8 @@ def _draw(title: str, curves: Sequence[figures.Curve]) -> Iterator[Markup]:
   for name, content in figures.render_svg(curves).items():
     shown = f'Test accuracy over {_COSTS[name]}'
     data = base64.b64encode(content).decode('ascii')
-    alt = f'{shown}, {title}. Last evaluated: {last}.'
-    yield tag(
-      'figure',
-      tag('img', src=f'data:image/svg+xml;base64,{data}', alt=alt),
-      tag('figcaption', shown),
+    yield Drawn(
+      f'data:image/svg+xml;base64,{data}',
+      f'{shown}, {title}. Last evaluated: {last}.',
+      shown,
     )

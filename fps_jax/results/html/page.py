@@ -1,19 +1,32 @@
 """One page about any studies, finished or not: `launch.py --report`."""
 
 import datetime
+import json
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
 
 from fps_jax.core import files
 from fps_jax.results import report
+from fps_jax.results.differences import Field, compare
 from fps_jax.results.formats import format_accuracy, format_bytes, show
-from fps_jax.results.html import settings
-from fps_jax.results.html.figures import figures_of, rounds_done
-from fps_jax.results.html.markup import Markup, join, page, table, tag
+from fps_jax.results.html.figures import draw, rounds_done
 from fps_jax.results.recorded import Study, Variant, read_studies
 from fps_jax.results.summary import Run, Summary, summarise, title_of
+from fps_jax.results.tables import Table
 
-_RUN_COLUMNS = (
+_ENVIRONMENT = jinja2.Environment(
+  loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+  autoescape=True,
+  trim_blocks=True,
+  lstrip_blocks=True,
+  undefined=jinja2.StrictUndefined,
+)
+_MARKED = Markup('<mark>{}</mark>')
+_RUN_HEADER = (
   'Run',
   'Rounds done',
   'Test accuracy (%)',
@@ -21,6 +34,18 @@ _RUN_COLUMNS = (
   'Uplink per client so far',
   'Time so far (s)',
 )
+
+# Title and lines of each group of a table's; '' shows no title.
+Groups = list[tuple[str, list[list[str]]]]
+
+
+class _RunsBeside(NamedTuple):
+  """Runs that are in no mean: a section of the page, if there are any."""
+
+  heading: str
+  text: str
+  caption: str
+  groups: Groups
 
 
 def write(
@@ -65,37 +90,24 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
   Raises:
     ValueError: if a complete run sent nothing.
   """
-  labels = ', '.join(study.label for study in studies)
   summaries = [_summarise(study) for study in studies]
-  return page(
-    f'Results: {labels}',
-    tag('h1', f'Results: {labels}'),
-    tag('p', f'As of {time:%Y-%m-%d %H:%M} UTC.', class_='quiet'),
-    tag('ul', *map(_status, studies)),
-    tag('h2', 'Results'),
-    _results(studies, summaries),
-    *_warnings(studies),
-    *_runs_beside(studies),
-    *_targets(studies, summaries),
-    tag('h2', 'Test accuracy'),
-    figures_of(studies),
-    tag('h2', 'Configs'),
-    *settings.configs(studies),
-    tag('h2', 'Environment'),
-    *settings.environment(studies),
-  )
-
-
-def _status(study: Study) -> Markup:
-  runs = sum(len(variant.runs) for variant in study.variants)
-  complete = sum(len(variant.complete) for variant in study.variants)
-  diverged = sum(len(variant.diverged) for variant in study.variants)
-  return tag(
-    'li',
-    tag('strong', study.label),
-    f': {complete} of {runs} runs complete',
-    f', {diverged} diverged' if diverged else '',
-    f', in {study.folder}',
+  return _ENVIRONMENT.get_template('page.html').render(
+    title=f'Results: {", ".join(study.label for study in studies)}',
+    time=f'{time:%Y-%m-%d %H:%M}',
+    studies=studies,
+    results=_results(studies, summaries),
+    warnings=[
+      (f'{study.label}: ' * (len(studies) > 1)) + line
+      for study in studies
+      for line in study.warnings
+    ],
+    run_header=_RUN_HEADER,
+    runs_beside=_runs_beside(studies),
+    targets=_targets(studies, summaries),
+    drawn=draw(studies),
+    configs=_configs(studies),
+    environments=_environments(studies),
+    to_json=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
   )
 
 
@@ -112,30 +124,25 @@ def _summarise(study: Study) -> dict[str, Summary]:
 
 def _results(
   studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
-) -> Markup:
+) -> dict[str, Any]:
   groups = [
-    (
-      study.label if len(studies) > 1 else '',
-      [_result(variant, found.get(variant.name)) for variant in study.variants],
-    )
+    [_result(variant, found.get(variant.name)) for variant in study.variants]
     for study, found in zip(studies, summaries, strict=True)
   ]
   baselines = ', '.join(
     title_of(study.baseline) + (f' ({study.label})' * (len(studies) > 1))
     for study in studies
   )
-  notes = [
-    'Seeds: of the complete runs, which alone count; (1 of 3) says that others '
-    'diverged or are not finished.',
-    *report.notes(baselines),
-  ]
   first, *columns = report.COLUMNS
-  return join(
-    [
-      table('Complete runs', [first, 'Seeds', *columns], groups, 'numbers'),
-      tag('ul', *(tag('li', note) for note in notes), class_='notes'),
-    ]
-  )
+  return {
+    'header': [first, 'Seeds', *columns],
+    'groups': _grouped(studies, groups),
+    'notes': [
+      'Seeds: of the complete runs, which alone count; (1 of 3) says that '
+      'others diverged or are not finished.',
+      *report.notes(baselines),
+    ],
+  }
 
 
 def _result(variant: Variant, summary: Summary | None) -> list[str]:
@@ -149,60 +156,41 @@ def _result(variant: Variant, summary: Summary | None) -> list[str]:
   return [title, seeds, *cells]
 
 
-def _warnings(studies: Sequence[Study]) -> Iterator[Markup]:
-  lines = [
-    (f'{study.label}: ' * (len(studies) > 1)) + line
-    for study in studies
-    for line in study.warnings
+def _grouped(
+  studies: Sequence[Study], of_each: Sequence[list[list[str]]]
+) -> Groups:
+  """Returns the rows of each study under its name, if there are several."""
+  return [
+    (study.label if len(studies) > 1 else '', rows)
+    for study, rows in zip(studies, of_each, strict=True)
+    if rows
   ]
-  if lines:
-    yield tag('h2', 'Warnings')
-    yield tag('ul', *(tag('li', line) for line in lines), class_='notes')
 
 
-def _runs_beside(studies: Sequence[Study]) -> Iterator[Markup]:
-  """Yields the runs that are in no mean."""
-  yield from _list_runs(
-    studies,
-    'Diverged',
-    'Ended early, since a loss, the model or all updates of a round were not '
-    'finite; in none of the means above.',
-    'Runs that diverged',
-    lambda variant: variant.diverged,
-  )
-  yield from _list_runs(
-    studies,
-    'Not finished',
-    'Still running, given up or not begun: as far as they have come, and in '
-    'none of the means above.',
-    'Runs with rounds to go',
-    lambda variant: variant.incomplete,
-  )
+def _runs_beside(studies: Sequence[Study]) -> list[_RunsBeside]:
+  def groups(chosen: Callable[[Variant], Sequence[Run]]) -> Groups:
+    of_each = [
+      [_progress(run, each) for each in study.variants for run in chosen(each)]
+      for study in studies
+    ]
+    return _grouped(studies, of_each)
 
-
-def _list_runs(
-  studies: Sequence[Study],
-  heading: str,
-  text: str,
-  caption: str,
-  chosen: Callable[[Variant], Sequence[Run]],
-) -> Iterator[Markup]:
-  groups = [
-    (
-      study.label if len(studies) > 1 else '',
-      [
-        _progress(run, variant)
-        for variant in study.variants
-        for run in chosen(variant)
-      ],
-    )
-    for study in studies
+  return [
+    _RunsBeside(
+      'Diverged',
+      'Ended early, since a loss, the model or all updates of a round were not '
+      'finite; in none of the means above.',
+      'Runs that diverged',
+      groups(lambda variant: variant.diverged),
+    ),
+    _RunsBeside(
+      'Not finished',
+      'Still running, given up or not begun: as far as they have come, and in '
+      'none of the means above.',
+      'Runs with rounds to go',
+      groups(lambda variant: variant.incomplete),
+    ),
   ]
-  shown = [(title, rows) for title, rows in groups if rows]
-  if shown:
-    yield tag('h2', heading)
-    yield tag('p', text)
-    yield table(caption, _RUN_COLUMNS, shown, 'numbers')
 
 
 def _progress(run: Run, variant: Variant) -> list[str]:
@@ -225,18 +213,62 @@ def _progress(run: Run, variant: Variant) -> list[str]:
 
 def _targets(
   studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
-) -> Iterator[Markup]:
-  """Yields what the target cost, of the studies that have one."""
-  tables = []
-  for study, found in zip(studies, summaries, strict=True):
-    if study.target_accuracy and found:
-      cost = report.target_table(
-        list(found.values()),
-        f'{study.label}: what {100 * study.target_accuracy:g} % test accuracy '
-        'took; means over seeds, - if one never reached it',
-      )
-      groups = [('', cost.lines)]
-      tables.append(table(cost.title, cost.header, groups, 'numbers'))
-  if tables:
-    yield tag('h2', 'Cost of the target accuracy')
-    yield from tables
+) -> list[Table]:
+  """Returns what the target cost, of the studies that have one."""
+  return [
+    report.target_table(
+      list(found.values()),
+      f'{study.label}: what {100 * study.target_accuracy:g} % test accuracy '
+      'took; means over seeds, - if one never reached it',
+    )
+    for study, found in zip(studies, summaries, strict=True)
+    if study.target_accuracy and found
+  ]
+
+
+def _configs(studies: Sequence[Study]) -> dict[str, list[list[str]]]:
+  """Returns what differs between configs, and what does not."""
+  titles = [
+    f'{study.label}: {variant.title}' if len(studies) > 1 else variant.title
+    for study in studies
+    for variant in study.variants
+  ]
+  fields = compare([v.config for study in studies for v in study.variants])
+  rows = _rows([field for field in fields if field.differs], titles)
+  # The longer side goes down, where a page has room.
+  if len(titles) >= len(rows) > 1:
+    rows = [list(column) for column in zip(*rows, strict=True)]
+    rows[0][0] = 'Config'
+  return {
+    'differing': rows if len(rows) > 1 else [],
+    'equal': [
+      [field.name, field.values[0]] for field in fields if not field.differs
+    ],
+  }
+
+
+def _rows(fields: Sequence[Field], titles: Sequence[str]) -> list[list[str]]:
+  """Returns a header and fields, with marks on what is not as in the first."""
+  return [
+    ['Field', *titles],
+    *(
+      [
+        field.name,
+        *(
+          value if value == field.values[0] else _MARKED.format(value)
+          for value in field.values
+        ),
+      ]
+      for field in fields
+    ),
+  ]
+
+
+def _environments(studies: Sequence[Study]) -> list[list[str]]:
+  """Returns what studies ran on, what differs first."""
+  fields = [
+    field
+    for field in compare([study.environment for study in studies])
+    if field.name not in ('argv', 'resumed')
+  ]
+  return _rows(fields, [study.label for study in studies])
