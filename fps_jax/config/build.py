@@ -41,7 +41,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   """
   dataset, mesh = placed.dataset, placed.mesh
   partition = _make_partition(config, seed, dataset.train_labels)
-  servers = build_sharing.make_servers(config, seed)
   model = models.make(
     config.model.name,
     dataset.num_classes,
@@ -82,13 +81,16 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   plans = _pruning_plans(config, num_params, pruner)
 
-  count_bytes = build_costs.make_byte_counter(config, servers, num_params)
+  sharing = build_sharing.make_setup(
+    config, seed, build_guard.num_opened_columns(config, num_params)
+  )
+  count_bytes = build_costs.make_byte_counter(config, sharing, num_params)
   clock = build_costs.make_clock(
     config, seed, dataset, plans, num_params, count_bytes
   )
   planner = _make_planner(config, seed, placed, partition, clock)
   max_count = planner.max_count
-  sum_protocol = build_sharing.make_protocol(config, servers, max_count)
+  sum_protocol = build_sharing.make_protocol(config, sharing, max_count)
   num_tiers = len(plans[-1].keep_counts_T)
   data_attack = build_guard.make_data_attack(config, dataset.num_classes)
   local_update = client.make_local_update(
@@ -177,7 +179,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     pruning_plans=plans,
     protocol=sum_protocol,
     server_faults=build_sharing.make_server_faults(
-      config, servers.shamir, seed
+      config, sharing.shamir, seed
     ),
     min_answers=build_sharing.min_answers(config),
     min_clients=method.min_contributors if max_retries else 0,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from fps_jax.config import build_guard
 from fps_jax.config.build_sharing import min_contributors, scheme_of
 from fps_jax.core.types import PruningPlan
 from fps_jax.data.dataset import Dataset
@@ -12,7 +11,7 @@ from fps_jax.runs.costs.clock import Clock, Work
 from fps_jax.runs.costs.flops import training_flops
 from fps_jax.runs.costs.message_bytes import ByteCounter
 from fps_jax.runs.costs.profiles import Fleet
-from fps_jax.sharing.schemes.scheme import Servers
+from fps_jax.sharing.schemes.scheme import Setup
 
 
 def mask_of(config: ConfigDict) -> str | None:
@@ -22,20 +21,16 @@ def mask_of(config: ConfigDict) -> str | None:
 
 
 def make_byte_counter(
-  config: ConfigDict, servers: Servers, num_params: int
+  config: ConfigDict, setup: Setup, num_params: int
 ) -> ByteCounter:
   """Returns what counts the bytes of a round, the audit's included.
 
   Args:
     config: the config of one variant.
-    servers: of `build_sharing.make_servers`.
+    setup: of `build_sharing.make_setup`.
     num_params: D.
   """
-  channel = scheme_of(config).make_channel(
-    config.sharing.value_bits,
-    servers,
-    build_guard.num_opened_columns(config, num_params),
-  )
+  channel = scheme_of(config).make_channel(setup)
   has_own_mask = mask_of(config) in ('local', 'top_k')
   return ByteCounter(
     num_params, channel, has_own_mask, min_contributors(config)

@@ -11,7 +11,7 @@ from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import Faults, SumProtocol
 from fps_jax.sharing.schemes import SCHEMES
-from fps_jax.sharing.schemes.scheme import Scheme, Servers
+from fps_jax.sharing.schemes.scheme import Scheme, Setup
 from fps_jax.sharing.shamir import Shamir
 
 
@@ -52,14 +52,22 @@ def make_root_key(entropy: str, seed: int) -> np.ndarray:
   return root_8
 
 
-def make_servers(config: ConfigDict, seed: int) -> Servers:
-  """Returns who would hold shares, of a valid config and the run's seed."""
+def make_setup(config: ConfigDict, seed: int, num_opened_columns: int) -> Setup:
+  """Returns what schemes ask of a config.
+
+  Args:
+    config: the config of one variant, valid.
+    seed: the run's seed.
+    num_opened_columns: words that each server sends of each client for a
+      defence.
+  """
   sharing, faults = config.sharing, config.faults
   shamir = make_shamir(sharing)
   present = shamir.present_without(faults.missing_servers)
-  return Servers(
+  return Setup(
     shamir,
     present,
+    sharing.value_bits,
     sharing.reveal,
     _make_auditor(sharing, shamir, present),
     Faults(
@@ -67,6 +75,7 @@ def make_servers(config: ConfigDict, seed: int) -> Servers:
       tuple(faults.inconsistent_clients),
       seed,
     ),
+    num_opened_columns,
   )
 
 
@@ -108,20 +117,20 @@ def make_codec(config: ConfigDict, max_count: int) -> Codec:
 
 
 def make_protocol(
-  config: ConfigDict, servers: Servers, max_count: int
+  config: ConfigDict, setup: Setup, max_count: int
 ) -> SumProtocol:
   """Returns how a config's sums are formed.
 
   Args:
     config: the config of one variant.
-    servers: of `make_servers`.
+    setup: of `make_setup`.
     max_count: largest sample count of a client.
 
   Raises:
     ValueError: if a sum could wrap.
   """
   return scheme_of(config).make_sum(
-    lambda: make_codec(config, max_count), servers
+    lambda: make_codec(config, max_count), setup
   )
 
 

@@ -23,13 +23,17 @@ A column is l values, l = 1 unless the sharing scheme packs them.
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key, PlanArray
 from fps_jax.sharing.audit import Auditor
+from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 
 REVEALS = ('sum', 'updates')
@@ -142,6 +146,8 @@ class SumProtocol(abc.ABC):
     - a client whose `alive` is False does not influence the sum.
   """
 
+  dtype: ClassVar[DTypeLike] = jnp.uint32
+
   @property
   def field(self) -> PrimeField | None:
     """What words are of; None where values are added as they are."""
@@ -186,11 +192,10 @@ class SumProtocol(abc.ABC):
     """Returns the same sum, which nobody audits."""
     return self
 
-  @abc.abstractmethod
   def zeros(self, num_columns: int) -> Array:
     """Returns an empty sum [R, W] of `num_columns`."""
+    return jnp.zeros((1, num_columns), self.dtype)
 
-  @abc.abstractmethod
   def lift(
     self,
     values: Array,
@@ -209,36 +214,47 @@ class SumProtocol(abc.ABC):
       count: int32 [].
       key: of the rounding, of the client and round.
       dealing: what it draws on; None where nothing is shared.
-      first_column: a multiple of 16; below 0 contributes nothing.
+      first_column: a multiple of 16; of shares, one below 0 carries zeros.
       breaks_range: bool [], whether the client ignores the codec's range.
 
     Raises:
       ValueError: if values or places of counts are of another type or shape.
     """
+    del dealing
+    arrays.check('values', values, np.float32, ('M',))
+    arrays.check('is_count', is_count, bool, values.shape)
+    with jax.named_scope('encode'):
+      encoded = self.encode(values, key, first_column, breaks_range)
+      return jnp.where(is_count, self.encode_count(count), encoded)[None]
+
+  def open(self, sums: Array, opening: PlanArray) -> Array:
+    """Returns the sum [M] of [R, W], still encoded."""
+    del opening
+    return sums[0]
 
   @abc.abstractmethod
   def add(
-    self,
-    sums: Array,
-    contributions: Array,
-    alive: Array,
-    opening: PlanArray,
+    self, sums: Array, contributions: Array, alive: Array, opening: PlanArray
   ) -> Array:
     """Returns sums [R, W] with those contributions [C, ...] that are alive."""
 
   @abc.abstractmethod
   def add_devices(self, sums: Array, axis_names: tuple[str, ...]) -> Array:
-    """Returns [R, W], the sums of all devices.
-
-    Args:
-      sums: [R, W] of the clients of one device, as a program of many runs on
-        each.
-      axis_names: of its mesh.
-    """
+    """Returns [R, W], the sums of all devices of a mesh, inside a program."""
 
   @abc.abstractmethod
-  def open(self, sums: Array, opening: PlanArray) -> Array:
-    """Returns the sum [M] of [R, W], still encoded."""
+  def encode(
+    self,
+    values: Array,
+    key: Key,
+    first: Array | int,
+    breaks_range: Array | bool,
+  ) -> Array:
+    """Returns what stands for values [M] from the place `first` on."""
+
+  @abc.abstractmethod
+  def encode_count(self, count: Array) -> Array:
+    """Returns what stands for a sample count."""
 
   @abc.abstractmethod
   def decode(self, opened: Array) -> Array:
@@ -253,7 +269,60 @@ class SumProtocol(abc.ABC):
     """Returns how many values are beyond the clip, int32 []."""
 
 
-def check_lifted(values: Array, is_count: Array) -> None:
-  """Raises ValueError if values or places of counts are of another shape."""
-  arrays.check('values', values, np.float32, ('M',))
-  arrays.check('is_count', is_count, bool, values.shape)
+@dataclasses.dataclass(frozen=True)
+class WordSum(SumProtocol):
+  """Sums of words that nobody shares, as a trusted third party forms them.
+
+  Attributes:
+    codec: floats to field words.
+  """
+
+  codec: Codec
+
+  @property
+  def field(self) -> PrimeField:
+    """The codec's."""
+    return self.codec.field
+
+  @property
+  def largest(self) -> int:
+    """The codec's levels."""
+    return self.codec.levels
+
+  def add(
+    self, sums: Array, contributions: Array, alive: Array, opening: PlanArray
+  ) -> Array:
+    """Returns uint32 [R, W]."""
+    del opening
+    words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
+    return self.field.add(sums, self.field.sum(words))
+
+  def add_devices(self, sums: Array, axis_names: tuple[str, ...]) -> Array:
+    """Returns uint32 [R, W]."""
+    return self.field.sum_devices(sums, axis_names)
+
+  def encode(
+    self,
+    values: Array,
+    key: Key,
+    first: Array | int,
+    breaks_range: Array | bool,
+  ) -> Array:
+    """Returns uint32 [M]."""
+    return self.codec.encode(values, key, first, breaks_range)
+
+  def encode_count(self, count: Array) -> Array:
+    """Returns uint32."""
+    return self.codec.encode_count(count)
+
+  def decode(self, opened: Array) -> Array:
+    """Returns float32 [M]."""
+    return self.codec.decode(opened)
+
+  def decode_count(self, opened: Array) -> Array:
+    """Returns float32, exact up to 2^24."""
+    return self.codec.decode_count(opened)
+
+  def count_clipped(self, values: Array) -> Array:
+    """Returns int32 []."""
+    return self.codec.count_clipped(values)

@@ -4,7 +4,7 @@ import numpy as np
 
 from fps_jax.sharing import audit, codec, decoding
 from fps_jax.sharing.schemes.channels import ShareChannel
-from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.ideal import IdealSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.sketches import projection, range_check, sketch
 from tests.helpers.input_parts import (
@@ -229,8 +229,8 @@ AUDIT_CASES = {
     {'shamir': SCHEME, 'num_sending': 4},
     wrong={'num_sending': (-1, 6)},
   ),
-  'ideal.WordSum': Case(
-    WordSum,
+  'ideal.IdealSum': Case(
+    IdealSum,
     {'codec': CODEC, 'alignment': 2},
     wrong={'alignment': (0, 1.5, True)},
   ),

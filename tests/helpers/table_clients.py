@@ -17,7 +17,7 @@ from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.ideal import IdealSum
 from fps_jax.sharing.schemes.plain import PlainSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
@@ -28,7 +28,7 @@ FIELD = PrimeField(2**31 - 1)
 CODEC = Codec(FIELD, clip=127 / 1024, value_bits=8, max_clients=20, max_count=8)
 PROTOCOLS = {
   'none': PlainSum(),
-  'ideal': WordSum(CODEC),
+  'ideal': IdealSum(CODEC),
   'shamir': ShamirSum(CODEC, Shamir(FIELD, 3, 2), (1, 3)),
   'updates': ShamirSum(CODEC, Shamir(FIELD, 3, 2), (3, 2), 'updates'),
 }

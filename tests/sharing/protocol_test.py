@@ -15,7 +15,7 @@ from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import Faults, SumProtocol
 from fps_jax.sharing.randomness import Purpose
-from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.ideal import IdealSum
 from fps_jax.sharing.schemes.plain import PlainSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
@@ -46,7 +46,7 @@ def shamir(
 
 PROTOCOLS = {
   'none': PlainSum(),
-  'ideal': WordSum(CODEC),
+  'ideal': IdealSum(CODEC),
   'shamir-sum': shamir((3, 2, 1)),
   'shamir-updates': shamir((3, 2, 1), 'updates'),
   'packed-sum': shamir((5, 4, 2)),

@@ -1,17 +1,13 @@
 """A sharing scheme is its own file, and a line of the registry."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 from fps_jax.config.validate import validate
 from fps_jax.sharing import schemes
-from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.protocol import SumProtocol, WordSum
 from fps_jax.sharing.schemes.channels import Channel, ClearChannel
-from fps_jax.sharing.schemes.ideal import WordSum
-from fps_jax.sharing.schemes.scheme import Scheme, Servers
+from fps_jax.sharing.schemes.scheme import MakeCodec, Scheme, Setup
 from tests.helpers import small
 
 
@@ -20,15 +16,11 @@ class Unused(Scheme):
 
   is_clear = True
 
-  def make_sum(
-    self, make_codec: Callable[[], Codec], servers: Servers
-  ) -> SumProtocol:
+  def make_sum(self, make_codec: MakeCodec, setup: Setup) -> SumProtocol:
     """Returns the sum of words."""
     return WordSum(make_codec())
 
-  def make_channel(
-    self, value_bits: int, servers: Servers, num_opened_columns: int
-  ) -> Channel:
+  def make_channel(self, setup: Setup) -> Channel:
     """Returns that of bytes."""
     return ClearChannel(8)
 

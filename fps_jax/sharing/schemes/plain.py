@@ -1,15 +1,12 @@
 """The scheme `none`: float32 values in the clear."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from fps_jax.core.types import Array, Key, PlanArray
-from fps_jax.sharing.codec import Codec
-from fps_jax.sharing.protocol import Dealing, SumProtocol, check_lifted
+from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.schemes.channels import Channel, ClearChannel
-from fps_jax.sharing.schemes.scheme import Scheme, Servers
+from fps_jax.sharing.schemes.scheme import MakeCodec, Scheme, Setup
 
 
 class PlainSum(SumProtocol):
@@ -19,31 +16,10 @@ class PlainSum(SumProtocol):
   last bits.
   """
 
-  def zeros(self, num_columns: int) -> Array:
-    """Returns float32 [1, W]."""
-    return jnp.zeros((1, num_columns), jnp.float32)
-
-  def lift(
-    self,
-    values: Array,
-    is_count: Array,
-    count: Array,
-    key: Key,
-    dealing: Dealing | None,
-    first_column: Array | int,
-    breaks_range: Array | bool = False,
-  ) -> Array:
-    """Returns float32 [1, M]. Nothing is drawn, and there is no range."""
-    del key, dealing, first_column, breaks_range
-    check_lifted(values, is_count)
-    return jnp.where(is_count, count.astype(jnp.float32), values)[None]
+  dtype = jnp.float32
 
   def add(
-    self,
-    sums: Array,
-    contributions: Array,
-    alive: Array,
-    opening: PlanArray,
+    self, sums: Array, contributions: Array, alive: Array, opening: PlanArray
   ) -> Array:
     """Returns float32 [1, W]."""
     del opening
@@ -54,10 +30,20 @@ class PlainSum(SumProtocol):
     """Returns float32 [1, W]."""
     return jax.lax.psum(sums, axis_names)
 
-  def open(self, sums: Array, opening: PlanArray) -> Array:
-    """Returns float32 [M]."""
-    del opening
-    return sums[0]
+  def encode(
+    self,
+    values: Array,
+    key: Key,
+    first: Array | int,
+    breaks_range: Array | bool,
+  ) -> Array:
+    """Returns the values: nothing is drawn, and there is no range."""
+    del key, first, breaks_range
+    return values
+
+  def encode_count(self, count: Array) -> Array:
+    """Returns float32."""
+    return count.astype(jnp.float32)
 
   def decode(self, opened: Array) -> Array:
     """Returns what is opened."""
@@ -79,16 +65,12 @@ class Plain(Scheme):
   is_clear = True
   has_codec = False
 
-  def make_sum(
-    self, make_codec: Callable[[], Codec], servers: Servers
-  ) -> SumProtocol:
+  def make_sum(self, make_codec: MakeCodec, setup: Setup) -> SumProtocol:
     """Returns the sum of floats."""
-    del make_codec, servers
+    del make_codec, setup
     return PlainSum()
 
-  def make_channel(
-    self, value_bits: int, servers: Servers, num_opened_columns: int
-  ) -> Channel:
+  def make_channel(self, setup: Setup) -> Channel:
     """Returns that of floats in the clear."""
-    del value_bits, servers, num_opened_columns
+    del setup
     return ClearChannel()

@@ -11,24 +11,33 @@ from fps_jax.sharing.protocol import NO_FAULTS, Faults, SumProtocol
 from fps_jax.sharing.schemes.channels import Channel
 from fps_jax.sharing.shamir import Shamir
 
+# Floats to field words, over the field of the shares; a ValueError if a sum
+# could wrap.
+MakeCodec = Callable[[], Codec]
+
 
 @dataclasses.dataclass(frozen=True)
-class Servers:
-  """Who would hold shares in a run; schemes that share nothing read less.
+class Setup:
+  """What a config says of sharing; schemes that share nothing read less.
 
   Attributes:
     shamir: k-of-N sharing.
     present: numbers of the servers that answer, at least k.
+    value_bits: the codec's bits of a value.
     reveal: a member of `protocol.REVEALS`.
     auditor: what finds wrong sums and shares; None where nothing does.
     faults: who does not follow the protocol.
+    num_opened_columns: words that each server sends of each client for a
+      defence.
   """
 
   shamir: Shamir
   present: tuple[int, ...]
+  value_bits: int
   reveal: str = 'sum'
   auditor: Auditor | None = None
   faults: Faults = NO_FAULTS
+  num_opened_columns: int = 0
 
 
 class Scheme(abc.ABC):
@@ -53,28 +62,13 @@ class Scheme(abc.ABC):
     return self.is_clear or reveal == 'updates'
 
   @abc.abstractmethod
-  def make_sum(
-    self, make_codec: Callable[[], Codec], servers: Servers
-  ) -> SumProtocol:
+  def make_sum(self, make_codec: MakeCodec, setup: Setup) -> SumProtocol:
     """Returns how the sum over clients is formed.
-
-    Args:
-      make_codec: returns floats to field words, over the servers' field.
-      servers: who would hold shares.
 
     Raises:
       ValueError: if the parts do not fit, or a sum could wrap.
     """
 
   @abc.abstractmethod
-  def make_channel(
-    self, value_bits: int, servers: Servers, num_opened_columns: int
-  ) -> Channel:
-    """Returns how long the messages are.
-
-    Args:
-      value_bits: the codec's bits of a value.
-      servers: who would hold shares.
-      num_opened_columns: words that each server sends of each client for a
-        defence.
-    """
+  def make_channel(self, setup: Setup) -> Channel:
+    """Returns how long the messages are."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key, PlanArray
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.protocol import (
   NO_FAULTS,
   REVEALS,
@@ -22,11 +21,11 @@ from fps_jax.sharing.protocol import (
   MakeKeys,
   RoundKeys,
   SumProtocol,
-  check_lifted,
+  WordSum,
 )
 from fps_jax.sharing.randomness import Purpose
-from fps_jax.sharing.schemes.ideal import CodecSum, Ideal
-from fps_jax.sharing.schemes.scheme import Servers
+from fps_jax.sharing.schemes.ideal import Ideal
+from fps_jax.sharing.schemes.scheme import MakeCodec, Setup
 from fps_jax.sharing.shamir import Shamir
 
 # The number that rows of padding have as unsigned.
@@ -34,7 +33,7 @@ _MAX_CLIENT = 2**32 - 2
 
 
 @dataclasses.dataclass(frozen=True)
-class ShamirSum(CodecSum):
+class ShamirSum(WordSum):
   """Sums of shares.
 
   Attributes:
@@ -82,11 +81,6 @@ class ShamirSum(CodecSum):
     """The l of the sharing scheme."""
     return self.shamir.secrets_per_polynomial
 
-  @property
-  def alignment(self) -> int:
-    """The l of the sharing scheme."""
-    return self.shamir.secrets_per_polynomial
-
   @functools.cached_property
   def opening(self) -> np.ndarray:
     """What opens the sums, from which servers: uint32 [L, N]."""
@@ -116,14 +110,15 @@ class ShamirSum(CodecSum):
   ) -> Array:
     """Returns uint32 [N, M / L], the client's shares."""
     assert dealing is not None
-    check_lifted(values, is_count)
     num_secrets, field = self.values_per_column, self.field
     first = first_column * num_secrets
     # XLA fuses no branch: it would encode anew for every share.
     words = jax.lax.cond(
       first_column >= 0,
-      lambda: self.encode(values, is_count, count, key, first, breaks_range),
-      lambda: jnp.zeros(values.shape, jnp.uint32),
+      lambda: super(ShamirSum, self).lift(
+        values, is_count, count, key, None, first, breaks_range
+      ),
+      lambda: jnp.zeros((1, *values.shape), jnp.uint32),
     )
     secrets_LxW = words.reshape(-1, num_secrets).T
     with jax.named_scope('share'):
@@ -138,11 +133,7 @@ class ShamirSum(CodecSum):
     return shares_NxW
 
   def add(
-    self,
-    sums: Array,
-    contributions: Array,
-    alive: Array,
-    opening: PlanArray,
+    self, sums: Array, contributions: Array, alive: Array, opening: PlanArray
   ) -> Array:
     """Returns uint32 [N, W], or of opened updates [L, W]."""
     if self._opens_updates:
@@ -226,15 +217,13 @@ class Shared(Ideal):
   has_servers = True
   sums_own_masks = False
 
-  def make_sum(
-    self, make_codec: Callable[[], Codec], servers: Servers
-  ) -> SumProtocol:
+  def make_sum(self, make_codec: MakeCodec, setup: Setup) -> SumProtocol:
     """Returns the sum of shares."""
     return ShamirSum(
       make_codec(),
-      servers.shamir,
-      servers.present,
-      servers.reveal,
-      servers.auditor,
-      servers.faults,
+      setup.shamir,
+      setup.present,
+      setup.reveal,
+      setup.auditor,
+      setup.faults,
     )

@@ -23,7 +23,7 @@ from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.messages import clear, positions, shared
 from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
-from fps_jax.sharing.schemes.ideal import WordSum
+from fps_jax.sharing.schemes.ideal import IdealSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.projection import Projection
@@ -319,7 +319,7 @@ _VALUES = _WHOLE * np.float32(_CODEC.step)
 def test_row_value_that_one_client_alone_sends() -> None:
   is_own = np.array([True, True, False, False, True])
   both = [np.where(own, _VALUES, np.float32(0)) for own in (is_own, ~is_own)]
-  opened = _open(WordSum(_CODEC), *both)
+  opened = _open(IdealSum(_CODEC), *both)
   np.testing.assert_allclose(_CODEC.decode(opened[:-1]), _VALUES, atol=1e-6)
 
 
@@ -348,7 +348,7 @@ def test_row_update_with_scheme_quantised() -> None:
 def test_client_that_is_one_of_two_has_the_others_update() -> None:
   """`min_contributors` counts clients, not honest ones."""
   own, other = _VALUES, _VALUES[::-1]
-  opened = _open(WordSum(_CODEC), own, other)
+  opened = _open(IdealSum(_CODEC), own, other)
   left = np.asarray(_CODEC.decode(opened[:-1])) - own
   np.testing.assert_allclose(left, other, atol=1e-6)
 
