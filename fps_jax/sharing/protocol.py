@@ -20,20 +20,18 @@ scheme: README, "Who learns what", has all that each party sees.
 A column is l values, l = 1 unless the sharing scheme packs them.
 """
 
-import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key, PlanArray
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.codec import Codec, Floats
 from fps_jax.sharing.field import PrimeField
 
 REVEALS = ('sum', 'updates')
@@ -131,42 +129,47 @@ class Distort(Protocol):
     """Returns [R, W]."""
 
 
-class SumProtocol(abc.ABC):
-  """The steps of a sum over clients. `R` is the rows that are held (servers).
+@dataclasses.dataclass(frozen=True)
+class SumProtocol:
+  """The steps of a sum over clients; here of what nobody shares.
 
   A vector holds weighted values and, in one entry a band, the client's sample
   count, so that a single one is hidden as values are (but for a client that is
   alone in its tier, if the band of the next tier is opened, too). It is held in
-  columns of `values_per_column` consecutive values.
+  `R` rows (a server each) of columns of `values_per_column` consecutive values.
 
   Guarantees:
     - what `open` and `decode` make of `add`ed, `lift`ed values is their sum,
       to the codec's rounding where there is a codec; sums of counts are exact
       up to 2^24;
-    - a client whose `alive` is False does not influence the sum.
+    - a client whose `alive` is False does not influence the sum. One of floats
+      depends on the order of its terms, in the last bits.
+
+  Attributes:
+    codec: floats to field words, or to floats.
   """
 
-  dtype: ClassVar[DTypeLike] = jnp.uint32
+  codec: Codec | Floats
 
   @property
   def field(self) -> PrimeField | None:
     """What words are of; None where values are added as they are."""
-    return None
+    return self.codec.field
 
   @property
   def largest(self) -> int:
-    """What an honest client's value stands for at most."""
-    return 0
+    """What an honest client's value stands for at most; 0 without a field."""
+    return self.codec.levels
 
   @property
   def values_per_column(self) -> int:
-    """L."""
+    """The l that shares pack; 1 where nothing is shared."""
     return 1
 
   @property
   def alignment(self) -> int:
     """Bands of clients that share prefixes start at its multiples."""
-    return 1
+    return self.values_per_column
 
   @property
   def opening(self) -> PlanArray:
@@ -194,7 +197,8 @@ class SumProtocol(abc.ABC):
 
   def zeros(self, num_columns: int) -> Array:
     """Returns an empty sum [R, W] of `num_columns`."""
-    return jnp.zeros((1, num_columns), self.dtype)
+    dtype = jnp.uint32 if self.field else jnp.float32
+    return jnp.zeros((1, num_columns), dtype)
 
   def lift(
     self,
@@ -224,105 +228,36 @@ class SumProtocol(abc.ABC):
     arrays.check('values', values, np.float32, ('M',))
     arrays.check('is_count', is_count, bool, values.shape)
     with jax.named_scope('encode'):
-      encoded = self.encode(values, key, first_column, breaks_range)
-      return jnp.where(is_count, self.encode_count(count), encoded)[None]
+      encoded = self.codec.encode(values, key, first_column, breaks_range)
+      counts = self.codec.encode_count(count)
+      return jnp.where(is_count, counts, encoded)[None]
 
   def open(self, sums: Array, opening: PlanArray) -> Array:
     """Returns the sum [M] of [R, W], still encoded."""
     del opening
     return sums[0]
 
-  @abc.abstractmethod
   def add(
     self, sums: Array, contributions: Array, alive: Array, opening: PlanArray
   ) -> Array:
     """Returns sums [R, W] with those contributions [C, ...] that are alive."""
+    del opening
+    nothing = jnp.zeros((), contributions.dtype)
+    live = jnp.where(alive[:, None, None], contributions, nothing)
+    return self.codec.adder.add(sums, self.codec.adder.sum(live))
 
-  @abc.abstractmethod
   def add_devices(self, sums: Array, axis_names: tuple[str, ...]) -> Array:
     """Returns [R, W], the sums of all devices of a mesh, inside a program."""
+    return self.codec.adder.sum_devices(sums, axis_names)
 
-  @abc.abstractmethod
-  def encode(
-    self,
-    values: Array,
-    key: Key,
-    first: Array | int,
-    breaks_range: Array | bool,
-  ) -> Array:
-    """Returns what stands for values [M] from the place `first` on."""
-
-  @abc.abstractmethod
-  def encode_count(self, count: Array) -> Array:
-    """Returns what stands for a sample count."""
-
-  @abc.abstractmethod
   def decode(self, opened: Array) -> Array:
     """Returns values, float32 [M]."""
-
-  @abc.abstractmethod
-  def decode_count(self, opened: Array) -> Array:
-    """Returns counts, float32."""
-
-  @abc.abstractmethod
-  def count_clipped(self, values: Array) -> Array:
-    """Returns how many values are beyond the clip, int32 []."""
-
-
-@dataclasses.dataclass(frozen=True)
-class WordSum(SumProtocol):
-  """Sums of words that nobody shares, as a trusted third party forms them.
-
-  Attributes:
-    codec: floats to field words.
-  """
-
-  codec: Codec
-
-  @property
-  def field(self) -> PrimeField:
-    """The codec's."""
-    return self.codec.field
-
-  @property
-  def largest(self) -> int:
-    """The codec's levels."""
-    return self.codec.levels
-
-  def add(
-    self, sums: Array, contributions: Array, alive: Array, opening: PlanArray
-  ) -> Array:
-    """Returns uint32 [R, W]."""
-    del opening
-    words = jnp.where(alive[:, None, None], contributions, jnp.uint32(0))
-    return self.field.add(sums, self.field.sum(words))
-
-  def add_devices(self, sums: Array, axis_names: tuple[str, ...]) -> Array:
-    """Returns uint32 [R, W]."""
-    return self.field.sum_devices(sums, axis_names)
-
-  def encode(
-    self,
-    values: Array,
-    key: Key,
-    first: Array | int,
-    breaks_range: Array | bool,
-  ) -> Array:
-    """Returns uint32 [M]."""
-    return self.codec.encode(values, key, first, breaks_range)
-
-  def encode_count(self, count: Array) -> Array:
-    """Returns uint32."""
-    return self.codec.encode_count(count)
-
-  def decode(self, opened: Array) -> Array:
-    """Returns float32 [M]."""
     return self.codec.decode(opened)
 
   def decode_count(self, opened: Array) -> Array:
-    """Returns float32, exact up to 2^24."""
+    """Returns counts, float32."""
     return self.codec.decode_count(opened)
 
   def count_clipped(self, values: Array) -> Array:
-    """Returns int32 []."""
+    """Returns how many values are beyond the clip, int32 []."""
     return self.codec.count_clipped(values)

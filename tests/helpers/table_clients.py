@@ -15,10 +15,10 @@ from fps_jax.federated.performance import Performance
 from fps_jax.federated.sums import ClientSums, Summation
 from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing import randomness
-from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.codec import Codec, Floats
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.schemes.ideal import IdealSum
-from fps_jax.sharing.schemes.plain import PlainSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
@@ -27,7 +27,7 @@ FIELD = PrimeField(2**31 - 1)
 # The step is 1 / 1024: multiples of it are encoded without any rounding.
 CODEC = Codec(FIELD, clip=127 / 1024, value_bits=8, max_clients=20, max_count=8)
 PROTOCOLS = {
-  'none': PlainSum(),
+  'none': SumProtocol(Floats()),
   'ideal': IdealSum(CODEC),
   'shamir': ShamirSum(CODEC, Shamir(FIELD, 3, 2), (1, 3)),
   'updates': ShamirSum(CODEC, Shamir(FIELD, 3, 2), (3, 2), 'updates'),

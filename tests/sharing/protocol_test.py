@@ -11,12 +11,11 @@ import pytest
 
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.codec import Codec, Floats
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import Faults, SumProtocol
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.schemes.ideal import IdealSum
-from fps_jax.sharing.schemes.plain import PlainSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
@@ -45,7 +44,7 @@ def shamir(
 
 
 PROTOCOLS = {
-  'none': PlainSum(),
+  'none': SumProtocol(Floats()),
   'ideal': IdealSum(CODEC),
   'shamir-sum': shamir((3, 2, 1)),
   'shamir-updates': shamir((3, 2, 1), 'updates'),

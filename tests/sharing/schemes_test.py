@@ -5,7 +5,7 @@ import pytest
 
 from fps_jax.config.validate import validate
 from fps_jax.sharing import schemes
-from fps_jax.sharing.protocol import SumProtocol, WordSum
+from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.schemes.channels import Channel, ClearChannel
 from fps_jax.sharing.schemes.scheme import MakeCodec, Scheme, Setup
 from tests.helpers import small
@@ -18,7 +18,7 @@ class Unused(Scheme):
 
   def make_sum(self, make_codec: MakeCodec, setup: Setup) -> SumProtocol:
     """Returns the sum of words."""
-    return WordSum(make_codec())
+    return SumProtocol(make_codec())
 
   def make_channel(self, setup: Setup) -> Channel:
     """Returns that of bytes."""

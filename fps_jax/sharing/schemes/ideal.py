@@ -7,13 +7,13 @@ sums are equal bit for bit, and as many bytes are counted.
 import dataclasses
 
 from fps_jax.core import arrays
-from fps_jax.sharing.protocol import SumProtocol, WordSum
+from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.schemes.channels import Channel, ShareChannel
 from fps_jax.sharing.schemes.scheme import MakeCodec, Scheme, Setup
 
 
 @dataclasses.dataclass(frozen=True)
-class IdealSum(WordSum):
+class IdealSum(SumProtocol):
   """Sums of words that lie as if they were shared.
 
   Attributes:

@@ -12,6 +12,7 @@ from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key, PlanArray
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
+from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.protocol import (
   NO_FAULTS,
   REVEALS,
@@ -21,7 +22,6 @@ from fps_jax.sharing.protocol import (
   MakeKeys,
   RoundKeys,
   SumProtocol,
-  WordSum,
 )
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.schemes.ideal import Ideal
@@ -33,7 +33,7 @@ _MAX_CLIENT = 2**32 - 2
 
 
 @dataclasses.dataclass(frozen=True)
-class ShamirSum(WordSum):
+class ShamirSum(SumProtocol):
   """Sums of shares.
 
   Attributes:
@@ -51,6 +51,7 @@ class ShamirSum(WordSum):
       `reveal` is unknown or what is opened cannot be audited.
   """
 
+  codec: Codec
   shamir: Shamir
   present: Sequence[int]
   reveal: str = 'sum'
@@ -92,10 +93,8 @@ class ShamirSum(WordSum):
 
   def zeros(self, num_columns: int) -> Array:
     """Returns uint32 [N, W]; [L, W] where updates are opened."""
-    shamir = self.shamir
-    num_rows = shamir.num_servers
-    if self._opens_updates:
-      num_rows = shamir.secrets_per_polynomial
+    num_servers, num_secrets = self.shamir.num_servers, self.values_per_column
+    num_rows = num_secrets if self._opens_updates else num_servers
     return jnp.zeros((num_rows, num_columns), jnp.uint32)
 
   def lift(
@@ -110,7 +109,7 @@ class ShamirSum(WordSum):
   ) -> Array:
     """Returns uint32 [N, M / L], the client's shares."""
     assert dealing is not None
-    num_secrets, field = self.values_per_column, self.field
+    num_secrets, field = self.values_per_column, self.shamir.field
     first = first_column * num_secrets
     # XLA fuses no branch: it would encode anew for every share.
     words = jax.lax.cond(
@@ -158,7 +157,7 @@ class ShamirSum(WordSum):
     return self._distort if self.faults.servers_lie else None
 
   def _distort(self, sums_NxW: Array, keys: RoundKeys) -> Array:
-    field = self.field
+    field = self.shamir.field
     lies_NxW = randomness.uniform(keys.lies_Nx8, 0, sums_NxW.shape[1], field)
     lies_NxW = jnp.where(keys.is_lying_N[:, None], lies_NxW, jnp.uint32(0))
     return field.add(sums_NxW, lies_NxW)
