@@ -15,15 +15,16 @@ from fps_jax.core.types import PruningPlan, RoundState
 from fps_jax.data.cohort import Batching, CohortPlanner
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import client, evaluation, layout, server
+from fps_jax.federated.evaluation import Evaluate
+from fps_jax.federated.layout import Tiling
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
-from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning import masks, schedules
 from fps_jax.pruning.pruner import Pruner, check_patterns, emptied_layers
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.runs.costs.clock import Clock
-from fps_jax.runs.simulation import Evaluate, Simulation
+from fps_jax.runs.simulation import Simulation
 
 
 def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
@@ -55,13 +56,15 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     return model.init(device_key(key, Stream.MODEL), image)['params']
 
   def apply(params, images):
-    return model.apply({'params': params}, images)
+    pixels = client.scale_pixels(
+      images, config.data.pixel_mean, config.data.pixel_std
+    )
+    return model.apply({'params': params}, pixels)
 
   shapes = jax.eval_shape(init_params)
   template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
   flat, unravel = ravel_pytree(template)
   num_params = flat.shape[0]
-  pixels = (config.data.pixel_mean, config.data.pixel_std)
   mask = build_costs.mask_of(config)
   remembers = mask == 'shared' and config.pruning.server == 'dense'
   # The default's are for the layers of any model.
@@ -101,7 +104,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       config.client.weight_decay,
     ),
     config.client.proximal,
-    *pixels,
     corrupt=data_attack.corrupt if data_attack else None,
   )
   tiling = Tiling.fit(
@@ -125,6 +127,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     exempt_D=pruner.exempt_mask,
     max_count=max_count,
     min_contributors=build_sharing.min_contributors(config),
+    performance=Performance(**config.perf),
     guard=build_guard.make_guard(
       config,
       seed,
@@ -139,7 +142,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
 
   def make_evaluate(images: np.ndarray, labels: np.ndarray) -> Evaluate:
     return evaluation.make_evaluate(
-      apply, unravel, images, labels, config.eval.batch_size, mesh, *pixels
+      apply, unravel, images, labels, config.eval.batch_size, mesh
     )
 
   backdoor = build_guard.backdoor_test_set(dataset, data_attack)
@@ -162,7 +165,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
 
   return Simulation(
     planner=planner,
-    round=make_round(method, Performance(**config.perf), mesh),
+    round=make_round(method, mesh),
     evaluate=make_evaluate(dataset.test_images, dataset.test_labels),
     evaluate_backdoor=make_evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,

@@ -17,8 +17,8 @@ from fps_jax.core.rng import Stream, host_generator
 from fps_jax.core.types import Array, Key, Params, PruningPlan
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.federated.layout import Tiling
 from fps_jax.federated.method import Guard, Opened, TrainRoot
-from fps_jax.federated.tiling import Tiling
 from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import SumProtocol

@@ -172,6 +172,6 @@ class RoundMetrics:
   num_trained: Array
   clipped_values: Array
   is_finite: Array
-  weights: Array | None
-  is_sound: Array | None
-  capped_weight: Array | None
+  weights: Array | None = None
+  is_sound: Array | None = None
+  capped_weight: Array | None = None

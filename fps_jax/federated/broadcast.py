@@ -5,12 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.rng import Stream, device_key
-from fps_jax.core.types import Array, CohortPlan, Key, RoundPlan, RoundState
+from fps_jax.core.rng import Stream
+from fps_jax.core.types import Array, CohortPlan
 from fps_jax.federated import layout
 from fps_jax.federated.chunks import TrainClient
 from fps_jax.federated.client import ClientResult
-from fps_jax.federated.method import Method
+from fps_jax.federated.method import Method, RoundInput
 
 
 class Received(NamedTuple):
@@ -33,33 +33,31 @@ class Received(NamedTuple):
   masks_TxD: Array | None
 
 
-def prune(
-  method: Method, state: RoundState, plan: RoundPlan, key: Key
-) -> Received:
+def prune(method: Method, inputs: RoundInput) -> Received:
   """Prunes the global model as the plan says."""
-  pruner, alignment = method.pruner, method.protocol.alignment
+  pruner, state, pruning = method.pruner, inputs.state, inputs.plan.pruning
   if pruner is None:
     return Received(state.params, None, None, None, None)
   with jax.named_scope('prune'):
     params_D = state.params if state.remembered is None else state.remembered
-    num_tiers = len(plan.pruning.keep_counts_T)
+    num_tiers = len(pruning.keep_counts_T)
     *tier_masks, mask_D = [
-      pruner.keep(params_D, plan.pruning, tier) for tier in range(num_tiers)
+      pruner.keep(params_D, pruning, tier) for tier in range(num_tiers)
     ]
     params_D = jnp.where(mask_D, params_D, 0.0)
     candidates_D = None
     if pruner.regrows:
       candidates_D = pruner.draw_candidates(
         mask_D,
-        plan.pruning.num_candidates,
-        device_key(key, Stream.REGROWTH, state.round),
+        pruning.num_candidates,
+        inputs.round_key(Stream.REGROWTH),
       )
       mask_D = mask_D | candidates_D
     tier_masks.append(mask_D)
     kept = layout.kept_positions(
       tier_masks,
-      layout.counts_at(plan.pruning.keep_counts_T, alignment),
-      alignment,
+      method.counts_at(pruning),
+      method.protocol.alignment,
       method.tiling.padded_size,
     )
   masks_TxD = jnp.stack(tier_masks) if num_tiers > 1 else None
@@ -67,7 +65,7 @@ def prune(
 
 
 def make_train(
-  method: Method, received: Received, images: Array, labels: Array
+  method: Method, received: Received, inputs: RoundInput
 ) -> TrainClient:
   """Returns the training of one client on what it receives."""
 
@@ -79,8 +77,8 @@ def make_train(
     return method.local_update(
       method.unravel(received_D),
       None if trained_D is None else method.unravel(trained_D),
-      images,
-      labels,
+      inputs.images,
+      inputs.labels,
       row.indices,
       row.num_steps,
       row.malicious,

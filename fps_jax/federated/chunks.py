@@ -5,20 +5,24 @@ CPU, which is the faster way there.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.types import Array, CohortPlan, Key, Params
+from fps_jax.core.types import Array, CohortPlan, Key, Params, RoundMetrics
 from fps_jax.federated.client import ClientResult
+from fps_jax.federated.performance import Performance
 from fps_jax.sharing.protocol import Dealing
 
 _INFINITY_BITS = 0x7F800000
 
-# One client's row of the plan -> its result.
-TrainClient = Callable[[CohortPlan], ClientResult]
+
+class TrainClient(Protocol):
+  """Training of one client on what it receives."""
+
+  def __call__(self, row: CohortPlan) -> ClientResult:
+    """Trains the client of one row of the plan."""
 
 
 class Chunk(NamedTuple):
@@ -37,10 +41,46 @@ class Chunk(NamedTuple):
   rows: Any = None
 
 
-def train_vmapped(
+class OfChunk(Protocol):
+  """What is computed of a chunk's clients."""
+
+  def __call__(self, chunk: Chunk, /) -> Any:
+    """Returns arrays with a leading axis of the chunk's clients."""
+
+
+def map_chunks(function: OfChunk, everyone: Chunk, chunk_size: int) -> Any:
+  """Returns what a function of a chunk makes of all clients."""
+  results = jax.lax.map(function, split(everyone, chunk_size))
+  return join(results, len(everyone.accepted_C))
+
+
+def train_chunk(
+  train: TrainClient,
+  chunk: CohortPlan,
+  deltas_CxM: Array,
+  performance: Performance,
+) -> ClientResult:
+  """Trains a chunk's clients.
+
+  Args:
+    train: local training of one client.
+    chunk: the clients.
+    deltas_CxM: float32 [C, M >= D], zeros beyond D.
+    performance: whether they are vmapped.
+
+  Returns:
+    The clients' results, with flat deltas written over `deltas_CxM`. Rows of
+    padding mean nothing.
+  """
+  run = _train_vmapped if performance.vmaps else _train_in_sequence
+  with jax.named_scope('train'):
+    return run(train, chunk, deltas_CxM)
+
+
+def _train_vmapped(
   train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
 ) -> ClientResult:
-  """Trains a chunk's clients at once, all for the steps of the longest."""
+  """Trains clients at once, all for the steps of the longest."""
   # An unbatched trip count keeps the loop free of per-client selects.
   num_steps = jnp.max(chunk.num_steps)
 
@@ -51,23 +91,10 @@ def train_vmapped(
   return result._replace(delta=write_rows(deltas_CxM, result.delta, 0))
 
 
-def train_in_sequence(
+def _train_in_sequence(
   train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
 ) -> ClientResult:
-  """Trains a chunk's clients one after another; padding is not trained.
-
-  The trip count is traced on purpose: XLA would inline a loop of one and fuse
-  it otherwise, and the chunk size would show in the last bits.
-
-  Args:
-    train: local training of one client.
-    chunk: the clients.
-    deltas_CxM: float32 [C, M >= D], zeros beyond D.
-
-  Returns:
-    The clients' results, with flat deltas written over `deltas_CxM`. Rows of
-    padding stay as they are.
-  """
+  """Trains clients one after another; padding is not trained."""
   nothing_C = jnp.zeros(len(chunk.client_ids), jnp.float32)
 
   def train_row(row: Array, results: ClientResult) -> ClientResult:
@@ -79,9 +106,21 @@ def train_in_sequence(
       results.num_trained.at[row].set(result.num_trained),
     )
 
+  # The trip count is traced on purpose: XLA would inline a loop of one and fuse
+  # it otherwise, and the chunk size would show in the last bits.
   num_present = jnp.sum(chunk.client_ids >= 0)
   empty = ClientResult(deltas_CxM, nothing_C, nothing_C)
   return jax.lax.fori_loop(0, num_present, train_row, empty)
+
+
+def measure(result: ClientResult) -> RoundMetrics:
+  """Returns what is measured of clients before they share anything."""
+  return RoundMetrics(
+    loss_sum=result.loss_sum,
+    num_trained=result.num_trained,
+    clipped_values=jnp.zeros(len(result.delta), jnp.int32),
+    is_finite=are_finite(result.delta),
+  )
 
 
 def write_rows(rows_CxM: Array, trees: Params, first_row: Array | int) -> Array:
@@ -115,13 +154,6 @@ def client_keys(round_key: Key, client_ids_C: Array) -> Key:
   return jax.vmap(jax.random.fold_in, (None, 0))(round_key, ids_C)
 
 
-def join(rows: Any, num_clients: int) -> Any:
-  """Reshapes arrays [chunks, chunk_size, ...] to [C, ...], as `split` had."""
-  return jax.tree.map(
-    lambda array: array.reshape(-1, *array.shape[2:])[:num_clients], rows
-  )
-
-
 def sample_weights(cohort: CohortPlan, max_count: int) -> Array:
   """Returns what each client weighs in the sum, float32 [C], in [0, 1]."""
   return cohort.num_examples.astype(jnp.float32) / max_count
@@ -129,26 +161,28 @@ def sample_weights(cohort: CohortPlan, max_count: int) -> Array:
 
 def split(everyone: Chunk, chunk_size: int) -> Chunk:
   """Reshapes [C, ...] to [chunks, chunk_size, ...], padded with nobody."""
-  num_clients = everyone.accepted_C.shape[0]
+  num_clients = len(everyone.accepted_C)
   num_chunks = -(-num_clients // chunk_size)
   missing = num_chunks * chunk_size - num_clients
 
-  def split_rows(rows, fill=0):
+  def split_rows(rows: Array, fill: int = 0) -> Array:
     padding = ((0, missing),) + ((0, 0),) * (rows.ndim - 1)
     rows = jnp.pad(rows, padding, constant_values=fill)
     return rows.reshape(num_chunks, chunk_size, *rows.shape[1:])
 
-  cohort = everyone.cohort
-  return Chunk(
-    cohort=CohortPlan(
-      client_ids=split_rows(cohort.client_ids, -1),
-      indices=split_rows(cohort.indices, -1),
-      num_steps=split_rows(cohort.num_steps),
-      num_examples=split_rows(cohort.num_examples),
-      tiers=split_rows(cohort.tiers),
-      malicious=split_rows(cohort.malicious),
-    ),
-    accepted_C=split_rows(everyone.accepted_C),
-    dealings=jax.tree.map(split_rows, everyone.dealings),
-    rows=jax.tree.map(split_rows, everyone.rows),
+  nobody = {'client_ids': -1, 'indices': -1}
+  cohort = {
+    field.name: split_rows(
+      getattr(everyone.cohort, field.name), nobody.get(field.name, 0)
+    )
+    for field in dataclasses.fields(CohortPlan)
+  }
+  others = jax.tree.map(split_rows, everyone[1:])
+  return Chunk(CohortPlan(**cohort), *others)
+
+
+def join(rows: Any, num_clients: int) -> Any:
+  """Reshapes arrays [chunks, chunk_size, ...] to [C, ...], as `split` had."""
+  return jax.tree.map(
+    lambda array: array.reshape(-1, *array.shape[2:])[:num_clients], rows
   )

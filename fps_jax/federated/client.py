@@ -1,16 +1,21 @@
 """Local training of ONE client. There is no client axis in this file."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fps_jax.core.types import Array, Params
+from fps_jax.core.types import Array, OptimizerState, Params
 
-Apply = Callable[[Params, Array], Array]  # (params, images) -> logits.
+
+class Apply(Protocol):
+  """A model, from pixels on."""
+
+  def __call__(self, params: Params, images: Array, /) -> Array:
+    """Returns logits float32 [B, classes] of uint8 images [B, ...]."""
 
 
 class ClientResult(NamedTuple):
@@ -27,12 +32,45 @@ class ClientResult(NamedTuple):
   num_trained: Array
 
 
-# (params, mask or None, images, labels, indices_SxB, num_steps, whether an
-# attacker controls the client) -> result.
-LocalUpdate = Callable[..., ClientResult]
-# (images [B, ...], labels [B], whether an attacker controls the client) -> what
-# the client trains on.
-Corrupt = Callable[[Array, Array, Array], tuple[Array, Array]]
+class LocalUpdate(Protocol):
+  """Local training."""
+
+  def __call__(
+    self,
+    params: Params,
+    mask: Params | None,
+    images: Array,
+    labels: Array,
+    indices_SxB: Array,
+    num_steps: Array | int,
+    is_malicious: Array | np.bool = np.False_,
+  ) -> ClientResult:
+    """Trains a client on its examples.
+
+    Guarantees:
+      - entries that are 0 and masked by False stay 0;
+      - rows of padding have no influence, and a step of nothing but padding
+        changes neither the parameters nor the optimiser's state.
+
+    Args:
+      params: as received, already 0 where they are pruned.
+      mask: pytree of bool like the parameters; None to train them all.
+      images: uint8 [n, ...], the whole training set on the device.
+      labels: int32 [n].
+      indices_SxB: int32 [S, B], rows of it that make up the client's batches;
+        -1 is padding.
+      num_steps: steps to take; may be traced.
+      is_malicious: bool [], whether an attacker controls the client.
+    """
+
+
+class Corrupt(Protocol):
+  """What a malicious client makes of a batch of its examples."""
+
+  def __call__(
+    self, images: Array, labels: Array, is_malicious: Array, /
+  ) -> tuple[Array, Array]:
+    """Returns what is trained on: an honest client's batch as it is."""
 
 
 def scale_pixels(images: Array, mean: float, std: float) -> Array:
@@ -40,43 +78,29 @@ def scale_pixels(images: Array, mean: float, std: float) -> Array:
   return (images.astype(jnp.float32) / 255 - mean) / std
 
 
+class _Progress(NamedTuple):
+  params: Params
+  optimizer_state: OptimizerState
+  loss_sum: Array
+  num_trained: Array
+
+
 def make_local_update(
   apply: Apply,
   optimizer: optax.GradientTransformation,
   proximal: float = 0.0,
-  pixel_mean: float = 0.0,
-  pixel_std: float = 1.0,
   corrupt: Corrupt | None = None,
 ) -> LocalUpdate:
   """Returns local training by mini-batch gradient descent.
 
-  The returned function takes the received parameters (already 0 where they
-  are pruned), a mask (a pytree of bool like the parameters, or None to train
-  them all), the whole training set on the device (uint8 images, int32
-  labels), int32 [S, B] rows of it that make up the client's batches (-1 is
-  padding), the number of steps to take, which may be traced, and whether an
-  attacker controls the client (by default not).
-
-  Guarantees:
-    - entries that are 0 and masked by False stay 0;
-    - rows of padding have no influence, and a step of nothing but padding
-      changes neither the parameters nor the optimiser's state.
-
   Args:
-    apply: (params, images) -> logits.
+    apply: the model.
     optimizer: the client's optimiser; its state starts afresh every round.
     proximal: weight mu >= 0 of FedProx's term mu / 2 |w - w_received|^2 (T. Li
       et al., Federated optimization in heterogeneous networks, MLSys 2020).
-    pixel_mean: subtracted from pixels scaled to [0, 1].
-    pixel_std: pixels are divided by it afterwards.
     corrupt: what malicious clients do to their examples; None for nothing.
   """
-
-  def loss_fn(params, images, labels, valid):
-    logits = apply(params, scale_pixels(images, pixel_mean, pixel_std))
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    loss_sum = jnp.sum(losses * valid)
-    return loss_sum / jnp.maximum(jnp.sum(valid), 1.0), loss_sum
+  gradient = jax.grad(_make_loss(apply), has_aux=True)
 
   def local_update(
     params,
@@ -87,53 +111,59 @@ def make_local_update(
     num_steps,
     is_malicious=np.False_,
   ):
-    received = params
-
-    def step(i, carry):
-      params, optimizer_state, loss_sum, num_trained = carry
+    def step(i: Array, before: _Progress) -> _Progress:
       rows_B = indices_SxB[i]
-      valid = (rows_B >= 0).astype(jnp.float32)
+      valid_B = (rows_B >= 0).astype(jnp.float32)
       # Padding reads a row of the batch: what it computes is multiplied by 0,
       # which must not meet an infinity of somebody else's data.
       read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
       batch = images[read_B], labels[read_B]
       if corrupt is not None:
         batch = corrupt(*batch, is_malicious)
-      gradients, batch_loss = jax.grad(loss_fn, has_aux=True)(
-        params, *batch, valid
-      )
+      gradients, loss = gradient(before.params, *batch, valid_B)
       if proximal:
-        gradients = jax.tree.map(
-          lambda g, w, w_0: g + proximal * (w - w_0),
-          gradients,
-          params,
-          received,
-        )
+        gradients = _pull_back(gradients, proximal, before.params, params)
       if mask is not None:
         gradients = jax.tree.map(
           lambda g, kept: jnp.where(kept, g, 0.0), gradients, mask
         )
-      updates, new_state = optimizer.update(gradients, optimizer_state, params)
-      new = (optax.apply_updates(params, updates), new_state)
+      old = before.params, before.optimizer_state
+      updates, state = optimizer.update(gradients, old[1], old[0])
+      new = optax.apply_updates(old[0], updates), state
       is_real = jnp.any(rows_B >= 0)
-      params, optimizer_state = jax.tree.map(
-        lambda a, b: jnp.where(is_real, a, b), new, (params, optimizer_state)
+      moved, state = jax.tree.map(
+        lambda a, b: jnp.where(is_real, a, b), new, old
       )
-      return (
-        params,
-        optimizer_state,
-        loss_sum + batch_loss,
-        num_trained + jnp.sum(valid),
-      )
+      num_trained = before.num_trained + jnp.sum(valid_B)
+      return _Progress(moved, state, before.loss_sum + loss, num_trained)
 
     zero = jnp.zeros((), jnp.float32)
-    params, _, loss_sum, num_trained = jax.lax.fori_loop(
-      0, num_steps, step, (params, optimizer.init(params), zero, zero)
-    )
-    delta = jax.tree.map(jnp.subtract, params, received)
-    return ClientResult(delta, loss_sum, num_trained)
+    start = _Progress(params, optimizer.init(params), zero, zero)
+    end = jax.lax.fori_loop(0, num_steps, step, start)
+    delta = jax.tree.map(jnp.subtract, end.params, params)
+    return ClientResult(delta, end.loss_sum, end.num_trained)
 
   return local_update
+
+
+def _make_loss(apply: Apply) -> Callable[..., tuple[Array, Array]]:
+  """Returns the loss of a batch: its mean, and its sum over examples."""
+
+  def loss(params, images, labels, valid_B):
+    logits = apply(params, images)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    loss_sum = jnp.sum(losses * valid_B)
+    return loss_sum / jnp.maximum(jnp.sum(valid_B), 1.0), loss_sum
+
+  return loss
+
+
+def _pull_back(
+  gradients: Params, proximal: float, params: Params, received: Params
+) -> Params:
+  return jax.tree.map(
+    lambda g, w, w_0: g + proximal * (w - w_0), gradients, params, received
+  )
 
 
 def make_optimizer(

@@ -1,135 +1,163 @@
 """What clients share of their updates, a tile at a time."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.types import Array
+from fps_jax.core.types import Array, CohortPlan, Key, RoundPlan
+from fps_jax.federated import layout
 from fps_jax.federated.chunks import (
   Chunk,
+  OfChunk,
   client_keys,
-  join,
+  map_chunks,
   sample_weights,
-  split,
 )
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import Summation
-from fps_jax.sharing.audit import Auditor
-
-# (chunk, updates [C, M], tile) -> (weighted values [C, W], contributions
-# [C, ..., columns of the tile]).
-LiftTile = Callable[[Chunk, Array, Array | int], tuple[Array, Array]]
+from fps_jax.sharing.protocol import SumProtocol
 
 
-def make_lift_tile(summation: Summation) -> LiftTile:
-  """Returns what lifts a tile of a chunk's updates into the sum protocol.
+class AddTile(Protocol):
+  """Adds what a tile of contributions gives to arrays of a chunk's clients."""
+
+  def __call__(self, carry: Any, contributions: Array, tile: Array, /) -> Any:
+    """Returns arrays like `carry`; contributions are [C, R, columns]."""
+
+
+class Summation(NamedTuple):
+  """How the updates of a round are weighted, shared and summed.
 
   Each update is weighted by num_examples / max_count, in [0, 1], before it is
   lifted, so that the codec's range does not depend on who takes part.
 
-  Args:
-    summation: how updates are summed.
+  Attributes:
+    protocol: how the sum is formed.
+    tiling: how updates are cut.
+    plan: of the round; rows with client id -1 add nothing.
+    counts_at: of `layout.counts_at`: clients of tier t share what lies before
+      the t-th count, and it.
+    kept: int32 [`tiling.padded_size`], which entries of an update are its
+      values, of `layout.kept_positions`; None to share all in order.
+    max_count: largest sample count of a client.
+    round_key: key of this round's rounding; every client's draws are folded
+      from it by client id.
+    performance: chunk size and execution.
   """
-  protocol, tiling, kept = summation.protocol, summation.tiling, summation.kept
-  values_per_column = protocol.values_per_column
-  counts_at = summation.counts_at
-  counts_at_T = jnp.stack(counts_at)
+
+  protocol: SumProtocol
+  tiling: layout.Tiling
+  plan: RoundPlan
+  counts_at: tuple[layout.Count, ...]
+  kept: Array | None
+  max_count: int
+  round_key: Key
+  performance: Performance
+
+  @property
+  def num_tiles(self) -> Array | int:
+    """Tiles that hold a value of any client; may be traced."""
+    return self.tiling.used(self.counts_at[-1])
+
+  def everyone(self, accepted_C: Array, rows: Any = None) -> Chunk:
+    """Returns all clients of the device, with `rows` of their own."""
+    keys = self.plan.keys
+    dealings = None if keys is None else keys.dealings
+    return Chunk(self.plan.cohort, accepted_C, dealings, rows)
+
+  def weigh(self, cohort: CohortPlan, values_CxM: Array) -> Array:
+    """Returns values of each client times what it weighs."""
+    return values_CxM * sample_weights(cohort, self.max_count)[:, None]
+
+  def count_clipped(self, cohort: CohortPlan, weighted_CxM: Array) -> Array:
+    """Returns how many weighted values the codec clips, int32 [C]."""
+    clipped_C = jax.vmap(self.protocol.count_clipped)(weighted_CxM)
+    # Attackers ignore the codec's range.
+    return jnp.where(cohort.malicious, 0, clipped_C)
 
   def lift_tile(
-    chunk: Chunk, updates_CxM: Array, tile: Array | int
+    self, chunk: Chunk, updates_CxM: Array, tile: Array
   ) -> tuple[Array, Array]:
-    cohort = chunk.cohort
-    weight_C = sample_weights(cohort, summation.max_count)
+    """Lifts a tile of a chunk's updates into the sum protocol.
+
+    Returns:
+      Weighted values [C, W], and contributions [C, R, columns of the tile].
+    """
+    tiling, cohort = self.tiling, chunk.cohort
     start, first_column = tile * tiling.size, tile * tiling.columns
-    if kept is None:
+    if self.kept is None:
       values_CxW = jax.lax.dynamic_slice_in_dim(
         updates_CxM, start, tiling.size, 1
       )
     else:
-      kept_W = jax.lax.dynamic_slice_in_dim(kept, start, tiling.size)
-      values_CxW = updates_CxM.at[:, kept_W].get(mode='clip')
-    values_CxW = values_CxW * weight_C[:, None]
+      kept_W = jax.lax.dynamic_slice_in_dim(self.kept, start, tiling.size)
+      values_CxW = layout.take(updates_CxM, kept_W)
+    values_CxW = self.weigh(cohort, values_CxW)
     positions_W = start + jnp.arange(tiling.size)
+    counts_at_T = jnp.stack(self.counts_at)
     is_count_W = jnp.any(positions_W[:, None] == counts_at_T, axis=1)
-    contributions = jax.vmap(protocol.lift, (0, None, 0, 0, 0, None, 0))(
+    contributions = jax.vmap(self.protocol.lift, (0, None, 0, 0, 0, None, 0))(
       values_CxW,
       is_count_W,
       cohort.num_examples,
-      client_keys(summation.round_key, cohort.client_ids),
+      client_keys(self.round_key, cohort.client_ids),
       chunk.dealings,
       first_column,
       cohort.malicious,
     )
-    if len(counts_at) > 1:
-      last_columns_C = counts_at_T[cohort.tiers] // values_per_column
+    if len(self.counts_at) > 1:
+      per_column = self.protocol.values_per_column
+      last_columns_C = counts_at_T[cohort.tiers] // per_column
       columns_W = first_column + jnp.arange(tiling.columns)
       is_sent_CxW = columns_W <= last_columns_C[:, None]
       contributions = jnp.where(is_sent_CxW[:, None], contributions, 0)
     return values_CxW, contributions
 
-  return lift_tile
+  def start_checks(self, chunk: Chunk) -> Array | None:
+    """Returns the words that blind the chunk's checks, uint32 [C, Q, N].
 
+    None where clients are not checked.
+    """
+    auditor = self.protocol.auditor
+    if auditor is None or not auditor.checks_clients or chunk.dealings is None:
+      return None
+    return jax.vmap(auditor.blind)(chunk.dealings.blinds_Kx8)
 
-def start_checks(auditor: Auditor | None, chunk: Chunk) -> Array | None:
-  """Returns the words that blind the chunk's checks, uint32 [C, Q, N].
+  def add_checks(
+    self, checks_CxQxN: Array | None, contributions_CxNxW: Array, tile: Array
+  ) -> Array | None:
+    """Adds the servers' combinations of a tile of each client's shares."""
+    auditor, keys = self.protocol.auditor, self.plan.keys
+    if auditor is None or checks_CxQxN is None:
+      return checks_CxQxN
+    coefficients_QxW = auditor.coefficients(
+      keys.client_coins_Qx8,
+      tile * self.tiling.columns,
+      contributions_CxNxW.shape[-1],
+    )
+    combined = jax.vmap(auditor.combine, (0, None))(
+      contributions_CxNxW, coefficients_QxW
+    )
+    return auditor.scheme.field.add(checks_CxQxN, combined)
 
-  None where clients are not checked.
-  """
-  if auditor is None or not auditor.checks_clients or chunk.dealings is None:
-    return None
-  return jax.vmap(auditor.blind)(chunk.dealings.blinds_Kx8)
+  def fold_tiles(self, everyone: Chunk, start: OfChunk, add: AddTile) -> Any:
+    """Reduces what each client shares, with no sum over clients.
 
+    Args:
+      everyone: a device's clients; `rows` are their updates [C, M].
+      start: makes arrays of a chunk's clients.
+      add: adds a tile to them.
 
-def add_checks(
-  auditor: Auditor | None,
-  checks_CxQxN: Array | None,
-  contributions_CxNxW: Array,
-  coins_Qx8: Array,
-  first_column: Array | int,
-) -> Array | None:
-  """Adds the servers' combinations of a tile of each client's shares."""
-  if auditor is None or checks_CxQxN is None:
-    return checks_CxQxN
-  coefficients_QxW = auditor.coefficients(
-    coins_Qx8, first_column, contributions_CxNxW.shape[-1]
-  )
-  combined = jax.vmap(auditor.combine, (0, None))(
-    contributions_CxNxW, coefficients_QxW
-  )
-  return auditor.scheme.field.add(checks_CxQxN, combined)
+    Returns:
+      The arrays of all clients.
+    """
 
+    def reduce_chunk(chunk: Chunk) -> Any:
+      def add_tile(tile: Array, carry: Any) -> Any:
+        _, contributions = self.lift_tile(chunk, chunk.rows, tile)
+        return add(carry, contributions, tile)
 
-def fold_tiles(
-  lift_tile: LiftTile,
-  everyone: Chunk,
-  num_tiles: Array,
-  start: Callable[[Chunk], Any],
-  add: Callable[[Any, Array, Array], Any],
-  performance: Performance,
-) -> Any:
-  """Reduces what each client shares, with no sum over clients.
+      return jax.lax.fori_loop(0, self.num_tiles, add_tile, start(chunk))
 
-  Args:
-    lift_tile: of `make_lift_tile`.
-    everyone: a device's clients; `rows` are their updates [C, M].
-    num_tiles: to reduce; may be traced.
-    start: chunk -> arrays with a leading axis of its clients.
-    add: (such arrays, contributions [C, ..., W], tile) -> such arrays.
-    performance: chunk size.
-
-  Returns:
-    The arrays of all clients.
-  """
-
-  def reduce_chunk(chunk: Chunk) -> Any:
-    def add_tile(tile: Array, carry: Any) -> Any:
-      _, contributions = lift_tile(chunk, chunk.rows, tile)
-      return add(carry, contributions, tile)
-
-    return jax.lax.fori_loop(0, num_tiles, add_tile, start(chunk))
-
-  chunks = split(everyone, performance.clients_per_chunk)
-  reduced = jax.lax.map(reduce_chunk, chunks)
-  return join(reduced, len(everyone.accepted_C))
+    chunk_size = self.performance.clients_per_chunk
+    return map_chunks(reduce_chunk, everyone, chunk_size)

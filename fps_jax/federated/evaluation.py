@@ -5,6 +5,7 @@ Its batches are split over all devices of the mesh.
 
 import functools
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fps_jax.core.devices import CLIENT_AXES, put_per_device
 from fps_jax.core.types import Array, Params
-from fps_jax.federated.client import Apply, scale_pixels
+from fps_jax.federated.client import Apply
+
+
+class Evaluate(Protocol):
+  """Evaluates a model on images that it knows."""
+
+  def __call__(self, params_D: Array) -> tuple[Array, Array]:
+    """Returns images classified right, int32 [], and the mean loss in nats."""
 
 
 def make_evaluate(
@@ -24,57 +32,35 @@ def make_evaluate(
   labels: np.ndarray,
   batch_size: int,
   mesh: Mesh,
-  pixel_mean: float = 0.0,
-  pixel_std: float = 1.0,
-) -> Callable[[Array], tuple[Array, Array]]:
-  """Returns float32 [D] -> (int32 [] images classified right, mean nats).
+) -> Evaluate:
+  """Returns the evaluation of a model, float32 [D].
 
   Guarantees:
     - every test image counts exactly once, whatever the batch size;
     - the number of devices changes no bit of the result.
 
   Args:
-    apply: (params, images) -> logits.
+    apply: the model.
     unravel: float32 [D] -> pytree of parameters.
     images: uint8 [n, height, width, channels]; put on the devices once.
     labels: int32 [n].
     batch_size: images evaluated at a time, at least 1.
     mesh: see `fps_jax.core.devices`.
-    pixel_mean: as in training.
-    pixel_std: as in training.
   """
   count = len(labels)
   batch_size = min(batch_size, count)
   num_batches = -(-count // batch_size)
   # Whole batches for each device.
   num_rows = -(-num_batches // mesh.size) * mesh.size
-  missing = num_rows * batch_size - count
-  own = np.array_split(np.arange(num_rows), jax.process_count())[
-    jax.process_index()
-  ]
-
-  def batched(array, fill):
-    if missing:
-      padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
-      array = np.pad(array, padding, constant_values=fill)
-    array = array.reshape(num_rows, batch_size, *array.shape[1:])
-    return put_per_device(mesh, array[own])
-
-  batches = batched(images, 0), batched(labels, -1)
+  batches = (
+    _put_batches(images, 0, (num_rows, batch_size), mesh),
+    _put_batches(labels, -1, (num_rows, batch_size), mesh),
+  )
 
   def evaluate_here(params_D, batches):
-    params = unravel(params_D)
-
-    def evaluate_batch(batch):
-      pixels, labels = batch
-      logits = apply(params, scale_pixels(pixels, pixel_mean, pixel_std))
-      valid = labels >= 0
-      losses = optax.softmax_cross_entropy_with_integer_labels(
-        logits, jnp.maximum(labels, 0)
-      )
-      correct = jnp.sum((jnp.argmax(logits, 1) == labels) & valid)
-      return correct, jnp.sum(jnp.where(valid, losses, 0.0))
-
+    evaluate_batch = functools.partial(
+      _evaluate_batch, apply, unravel(params_D)
+    )
     return jax.lax.map(evaluate_batch, batches)
 
   split = PartitionSpec(CLIENT_AXES)
@@ -97,3 +83,31 @@ def make_evaluate(
   # The test set is an argument so that it does not become a constant of the
   # compiled program.
   return lambda params_D: evaluate(params_D, batches)
+
+
+def _put_batches(
+  array: np.ndarray, fill: int, shape: tuple[int, int], mesh: Mesh
+) -> Array:
+  """Puts rows on the devices as [batches, batch size, ...], padded."""
+  num_rows, batch_size = shape
+  missing = num_rows * batch_size - len(array)
+  if missing:
+    padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
+    array = np.pad(array, padding, constant_values=fill)
+  array = array.reshape(*shape, *array.shape[1:])
+  parts = np.array_split(np.arange(num_rows), jax.process_count())
+  return put_per_device(mesh, array[parts[jax.process_index()]])
+
+
+def _evaluate_batch(
+  apply: Apply, params: Params, batch: tuple[Array, Array]
+) -> tuple[Array, Array]:
+  """Returns images classified right, and the sum of losses; -1 is padding."""
+  pixels, labels = batch
+  logits = apply(params, pixels)
+  valid = labels >= 0
+  losses = optax.softmax_cross_entropy_with_integer_labels(
+    logits, jnp.maximum(labels, 0)
+  )
+  correct = jnp.sum((jnp.argmax(logits, 1) == labels) & valid)
+  return correct, jnp.sum(jnp.where(valid, losses, 0.0))

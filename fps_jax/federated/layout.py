@@ -1,4 +1,4 @@
-"""How clients of several tiers share prefixes of one vector.
+"""Where each value lies: how tiers share prefixes of one vector, cut in tiles.
 
 A client of tier t keeps a part of what tier t + 1 keeps. A band is what a tier
 keeps beyond the tier below. The bands are shared one after another, each
@@ -20,6 +20,7 @@ Example: tiers of 3 and 5 parameters, in columns of 2 values.
   (2, 4)
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ import jax.numpy as jnp
 
 from fps_jax.core.types import Array, PlanArray
 from fps_jax.pruning import masks
+from fps_jax.sharing.chacha import BLOCK_WORDS
+
+# Values. Longer tiles leave a CPU's caches, shorter ones are all overhead.
+LONGEST_TILE = 8192
 
 # An int on the host or int32 [] in a program.
 Count = Any
@@ -101,6 +106,12 @@ def kept_positions(
   return kept
 
 
+def take(updates_CxM: Array, kept_W: Array) -> Array:
+  """Returns entries of updates, [C, W], in the order of `kept_positions`."""
+  # Updates are longer than D: what is of no parameter reads a 0.
+  return updates_CxM.at[:, kept_W].get(mode='clip')
+
+
 def weights(
   sums_T: Sequence[Array], counts_at_T: Sequence[Count], size: int
 ) -> Array:
@@ -119,3 +130,73 @@ def weights(
     is_beyond = jnp.arange(size) > counts_at_T[tier - 1]
     weight = jnp.where(is_beyond, sums_T[tier], weight)
   return weight
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+  """Tiles of whole columns, and of whole blocks of the cipher.
+
+  Attributes:
+    most_values: values that a round shares at most, the last sample count
+      left out.
+    values_per_column: values that a column holds.
+    columns: columns of a tile.
+  """
+
+  most_values: int
+  values_per_column: int
+  columns: int
+
+  @classmethod
+  def fit(
+    cls,
+    most_values: int,
+    usual_count: int,
+    values_per_column: int = 1,
+    alignment: int = 1,
+  ) -> 'Tiling':
+    """Returns the tiling that wastes least on a usual count of values.
+
+    Args:
+      most_values: values that a round shares at most, the last sample count
+        left out.
+      usual_count: values that most rounds share, at most as many.
+      values_per_column: values that a column holds.
+      alignment: a multiple of it; tiles are as long as with columns of so many
+        values.
+
+    Raises:
+      ValueError: if not even one block of columns fits a tile.
+    """
+    values = max(values_per_column, alignment)
+    block = BLOCK_WORDS * values
+    most_blocks = LONGEST_TILE // block
+    if not most_blocks:
+      raise ValueError(
+        f'columns of {values} values are too long for a tile of '
+        f'{LONGEST_TILE} values: pack at most {LONGEST_TILE // BLOCK_WORDS} '
+        'secrets in a word'
+      )
+    num_blocks = usual_count // block + 1
+    num_tiles = -(-num_blocks // most_blocks)
+    columns = -(-num_blocks // num_tiles) * block // values_per_column
+    return cls(most_values, values_per_column, columns)
+
+  @property
+  def size(self) -> int:
+    """Values of a tile."""
+    return self.columns * self.values_per_column
+
+  @property
+  def padded_size(self) -> int:
+    """Values of the whole tiles that hold the most that a round shares."""
+    return self.used(self.most_values) * self.size
+
+  @property
+  def padded_columns(self) -> int:
+    """Columns of as many values."""
+    return self.padded_size // self.values_per_column
+
+  def used(self, num_values: Any) -> Any:
+    """Returns the tiles that hold as many values and the last sample count."""
+    return num_values // self.size + 1

@@ -1,26 +1,67 @@
-"""What makes up a round; all of it fixed while a run lasts."""
+"""What makes up a round: its parts, fixed while a run lasts, and its input."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import optax
 
 from fps_jax.attacks.updates import UpdateAttack
-from fps_jax.core.types import Array, Key, Params, RoundPlan
+from fps_jax.core.rng import Stream, device_key
+from fps_jax.core.types import (
+  Array,
+  Key,
+  Params,
+  PruningPlan,
+  RoundPlan,
+  RoundState,
+)
 from fps_jax.defences import Defence
+from fps_jax.federated import layout
 from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.federated.contributions import Summation
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import Summation
-from fps_jax.federated.tiling import Tiling
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.sketches.projection import Projection
 from fps_jax.sharing.sketches.range_check import RangeCheck
 from fps_jax.sharing.sketches.sketch import Sketch
 
-# (received parameters, mask or None, key) -> the central server's own training.
-TrainRoot = Callable[[Params, Params | None, Key], ClientResult]
+
+class RoundInput(NamedTuple):
+  """What a round goes by.
+
+  Attributes:
+    state: before the round.
+    plan: of the round.
+    key: the run's root key, into which each round folds its number.
+    images: uint8 [n, ...], the training set, which stays on the devices.
+    labels: int32 [n].
+  """
+
+  state: RoundState
+  plan: RoundPlan
+  key: Key
+  images: Array
+  labels: Array
+
+  def round_key(self, stream: Stream) -> Key:
+    """Returns the round's key of a stream, the same in every attempt."""
+    return device_key(self.key, stream, self.state.round)
+
+  def attempt_key(self, stream: Stream) -> Key:
+    """Returns the key of a stream of this attempt at the round."""
+    number = self.plan.draw_number(self.state.round)
+    return device_key(self.key, stream, number)
+
+
+class TrainRoot(Protocol):
+  """The central server's training on examples of its own."""
+
+  def __call__(
+    self, params: Params, mask: Params | None, key: Key
+  ) -> ClientResult:
+    """Trains as clients do, on batches drawn by the key."""
 
 
 class Opened(NamedTuple):
@@ -71,12 +112,13 @@ class Method(NamedTuple):
     exempt_D: bool [D], what a mask of a client's own always has.
     max_count: largest sample count of a client.
     min_contributors: clients that a band must be the sum of to be opened.
+    performance: chunk size and execution.
     guard: attacks on updates and the defence; None where there are none.
   """
 
   local_update: LocalUpdate
   protocol: SumProtocol
-  tiling: Tiling
+  tiling: layout.Tiling
   server_optimizer: optax.GradientTransformation
   unravel: Callable[[Array], Params]
   pruner: Pruner | None
@@ -84,22 +126,26 @@ class Method(NamedTuple):
   exempt_D: np.ndarray
   max_count: int
   min_contributors: int
+  performance: Performance
   guard: Guard | None = None
 
-  def summation(
-    self,
-    plan: RoundPlan,
-    kept: Array | None,
-    round_key: Key,
-    performance: Performance,
-  ) -> Summation:
+  def counts_at(self, pruning: PruningPlan) -> tuple[layout.Count, ...]:
+    """Returns the position of each band's sample count."""
+    keep_counts_T = pruning.keep_counts_T
+    if self.pruner is None:
+      # All D: a count that is not traced makes a smaller program.
+      keep_counts_T = np.array(self.exempt_D.shape, np.int32)
+    return layout.counts_at(keep_counts_T, self.protocol.alignment)
+
+  def summation(self, inputs: RoundInput, kept: Array | None) -> Summation:
     """Returns how updates are summed in a round; see `Summation`."""
     return Summation(
-      self.protocol,
-      self.tiling,
-      plan,
-      kept,
-      self.max_count,
-      round_key,
-      performance,
+      protocol=self.protocol,
+      tiling=self.tiling,
+      plan=inputs.plan,
+      counts_at=self.counts_at(inputs.plan.pruning),
+      kept=kept,
+      max_count=self.max_count,
+      round_key=inputs.round_key(Stream.UPDATE),
+      performance=self.performance,
     )

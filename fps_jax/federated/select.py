@@ -1,34 +1,38 @@
 """What clients send of their updates where each chooses for itself."""
 
+from typing import Protocol
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from fps_jax.core.types import Array, RoundState
-from fps_jax.federated.sums import Select
+from fps_jax.core.types import Array
+from fps_jax.federated.method import Method, RoundInput
 from fps_jax.pruning import selection
 
 
-def make_select(
-  mask: str, state: RoundState, count: Array, exempt_D: np.ndarray
-) -> Select | None:
-  """Returns what clients send of their updates, or None for everything.
+class Select(Protocol):
+  """What each client of a chunk sends of its update."""
 
-  Args:
-    mask: a member of `selection.MASKS`.
-    state: before the round.
-    count: int32 [], entries that each client sends.
-    exempt_D: bool [D], what a mask of weights always has.
-  """
-  params_D, residuals = state.params, state.residuals
-  num_params = len(params_D)
+  def __call__(
+    self, deltas_CxM: Array, client_ids_C: Array
+  ) -> tuple[Array, Array | None]:
+    """Returns what is sent [C, M], and what is not [C, D].
+
+    The latter is None where nobody remembers that.
+    """
+
+
+def make_select(method: Method, inputs: RoundInput) -> Select | None:
+  """Returns what clients send of their updates, or None for everything."""
+  params_D, residuals = inputs.state.params, inputs.state.residuals
+  num_params, count = len(params_D), inputs.plan.pruning.keep_count
 
   def select_local(
     deltas_CxM: Array, client_ids_C: Array
   ) -> tuple[Array, Array | None]:
     del client_ids_C  # Clients remember nothing.
     sent_CxD = jax.vmap(selection.select_local, (None, 0, None, None))(
-      params_D, deltas_CxM[:, :num_params], count, exempt_D
+      params_D, deltas_CxM[:, :num_params], count, method.exempt_D
     )
     return deltas_CxM.at[:, :num_params].set(sent_CxD), None
 
@@ -43,5 +47,5 @@ def make_select(
     )
     return deltas_CxM.at[:, :num_params].set(sent_CxD), left_CxD
 
-  selects = {'local': select_local, 'top_k': select_top_k}
-  return selects.get(mask)
+  selects: dict[str, Select] = {'local': select_local, 'top_k': select_top_k}
+  return selects.get(method.mask)

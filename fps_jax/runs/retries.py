@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fps_jax.core.types import RoundMetrics, RoundPlan, RoundState
 from fps_jax.data.on_devices import DeviceData
-from fps_jax.federated.gathering import Report
+from fps_jax.federated.collection import AuditFindings
 from fps_jax.federated.round import Started
 from fps_jax.runs.simulation import Simulation
 from fps_jax.sharing.audit import SharingError
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
 
   plan: RoundPlan
   metrics: RoundMetrics
-  report: Report
+  report: AuditFindings
   failed: tuple[RoundPlan, ...] = ()
   is_skipped: bool = False
 

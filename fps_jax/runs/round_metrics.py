@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fps_jax.core.types import Array, PruningPlan, RoundPlan
-from fps_jax.federated.gathering import among_answering, answering
+from fps_jax.federated.collection import among_answering, answering
 from fps_jax.results.metrics import (
   ClientMetrics,
   CostMetrics,

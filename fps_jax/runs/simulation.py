@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,16 +17,16 @@ from fps_jax.core.types import (
 )
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.on_devices import DeviceData
-from fps_jax.federated.gathering import Report, answering
+from fps_jax.federated.collection import AuditFindings, answering
+from fps_jax.federated.evaluation import Evaluate
+from fps_jax.federated.mesh import Call
+from fps_jax.federated.method import RoundInput
 from fps_jax.federated.round import Round, Started
 from fps_jax.runs.costs.clock import Clock
 from fps_jax.runs.costs.message_bytes import RoundBytes
 from fps_jax.runs.faults import ServerFaults
 from fps_jax.sharing import protocol
 from fps_jax.sharing.audit import SharingError
-
-# float32 [D], the model -> (images classified right, mean loss in nats).
-Evaluate = Callable[[Array], tuple[Array, Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +166,7 @@ class Simulation:
     self, state: RoundState, plan: RoundPlan, data: DeviceData
   ) -> Started:
     """Starts a round; returns at once."""
-    return self.round.start(state, plan, self.key, data.images, data.labels)
+    return self.round.start(self._input(state, plan, data))
 
   def finish(
     self,
@@ -175,16 +174,19 @@ class Simulation:
     plan: RoundPlan,
     data: DeviceData,
     started: Started,
-  ) -> tuple[RoundState, RoundMetrics, Report]:
+  ) -> tuple[RoundState, RoundMetrics, AuditFindings]:
     """Finishes a round; `state` is donated and must not be used again.
 
     Raises:
       SharingError: if more servers are wrong than can be told apart. Then
         `state` is as it was, and may be used.
     """
-    return self.round.finish(
-      state, plan, self.key, data.images, data.labels, started
-    )
+    return self.round.finish(self._input(state, plan, data), started)
+
+  def _input(
+    self, state: RoundState, plan: RoundPlan, data: DeviceData
+  ) -> RoundInput:
+    return RoundInput(state, plan, self.key, data.images, data.labels)
 
   def check_reports(self, plan: RoundPlan) -> None:
     """Checks that a round can be completed, as far as its plan tells.
@@ -211,6 +213,6 @@ class Simulation:
 
   def programs(
     self, state: RoundState, plan: RoundPlan, data: DeviceData
-  ) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+  ) -> tuple[Call, ...]:
     """Returns what a round calls, as `Round.programs`; runs nothing."""
-    return self.round.programs(state, plan, self.key, data.images, data.labels)
+    return self.round.programs(self._input(state, plan, data))

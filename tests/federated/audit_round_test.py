@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from fps_jax.federated.gathering import Report
+from fps_jax.federated.collection import AuditFindings
 from fps_jax.runs import round_metrics, train
 from fps_jax.runs.retries import Outcome
 from fps_jax.sharing.audit import SharingError
@@ -145,7 +145,7 @@ def test_metrics_have_the_wrong_sums_that_a_round_could_bear(
   numbers, settings, expected
 ):
   simulation = small.make(shared_config(*numbers, **settings))
-  outcome = Outcome(simulation.plan(0), metrics=None, report=Report())
+  outcome = Outcome(simulation.plan(0), metrics=None, report=AuditFindings())
   assert round_metrics.audit_bounds(simulation, outcome) == expected
 
 
@@ -246,7 +246,7 @@ def test_coins_of_sums_are_not_those_that_clients_are_checked_with():
     other = dataclasses.replace(plan, keys=plan.keys._replace(**changed))
     collected = simulation.start(simulation.init_state(), other, placed)
     return (
-      np.asarray(collected.sums.measures.checks),
+      np.asarray(collected.sums.checks_CxQxN),
       np.asarray(collected.checks_QxN),
     )
 

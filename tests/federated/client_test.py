@@ -72,8 +72,8 @@ masks = pytest.mark.parametrize('mask', [None, MASK], ids=['dense', 'pruned'])
 
 
 def apply(params, images):
-  flat = images.reshape(images.shape[0], -1)
-  return flat @ params['kernel'] + params['bias']
+  pixels = scale_pixels(images, MEAN, STD)
+  return pixels.reshape(len(images), -1) @ params['kernel'] + params['bias']
 
 
 @functools.cache
@@ -82,7 +82,7 @@ def compile_update(settings: Settings) -> LocalUpdate:
   optimizer = make_optimizer(
     settings.learning_rate, settings.momentum, settings.weight_decay
   )
-  update = make_local_update(apply, optimizer, settings.proximal, MEAN, STD)
+  update = make_local_update(apply, optimizer, settings.proximal)
   # Run a few times only: not worth optimising.
   return jax.jit(update, compiler_options=small.QUICK)
 
@@ -306,12 +306,10 @@ def test_only_malicious_clients_train_on_what_they_corrupt():
   def corrupt(images, labels, malicious):
     return images, jnp.where(malicious, 1 - jnp.minimum(labels, 1), labels)
 
-  corrupted = make_local_update(
-    apply, optimizer, 0.0, MEAN, STD, corrupt=corrupt
-  )
+  corrupted = make_local_update(apply, optimizer, corrupt=corrupt)
   batches = np.array([[0, 1], [2, -1]], np.int32)
   arguments = (PARAMS, None, IMAGES, LABELS, batches, np.int32(2))
-  honest = make_local_update(apply, optimizer, 0.0, MEAN, STD)
+  honest = make_local_update(apply, optimizer)
   compiled = jax.jit(corrupted)
   plain = jax.jit(honest)(*arguments)
   jax.tree.map(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fps_jax.core.devices import make_mesh
+from fps_jax.federated.client import scale_pixels
 from fps_jax.federated.evaluation import make_evaluate
 
 COUNT, NUM_CLASSES = 10, 3
@@ -23,7 +24,8 @@ def unravel(params_D):
 
 
 def apply(params, images):
-  return images.reshape(images.shape[0], 4) @ params['kernel']
+  pixels = scale_pixels(images, MEAN, STD)
+  return pixels.reshape(len(pixels), 4) @ params['kernel']
 
 
 def evaluate_reference(
@@ -39,7 +41,7 @@ def evaluate_reference(
 @batch_sizes
 def test_evaluation_equals_a_direct_computation(batch_size: int):
   evaluate = make_evaluate(
-    apply, unravel, IMAGES, LABELS, batch_size, make_mesh(), MEAN, STD
+    apply, unravel, IMAGES, LABELS, batch_size, make_mesh()
   )
   correct, loss = evaluate(jnp.asarray(PARAMS))
   expected_correct, expected_loss = evaluate_reference(IMAGES, LABELS)
@@ -60,7 +62,7 @@ def test_every_image_counts_exactly_once(batch_size: int):
   labels[::3] = 0
 
   def apply_table(params, pixels):
-    number = jnp.round(pixels[:, 0, 0, 0] * 255)
+    number = jnp.round(pixels[:, 0, 0, 0])
     logit = jnp.where(number > 0, params * 2.0 ** (number + 1), 100.0)
     return jnp.stack([logit, jnp.zeros_like(logit)], axis=1)
 
@@ -79,9 +81,7 @@ def test_every_image_counts_exactly_once(batch_size: int):
 
 
 def test_evaluation_uses_the_parameters_it_is_given():
-  evaluate = make_evaluate(
-    apply, unravel, IMAGES, LABELS, 4, make_mesh(), MEAN, STD
-  )
+  evaluate = make_evaluate(apply, unravel, IMAGES, LABELS, 4, make_mesh())
   losses = [float(evaluate(jnp.asarray(PARAMS * s))[1]) for s in (0, 1)]
   np.testing.assert_allclose(losses[0], np.log(NUM_CLASSES), rtol=1e-6)
   assert losses[0] != losses[1]

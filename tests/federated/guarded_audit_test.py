@@ -60,9 +60,9 @@ def test_coins_of_sketches_are_not_those_that_clients_are_checked_with():
 
   def checks(**changed: Any) -> tuple[np.ndarray, np.ndarray]:
     other = dataclasses.replace(plan, keys=plan.keys._replace(**changed))
-    examined = examine(other, *arguments[1:-1], trained)
-    of_sketches = audit(other, examined, accepted_C)
-    return np.asarray(examined.client_checks), np.asarray(of_sketches)
+    examined = examine(arguments[0]._replace(plan=other), trained)
+    of_sketches = audit(arguments[0]._replace(plan=other), examined, accepted_C)
+    return np.asarray(examined.checks_CxQxN), np.asarray(of_sketches)
 
   of_clients, of_sketches = checks()
   others = simulation.plan(1).keys
@@ -87,6 +87,6 @@ def test_clients_are_checked_once(settings: dict[str, Any]):
     state, simulation.plan(0), simulation.put_data()
   )
   is_checked_before = settings is KRUM
-  assert (collected.sums.measures.checks is None) == is_checked_before
+  assert (collected.sums.checks_CxQxN is None) == is_checked_before
   # Servers are audited all the same.
   assert collected.checks_QxN is not None

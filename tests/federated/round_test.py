@@ -10,6 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fps_jax import data, models
+from fps_jax.federated.client import scale_pixels
 from fps_jax.pruning.pruner import Pruner
 from tests.helpers import small
 from tests.helpers.references import federated as reference
@@ -53,14 +54,19 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
   for r in range(2):
     plan = simulation.plan(r)
     expected = reference.run_round(
-      lambda params, images: model.apply({'params': params}, images),
+      lambda params, images: model.apply(
+        {'params': params}, scale_pixels(images, 0.0, 1.0)
+      ),
       expected,
       plan.cohort,
       dataset.train_images,
       dataset.train_labels,
       config.client.learning_rate,
-      simulation.pruning_plans[r].keep_counts_T,
-      Pruner.of(template, config.pruning.exempt).exempt_mask,
+      reference.tier_masks(
+        expected,
+        simulation.pruning_plans[r].keep_counts_T,
+        Pruner.of(template, config.pruning.exempt).exempt_mask,
+      ),
     )
     state, _, _ = small.step(simulation, state, plan)
   np.testing.assert_allclose(

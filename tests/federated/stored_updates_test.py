@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from fps_jax.attacks import updates as attacks
-from fps_jax.federated.parallel import sum_stored
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import ClientSums, StoredUpdates, Summation
+from fps_jax.federated.sums import ClientSums, StoredUpdates, sum_stored
 from tests.helpers import table_clients as table
 
 _MALICIOUS = np.isin(table.CLIENT_IDS, (3, 0))
@@ -21,15 +20,7 @@ def _compile(scheme: str, chunk_size: int):
   def sum_rows(stored, plan, accepted_C, key):
     return sum_stored(
       stored,
-      Summation(
-        table.PROTOCOLS[scheme],
-        table.TILING,
-        plan,
-        None,
-        table.MAX_COUNT,
-        key,
-        Performance(chunk_size),
-      ),
+      table.make_summation(scheme, plan, None, key, Performance(chunk_size)),
       accepted_C,
     )
 
@@ -124,7 +115,7 @@ def test_values_of_malicious_clients_are_not_clipped_nor_counted_as_such():
   )
   honest = np.where(_MALICIOUS[:, None], 0, rows)
   clipped, _ = table.opened('shamir', _run('shamir', rows))
-  assert not np.any(np.asarray(sums.measures.clipped)[_MALICIOUS])
+  assert not np.any(np.asarray(sums.metrics.clipped_values)[_MALICIOUS])
   weights = table.NUM_EXAMPLES / table.MAX_COUNT
   expected = weights @ rows.astype(np.float64)
   np.testing.assert_allclose(values, expected, atol=5 * table.CODEC.step)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fps_jax.federated.method import Opened
-from fps_jax.federated.robust.sketch import Seen
-from fps_jax.federated.robust.weigh import inner_products, integer_weights
+from fps_jax.federated.robust.sketch import Seen, inner_products
+from fps_jax.federated.robust.weigh import integer_weights
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.sketches.projection import Projection
 from fps_jax.sharing.sketches.range_check import RangeCheck

@@ -16,7 +16,7 @@ from fps_jax.config import build, defaults
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.types import RoundMetrics, RoundPlan, RoundState
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.federated.gathering import Report
+from fps_jax.federated.collection import AuditFindings
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.runs import train
 from fps_jax.runs.simulation import Simulation
@@ -78,7 +78,7 @@ def make(small: ConfigDict, seed: int = 0) -> Simulation:
 
 def step(
   simulation: Simulation, state: RoundState, plan: RoundPlan
-) -> tuple[RoundState, RoundMetrics, Report]:
+) -> tuple[RoundState, RoundMetrics, AuditFindings]:
   """Runs one round; `state` is donated."""
   data = simulation.put_data()
   collected = simulation.start(state, plan, data)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.core.types import CohortPlan, PruningPlan, RoundPlan
+from fps_jax.federated import layout
 from fps_jax.federated.client import ClientResult
-from fps_jax.federated.parallel import sum_clients
+from fps_jax.federated.contributions import Summation
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import ClientSums, Summation
-from fps_jax.federated.tiling import Tiling
+from fps_jax.federated.sums import ClientSums, sum_clients
 from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec, Floats
 from fps_jax.sharing.field import PrimeField
@@ -43,7 +43,7 @@ PERFORMANCES = [
 TILE = 16
 NUM_PARAMS = 40  # Two tiles and a half.
 SIZE = 3 * TILE
-TILING = Tiling(NUM_PARAMS, values_per_column=1, columns=TILE)
+TILING = layout.Tiling(NUM_PARAMS, values_per_column=1, columns=TILE)
 MAX_COUNT = 8
 # The rows of the plan; the last two are padding.
 CLIENT_IDS = np.array([7, 3, 11, 0, 5, -1, -1], np.int32)
@@ -112,6 +112,25 @@ def make_deltas(multiple_of: float | None = None) -> np.ndarray:
   return deltas.astype(np.float32)
 
 
+def make_summation(
+  scheme: str,
+  plan: RoundPlan,
+  kept: jax.Array | None,
+  key: jax.Array,
+  performance: Performance,
+) -> Summation:
+  return Summation(
+    protocol=PROTOCOLS[scheme],
+    tiling=TILING,
+    plan=plan,
+    counts_at=layout.counts_at(plan.pruning.keep_counts_T, alignment=1),
+    kept=kept,
+    max_count=MAX_COUNT,
+    round_key=key,
+    performance=performance,
+  )
+
+
 @functools.cache
 def compile_sum(scheme: str, performance: Performance):
   """Returns the sum over clients whose training looks up its result."""
@@ -127,15 +146,7 @@ def compile_sum(scheme: str, performance: Performance):
 
     return sum_clients(
       train=train,
-      summation=Summation(
-        protocol=PROTOCOLS[scheme],
-        tiling=TILING,
-        plan=plan,
-        kept=kept,
-        max_count=MAX_COUNT,
-        round_key=key,
-        performance=performance,
-      ),
+      summation=make_summation(scheme, plan, kept, key, performance),
       accepted_C=accepted,
     )
 

@@ -51,8 +51,8 @@ def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
   simulation = small.make(config)
   rows = []
 
-  def finish(state, *rest):
-    state, metrics, report = simulation.round.finish(state, *rest)
+  def finish(inputs, started):
+    state, metrics, report = simulation.round.finish(inputs, started)
     is_finite = metrics.is_finite
     if int(state.round) == 2:
       is_finite = is_finite.at[2].set(False)
@@ -88,8 +88,8 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
   simulation = small.make(config)
   rows = []
 
-  def finish(state, *rest):
-    state, metrics, report = simulation.round.finish(state, *rest)
+  def finish(inputs, started):
+    state, metrics, report = simulation.round.finish(inputs, started)
     if int(state.round) == bad_round:
       # The bias of a hidden unit, which is 0 after its ReLU.
       params = state.params.at[0].set(-jnp.inf)

@@ -4,27 +4,19 @@ It sees the update where the central server does anyway; otherwise a sketch of
 the shares, of which the servers hold enough without anybody sending more.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.rng import Stream, device_key
-from fps_jax.core.types import Array, Key, PlanArray, RoundPlan
-from fps_jax.federated import (
-  chunks,
-)
-from fps_jax.federated import (
-  contributions as contributing,
-)
-from fps_jax.federated import (
-  mesh as meshes,
-)
-from fps_jax.federated.method import Method
-from fps_jax.federated.performance import Performance
-from fps_jax.federated.robust.sketch import make_sketching
+from fps_jax.core.types import Array, PlanArray
+from fps_jax.federated import mesh as meshes
+from fps_jax.federated.chunks import Chunk
+from fps_jax.federated.layout import Tiling
+from fps_jax.federated.method import Guard, Method, RoundInput
+from fps_jax.federated.robust.sketch import Sketching, make_sketching
 from fps_jax.federated.robust.train import Trained, zero_beyond
+from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.protocol import SumProtocol
 
 
@@ -32,102 +24,82 @@ class Examined(NamedTuple):
   """What the defence is to see, of every row of the plan on all devices.
 
   Attributes:
-    views: what servers hold of each client: uint32 [C, R, `Sketching.width`];
-      or float32 [C, M], the updates that the central server sees.
-    client_checks: as of `ClientMeasures.checks`.
+    views: what servers hold of each client: uint32 [C, R, V], as of
+      `Sketching`; or float32 [C, M], the updates that the central server sees.
+    checks_CxQxN: as of `ClientSums`.
   """
 
   views: Array
-  client_checks: Array | None
+  checks_CxQxN: Array | None
+
+
+class _Whole(NamedTuple):
+  """Opens every update, as `Sketching` sketches it."""
+
+  protocol: SumProtocol
+  tiling: Tiling
+  opening: PlanArray
+
+  def start(self, num_clients: int) -> Array:
+    return jnp.zeros((num_clients, self.tiling.padded_size), jnp.float32)
+
+  def add_tile(self, views: Array, contributions: Array, tile: Array) -> Array:
+    values_CxW = jax.vmap(self._open_one)(contributions)
+    return jax.lax.dynamic_update_slice_in_dim(
+      views, values_CxW, tile * self.tiling.size, 1
+    )
+
+  def _open_one(self, contribution: Array) -> Array:
+    alive = jnp.ones(1, bool)
+    zeros = self.protocol.zeros(contribution.shape[-1])
+    sums = self.protocol.add(zeros, contribution[None], alive, self.opening)
+    return self.protocol.decode(self.protocol.open(sums, self.opening))
 
 
 def examine_clients(
-  method: Method,
-  performance: Performance,
-  plan: RoundPlan,
-  key: Key,
-  round_number: Array,
-  trained: Trained,
+  method: Method, guard: Guard, inputs: RoundInput, trained: Trained
 ) -> Examined:
   """Returns what the defence is to see of the updates, once shares are fixed.
 
   The keys of sketches, and of how the central server's own update is rounded,
   are drawn after that, so that no update was made to fit them.
   """
-  protocol, tiling, auditor = (
-    method.protocol,
-    method.tiling,
-    method.protocol.auditor,
-  )
-  assert method.guard is not None
-  round_key = device_key(key, Stream.UPDATE, round_number)
-  summation = method.summation(plan, None, round_key, performance)
-  lift_tile = contributing.make_lift_tile(summation)
-  sketching = None
-  if method.guard.opened is not None:
-    sketching = make_sketching(
-      method, trained.root_M, key, plan.draw_number(round_number)
-    )
+  protocol, plan = method.protocol, inputs.plan
+  summation = method.summation(inputs, None)
+  view: Sketching | _Whole = _Whole(protocol, method.tiling, plan.opening)
+  if guard.opened is not None:
+    view = make_sketching(method, guard.opened, inputs, trained.root_M)
 
-  def start(chunk: chunks.Chunk) -> tuple[Array, Array | None]:
-    size = len(chunk.accepted_C)
-    if sketching is None:
-      views = jnp.zeros((size, tiling.padded_size), jnp.float32)
-    else:
-      rows = protocol.zeros(1).shape[0]
-      views = jnp.zeros((size, rows, sketching.width), jnp.uint32)
-    return views, contributing.start_checks(auditor, chunk)
+  def start(chunk: Chunk) -> tuple[Array, Array | None]:
+    num_clients = len(chunk.accepted_C)
+    return view.start(num_clients), summation.start_checks(chunk)
 
   def add(
     carry: tuple[Array, Array | None], contributions: Array, tile: Array
   ) -> tuple[Array, Array | None]:
     views, checks = carry
-    if sketching is None:
-      values_CxW = jax.vmap(_open_one(protocol), (0, None))(
-        contributions, plan.opening
-      )
-      views = jax.lax.dynamic_update_slice_in_dim(
-        views, values_CxW, tile * tiling.size, 1
-      )
-    else:
-      views = sketching.add_tile(views, contributions, tile)
-    if plan.keys is not None:
-      checks = contributing.add_checks(
-        auditor,
-        checks,
-        contributions,
-        plan.keys.client_coins_Qx8,
-        tile * tiling.columns,
-      )
-    return views, checks
+    views = view.add_tile(views, contributions, tile)
+    return views, summation.add_checks(checks, contributions, tile)
 
-  everyone = chunks.Chunk(
-    plan.cohort,
-    trained.is_finite,
-    plan.keys.dealings if plan.keys else None,
-    trained.updates_CxM,
-  )
+  everyone = summation.everyone(trained.metrics.is_finite, trained.updates_CxM)
   with jax.named_scope('examine'):
-    views, client_checks = contributing.fold_tiles(
-      lift_tile,
-      everyone,
-      tiling.used(plan.pruning.keep_count),
-      start,
-      add,
-      performance,
-    )
-  if sketching is None:
+    views, checks = summation.fold_tiles(everyone, start, add)
+  if guard.opened is None:
     # The sample count is not part of an update.
-    views = zero_beyond(plan.pruning.keep_count, views)
-  views, client_checks = meshes.gather((views, client_checks))
-  if sketching is not None and protocol.distort is not None:
+    views = zero_beyond(summation.counts_at[-1], views)
+  views, checks = meshes.gather((views, checks))
+  if guard.opened is not None and protocol.distort is not None:
     held_NxS = protocol.distort(_by_server(views), plan.keys)
     views = jnp.moveaxis(held_NxS.reshape(views.shape[1], len(views), -1), 0, 1)
-  return Examined(views, client_checks)
+  return Examined(views, checks)
 
 
 def audit_sketches(
-  method: Method, plan: RoundPlan, examined: Examined, accepted_C: Array
+  auditor: Auditor,
+  columns: int,
+  inputs: RoundInput,
+  examined: Examined,
+  accepted_C: Array,
 ) -> Array:
   """Returns every server's combinations of the sketches, uint32 [Q, N].
 
@@ -135,20 +107,19 @@ def audit_sketches(
   may fit no polynomial, for which an honest server would be blamed.
 
   Args:
-    method: the parts of a round, with an auditor and a defence on sketches.
-    plan: of the round.
-    examined: of all clients.
+    auditor: what finds wrong sums.
+    columns: of a tile.
+    inputs: of the round.
+    examined: sketches of all clients.
     accepted_C: bool [C], whether a client was found to be consistent.
   """
-  auditor, columns = method.protocol.auditor, method.tiling.columns
-  assert auditor is not None
   accepted = jnp.where(accepted_C[:, None, None], examined.views, 0)
   held_NxS = _by_server(accepted)
   missing = -held_NxS.shape[1] % columns
   with jax.named_scope('audit'):
     return auditor.examine(
       jnp.pad(held_NxS, ((0, 0), (0, missing))),
-      plan.keys.sketch_coins_Qx8,
+      inputs.plan.keys.sketch_coins_Qx8,
       (held_NxS.shape[1] + missing) // columns,
       columns,
     )
@@ -158,15 +129,3 @@ def _by_server(views_CxNxV: Array) -> Array:
   """Returns the sketches as servers have them, a vector each: [N, C * V]."""
   num_servers = views_CxNxV.shape[1]
   return jnp.moveaxis(views_CxNxV, 0, 1).reshape(num_servers, -1)
-
-
-def _open_one(protocol: SumProtocol) -> Callable[[Array, PlanArray], Array]:
-  """Returns what the central server makes of one client's contribution."""
-
-  def open_one(contribution: Array, opening: PlanArray) -> Array:
-    alive = jnp.ones(1, bool)
-    zeros = protocol.zeros(contribution.shape[-1])
-    sums = protocol.add(zeros, contribution[None], alive, opening)
-    return protocol.decode(protocol.open(sums, opening))
-
-  return open_one

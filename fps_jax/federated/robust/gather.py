@@ -1,157 +1,145 @@
-"""A round in which updates are attacked, or weighed by a defence, on a mesh."""
+"""A round in which updates are attacked, or weighed by a defence.
 
+It trains and attacks; where there is a defence, makes what that is to see;
+where servers hold that, audits it; weighs and sums.
+"""
+
+import dataclasses
 import functools
-from typing import Any
 
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from fps_jax.core.devices import CLIENT_AXES, PROCESS_AXIS
-from fps_jax.core.types import Array, Key, PlanArray, RoundPlan, RoundState
+from fps_jax.core.types import PlanArray
 from fps_jax.federated import mesh as meshes
-from fps_jax.federated.collection import Collected
-from fps_jax.federated.gathering import (
-  Gathering,
-  Report,
+from fps_jax.federated.collection import (
+  AuditFindings,
+  Collected,
   accepted_without,
+  audit_sums,
   everyone,
   find_inconsistent,
   find_wrong,
 )
-from fps_jax.federated.method import Method
-from fps_jax.federated.performance import Performance
-from fps_jax.federated.robust import (
-  examine as examining,
-)
-from fps_jax.federated.robust import (
-  train as training,
-)
-from fps_jax.federated.robust import (
-  weigh as weighing,
-)
-from fps_jax.federated.robust.train import Trained
+from fps_jax.federated.mesh import ALIKE, BY_CLIENT, Call, Program
+from fps_jax.federated.method import Guard, Method, RoundInput
+from fps_jax.federated.robust.examine import audit_sketches, examine_clients
+from fps_jax.federated.robust.train import Trained, train_clients
+from fps_jax.federated.robust.weigh import aggregate_clients
+from fps_jax.sharing.audit import Auditor
 
 
-def make(method: Method, performance: Performance, mesh: Mesh) -> Gathering:
-  """Returns a round up to what is opened: its programs and its audits.
+@dataclasses.dataclass(frozen=True)
+class RobustGathering:
+  """A `Gathering` of several programs, with audits between them.
 
-  The first trains and attacks; the second, where there is a defence, makes what
-  it is to see; the third, where servers hold that, audits it; the last weighs
-  and sums. Clients and servers that the audits name have no say in the weights,
-  nor in the sum.
+  Clients and servers that the audits name have no say in the weights, nor in
+  the sum.
 
   Guarantee: servers are audited over the clients that are accepted, so that one
   whose shares do not fit together has no server blamed.
 
-  Args:
-    method: the parts of a round, with a guard.
-    performance: chunk size and execution.
-    mesh: the devices that clients are split over.
+  Attributes:
+    auditor: as of the sum protocol.
+    train: input -> `Trained`.
+    examine: (input, trained) -> `Examined`; None without a defence.
+    audit: (input, examined, accepted rows [C]) -> the audit's combinations of
+      sketches; None where nothing is audited, or no sketch is made.
+    aggregate: (input, trained, examined, accepted rows [C], what opens
+      sketches) -> `Collected`.
   """
-  assert method.guard is not None
-  has_defence = method.guard.defence is not None
-  has_root = method.guard.train_root is not None
-  auditor = method.protocol.auditor
-  opens_sketches = has_defence and method.guard.opened is not None
-  audits_sketches = opens_sketches and auditor is not None
-  replicated, clients = PartitionSpec(), PartitionSpec(CLIENT_AXES)
-  examples = PartitionSpec(PROCESS_AXIS)
-  plan_spec: Any = meshes.plan_spec(method.protocol)
-  of_clients: Any = clients
-  of_all: Any = replicated
-  trained_spec = Trained(
-    received=of_all,
-    updates_CxM=of_clients,
-    loss_sum=of_clients,
-    num_trained=of_clients,
-    is_finite=of_clients,
-    root_M=of_all if has_root else None,
-  )
 
-  train = meshes.on_mesh(
-    mesh,
-    functools.partial(training.train_clients, method, performance),
-    (replicated, plan_spec, replicated, examples, examples),
-    trained_spec,
-  )
-  examine = meshes.on_mesh(
-    mesh,
-    functools.partial(examining.examine_clients, method, performance),
-    (plan_spec, replicated, replicated, trained_spec),
-    replicated,
-  )
-  audit = meshes.on_mesh(
-    mesh,
-    functools.partial(examining.audit_sketches, method),
-    (plan_spec, replicated, replicated),
-    replicated,
-  )
-  aggregate = meshes.on_mesh(
-    mesh,
-    functools.partial(weighing.aggregate_clients, method, performance),
-    (
-      plan_spec,
-      replicated,
-      replicated,
-      trained_spec,
-      replicated,
-      clients,
-      replicated,
-    ),
-    replicated,
-  )
+  auditor: Auditor | None
+  train: Program
+  examine: Program | None
+  audit: Program | None
+  aggregate: Program
+
+  def start(self, inputs: RoundInput) -> Trained:
+    """Trains, and attacks."""
+    return self.train(inputs)
 
   def finish(
-    state: RoundState,
-    plan: RoundPlan,
-    key: Key,
-    images: Array,
-    labels: Array,
-    trained: Trained,
-  ) -> tuple[Collected, PlanArray, Report]:
-    del images, labels  # Clients have trained.
-    before = (plan, key, state.round, trained)
+    self, inputs: RoundInput, started: Trained
+  ) -> tuple[Collected, PlanArray, AuditFindings]:
+    """Examines and weighs what clients are about to share, and sums it."""
+    plan, auditor = inputs.plan, self.auditor
     examined, opening = None, plan.opening
     inconsistent: tuple[int, ...] = ()
     wrong: tuple[int, ...] = ()
-    if has_defence:
-      examined = examine(*before)
-      inconsistent = find_inconsistent(auditor, plan, examined.client_checks)
+    if self.examine is not None:
+      examined = self.examine(inputs, started)
+      inconsistent = find_inconsistent(auditor, plan, examined.checks_CxQxN)
     accepted_C = accepted_without(plan, inconsistent)
-    if audits_sketches:
-      wrong, opening = find_wrong(
-        auditor, plan, opening, audit(plan, examined, accepted_C)
+    if self.audit is not None:
+      checks_QxN = self.audit(inputs, examined, accepted_C)
+      wrong, opening = find_wrong(auditor, plan, opening, checks_QxN)
+    sketch_opening = opening
+
+    def collect(accepted_C):
+      return self.aggregate(
+        inputs, started, examined, accepted_C, sketch_opening
       )
-    collected = aggregate(*before, examined, accepted_C, opening)
-    if not has_defence:
-      inconsistent = find_inconsistent(
-        auditor, plan, collected.sums.measures.checks
-      )
-      if inconsistent:
-        # As where there is no attack: nobody is shown the first sum's audit.
-        accepted_C = accepted_without(plan, inconsistent)
-        collected = aggregate(*before, examined, accepted_C, opening)
-    also_wrong, opening = find_wrong(
-      auditor, plan, opening, collected.checks_QxN
+
+    collected, opening, found = audit_sums(
+      auditor, plan, opening, collect(accepted_C), collect
     )
-    all_wrong = tuple(sorted({*wrong, *also_wrong}))
-    return collected, opening, Report(all_wrong, inconsistent)
+    return (
+      collected,
+      opening,
+      AuditFindings(
+        tuple(sorted({*wrong, *found.wrong_servers})),
+        # Clients are checked once, of what they share first.
+        inconsistent or found.inconsistent_clients,
+      ),
+    )
 
-  def programs(
-    state: RoundState, plan: RoundPlan, key: Key, images: Array, labels: Array
-  ) -> tuple[tuple[tuple[Any, tuple[Any, ...]], ...], Any]:
-    train_arguments = (state, plan, key, images, labels)
-    trained = meshes.shapes(mesh, train, train_arguments, trained_spec)
-    before = (plan, key, state.round, trained)
-    called: list[tuple[Any, tuple[Any, ...]]] = [(train, train_arguments)]
-    examined = None
-    if has_defence:
-      called.append((examine, before))
-      examined = meshes.shapes(mesh, examine, before, replicated)
-    if audits_sketches:
-      called.append((audit, (plan, examined, everyone(plan))))
-    arguments = (*before, examined, everyone(plan), plan.opening)
-    called.append((aggregate, arguments))
-    collected = meshes.shapes(mesh, aggregate, arguments, replicated)
-    return tuple(called), collected
+  def programs(self, inputs: RoundInput) -> tuple[tuple[Call, ...], Collected]:
+    """Returns the programs, and the shapes of what they collect."""
+    accepted_C = everyone(inputs.plan)
+    called: list[Call] = [(self.train.run, (inputs,))]
+    trained, examined = self.train.shapes(inputs), None
+    if self.examine is not None:
+      called.append((self.examine.run, (inputs, trained)))
+      examined = self.examine.shapes(inputs, trained)
+    if self.audit is not None:
+      called.append((self.audit.run, (inputs, examined, accepted_C)))
+    last = (inputs, trained, examined, accepted_C, inputs.plan.opening)
+    called.append((self.aggregate.run, last))
+    return tuple(called), self.aggregate.shapes(*last)
 
-  return Gathering(train, finish, programs)
+
+def make_gathering(method: Method, guard: Guard, mesh: Mesh) -> RobustGathering:
+  """Returns the round up to what is opened, compiled for a mesh."""
+  protocol = method.protocol
+  compiled = functools.partial(meshes.on_mesh, mesh)
+  of_input = meshes.input_spec(protocol)
+  of_trained = Trained(
+    received=ALIKE,
+    updates_CxM=BY_CLIENT,
+    metrics=BY_CLIENT,
+    root_M=None if guard.train_root is None else ALIKE,
+  )
+  train = compiled(
+    functools.partial(train_clients, method, guard), (of_input,), of_trained
+  )
+  examine = audit = None
+  if guard.defence is not None:
+    examine = compiled(
+      functools.partial(examine_clients, method, guard),
+      (of_input, of_trained),
+      ALIKE,
+    )
+    if guard.opened is not None and protocol.auditor is not None:
+      audit = compiled(
+        functools.partial(
+          audit_sketches, protocol.auditor, method.tiling.columns
+        ),
+        (of_input, ALIKE, ALIKE),
+        ALIKE,
+      )
+  aggregate = compiled(
+    functools.partial(aggregate_clients, method, guard),
+    (of_input, of_trained, ALIKE, BY_CLIENT, ALIKE),
+    ALIKE,
+  )
+  return RobustGathering(protocol.auditor, train, examine, audit, aggregate)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.rng import Stream, device_key
-from fps_jax.core.types import Array, Key
-from fps_jax.federated.method import Method
+from fps_jax.core.rng import Stream
+from fps_jax.core.types import Array, Key, PlanArray
+from fps_jax.federated.layout import Tiling
+from fps_jax.federated.method import Method, Opened, RoundInput
 from fps_jax.sharing.protocol import SumProtocol
 
 
@@ -34,78 +35,142 @@ class Sketching(NamedTuple):
   """One round's draws, made once all shares are fixed.
 
   Attributes:
-    width: words that are held of each client, in every row.
-    add_tile: (held uint32 [C, R, width], contributions [C, R, W], tile) ->
-      held, with what the servers make of a tile of shares.
+    protocol: how updates are shared.
+    tiling: how they are cut.
+    opened: what is opened of them.
+    sketch_key: of what values are added up in a sketch.
+    range_key: of what is added up for the range check.
+    multiples_M: the central server's own update as servers multiply by it; None
+      where the defence needs none.
   """
 
-  width: int
-  add_tile: Callable[[Array, Array, Array], Array]
+  protocol: SumProtocol
+  tiling: Tiling
+  opened: Opened
+  sketch_key: Key
+  range_key: Key
+  multiples_M: Array | None
+
+  def start(self, num_clients: int) -> Array:
+    """Returns nothing: uint32 [C, R, words that are held of each client]."""
+    rows = self.protocol.zeros(1).shape[0]
+    width = sum(_sizes(self.protocol, self.opened)) * _slots(self.protocol)
+    return jnp.zeros((num_clients, rows, width), jnp.uint32)
+
+  def add_tile(self, held: Array, contributions: Array, tile: Array) -> Array:
+    """Adds what servers make of a tile of shares, [C, R, W]."""
+
+    def open_columns(columns: Array) -> Array:
+      sketch, range_check, projection = self.opened
+      parts = [
+        sketch.apply(columns, self.sketch_key, tile),
+        range_check.apply(columns, self.range_key, tile),
+      ]
+      if projection is not None and self.multiples_M is not None:
+        size = self.tiling.size
+        multiples_W = jax.lax.dynamic_slice_in_dim(
+          self.multiples_M, tile * size, size
+        )
+        multiples_LxW = multiples_W.reshape(-1, self.protocol.alignment).T
+        parts.append(projection.apply(columns, multiples_LxW))
+      return jnp.concatenate(parts, axis=-1)
+
+    made = _in_columns(self.protocol, contributions, open_columns)
+    return self.opened.sketch.add(held, made)
 
 
 def make_sketching(
-  method: Method, root_M: Array | None, key: Key, draw_number: Array
+  method: Method, opened: Opened, inputs: RoundInput, root_M: Array | None
 ) -> Sketching:
   """Returns what servers are to compute, once all shares are fixed.
 
   Args:
-    method: the parts of a round, with what is opened for a defence.
+    method: the parts of a round.
+    opened: what is opened for the defence.
+    inputs: of the round.
     root_M: float32 [`Tiling.padded_size`], the central server's own update;
       None where the defence needs none.
-    key: the run's root key.
-    draw_number: of the round's draws.
   """
-  protocol, tiling = method.protocol, method.tiling
-  assert method.guard is not None and method.guard.opened is not None
-  sketch, range_check, projection = method.guard.opened
-  num_secrets = protocol.alignment
-  sketch_key, range_key, root_key = (
-    device_key(key, stream, draw_number)
-    for stream in (Stream.SKETCH, Stream.RANGE_CHECK, Stream.ROOT_ROUNDING)
-  )
   multiples_M = None
-  if projection is not None and root_M is not None:
-    multiples_M = projection.multiples(root_M, root_key)
-
-  def add_tile(held: Array, contributions: Array, tile: Array) -> Array:
-    def open_columns(columns: Array) -> Array:
-      parts = [
-        sketch.apply(columns, sketch_key, tile),
-        range_check.apply(columns, range_key, tile),
-      ]
-      if projection is not None and multiples_M is not None:
-        multiples_W = jax.lax.dynamic_slice_in_dim(
-          multiples_M, tile * tiling.size, tiling.size
-        )
-        multiples_LxW = multiples_W.reshape(-1, num_secrets).T
-        parts.append(projection.apply(columns, multiples_LxW))
-      return jnp.concatenate(parts, axis=-1)
-
-    return sketch.add(held, _in_columns(protocol, contributions, open_columns))
-
-  num_columns = sum(_sizes(method))
-  return Sketching(num_columns * _slots(protocol), add_tile)
+  if opened.projection is not None and root_M is not None:
+    multiples_M = opened.projection.multiples(
+      root_M, inputs.attempt_key(Stream.ROOT_ROUNDING)
+    )
+  return Sketching(
+    method.protocol,
+    method.tiling,
+    opened,
+    inputs.attempt_key(Stream.SKETCH),
+    inputs.attempt_key(Stream.RANGE_CHECK),
+    multiples_M,
+  )
 
 
-def split(method: Method, opened_CxV: Array) -> Seen:
-  """Returns the parts of what was opened of each client."""
-  num_sketched, num_ranges, _ = _sizes(method)
-  start = method.protocol.alignment * num_sketched
-  end = start + method.protocol.alignment * num_ranges
+def open_views(
+  protocol: SumProtocol, opened: Opened, views: Array, opening: PlanArray
+) -> Seen:
+  """Opens what servers hold of each client, uint32 [C, R, V]."""
+  opened_CxV = jax.vmap(
+    lambda held: protocol.decode(protocol.open(held, opening))
+  )(views)
+  num_sketched, num_ranges, _ = _sizes(protocol, opened)
+  start = protocol.alignment * num_sketched
+  end = start + protocol.alignment * num_ranges
   return Seen(
     opened_CxV[:, :start], opened_CxV[:, start:end], opened_CxV[:, end:]
   )
 
 
-def _sizes(method: Method) -> tuple[int, int, int]:
+def inner_products(
+  opened: Opened, seen: Seen, root_M: Array | None
+) -> tuple[Array, Array]:
+  """Returns the inner products of updates, as far as they are opened.
+
+  Guarantee: whose words wrapped around in a product is not sound, nor is who
+  does not pass the range check.
+
+  Args:
+    opened: what it was opened by.
+    seen: what was opened of each client.
+    root_M: float32 [M], the central server's own update; None where the defence
+      needs none.
+
+  Returns:
+    float32 [C, C], or [C + 1, C + 1] with the central server's own update in
+    the last row, and bool [C], whether what a client shared is sound.
+  """
+  gram_CxC = gram(seen.sketches_CxK)
+  norms_C = jnp.sqrt(jnp.diagonal(gram_CxC))
+  is_sound_C = opened.range_check.is_within(seen.ranges_CxS, norms_C)
+  if root_M is None or opened.projection is None:
+    return gram_CxC, is_sound_C
+  root_norm = jnp.linalg.norm(root_M)
+  products_C = opened.projection.total(seen.products_CxP)
+  products_C = products_C * opened.projection.step(root_M)
+  # Norms are estimates, but not by a factor of two.
+  is_sound_C &= jnp.abs(products_C) <= 2 * norms_C * root_norm
+  gram_VxV = jnp.block(
+    [
+      [gram_CxC, products_C[:, None]],
+      [products_C[None], jnp.square(root_norm)[None, None]],
+    ]
+  )
+  return gram_VxV, is_sound_C
+
+
+def gram(rows: Array) -> Array:
+  """Returns the inner products of all pairs of rows."""
+  return jnp.matmul(rows, rows.T, precision='highest')
+
+
+def _sizes(protocol: SumProtocol, opened: Opened) -> tuple[int, int, int]:
   """Returns the columns of each part, of l secrets each."""
-  assert method.guard is not None and method.guard.opened is not None
-  sketch, range_check, projection = method.guard.opened
+  sketch, range_check, projection = opened
   num_products = projection.num_sums if projection else 0
   return (
     sketch.num_buckets,
     range_check.num_sums,
-    num_products * method.protocol.alignment,
+    num_products * protocol.alignment,
   )
 
 

@@ -3,36 +3,49 @@
 Weights are integers, so that the servers add up shares exactly.
 """
 
+import dataclasses
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.rng import Stream, device_key
-from fps_jax.core.types import Array, Key, PlanArray, RoundPlan
+from fps_jax.core.rng import Stream
+from fps_jax.core.types import Array, PlanArray
 from fps_jax.defences import Defence
 from fps_jax.federated import mesh as meshes
-from fps_jax.federated import parallel
-from fps_jax.federated.chunks import sample_weights
-from fps_jax.federated.collection import Aggregate, Collected, report
-from fps_jax.federated.method import Method, Opened
-from fps_jax.federated.performance import Performance
+from fps_jax.federated.collection import Collected, publish_sums
+from fps_jax.federated.method import Guard, Method, RoundInput
 from fps_jax.federated.robust import sketch as sketching
 from fps_jax.federated.robust.examine import Examined
 from fps_jax.federated.robust.hide import hide
-from fps_jax.federated.robust.sketch import Seen
 from fps_jax.federated.robust.train import Trained
-from fps_jax.federated.sums import ClientMeasures, ClientSums, StoredUpdates
+from fps_jax.federated.sums import ClientSums, StoredUpdates, sum_stored
 from fps_jax.sharing.protocol import SumProtocol
 
 # Weights are computed in float32, which holds integers of up to 24 bits.
 _MOST_WEIGHT = 2**20
 
 
+class _Weights(NamedTuple):
+  """Weights of all clients as servers use them.
+
+  Attributes:
+    integers_C: uint32 [C].
+    one: float32 [], what of them stands for weight 1.
+    weights_C: float32 [C], the weights, lowered where the integers are.
+    capped_weight: as of `RoundMetrics`.
+  """
+
+  integers_C: Array
+  one: Array
+  weights_C: Array
+  capped_weight: Array
+
+
 def aggregate_clients(
   method: Method,
-  performance: Performance,
-  plan: RoundPlan,
-  key: Key,
-  round_number: Array,
+  guard: Guard,
+  inputs: RoundInput,
   trained: Trained,
   examined: Examined | None,
   accepted_C: Array,
@@ -42,91 +55,118 @@ def aggregate_clients(
 
   Args:
     method: the parts of a round.
-    performance: chunk size.
-    plan: of the round.
-    key: the run's root key.
-    round_number: int32 [].
+    guard: its attack and its defence.
+    inputs: of the round.
     trained: of this device's clients.
     examined: of all clients; None without a defence.
     accepted_C: bool [C], of this device's clients.
     opening: what opens sketches.
   """
-  protocol = method.protocol
-  assert method.guard is not None
-  defence = method.guard.defence
-  may_count_C = accepted_C & trained.is_finite
-  present_C = meshes.gather(may_count_C & (plan.cohort.client_ids >= 0))
-  aggregate, weights_C = None, None
-  if defence is not None and examined is not None:
-    # Of a round with fewer clients servers send nothing.
-    present_C &= jnp.sum(present_C) >= method.min_contributors
-    with jax.named_scope('defend'):
-      aggregate = _defend(
-        method,
-        defence,
-        examined,
-        trained.root_M,
-        present_C,
-        opening,
-        device_key(key, Stream.DEFENCE, plan.draw_number(round_number)),
-      )
-  weight_C = sample_weights(plan.cohort, method.max_count)
-  clipped_C = jax.vmap(protocol.count_clipped)(
-    trained.updates_CxM * weight_C[:, None]
-  )
-  measures = ClientMeasures(
-    checks=None,
-    loss_sum=trained.loss_sum,
-    num_trained=trained.num_trained,
-    clipped=jnp.where(plan.cohort.malicious, 0, clipped_C),
-    is_finite=trained.is_finite,
-    residuals=None,
-  )
-  if aggregate is not None and aggregate.update_M is not None:
-    sums = ClientSums(
-      held=protocol.zeros(0),
-      contributors_T=jnp.sum(present_C, dtype=jnp.int32)[None],
-      measures=meshes.gather(measures),
+  accepted_C &= trained.metrics.is_finite
+  if guard.defence is None or examined is None:
+    return _sum(method, inputs, trained, accepted_C)
+  present_C = meshes.gather(accepted_C & (inputs.plan.cohort.client_ids >= 0))
+  # Of a round with fewer clients servers send nothing.
+  present_C &= jnp.sum(present_C) >= method.min_contributors
+  if guard.opened is None:
+    return _aggregate_updates(
+      method, guard.defence, inputs, trained, examined.views, present_C
     )
-    return Collected(trained.received, sums, None, aggregate)
-  if aggregate is not None and aggregate.weights_C is not None:
-    all_weights_C, aggregate = _to_integers(method, aggregate)
-    weights_C = meshes.own_rows(all_weights_C, len(accepted_C))
-  sums = parallel.sum_stored(
-    StoredUpdates(trained.updates_CxM, weights_C),
-    method.summation(
-      plan, None, device_key(key, Stream.UPDATE, round_number), performance
-    ),
-    may_count_C,
+  with jax.named_scope('defend'):
+    seen = sketching.open_views(
+      method.protocol, guard.opened, examined.views, opening
+    )
+    gram_VxV, is_sound_C = sketching.inner_products(
+      guard.opened, seen, trained.root_M
+    )
+    weights_C = _weigh(guard.defence, inputs, gram_VxV, present_C & is_sound_C)
+    # Where nobody is present nothing is opened, and nobody found wanting.
+    is_sound_C |= ~jnp.any(present_C)
+  weights = _to_integers(method, weights_C)
+  own_C = meshes.own_rows(weights.integers_C, len(accepted_C))
+  collected = _sum(method, inputs, trained, accepted_C, own_C)
+  metrics = dataclasses.replace(
+    collected.sums.metrics,
+    weights=weights.weights_C,
+    is_sound=is_sound_C,
+    capped_weight=weights.capped_weight,
   )
-  sums = sums._replace(measures=measures._replace(checks=sums.measures.checks))
-  sums, checks_QxN = report(method, plan, sums)
-  return Collected(trained.received, sums, checks_QxN, aggregate)
+  sums = collected.sums._replace(metrics=metrics)
+  return collected._replace(sums=sums, total_weight=weights.one)
 
 
-def _to_integers(
-  method: Method, aggregate: Aggregate
-) -> tuple[Array, Aggregate]:
-  """Returns the weights that servers use, and what comes of the aggregate.
+def _aggregate_updates(
+  method: Method,
+  defence: Defence,
+  inputs: RoundInput,
+  trained: Trained,
+  views_CxM: Array,
+  present_C: Array,
+) -> Collected:
+  """Returns the mean of updates that the central server sees."""
+  weights_C = None
+  with jax.named_scope('defend'):
+    views_CxM = jnp.where(present_C[:, None], views_CxM, 0.0)
+    if defence.aggregate is not None:
+      update_M = defence.aggregate(views_CxM, present_C)
+    else:
+      root = [] if trained.root_M is None else [trained.root_M[None]]
+      gram_VxV = sketching.gram(jnp.concatenate([views_CxM, *root]))
+      weights_C = _weigh(defence, inputs, gram_VxV, present_C)
+      update_M = jnp.matmul(weights_C, views_CxM, precision='highest')
+  metrics = meshes.gather(trained.metrics)
+  sums = ClientSums(
+    held=method.protocol.zeros(0),
+    contributors_T=jnp.sum(present_C, dtype=jnp.int32)[None],
+    metrics=dataclasses.replace(metrics, weights=weights_C),
+  )
+  return Collected(trained.received, sums, None, update_M=update_M)
+
+
+def _weigh(
+  defence: Defence, inputs: RoundInput, gram_VxV: Array, present_C: Array
+) -> Array:
+  assert defence.weigh is not None
+  key = inputs.attempt_key(Stream.DEFENCE)
+  return defence.weigh(gram_VxV, present_C, key)
+
+
+def _sum(
+  method: Method,
+  inputs: RoundInput,
+  trained: Trained,
+  accepted_C: Array,
+  weights_C: Array | None = None,
+) -> Collected:
+  """Sums what clients share; servers multiply it by integer weights, if any."""
+  sums = sum_stored(
+    StoredUpdates(trained.updates_CxM, weights_C),
+    method.summation(inputs, None),
+    accepted_C,
+  )
+  sums = sums._replace(metrics=trained.metrics)
+  published = publish_sums(method, inputs.plan, sums)
+  return Collected(trained.received, *published)
+
+
+def _to_integers(method: Method, weights_C: Array) -> _Weights:
+  """Returns the weights that servers use.
 
   Guarantees:
     - the weighted sum hides its clients as `federated.robust.hide` says;
     - who is lowered for that has less say, and nobody has more: what stands for
       weight 1 stays the same.
   """
-  assert aggregate.weights_C is not None
-  integers_C, one = integer_weights(
-    aggregate.weights_C, most_weight(method.protocol)
-  )
+  integers_C, one = integer_weights(weights_C, most_weight(method.protocol))
   hidden_C = hide(integers_C, method.min_contributors)
-  is_capped_C = hidden_C < integers_C
   all_weight = jnp.sum(integers_C).astype(jnp.float32)
   taken = jnp.sum(integers_C - hidden_C).astype(jnp.float32)
-  capped_C = hidden_C / jnp.where(one > 0, one, 1.0)
-  return hidden_C, aggregate._replace(
-    weights_C=jnp.where(is_capped_C, capped_C, aggregate.weights_C),
-    total_weight=one,
-    capped_weight=taken / jnp.where(all_weight > 0, all_weight, 1.0),
+  lowered_C = hidden_C / jnp.where(one > 0, one, 1.0)
+  return _Weights(
+    hidden_C,
+    one,
+    jnp.where(hidden_C < integers_C, lowered_C, weights_C),
+    taken / jnp.where(all_weight > 0, all_weight, 1.0),
   )
 
 
@@ -159,77 +199,3 @@ def integer_weights(weights_C: Array, most_weight: int) -> tuple[Array, Array]:
   integers_C = jnp.where(weights_C > 0, integers_C, 0)
   summed = jnp.sum(integers_C).astype(jnp.float32)
   return integers_C, summed / jnp.where(total > 0, total, 1.0)
-
-
-def _defend(
-  method: Method,
-  defence: Defence,
-  examined: Examined,
-  root_M: Array | None,
-  present_C: Array,
-  opening: PlanArray,
-  key: Key,
-) -> Aggregate:
-  protocol, views = method.protocol, examined.views
-  assert method.guard is not None
-  if method.guard.opened is not None:
-    opened_CxV = jax.vmap(
-      lambda held: protocol.decode(protocol.open(held, opening))
-    )(views)
-    gram_VxV, is_sound_C = inner_products(
-      method.guard.opened, sketching.split(method, opened_CxV), root_M
-    )
-    assert defence.weigh is not None
-    weights_C = defence.weigh(gram_VxV, present_C & is_sound_C, key)
-    # Where nobody is present nothing is opened, and nobody found wanting.
-    is_sound_C |= ~jnp.any(present_C)
-    return Aggregate(weights_C=weights_C, is_sound_C=is_sound_C)
-  views = jnp.where(present_C[:, None], views, 0.0)
-  if defence.aggregate is not None:
-    return Aggregate(update_M=defence.aggregate(views, present_C))
-  assert defence.weigh is not None
-  rows = views if root_M is None else jnp.concatenate([views, root_M[None]])
-  weights_C = defence.weigh(_gram(rows), present_C, key)
-  update_M = jnp.matmul(weights_C, views, precision='highest')
-  return Aggregate(weights_C=weights_C, update_M=update_M)
-
-
-def inner_products(
-  opened: Opened, seen: Seen, root_M: Array | None
-) -> tuple[Array, Array]:
-  """Returns the inner products of updates, as far as they are opened.
-
-  Guarantee: whose words wrapped around in a product is not sound, nor is who
-  does not pass the range check.
-
-  Args:
-    opened: what it was opened by.
-    seen: what was opened of each client.
-    root_M: float32 [M], the central server's own update; None where the defence
-      needs none.
-
-  Returns:
-    float32 [C, C], or [C + 1, C + 1] with the central server's own update in
-    the last row, and bool [C], whether what a client shared is sound.
-  """
-  gram_CxC = _gram(seen.sketches_CxK)
-  norms_C = jnp.sqrt(jnp.diagonal(gram_CxC))
-  is_sound_C = opened.range_check.is_within(seen.ranges_CxS, norms_C)
-  if root_M is None or opened.projection is None:
-    return gram_CxC, is_sound_C
-  root_norm = jnp.linalg.norm(root_M)
-  products_C = opened.projection.total(seen.products_CxP)
-  products_C = products_C * opened.projection.step(root_M)
-  # Norms are estimates, but not by a factor of two.
-  is_sound_C &= jnp.abs(products_C) <= 2 * norms_C * root_norm
-  gram_VxV = jnp.block(
-    [
-      [gram_CxC, products_C[:, None]],
-      [products_C[None], jnp.square(root_norm)[None, None]],
-    ]
-  )
-  return gram_VxV, is_sound_C
-
-
-def _gram(rows: Array) -> Array:
-  return jnp.matmul(rows, rows.T, precision='highest')

@@ -13,8 +13,24 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from fps_jax.core.types import CohortPlan, Params
-from fps_jax.federated.client import Apply, scale_pixels
+from fps_jax.federated.client import Apply
 from tests.helpers.references import pruning
+
+
+def tier_masks(
+  params: Params, keep_counts: Sequence[int], exempt_D: np.ndarray
+) -> list[np.ndarray]:
+  """Returns what clients of each tier keep, bool [D].
+
+  Args:
+    params: pytree of float32.
+    keep_counts: parameters that clients of each tier keep, ascending.
+    exempt_D: bool [D], parameters that are never pruned.
+  """
+  weights_D = np.asarray(ravel_pytree(params)[0])
+  return [
+    pruning.keep_largest(weights_D, count, exempt_D) for count in keep_counts
+  ]
 
 
 def run_round(
@@ -24,47 +40,38 @@ def run_round(
   images: np.ndarray,
   labels: np.ndarray,
   learning_rate: float,
-  keep_counts: Sequence[int],
-  exempt_D: np.ndarray,
+  masks: Sequence[np.ndarray],
 ) -> Params:
   """Prunes, trains every client of the plan by SGD, averages by samples.
 
   Every parameter is averaged over the clients that trained it.
 
   Args:
-    apply: (params, images) -> logits.
+    apply: (params, uint8 images) -> logits.
     params: pytree of float32.
     plan: who trains on what.
     images: uint8 [n, height, width, channels].
     labels: int32 [n].
     learning_rate: of every client.
-    keep_counts: parameters that clients of each tier keep, ascending.
-    exempt_D: bool [D], parameters that are never pruned.
+    masks: of `tier_masks`.
 
   Returns:
     The new global parameters.
   """
   flat_D, unravel = ravel_pytree(params)
   weights_D = np.asarray(flat_D)
-  masks = [
-    pruning.keep_largest(weights_D, count, exempt_D) for count in keep_counts
-  ]
 
   @jax.jit
+  @jax.grad
   def gradient(weights_D, images, labels):
-    def loss(weights_D):
-      logits = apply(unravel(weights_D), scale_pixels(images, 0.0, 1.0))
-      return jnp.mean(
-        optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-      )
-
-    return jax.grad(loss)(weights_D)
+    logits = apply(unravel(weights_D), images)
+    return jnp.mean(
+      optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    )
 
   total_D = np.zeros(len(weights_D))
   weight_D = np.zeros_like(total_D)
-  for row, client in enumerate(plan.client_ids):
-    if client < 0:
-      continue
+  for row in np.flatnonzero(plan.client_ids >= 0):
     mask_D = masks[plan.tiers[row]]
     received_D = np.where(mask_D, weights_D, 0).astype(np.float32)
     trained_D: np.ndarray = received_D

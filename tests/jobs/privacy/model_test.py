@@ -19,7 +19,11 @@ def test_update_is_that_of_the_clients_of_a_round():
   kept_D = jnp.asarray(model.exempt_D | (rng.random(len(model.exempt_D)) < 0.5))
   params_D = jnp.where(kept_D, model.init(jax.random.key(0)), 0.0)
   optimizer = client.make_optimizer(0.5)
-  theirs = jax.jit(client.make_local_update(model.apply, optimizer))
+
+  def apply(params_D, images):
+    return model.apply(params_D, client.scale_pixels(images, 0.0, 1.0))
+
+  theirs = jax.jit(client.make_local_update(apply, optimizer))
   steps = 2
   rows_SxB = jnp.tile(jnp.arange(5), (steps, 1))
   expected = theirs(

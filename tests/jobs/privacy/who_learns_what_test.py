@@ -251,7 +251,7 @@ def test_row_weights_of_a_defence(monkeypatch: pytest.MonkeyPatch) -> None:
     small.step(simulation, simulation.init_state(), plan)
   ((_, collected, _, opening),) = steps
   sent_C, _ = weighing.integer_weights(
-    collected.aggregate.weights_C, weighing.most_weight(simulation.protocol)
+    collected.sums.metrics.weights, weighing.most_weight(simulation.protocol)
   )
   present_C = plan.cohort.client_ids >= 0
   assert 2 <= np.count_nonzero(sent_C) < np.count_nonzero(present_C)

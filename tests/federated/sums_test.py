@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.federated.parallel` with training that is a table."""
+"""Tests of `fps_jax.federated.sums` with training that is a table."""
 
 import dataclasses
 
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from fps_jax.federated.client import ClientResult
-from fps_jax.federated.parallel import sum_clients
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import Summation
+from fps_jax.federated.sums import sum_clients
 from tests.helpers.table_clients import (
   CLIENT_IDS,
   CODEC,
@@ -25,11 +24,11 @@ from tests.helpers.table_clients import (
   SHARED,
   SIZE,
   TILE,
-  TILING,
   make_deltas,
   make_lone_plan,
   make_plan,
   make_round_plan,
+  make_summation,
   opened,
   padded_positions,
   run,
@@ -67,10 +66,10 @@ def test_chunk_size_and_execution_do_not_change_a_bit(
   for actual in results[1:]:
     # Not only what is opened: every server holds the same share.
     np.testing.assert_array_equal(actual.held, expected.held)
-    for field in ('loss_sum', 'num_trained', 'clipped', 'is_finite'):
+    for field in ('loss_sum', 'num_trained', 'clipped_values', 'is_finite'):
       np.testing.assert_array_equal(
-        getattr(actual.measures, field)[PRESENT],
-        getattr(expected.measures, field)[PRESENT],
+        getattr(actual.metrics, field)[PRESENT],
+        getattr(expected.metrics, field)[PRESENT],
       )
 
 
@@ -103,8 +102,8 @@ def test_order_of_clients_does_not_change_a_bit(scheme: str):
   np.testing.assert_array_equal(actual.held, expected.held)
   # Measures are in the order of the plan.
   np.testing.assert_array_equal(
-    actual.measures.loss_sum[:5],
-    expected.measures.loss_sum[np.array(order[:5])],
+    actual.metrics.loss_sum[:5],
+    expected.metrics.loss_sum[np.array(order[:5])],
   )
 
 
@@ -116,11 +115,13 @@ def test_measures_are_those_of_each_client(execution: str, chunk_size: int):
   deltas[5, :9] = 0.9  # Weight 1 / 8: within it.
   sums = run(deltas, 'ideal', Performance(chunk_size, execution))
   clients = CLIENT_IDS[PRESENT]
-  assert sums.measures.loss_sum.shape == CLIENT_IDS.shape
-  np.testing.assert_array_equal(sums.measures.loss_sum[PRESENT], clients / 2)
-  np.testing.assert_array_equal(sums.measures.num_trained[PRESENT], clients + 6)
-  np.testing.assert_array_equal(sums.measures.clipped[PRESENT], [4, 0, 0, 0, 0])
-  assert np.all(sums.measures.is_finite[PRESENT])
+  assert sums.metrics.loss_sum.shape == CLIENT_IDS.shape
+  np.testing.assert_array_equal(sums.metrics.loss_sum[PRESENT], clients / 2)
+  np.testing.assert_array_equal(sums.metrics.num_trained[PRESENT], clients + 6)
+  np.testing.assert_array_equal(
+    sums.metrics.clipped_values[PRESENT], [4, 0, 0, 0, 0]
+  )
+  assert np.all(sums.metrics.is_finite[PRESENT])
 
 
 @pytest.mark.parametrize('scheme', SHARED)
@@ -211,7 +212,7 @@ def test_update_that_is_not_finite_is_left_out(scheme: str, bad: float):
   counted = PRESENT & (CLIENT_IDS != 3)
   for execution in ('vmap', 'sequential'):
     sums = run(deltas, scheme, Performance(2, execution))
-    assert sums.measures.is_finite[PRESENT].tolist() == [
+    assert sums.metrics.is_finite[PRESENT].tolist() == [
       True,
       False,
       True,
@@ -269,12 +270,10 @@ def test_keep_count_may_be_traced():
   def compiled(kept, keep_count):
     return sum_clients(
       train,
-      Summation(
-        PROTOCOLS['ideal'],
-        TILING,
+      make_summation(
+        'ideal',
         make_round_plan('ideal', make_plan(), keep_count),
         kept,
-        MAX_COUNT,
         KEY,
         Performance(3, 'sequential'),
       ),
@@ -303,5 +302,5 @@ def test_clients_take_their_steps_or_when_vmapped_the_most_of_their_chunk(
     make_plan(), num_steps=np.int32([9, 4, 3, 1, 1, 0, 0])
   )
   sums = run(make_deltas(), 'ideal', Performance(2, execution), plan=plan)
-  taken = (sums.measures.num_trained[PRESENT] - CLIENT_IDS[PRESENT]) / 3
+  taken = (sums.metrics.num_trained[PRESENT] - CLIENT_IDS[PRESENT]) / 3
   np.testing.assert_array_equal(taken, steps)

@@ -96,3 +96,52 @@ def test_weight_of_a_value_is_that_of_its_band(values_per_column: int):
 
 def test_one_band_has_one_weight():
   assert layout.weights([jnp.float32(3)], (4,), 30).shape == ()
+
+
+@pytest.mark.parametrize(
+  ('size', 'expected'),
+  [(1, 16), (15, 16), (16, 32), (17, 32), (32, 48), (33, 48)],
+)
+def test_tiles_hold_all_values_and_the_count(size: int, expected: int):
+  assert layout.Tiling(size, 1, columns=16).padded_size == expected
+  assert layout.Tiling(size, 1, columns=16).used(size) * 16 == expected
+
+
+@pytest.mark.parametrize('values_per_column', [1, 2, 3])
+@pytest.mark.parametrize(
+  'usual_count',
+  [0, 47, 48, layout.LONGEST_TILE - 1, layout.LONGEST_TILE, 19_921, 199_210],
+)
+def test_usual_count_wastes_less_than_a_block_a_tile(
+  usual_count: int, values_per_column: int
+):
+  tiling = layout.Tiling.fit(200_000, usual_count, values_per_column)
+  assert tiling.columns % 16 == 0
+  assert (
+    tiling.size == tiling.columns * values_per_column <= layout.LONGEST_TILE
+  )
+  num_tiles = tiling.used(usual_count)
+  wasted = num_tiles * tiling.size - (usual_count + 1)
+  assert 0 <= wasted < (num_tiles + 1) * 16 * values_per_column
+  assert tiling.padded_size >= 200_001
+  assert tiling.padded_columns * values_per_column == tiling.padded_size
+
+
+def test_columns_too_long_for_a_tile_are_refused():
+  longest = layout.LONGEST_TILE // 16
+  assert layout.Tiling.fit(100, 100, longest).size == layout.LONGEST_TILE
+  with pytest.raises(
+    ValueError, match=rf'columns of {longest + 1} values .* at most {longest} s'
+  ):
+    layout.Tiling.fit(100, 100, longest + 1)
+
+
+@pytest.mark.parametrize('alignment', [1, 2, 4])
+@pytest.mark.parametrize('usual_count', [0, 100, 19_921, 199_210])
+def test_tiles_are_as_long_as_those_of_packed_columns(
+  usual_count: int, alignment: int
+):
+  packed = layout.Tiling.fit(200_000, usual_count, alignment)
+  loose = layout.Tiling.fit(200_000, usual_count, 1, alignment)
+  assert loose.size == packed.size
+  assert loose.columns == packed.columns * alignment
