@@ -48,9 +48,7 @@ def prune(method: Method, inputs: RoundInput) -> Received:
     candidates_D = None
     if pruner.regrows:
       candidates_D = pruner.draw_candidates(
-        mask_D,
-        pruning.num_candidates,
-        inputs.round_key(Stream.REGROWTH),
+        mask_D, pruning.num_candidates, inputs.round_key(Stream.REGROWTH)
       )
       mask_D = mask_D | candidates_D
     tier_masks.append(mask_D)

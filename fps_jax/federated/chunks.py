@@ -60,17 +60,9 @@ def train_chunk(
   deltas_CxM: Array,
   performance: Performance,
 ) -> ClientResult:
-  """Trains a chunk's clients.
+  """Returns the results of a chunk's clients; rows of padding mean nothing.
 
-  Args:
-    train: local training of one client.
-    chunk: the clients.
-    deltas_CxM: float32 [C, M >= D], zeros beyond D.
-    performance: whether they are vmapped.
-
-  Returns:
-    The clients' results, with flat deltas written over `deltas_CxM`. Rows of
-    padding mean nothing.
+  Flat deltas are written over `deltas_CxM`, float32 [C, M >= D], 0 beyond D.
   """
   run = _train_vmapped if performance.vmaps else _train_in_sequence
   with jax.named_scope('train'):

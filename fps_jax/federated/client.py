@@ -103,13 +103,7 @@ def make_local_update(
   gradient = jax.grad(_make_loss(apply), has_aux=True)
 
   def local_update(
-    params,
-    mask,
-    images,
-    labels,
-    indices_SxB,
-    num_steps,
-    is_malicious=np.False_,
+    params, mask, images, labels, indices_SxB, num_steps, is_malicious=np.False_
   ):
     def step(i: Array, before: _Progress) -> _Progress:
       rows_B = indices_SxB[i]

@@ -79,10 +79,7 @@ def publish_sums(
 ) -> tuple[ClientSums, Array | None]:
   """Adds up all devices; returns what servers report, and its audit.
 
-  Args:
-    method: the parts of a round.
-    plan: of the round.
-    sums: of one device's clients.
+  On each device, `sums` are those of its clients.
   """
   protocol, tiling = method.protocol, method.tiling
   counts_at = method.counts_at(plan.pruning)
@@ -102,10 +99,7 @@ def publish_sums(
     return sums, None
   with jax.named_scope('audit'):
     return sums, protocol.auditor.examine(
-      sums.held,
-      plan.keys.coins_Qx8,
-      tiling.used(counts_at[-1]),
-      tiling.columns,
+      sums.held, plan.keys.coins_Qx8, tiling.used(counts_at[-1]), tiling.columns
     )
 
 
@@ -119,7 +113,7 @@ def audit_sums(
   """Leaves out what the audit names; returns what is there to be opened.
 
   Args:
-    auditor: what finds wrong sums and shares; None where nothing does.
+    auditor: None where nothing is audited.
     plan: of the round.
     opening: what opens the sums, if no more servers are wrong.
     collected: sums over all clients.
@@ -137,12 +131,9 @@ def audit_sums(
   return collected, opening, AuditFindings(wrong, inconsistent)
 
 
-def everyone(plan: RoundPlan) -> np.ndarray:
-  """Returns that every row of the plan is accepted, bool [C]."""
-  return np.ones(plan.cohort.client_ids.shape, bool)
-
-
-def accepted_without(plan: RoundPlan, left_out: tuple[int, ...]) -> np.ndarray:
+def accepted_without(
+  plan: RoundPlan, left_out: tuple[int, ...] = ()
+) -> np.ndarray:
   """Returns which rows are accepted, bool [C]: not those of some clients."""
   return ~np.isin(plan.cohort.client_ids, left_out)
 

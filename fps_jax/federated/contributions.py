@@ -1,28 +1,15 @@
 """What clients share of their updates, a tile at a time."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fps_jax.core.types import Array, CohortPlan, Key, RoundPlan
 from fps_jax.federated import layout
-from fps_jax.federated.chunks import (
-  Chunk,
-  OfChunk,
-  client_keys,
-  map_chunks,
-  sample_weights,
-)
+from fps_jax.federated.chunks import Chunk, client_keys, sample_weights
 from fps_jax.federated.performance import Performance
 from fps_jax.sharing.protocol import SumProtocol
-
-
-class AddTile(Protocol):
-  """Adds what a tile of contributions gives to arrays of a chunk's clients."""
-
-  def __call__(self, carry: Any, contributions: Array, tile: Array, /) -> Any:
-    """Returns arrays like `carry`; contributions are [C, R, columns]."""
 
 
 class Summation(NamedTuple):
@@ -139,25 +126,3 @@ class Summation(NamedTuple):
       contributions_CxNxW, coefficients_QxW
     )
     return auditor.scheme.field.add(checks_CxQxN, combined)
-
-  def fold_tiles(self, everyone: Chunk, start: OfChunk, add: AddTile) -> Any:
-    """Reduces what each client shares, with no sum over clients.
-
-    Args:
-      everyone: a device's clients; `rows` are their updates [C, M].
-      start: makes arrays of a chunk's clients.
-      add: adds a tile to them.
-
-    Returns:
-      The arrays of all clients.
-    """
-
-    def reduce_chunk(chunk: Chunk) -> Any:
-      def add_tile(tile: Array, carry: Any) -> Any:
-        _, contributions = self.lift_tile(chunk, chunk.rows, tile)
-        return add(carry, contributions, tile)
-
-      return jax.lax.fori_loop(0, self.num_tiles, add_tile, start(chunk))
-
-    chunk_size = self.performance.clients_per_chunk
-    return map_chunks(reduce_chunk, everyone, chunk_size)

@@ -65,10 +65,7 @@ def num_open_columns(
 ) -> Array:
   """Returns how many columns end with the last band that is opened.
 
-  Args:
-    counts_at_T: of `counts_at`.
-    values_per_column: l.
-    is_open_T: bool [T]; a band that is open has none before it that is not.
+  `is_open_T` is bool [T]; a band that is open has none before it that is not.
   """
   columns_T = num_columns(jnp.stack(counts_at_T), values_per_column)
   return jnp.max(jnp.where(is_open_T, columns_T, 0))

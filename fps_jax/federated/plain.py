@@ -14,8 +14,8 @@ from fps_jax.federated.broadcast import make_train, prune
 from fps_jax.federated.collection import (
   AuditFindings,
   Collected,
+  accepted_without,
   audit_sums,
-  everyone,
   publish_sums,
 )
 from fps_jax.federated.method import Method, RoundInput
@@ -38,7 +38,7 @@ class PlainGathering:
 
   def start(self, inputs: RoundInput) -> Collected:
     """Trains and sums all clients, before any is known to be inconsistent."""
-    return self.collect(inputs, everyone(inputs.plan))
+    return self.collect(inputs, accepted_without(inputs.plan))
 
   def finish(
     self, inputs: RoundInput, started: Collected
@@ -52,7 +52,7 @@ class PlainGathering:
     self, inputs: RoundInput
   ) -> tuple[tuple[meshes.Call, ...], Collected]:
     """Returns the program, and the shapes of what it collects."""
-    arguments = (inputs, everyone(inputs.plan))
+    arguments = (inputs, accepted_without(inputs.plan))
     return ((self.collect.run, arguments),), self.collect.shapes(*arguments)
 
 

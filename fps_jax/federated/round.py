@@ -5,7 +5,8 @@ through the sum protocol, average, take the server's step. Compiled once
 whatever the sparsity and whoever takes part.
 """
 
-from typing import Any, NamedTuple, Protocol
+import dataclasses
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -16,50 +17,55 @@ from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import Method, RoundInput
 from fps_jax.federated.robust import gather as robust
 from fps_jax.federated.robust.train import Trained
-from fps_jax.federated.step import make_step
+from fps_jax.federated.step import Step, make_step
 
 # What `Round.start` computes: everything, or what clients are about to share.
 Started = Collected | Trained
 
 
-class Start(Protocol):
-  """The first half of a round."""
+@dataclasses.dataclass(frozen=True)
+class Round:
+  """A round in two halves, so that the host can work while devices do.
 
-  def __call__(self, inputs: RoundInput) -> Started:
-    """Returns what the second half goes on from, being computed."""
+  Attributes:
+    gathering: the round up to what is there to be opened.
+    step: what the central server makes of that.
+  """
 
+  gathering: Gathering
+  step: Step
 
-class Finish(Protocol):
-  """The second half of a round."""
+  def start(self, inputs: RoundInput) -> Started:
+    """Returns what `finish` goes on from, being computed."""
+    return self.gathering.start(inputs)
 
-  def __call__(
+  def finish(
     self, inputs: RoundInput, started: Any
   ) -> tuple[RoundState, RoundMetrics, AuditFindings]:
     """Waits for what is collected if it is audited; updates the model.
 
     Args:
-      inputs: those of the first half; their state is donated: it must not be
-        used again.
-      started: what the first half returned.
+      inputs: those of `start`; their state is donated: it must not be used
+        again.
+      started: what `start` returned.
+
+    Raises:
+      SharingError: if more servers are wrong than can be told apart.
     """
+    collected, opening, findings = self.gathering.finish(inputs, started)
+    pruning = inputs.plan.pruning
+    state, metrics = self.step(inputs.state, collected, pruning, opening)
+    return state, metrics, findings
 
-
-class Programs(Protocol):
-  """What a round calls; runs nothing."""
-
-  def __call__(self, inputs: RoundInput) -> tuple[Call, ...]:
-    """Returns jitted functions with arguments or their shapes, in order.
+  def programs(self, inputs: RoundInput) -> tuple[Call, ...]:
+    """Returns the jitted functions that a round calls, in order; runs nothing.
 
     They may be lowered or exported.
     """
-
-
-class Round(NamedTuple):
-  """A round in two halves, so that the host can work while devices do."""
-
-  start: Start
-  finish: Finish
-  programs: Programs
+    called, collected = self.gathering.programs(inputs)
+    plan = inputs.plan
+    last = (inputs.state, collected, plan.pruning, plan.opening)
+    return (*called, (self.step, last))
 
 
 def make_round(method: Method, mesh: Mesh) -> Round:
@@ -81,29 +87,10 @@ def make_round(method: Method, mesh: Mesh) -> Round:
   Args:
     method: the parts of a round.
     mesh: the devices that clients are split over; see `fps_jax.core.devices`.
-
-  Raises:
-    SharingError: in `finish`, if more servers are wrong than can be told apart.
   """
   gathering: Gathering
   if method.guard is None:
     gathering = plain.make_gathering(method, mesh)
   else:
     gathering = robust.make_gathering(method, method.guard, mesh)
-  step = make_step(method)
-
-  def finish(
-    inputs: RoundInput, started: Any
-  ) -> tuple[RoundState, RoundMetrics, AuditFindings]:
-    collected, opening, findings = gathering.finish(inputs, started)
-    pruning = inputs.plan.pruning
-    state, metrics = step(inputs.state, collected, pruning, opening)
-    return state, metrics, findings
-
-  def programs(inputs: RoundInput) -> tuple[Call, ...]:
-    called, collected = gathering.programs(inputs)
-    plan = inputs.plan
-    last = (inputs.state, collected, plan.pruning, plan.opening)
-    return (*called, (step, last))
-
-  return Round(gathering.start, finish, programs)
+  return Round(gathering, make_step(method))

@@ -24,28 +24,25 @@ class Select(Protocol):
 
 def make_select(method: Method, inputs: RoundInput) -> Select | None:
   """Returns what clients send of their updates, or None for everything."""
+  if method.mask == 'shared':
+    return None
   params_D, residuals = inputs.state.params, inputs.state.residuals
   num_params, count = len(params_D), inputs.plan.pruning.keep_count
 
-  def select_local(
+  def select(
     deltas_CxM: Array, client_ids_C: Array
   ) -> tuple[Array, Array | None]:
-    del client_ids_C  # Clients remember nothing.
-    sent_CxD = jax.vmap(selection.select_local, (None, 0, None, None))(
-      params_D, deltas_CxM[:, :num_params], count, method.exempt_D
-    )
-    return deltas_CxM.at[:, :num_params].set(sent_CxD), None
-
-  def select_top_k(
-    deltas_CxM: Array, client_ids_C: Array
-  ) -> tuple[Array, Array | None]:
-    assert residuals is not None
-    sent_CxD, left_CxD = jax.vmap(selection.select_top_k, (0, 0, None))(
-      deltas_CxM[:, :num_params],
-      residuals[jnp.maximum(client_ids_C, 0)],
-      count,
-    )
+    deltas_CxD, left_CxD = deltas_CxM[:, :num_params], None
+    if residuals is None:
+      sent_CxD = jax.vmap(selection.select_local, (None, 0, None, None))(
+        params_D, deltas_CxD, count, method.exempt_D
+      )
+    else:
+      # Padding, -1, reads somebody's; nothing of it is sent or remembered.
+      own_CxD = residuals[jnp.maximum(client_ids_C, 0)]
+      sent_CxD, left_CxD = jax.vmap(selection.select_top_k, (0, 0, None))(
+        deltas_CxD, own_CxD, count
+      )
     return deltas_CxM.at[:, :num_params].set(sent_CxD), left_CxD
 
-  selects: dict[str, Select] = {'local': select_local, 'top_k': select_top_k}
-  return selects.get(method.mask)
+  return select

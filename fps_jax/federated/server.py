@@ -12,7 +12,7 @@ Measuring the effects of non-identical data distribution, 2019).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import optax
 
 from fps_jax.core.types import Array, OptimizerState
 
+Optimizer: TypeAlias = optax.GradientTransformation
 # The paper's adaptivity: it is large because updates are small.
 _TAU = 1e-3
 _BETA_2 = 0.99
@@ -37,69 +38,65 @@ class Moments(NamedTuple):
   second: Array
 
 
-def sgd(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+class MakeOptimizer(Protocol):
+  """Makes a server optimiser; not all have a use for momentum."""
+
+  def __call__(self, learning_rate: float, momentum: float) -> Optimizer:
+    """Returns it, for a rate above 0 and momentum in [0, 1)."""
+
+
+def sgd(learning_rate: float, momentum: float) -> Optimizer:
   """The averaged update times the learning rate: with 1, FedAvg."""
   del momentum
   return optax.sgd(learning_rate)
 
 
-def momentum(
-  learning_rate: float, momentum: float
-) -> optax.GradientTransformation:
+def momentum(learning_rate: float, momentum: float) -> Optimizer:
   """Gradient descent with momentum: FedAvgM."""
   return optax.sgd(learning_rate, momentum=momentum)
 
 
-def adam(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+def adam(learning_rate: float, momentum: float) -> Optimizer:
   """Adam with bias correction: not quite FedAdam."""
   return optax.adam(learning_rate, b1=momentum, b2=_BETA_2, eps=_TAU)
 
 
-def yogi(learning_rate: float, momentum: float) -> optax.GradientTransformation:
+def yogi(learning_rate: float, momentum: float) -> Optimizer:
   """Yogi with bias correction: not quite FedYogi."""
   return optax.yogi(learning_rate, b1=momentum, b2=_BETA_2, eps=_TAU)
 
 
-def fedadagrad(
-  learning_rate: float, momentum: float
-) -> optax.GradientTransformation:
+def fedadagrad(learning_rate: float, momentum: float) -> Optimizer:
   """FedAdagrad: squares are added up. The paper runs it without momentum."""
-  return _adaptive(learning_rate, momentum, lambda v_D, new_D: v_D + new_D)
+  return _adaptive(learning_rate, momentum, jnp.add)
 
 
-def fedadam(
-  learning_rate: float, momentum: float
-) -> optax.GradientTransformation:
+def fedadam(learning_rate: float, momentum: float) -> Optimizer:
   """FedAdam: the moving mean of squares, with beta2 = 0.99."""
-  return _adaptive(
-    learning_rate,
-    momentum,
-    lambda v_D, new_D: _BETA_2 * v_D + (1 - _BETA_2) * new_D,
-  )
+
+  def mean(v_D: Array, new_D: Array) -> Array:
+    return _BETA_2 * v_D + (1 - _BETA_2) * new_D
+
+  return _adaptive(learning_rate, momentum, mean)
 
 
-def fedyogi(
-  learning_rate: float, momentum: float
-) -> optax.GradientTransformation:
+def fedyogi(learning_rate: float, momentum: float) -> Optimizer:
   """FedYogi: towards the new square by a part of it, with beta2 = 0.99."""
-  return _adaptive(
-    learning_rate,
-    momentum,
-    lambda v_D, new_D: v_D - (1 - _BETA_2) * new_D * jnp.sign(v_D - new_D),
-  )
+
+  def approach(v_D: Array, new_D: Array) -> Array:
+    return v_D - (1 - _BETA_2) * new_D * jnp.sign(v_D - new_D)
+
+  return _adaptive(learning_rate, momentum, approach)
 
 
 def _adaptive(
   learning_rate: float,
   momentum: float,
   accumulate: Callable[[Array, Array], Array],
-) -> optax.GradientTransformation:
-  """Returns algorithm 2 for one way to accumulate squares.
+) -> Optimizer:
+  """Returns algorithm 2, with one way to add new squares to the second moment.
 
-  Args:
-    learning_rate: the paper's eta.
-    momentum: the paper's beta1, in [0, 1).
-    accumulate: (second moment [D], new squares [D]) -> second moment [D].
+  `momentum` is the paper's beta1.
   """
 
   def init(params_D: Array) -> Moments:
@@ -124,23 +121,15 @@ def _adaptive(
   return optax.GradientTransformationExtraArgs(init, update)
 
 
-# (learning rate, momentum) -> optimiser.
-OPTIMIZERS: dict[
-  str, Callable[[float, float], optax.GradientTransformation]
-] = {
-  'sgd': sgd,
-  'momentum': momentum,
-  'adam': adam,
-  'yogi': yogi,
-  'fedadagrad': fedadagrad,
-  'fedadam': fedadam,
-  'fedyogi': fedyogi,
+OPTIMIZERS: dict[str, MakeOptimizer] = {
+  function.__name__: function
+  for function in (sgd, momentum, adam, yogi, fedadagrad, fedadam, fedyogi)
 }
 
 
 def make_optimizer(
   name: str, learning_rate: float, momentum: float
-) -> optax.GradientTransformation:
+) -> Optimizer:
   """Returns a server optimiser by name.
 
   Args:
@@ -159,7 +148,7 @@ def make_optimizer(
 
 
 def apply_update(
-  optimizer: optax.GradientTransformation,
+  optimizer: Optimizer,
   params_D: Array,
   optimizer_state: OptimizerState,
   update_D: Array,

@@ -4,14 +4,13 @@ Open the sums, average them, move the model, remember what is pruned, regrow.
 """
 
 import functools
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
 from fps_jax.core.types import (
   Array,
-  OptimizerState,
   PlanArray,
   PruningPlan,
   RoundMetrics,
@@ -44,32 +43,6 @@ class Step(Protocol):
     """
 
 
-class _Averaged(NamedTuple):
-  """The mean update of a round.
-
-  Attributes:
-    update_M: float32 [M], in the order in which values are shared; without
-      meaning in a band that nobody shares.
-    has_clients: bool [] each, whether anybody shares the band of a tier.
-  """
-
-  update_M: Array
-  has_clients: list[Array]
-
-
-class _Mean(NamedTuple):
-  """The mean update by parameters.
-
-  Attributes:
-    update_D: float32 [D], 0 where nothing is shared.
-    moves_D: bool [D], whether it is a mean of anybody's; [] where it is the
-      same for all parameters.
-  """
-
-  update_D: Array
-  moves_D: Array
-
-
 def make_step(method: Method) -> Step:
   """Returns the step of a round."""
 
@@ -83,17 +56,31 @@ def make_step(method: Method) -> Step:
     received, sums = collected.received, collected.sums
     counts_at = method.counts_at(pruning)
     with jax.named_scope('reconstruct'):
-      averaged = _average(method, collected, counts_at, opening)
-      mean = _by_parameters(averaged, counts_at, received)
-    # Of the first band: every client is in it.
-    moves = averaged.has_clients[0]
+      update_M, has_clients = _average(method, collected, counts_at, opening)
+      update_D, moves_D = _by_parameters(
+        update_M, has_clients, counts_at, received
+      )
+    # Every client shares the first band.
+    moves = has_clients[0]
     with jax.named_scope('server'):
-      params_D, optimizer_state = _move(method, state, received, mean, moves)
+      params_D, optimizer_state = jax.tree.map(
+        # What is not one value a parameter moves where anybody reports.
+        lambda new, old: jnp.where(
+          moves_D if new.shape == received.params_D.shape else moves, new, old
+        ),
+        server.apply_update(
+          method.server_optimizer,
+          received.params_D,
+          state.optimizer_state,
+          update_D,
+          received.mask_D,
+          received.candidates_D,
+        ),
+        (received.params_D, state.optimizer_state),
+      )
     remembered = _remember(state.remembered, received, params_D)
     with jax.named_scope('prune'):
-      params_D = _regrow(
-        method, params_D, received, pruning, averaged.has_clients[-1]
-      )
+      params_D = _regrow(method, params_D, received, pruning, has_clients[-1])
     state = RoundState(
       round=state.round + 1,
       params=params_D,
@@ -111,11 +98,17 @@ def _average(
   collected: Collected,
   counts_at: tuple[layout.Count, ...],
   opening: PlanArray,
-) -> _Averaged:
-  """Opens the sums, and divides them by the weight of those who share them."""
+) -> tuple[Array, list[Array]]:
+  """Opens the sums, and divides them by the weight of those who share them.
+
+  Returns:
+    float32 [M], the mean update in the order in which values are shared,
+    without meaning in a band that nobody shares; and bool [] each, whether
+    anybody shares the band of a tier.
+  """
   protocol, sums = method.protocol, collected.sums
   if collected.update_M is not None:
-    return _Averaged(collected.update_M, [sums.contributors_T[0] > 0])
+    return collected.update_M, [sums.contributors_T[0] > 0]
   opened_M = protocol.open(sums.held, opening)
   counts = [protocol.decode_count(opened_M[place]) for place in counts_at]
   has_clients = [count > 0 for count in counts]
@@ -129,52 +122,29 @@ def _average(
   )
   if collected.total_weight is not None:
     weight_M = jnp.where(has_clients[0], collected.total_weight, 1.0)
-  return _Averaged(protocol.decode(opened_M) / weight_M, has_clients)
+  return protocol.decode(opened_M) / weight_M, has_clients
 
 
 def _by_parameters(
-  averaged: _Averaged, counts_at: tuple[layout.Count, ...], received: Received
-) -> _Mean:
-  update_M, has_clients = averaged
+  update_M: Array,
+  has_clients: list[Array],
+  counts_at: tuple[layout.Count, ...],
+  received: Received,
+) -> tuple[Array, Array]:
+  """Returns the mean update by parameters, and where it is anybody's.
+
+  The latter is bool [D], or [] where it is the same for all parameters.
+  """
   params_D, kept = received.params_D, received.kept
   if kept is None:
-    return _Mean(update_M[: len(params_D)], has_clients[0])
+    return update_M[: len(params_D)], has_clients[0]
   update_D = jnp.zeros_like(params_D).at[kept].set(update_M, mode='drop')
   moves_D = has_clients[0]
   if len(has_clients) > 1:
     moves_M = layout.weights(has_clients, counts_at, len(update_M))
     moves_D = jnp.broadcast_to(moves_D, params_D.shape)
     moves_D = moves_D.at[kept].set(moves_M, mode='drop')
-  return _Mean(update_D, moves_D)
-
-
-def _move(
-  method: Method,
-  state: RoundState,
-  received: Received,
-  mean: _Mean,
-  moves: Array,
-) -> tuple[Array, OptimizerState]:
-  """Takes the server's step where the mean is anybody's.
-
-  What of the optimiser's state is not by parameters moves where anybody
-  reports: `moves`, bool [].
-  """
-  before = received.params_D, state.optimizer_state
-  stepped = server.apply_update(
-    method.server_optimizer,
-    *before,
-    mean.update_D,
-    received.mask_D,
-    received.candidates_D,
-  )
-  return jax.tree.map(
-    lambda new, old: jnp.where(
-      mean.moves_D if new.shape == received.params_D.shape else moves, new, old
-    ),
-    stepped,
-    before,
-  )
+  return update_D, moves_D
 
 
 def _remember(

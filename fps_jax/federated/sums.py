@@ -123,11 +123,8 @@ def sum_clients(
   Args:
     train: local training of one client.
     summation: how they are summed.
-    accepted_C: bool [C]; clients whose row is False add nothing either.
+    accepted_C: bool [C]; clients whose row is False add nothing.
     select: what clients send of their updates; None for everything.
-
-  Returns:
-    The sums, not yet opened.
   """
 
   def compute(chunk: Chunk, deltas_CxM: Array) -> ClientResult:

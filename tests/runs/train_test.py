@@ -51,18 +51,18 @@ def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
   simulation = small.make(config)
   rows = []
 
-  def finish(inputs, started):
-    state, metrics, report = simulation.round.finish(inputs, started)
+  def step(state, *rest):
+    state, metrics = simulation.round.step(state, *rest)
     is_finite = metrics.is_finite
     if int(state.round) == 2:
       is_finite = is_finite.at[2].set(False)
     if int(state.round) == 3:
       is_finite = jnp.zeros_like(is_finite)
     metrics = dataclasses.replace(metrics, is_finite=is_finite)
-    return state, metrics, report
+    return state, metrics
 
   poisoned = dataclasses.replace(
-    simulation, round=simulation.round._replace(finish=finish)
+    simulation, round=dataclasses.replace(simulation.round, step=step)
   )
   train.train(poisoned, 5, 1, rows.append)
   assert [row['clients_not_finite'] for row in rows] == [0, 1, 8]
@@ -88,16 +88,16 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
   simulation = small.make(config)
   rows = []
 
-  def finish(inputs, started):
-    state, metrics, report = simulation.round.finish(inputs, started)
+  def step(state, *rest):
+    state, metrics = simulation.round.step(state, *rest)
     if int(state.round) == bad_round:
       # The bias of a hidden unit, which is 0 after its ReLU.
       params = state.params.at[0].set(-jnp.inf)
       state = dataclasses.replace(state, params=params)
-    return state, metrics, report
+    return state, metrics
 
   poisoned = dataclasses.replace(
-    simulation, round=simulation.round._replace(finish=finish)
+    simulation, round=dataclasses.replace(simulation.round, step=step)
   )
   state = train.train(poisoned, 4, 4, rows.append)
   assert [row['diverged'] for row in rows] == [False] * (bad_round - 1) + [True]

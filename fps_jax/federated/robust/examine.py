@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from fps_jax.core.types import Array, PlanArray
 from fps_jax.federated import mesh as meshes
-from fps_jax.federated.chunks import Chunk
+from fps_jax.federated.chunks import Chunk, map_chunks
 from fps_jax.federated.layout import Tiling
 from fps_jax.federated.method import Guard, Method, RoundInput
 from fps_jax.federated.robust.sketch import Sketching, make_sketching
@@ -70,20 +70,24 @@ def examine_clients(
   if guard.opened is not None:
     view = make_sketching(method, guard.opened, inputs, trained.root_M)
 
-  def start(chunk: Chunk) -> tuple[Array, Array | None]:
-    num_clients = len(chunk.accepted_C)
-    return view.start(num_clients), summation.start_checks(chunk)
+  def examine(chunk: Chunk) -> tuple[Array, Array | None]:
+    def add_tile(
+      tile: Array, before: tuple[Array, Array | None]
+    ) -> tuple[Array, Array | None]:
+      views, checks = before
+      _, contributions = summation.lift_tile(chunk, chunk.rows, tile)
+      views = view.add_tile(views, contributions, tile)
+      return views, summation.add_checks(checks, contributions, tile)
 
-  def add(
-    carry: tuple[Array, Array | None], contributions: Array, tile: Array
-  ) -> tuple[Array, Array | None]:
-    views, checks = carry
-    views = view.add_tile(views, contributions, tile)
-    return views, summation.add_checks(checks, contributions, tile)
+    views = view.start(len(chunk.accepted_C))
+    start = views, summation.start_checks(chunk)
+    return jax.lax.fori_loop(0, summation.num_tiles, add_tile, start)
 
   everyone = summation.everyone(trained.metrics.is_finite, trained.updates_CxM)
   with jax.named_scope('examine'):
-    views, checks = summation.fold_tiles(everyone, start, add)
+    views, checks = map_chunks(
+      examine, everyone, method.performance.clients_per_chunk
+    )
   if guard.opened is None:
     # The sample count is not part of an update.
     views = zero_beyond(summation.counts_at[-1], views)

@@ -16,7 +16,6 @@ from fps_jax.federated.collection import (
   Collected,
   accepted_without,
   audit_sums,
-  everyone,
   find_inconsistent,
   find_wrong,
 )
@@ -95,7 +94,7 @@ class RobustGathering:
 
   def programs(self, inputs: RoundInput) -> tuple[tuple[Call, ...], Collected]:
     """Returns the programs, and the shapes of what they collect."""
-    accepted_C = everyone(inputs.plan)
+    accepted_C = accepted_without(inputs.plan)
     called: list[Call] = [(self.train.run, (inputs,))]
     trained, examined = self.train.shapes(inputs), None
     if self.examine is not None:

@@ -84,12 +84,7 @@ def make_sketching(
 ) -> Sketching:
   """Returns what servers are to compute, once all shares are fixed.
 
-  Args:
-    method: the parts of a round.
-    opened: what is opened for the defence.
-    inputs: of the round.
-    root_M: float32 [`Tiling.padded_size`], the central server's own update;
-      None where the defence needs none.
+  `root_M` is as of `Trained`.
   """
   multiples_M = None
   if opened.projection is not None and root_M is not None:

@@ -53,14 +53,8 @@ def aggregate_clients(
 ) -> Collected:
   """Weighs the updates and sums them.
 
-  Args:
-    method: the parts of a round.
-    guard: its attack and its defence.
-    inputs: of the round.
-    trained: of this device's clients.
-    examined: of all clients; None without a defence.
-    accepted_C: bool [C], of this device's clients.
-    opening: what opens sketches.
+  What is trained and accepted, bool [C], is of this device's clients; what is
+  examined, of all. `opening` is what opens sketches.
   """
   accepted_C &= trained.metrics.is_finite
   if guard.defence is None or examined is None:
