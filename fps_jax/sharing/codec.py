@@ -7,9 +7,7 @@ which is checked when a codec is built, not when a sum is already wrong.
 """
 
 import dataclasses
-from typing import Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -174,46 +172,3 @@ class Codec:
     """Returns how many values lie outside +-clip, as int32 []."""
     arrays.check('values', values, np.float32)
     return jnp.sum(jnp.abs(values) > self.clip, dtype=jnp.int32)
-
-
-class Floats:
-  """What stands in for a codec and its field where floats are added up."""
-
-  field = None
-  levels = 0
-
-  @property
-  def adder(self) -> Self:
-    """What adds values up."""
-    return self
-
-  def add(self, a: Array, b: Array) -> Array:
-    """Returns a + b."""
-    return a + b
-
-  def sum(self, a: Array) -> Array:
-    """Returns the sum along the first axis."""
-    return jnp.sum(a, axis=0)
-
-  def sum_devices(self, a: Array, axis_names: tuple[str, ...]) -> Array:
-    """Returns the sum over axes of a device mesh, inside of a program."""
-    return jax.lax.psum(a, axis_names)
-
-  def encode(self, values: Array, *_: Array | int) -> Array:
-    """Returns the values: nothing is drawn, and there is no range."""
-    return values
-
-  def encode_count(self, count: Array) -> Array:
-    """Returns float32 counts."""
-    return count.astype(jnp.float32)
-
-  def decode(self, opened: Array) -> Array:
-    """Returns what is opened."""
-    return opened
-
-  decode_count = decode
-
-  def count_clipped(self, values: Array) -> Array:
-    """Returns 0, as int32 []."""
-    del values
-    return jnp.zeros((), jnp.int32)

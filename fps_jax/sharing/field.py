@@ -126,6 +126,11 @@ class PrimeField:
     # Both are below 2^31, so the sum fits 32 bits.
     return self._subtract_once(a + b)
 
+  def negate(self, a: Array) -> Array:
+    """Returns -a mod p of uint32 elements."""
+    self.check('a', a)
+    return jnp.where(a == 0, a, self.modulus - a)
+
   def multiply(self, a: Array, b: Array) -> Array:
     """Returns a * b mod p; uint32 elements of shapes that broadcast."""
     self._check_pair(a, b)

@@ -31,8 +31,9 @@ import numpy as np
 from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key, PlanArray
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec, Floats
+from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.floats import Floats
 
 REVEALS = ('sum', 'updates')
 

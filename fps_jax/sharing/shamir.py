@@ -206,13 +206,8 @@ class Shamir:
     Raises:
       ValueError: if a number is unknown or repeats, or more than N - k miss.
     """
-    if len(set(missing)) != len(missing) or not set(missing) <= set(
-      self.server_points
-    ):
-      raise ValueError(
-        f'missing servers {tuple(missing)} must be distinct numbers from 1 to '
-        f'num_servers={self.num_servers}'
-      )
+    most = f'num_servers={self.num_servers}'
+    self._check_distinct(missing, f'missing servers {tuple(missing)}', most)
     present = tuple(n for n in self.server_points if n not in missing)
     self.choose_servers(present)
     return present
@@ -226,13 +221,8 @@ class Shamir:
     Raises:
       ValueError: if a number is unknown or repeats, or fewer than k answer.
     """
-    if len(set(present)) != len(present) or not set(present) <= set(
-      self.server_points
-    ):
-      raise ValueError(
-        f'servers {tuple(present)} must be distinct numbers from 1 to '
-        f'{self.num_servers}'
-      )
+    most = str(self.num_servers)
+    self._check_distinct(present, f'servers {tuple(present)}', most)
     if len(present) < self.threshold:
       raise ValueError(
         f'{len(present)} of {self.num_servers} servers answer, but '
@@ -240,6 +230,13 @@ class Shamir:
         f'{self.num_servers - self.threshold} may be missing'
       )
     return tuple(sorted(present)[: self.threshold])
+
+  def _check_distinct(
+    self, servers: Sequence[int], named: str, most: str
+  ) -> None:
+    known = set(servers) & set(self.server_points)
+    if len(known) != len(servers):
+      raise ValueError(f'{named} must be distinct numbers from 1 to {most}')
 
   def opening(self, present: Sequence[int]) -> np.ndarray:
     """Returns the matrix that opens the shares of k of the present servers.

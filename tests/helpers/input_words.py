@@ -88,6 +88,12 @@ FIELD_CASES = {
     {'known': (1, 2), 'wanted': (3,)},
     wrong={'known': ((1, 2.0), (True,)), 'wanted': ((3.0,),)},
   ),
+  'field.PrimeField.negate': Case(
+    FIELD.negate,
+    {'a': SECRETS},
+    wrong={'a': outside(SECRETS)},
+    any_rank=('a',),
+  ),
   'field.PrimeField.from_signed': Case(
     FIELD.from_signed,
     {'a': np.int32([1, -1])},

@@ -15,8 +15,9 @@ from fps_jax.federated.contributions import Summation
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.sums import ClientSums, sum_clients
 from fps_jax.sharing import randomness
-from fps_jax.sharing.codec import Codec, Floats
+from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.floats import Floats
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.schemes.ideal import IdealSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum

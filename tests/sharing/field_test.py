@@ -80,10 +80,11 @@ def test_operations_on_all_pairs_of_elements_are_exact(
 
   @apply
   def tables(a, b):
-    return field.add(a, b), field.multiply(a, b), field.dot(a, b.T)
+    sums, products = field.add(a, b), field.multiply(a, b)
+    return sums, products, field.dot(a, b.T), field.negate(a)
 
   found, (a, b) = tables(a, b), (ints(a), ints(b))
-  for words, expected in zip(found, (a + b, a * b, a * b), strict=True):
+  for words, expected in zip(found, (a + b, a * b, a * b, -a), strict=True):
     assert_equals(words, expected, p)
 
 

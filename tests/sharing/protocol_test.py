@@ -11,8 +11,9 @@ import pytest
 
 from fps_jax.sharing import protocol, randomness
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec, Floats
+from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.floats import Floats
 from fps_jax.sharing.protocol import Faults, SumProtocol
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.schemes.ideal import IdealSum

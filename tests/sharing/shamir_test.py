@@ -291,7 +291,10 @@ def digest_of_sharded_sharing() -> str:
 
 
 def test_eight_devices_share_as_one_does() -> None:
-  script = 'import shamir_test; print(shamir_test.digest_of_sharded_sharing())'
+  script = (
+    'from tests.sharing import shamir_test; '
+    'print(shamir_test.digest_of_sharded_sharing())'
+  )
   environment = os.environ | {
     'PYTHONPATH': os.pathsep.join(sys.path),
     'XLA_FLAGS': '--xla_force_host_platform_device_count=8',

@@ -53,7 +53,7 @@ OTHERS = {
 }
 # Where steps of sums are: codec, field and sharing check what those pass on.
 SUMS = (
-  'codec.Floats',
+  'floats.Floats',
   'protocol',
   'channels',
   'ideal',

@@ -1,6 +1,6 @@
 """The scheme `none`: float32 values in the clear."""
 
-from fps_jax.sharing.codec import Floats
+from fps_jax.sharing.floats import Floats
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.schemes.channels import Channel, ClearChannel
 from fps_jax.sharing.schemes.scheme import MakeCodec, Scheme, Setup

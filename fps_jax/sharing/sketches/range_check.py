@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.floats import Floats
 
 # An honest sum is beyond with a chance of 2 exp(-36), if the norm is exact.
 _NORMS = 6.0
@@ -59,10 +60,8 @@ class RangeCheck:
     Raises:
       ValueError: if the columns are of another type, or `number` is negative.
     """
-    if self.field is None:
-      arrays.check('columns', columns, jnp.float32, (..., 'W'))
-    else:
-      self.field.check('columns', columns, (..., 'W'))
+    words = self.field or Floats()
+    words.check('columns', columns, (..., 'W'))
     arrays.check_integer('number', number, 0)
     # Two bits are enough for each draw: the cipher is what takes time.
     words_WxJ = jax.random.bits(
@@ -74,9 +73,7 @@ class RangeCheck:
     pairs_WxS = pairs.reshape(columns.shape[-1], -1)[:, : self.num_sums] & 3
     is_added_WxS = (pairs_WxS & 1).astype(jnp.float32)
     signs_WxS = is_added_WxS * (1 - (pairs_WxS & 2).astype(jnp.float32))
-    if self.field is None:
-      return jnp.matmul(columns, signs_WxS, precision='highest')
-    return self.field.signed_sums(columns, signs_WxS)
+    return words.signed_sums(columns, signs_WxS)
 
   def is_within(self, sums_CxV: Array, norms_C: Array) -> Array:
     """Returns whether all sums are as small as honest values make them.

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key
 from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.floats import Floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Sketch:
     if self.num_buckets < 1:
       raise ValueError(f'num_buckets={self.num_buckets} must be at least 1')
 
+  @property
+  def _words(self) -> PrimeField | Floats:
+    return self.field or Floats()
+
   def apply(self, columns: Array, key: Key, number: Array | int) -> Array:
     """Sketches one piece of a vector; the sketch of all is the sum of pieces'.
 
@@ -77,14 +82,14 @@ class Sketch:
     Raises:
       ValueError: if the columns are of another type, or `number` is negative.
     """
-    self._check('columns', columns, (..., 'W'))
+    self._words.check('columns', columns, (..., 'W'))
     arrays.check_integer('number', number, 0)
     width = columns.shape[-1]
     num_blocks = -(-width // self.num_buckets)
     turn_key, sign_key = jax.random.split(jax.random.fold_in(key, number))
     turns_B = jax.random.randint(turn_key, (num_blocks,), 0, self.num_buckets)
     is_negative_W = jax.random.bernoulli(sign_key, shape=(width,))
-    signed = jnp.where(is_negative_W, self._negate(columns), columns)
+    signed = jnp.where(is_negative_W, self._words.negate(columns), columns)
     missing = num_blocks * self.num_buckets - width
     padding = [(0, 0)] * (columns.ndim - 1) + [(0, missing)]
     blocks = jnp.pad(signed, padding)
@@ -97,29 +102,10 @@ class Sketch:
       turned_BxK.reshape((1,) * (columns.ndim - 1) + turned_BxK.shape),
       axis=-1,
     )
-    return self._sum(jnp.moveaxis(turned, -2, 0))
+    return self._words.sum(jnp.moveaxis(turned, -2, 0))
 
   def add(self, a: Array, b: Array) -> Array:
     """Returns the sketch of a sum, or of two pieces."""
-    self._check('a', a)
-    self._check('b', b)
-    return a + b if self.field is None else self.field.add(a, b)
-
-  def _check(
-    self, name: str, array: Array, shape: arrays.Shape = (...,)
-  ) -> None:
-    if self.field is None:
-      arrays.check(name, array, jnp.float32, shape)
-    else:
-      self.field.check(name, array, shape)
-
-  def _negate(self, columns: Array) -> Array:
-    if self.field is None:
-      return -columns
-    return jnp.where(columns == 0, columns, self.field.modulus - columns)
-
-  def _sum(self, blocks: Array) -> Array:
-    """Sums over the first axis."""
-    if self.field is None:
-      return jnp.sum(blocks, axis=0)
-    return self.field.sum(blocks)
+    self._words.check('a', a)
+    self._words.check('b', b)
+    return self._words.add(a, b)
