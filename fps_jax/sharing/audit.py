@@ -71,7 +71,8 @@ class Auditor:
     checks_clients: whether clients are checked, too.
 
   Raises:
-    ValueError: if fewer than k servers answer, or a number is unknown.
+    ValueError: if fewer than k servers answer, or a number is unknown; methods,
+      if their arguments do not fit.
   """
 
   scheme: Shamir
@@ -130,9 +131,6 @@ class Auditor:
 
     Returns:
       uint32 [Q, N].
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     field, num_servers = self.scheme.field, self.scheme.num_servers
     field.check('rows_NxW', rows_NxW, (num_servers, 'W'))
@@ -147,9 +145,6 @@ class Auditor:
 
     Returns:
       uint32 [Q, N], to be added to the client's combinations.
-
-    Raises:
-      ValueError: if there are not K keys.
     """
     shape: arrays.Shape = (self.scheme.threshold, ...)
     arrays.check('blinds_Kx8', blinds_Kx8, np.uint32, shape)
@@ -176,9 +171,6 @@ class Auditor:
 
     Returns:
       uint32 [Q, N].
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     shape = (self.scheme.num_servers, 'M')
     arrays.check('held_NxM', held_NxM, np.uint32, shape)
@@ -236,9 +228,6 @@ class Auditor:
     Returns:
       The clients to be left out, and the servers that disagree with more than
       half of all clients, both ascending.
-
-    Raises:
-      ValueError: if the combinations are of another type or shape.
     """
     for client, checks_QxN in checks.items():
       self._check_words(f'checks of client {client}', checks_QxN)

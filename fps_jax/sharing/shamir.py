@@ -63,7 +63,8 @@ class Shamir:
       shares are the same; privacy then rests on the cipher.
 
   Raises:
-    ValueError: if the numbers do not satisfy these bounds, a line for each.
+    ValueError: if the numbers do not satisfy these bounds, a line for each;
+      methods, if their arguments do not fit.
   """
 
   field: PrimeField
@@ -141,9 +142,6 @@ class Shamir:
 
     Returns:
       uint32 [N - T, M].
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     self._check_dealing(secrets_LxM, random_TxM)
     inputs = (*secrets_LxM, *random_TxM)
@@ -158,9 +156,6 @@ class Shamir:
 
     Returns:
       uint32 [N, M]; row i belongs to server i + 1.
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     explicit = self.explicit_shares(secrets_LxM, random_TxM)
     return jnp.concatenate([random_TxM, explicit])

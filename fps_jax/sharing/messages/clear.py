@@ -14,7 +14,7 @@ The payload of each message:
 Without the last one, which positions an update's values belong to is not sent
 up: clients train what the model they were sent keeps. As in
 `fps_jax.sharing.messages.shared`, a message decodes to the value that encodes
-to it, or is refused.
+to it, or is refused, and errors are as there.
 """
 
 import numpy as np
@@ -44,22 +44,13 @@ _FLOAT_BYTES = 4
 
 
 def update_message_bytes(num_values: int) -> int:
-  """Returns the length of an `UPDATE` message of `num_values` floats.
-
-  Raises:
-    ValueError: if there are less than 0 values.
-  """
+  """Returns the length of an `UPDATE` message of `num_values` floats."""
   arrays.check_integer('num_values', num_values, 0)
   return HEADER_BYTES + _FLOAT_BYTES * num_values + UINT32_BYTES
 
 
 def encode_update(header: Header, values_M: np.ndarray, count: int) -> bytes:
-  """Encodes float32 [M] kept values and a sample count in the clear.
-
-  Raises:
-    ValueError: if the header does not fit, values are not float32 or the count
-      is not an integer in [0, 2^32).
-  """
+  """Encodes float32 [M] kept values and a sample count in the clear."""
   header.check(None, Kind.UPDATE)
   # Rounded to be sent, they would not be the client's.
   arrays.check('values_M', values_M, np.float32, ('M',))
@@ -73,9 +64,6 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
 
   Returns:
     The header, float32 [M] values and the sample count.
-
-  Raises:
-    ValueError: if the kind or the length is wrong.
   """
   header = read_header(message, None, Kind.UPDATE)
   check_length(message, update_message_bytes(header.num_values))
@@ -84,11 +72,7 @@ def decode_update(message: bytes) -> tuple[Header, np.ndarray, int]:
 
 
 def quantised_update_message_bytes(num_values: int, value_bits: int) -> int:
-  """Returns the length of a `QUANTISED_UPDATE` message.
-
-  Raises:
-    ValueError: if there are less than 0 values, or not 2 to 16 bits.
-  """
+  """Returns the length of a `QUANTISED_UPDATE` message."""
   levels_of(value_bits)
   packed = packed_bytes(num_values, value_bits)
   return HEADER_BYTES + 1 + packed + UINT32_BYTES
@@ -105,10 +89,6 @@ def encode_quantised_update(
       1) for b bits.
     value_bits: b, in [2, 16].
     count: examples of the client.
-
-  Raises:
-    ValueError: if the header does not fit or a number is no integer or out of
-      range.
   """
   header.check(None, Kind.QUANTISED_UPDATE)
   check_integers('values', rounded_M)
@@ -136,9 +116,6 @@ def decode_quantised_update(
 
   Returns:
     The header, int32 [M] rounded values, their bits and the sample count.
-
-  Raises:
-    ValueError: if the kind or the length is wrong, or a value out of range.
   """
   header = read_header(message, None, Kind.QUANTISED_UPDATE)
   if len(message) == HEADER_BYTES:
@@ -160,11 +137,7 @@ def decode_quantised_update(
 
 
 def positions_message_bytes(num_params: int, num_sent: int) -> int:
-  """Returns the length of a `POSITIONS` message.
-
-  Raises:
-    ValueError: if `num_sent` is not in [0, `num_params`].
-  """
+  """Returns the length of a `POSITIONS` message."""
   return HEADER_BYTES + UINT32_BYTES + position_bytes(num_params, num_sent)
 
 
@@ -174,9 +147,6 @@ def encode_positions_message(header: Header, mask_D: np.ndarray) -> bytes:
   Args:
     header: with the parties, and D as the number of values.
     mask_D: bool [D].
-
-  Raises:
-    ValueError: if the header does not fit, or the mask is of another type.
   """
   header.check(None, Kind.POSITIONS)
   arrays.check('mask_D', mask_D, bool, ('D',))
@@ -196,10 +166,6 @@ def decode_positions_message(
 
   Returns:
     The header and bool [D].
-
-  Raises:
-    ValueError: if the kind, the size or the length is wrong, or the positions
-      are none.
   """
   header = read_header(message, None, Kind.POSITIONS)
   if header.num_values != num_params:
@@ -220,11 +186,7 @@ def decode_positions_message(
 
 
 def model_message_bytes(num_params: int, num_kept: int) -> int:
-  """Returns the length of a model's message: D parameters, some kept.
-
-  Raises:
-    ValueError: if `num_kept` is not in [0, `num_params`].
-  """
+  """Returns the length of a model's message: D parameters, some kept."""
   arrays.check_integer('num_params', num_params, 0)
   arrays.check_integer('num_kept', num_kept, 0, num_params)
   values = HEADER_BYTES + _FLOAT_BYTES * num_kept

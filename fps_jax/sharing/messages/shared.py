@@ -17,7 +17,9 @@ sends the client's `SHARE` as it is: sender and receiver still say whose it is.
 Messages in the clear are in `fps_jax.sharing.messages.clear`.
 
 A message decodes to the value that encodes to it, or is refused: no value has
-two encodings.
+two encodings. Lengths raise a ValueError for sizes below 0, encoders if a
+number is no integer or out of range or the header does not fit, decoders if
+kind, scheme or length is wrong or a word is not in [0, p).
 """
 
 import hashlib
@@ -80,15 +82,7 @@ def encode_seed(header: Header, key_8: np.ndarray, scheme: Shamir) -> bytes:
 
 
 def decode_seed(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
-  """Decodes a `SEED`.
-
-  Returns:
-    The header and the uint32 [8] seed.
-
-  Raises:
-    ValueError: if the kind, the scheme or the length is wrong, or the receiver
-      is not a server that takes a seed.
-  """
+  """Decodes a `SEED`: the header and the uint32 [8] seed."""
   header = Header.decode(message)
   _check_takes_seed(header, scheme)
   check_length(message, seed_message_bytes())
@@ -97,11 +91,7 @@ def decode_seed(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
 
 
 def share_message_bytes(num_values: int, scheme: Shamir) -> int:
-  """Returns the length of a `SHARE` message of `num_values` values.
-
-  Raises:
-    ValueError: if there are less than 0 values.
-  """
+  """Returns the length of a `SHARE` message of `num_values` values."""
   arrays.check_integer('num_values', num_values, 0)
   num_words = scheme.num_columns(num_values + 1)
   return HEADER_BYTES + packed_bytes(num_words, scheme.field.bits)
@@ -115,25 +105,13 @@ def encode_share(header: Header, words_W: np.ndarray, scheme: Shamir) -> bytes:
       count out.
     words_W: uint32 [W] field elements, W = num_columns(num_values + 1).
     scheme: the sharing scheme.
-
-  Raises:
-    ValueError: if a word is not an integer in [0, p) or the header does not
-      fit.
   """
   header.check(scheme, Kind.SHARE)
   return header.encode() + _encode_columns(header, words_W, scheme)
 
 
 def decode_share(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
-  """Decodes a `SHARE`.
-
-  Returns:
-    The header and uint32 [W] words.
-
-  Raises:
-    ValueError: if the kind, the scheme or the length is wrong, or a word is
-      not in [0, p).
-  """
+  """Decodes a `SHARE`: the header and uint32 [W] words."""
   header = read_header(message, scheme, Kind.SHARE)
   check_length(message, share_message_bytes(header.num_values, scheme))
   num_words = scheme.num_columns(header.num_values + 1)
@@ -160,11 +138,7 @@ def client_set_digest(clients: Iterable[int]) -> bytes:
 
 
 def sum_message_bytes(num_values: int, scheme: Shamir) -> int:
-  """Returns the length of a `SUM` message of `num_values` values.
-
-  Raises:
-    ValueError: if there are less than 0 values.
-  """
+  """Returns the length of a `SUM` message of `num_values` values."""
   return share_message_bytes(num_values, scheme) + UINT32_BYTES + DIGEST_BYTES
 
 
@@ -183,11 +157,6 @@ def encode_sum(
     digest: `client_set_digest` of those clients.
     words_W: uint32 [W] field elements, W = num_columns(num_values + 1).
     scheme: the sharing scheme.
-
-  Raises:
-    ValueError: if a word is not an integer in [0, p), the header does not fit,
-      the digest has another length or the number of clients is not an integer
-      in [0, 2^32).
   """
   header.check(scheme, Kind.SUM)
   if len(digest) != DIGEST_BYTES:
@@ -207,10 +176,6 @@ def decode_sum(
 
   Returns:
     The header, the number of clients, their digest and uint32 [W] words.
-
-  Raises:
-    ValueError: if the kind, the scheme or the length is wrong, or a word is
-      not in [0, p).
   """
   header = read_header(message, scheme, Kind.SUM)
   check_length(message, sum_message_bytes(header.num_values, scheme))
@@ -224,11 +189,7 @@ def decode_sum(
 def check_message_bytes(
   num_clients: int, num_checks: int, scheme: Shamir
 ) -> int:
-  """Returns the length of a `CHECK` message.
-
-  Raises:
-    ValueError: if there are less than 0 clients or checks.
-  """
+  """Returns the length of a `CHECK` message."""
   arrays.check_integer('num_clients', num_clients, 0)
   arrays.check_integer('num_checks', num_checks, 0)
   num_words = num_clients * num_checks
@@ -247,10 +208,6 @@ def encode_check(
     checks_CxR: uint32 [C, R] field elements, R for each client, clients in
       ascending order.
     scheme: the sharing scheme.
-
-  Raises:
-    ValueError: if a word is not an integer in [0, p) or the header does not
-      fit.
   """
   header.check(scheme, Kind.CHECK)
   _check_rank('checks_CxR', checks_CxR, 2)
@@ -261,15 +218,7 @@ def encode_check(
 
 
 def decode_check(message: bytes, scheme: Shamir) -> tuple[Header, np.ndarray]:
-  """Decodes a `CHECK`.
-
-  Returns:
-    The header and uint32 [C, R] words.
-
-  Raises:
-    ValueError: if the kind, the scheme or the length is wrong, or a word is
-      not in [0, p).
-  """
+  """Decodes a `CHECK`: the header and uint32 [C, R] words."""
   header = read_header(message, scheme, Kind.CHECK)
   shape = (header.num_values, read_uint32(message))
   check_length(message, check_message_bytes(*shape, scheme))

@@ -40,7 +40,8 @@ class Projection:
     field: of the words.
 
   Raises:
-    ValueError: if an attribute is out of range.
+    ValueError: if an attribute is out of range; methods, if their arguments do
+      not fit.
   """
 
   num_sums: int
@@ -140,9 +141,6 @@ class Projection:
 
     Returns:
       uint32 elements [..., L * num_sums], a secret's sums side by side.
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     self.field.check('columns', columns, (..., 'W'))
     shape = ('L', columns.shape[-1])

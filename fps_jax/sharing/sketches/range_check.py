@@ -36,7 +36,7 @@ class RangeCheck:
     num_sums: opened of each secret of the columns, at least 1.
 
   Raises:
-    ValueError: if there is no sum.
+    ValueError: if there is no sum; methods, if their arguments do not fit.
   """
 
   field: PrimeField | None
@@ -84,9 +84,6 @@ class RangeCheck:
 
     Returns:
       bool [C].
-
-    Raises:
-      ValueError: if the arguments do not fit.
     """
     arrays.check('sums_CxV', sums_CxV, jnp.float32, ('C', 'V'))
     shape = (sums_CxV.shape[0],)
