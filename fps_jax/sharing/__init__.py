@@ -1,5 +1,6 @@
-"""Secret sharing: field, codec, cipher, scheme, sums, audits.
+"""Secret sharing: field, codec, cipher, Shamir's scheme, sums, audits.
 
-`shamir` is the scheme, `protocol` the sums that rounds use. `messages` are the
-bytes that travel, `sketches` short linear views of shares for defences.
+`schemes` are what a config can choose, `protocol` the sums that rounds use, and
+`on_host` what no round runs. `messages` are the bytes that travel, `sketches`
+short linear views of shares for defences.
 """

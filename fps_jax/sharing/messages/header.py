@@ -47,6 +47,7 @@ _CURES = {
   'receiver': 'it must go to the one that it names',
   'num_values': 'both sides must prune with the same mask',
 }
+_SAME_SCHEME = 'sender and receiver must use the same configuration'
 
 HEADER_BYTES = _HEADER.size
 UINT32_BYTES = 4
@@ -178,12 +179,7 @@ class Header:
         f'expected {names}, got {self.kind.name}: send it to who takes that '
         'kind'
       )
-    for name, value in scheme_numbers(scheme).items():
-      if getattr(self, name) != value:
-        raise ValueError(
-          f'the message has {name}={getattr(self, name)}, expected {value}: '
-          'sender and receiver must use the same configuration'
-        )
+    self.check_route(**scheme_numbers(scheme))
 
   def check_route(self, **expected: int) -> None:
     """Refuses a message that belongs to another round, attempt or receiver.
@@ -200,7 +196,7 @@ class Header:
       if getattr(self, name) != value:
         raise ValueError(
           f'the message has {name}={getattr(self, name)}, expected {value}: '
-          f'{_CURES[name]}'
+          f'{_CURES.get(name, _SAME_SCHEME)}'
         )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ class ShamirSum(SumProtocol):
     """What opens the sums, from which servers: uint32 [L, N]."""
     return self.shamir.opening(self.present)
 
-  def without_auditor(self) -> 'ShamirSum':
+  def without_auditor(self) -> Self:
     """Returns the same sum, which nobody audits."""
     return dataclasses.replace(self, auditor=None)
 
