@@ -308,7 +308,7 @@ def _pruning_plans(
         keep_counts_T=np.array([*counts[:-1], count + candidates], np.int32),
         num_candidates=candidates,
         num_regrown=regrown,
-        layer_counts_TxL=None if layers[0] is None else np.array(layers),
+        layer_counts_TxA=None if layers[0] is None else np.array(layers),
       )
     )
   return tuple(plans)

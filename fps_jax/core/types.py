@@ -5,14 +5,22 @@ Axes, as they appear in array names (`shares_NxM`, `deltas_CxD`):
 | letter | meaning                                                        |
 |--------|----------------------------------------------------------------|
 | `C`    | clients of a round's cohort (or of one chunk of it)            |
-| `N`    | aggregation servers                                            |
-| `K`    | servers used to reconstruct, the threshold `k`                 |
 | `D`    | parameters of the model, as one flat vector                    |
-| `M`    | field words that a client shares (its kept parameters)         |
-| `T`    | tiers of clients; of shares, the k - l that are random         |
-| `L`    | layers of the model; of shares, the l secrets of a word        |
+| `A`    | layers of the model, each an array                             |
+| `T`    | tiers of clients                                               |
 | `S`    | local training steps                                           |
 | `B`    | examples in a local batch                                      |
+| `M`    | values that a client sends, each of them a word when shared    |
+| `V`    | vectors of a Gram matrix: C, and the root update if there is   |
+| `N`    | aggregation servers                                            |
+| `R`    | rows of a sum: N of shares, otherwise 1                        |
+| `W`    | columns of a part of it, such as a tile or a message           |
+| `L`    | secrets in a column, l of a packed polynomial                  |
+| `Z`    | random words behind them, k - l                                |
+| `K`    | words behind a share, k: the threshold                         |
+| `Q`    | coins of an audit: combinations that each server answers       |
+
+A number is the length of an axis, as in `keys_Zx8`.
 """
 
 import dataclasses
@@ -104,14 +112,14 @@ class PruningPlan:
       send, ascending; the last includes candidates.
     num_candidates: int32 [], those of them that are pruned but tried out.
     num_regrown: int32 [], candidates that stay after the round.
-    layer_counts_TxL: int32 [T, L], parameters kept of each layer; None where
+    layer_counts_TxA: int32 [T, A], parameters kept of each layer; None where
       one threshold holds for all.
   """
 
   keep_counts_T: PlanArray
   num_candidates: PlanArray
   num_regrown: PlanArray
-  layer_counts_TxL: PlanArray | None
+  layer_counts_TxA: PlanArray | None
 
   @property
   def keep_count(self) -> Any:

@@ -86,8 +86,8 @@ def convolve(x: Array, kernel: Array) -> Array:
 def _tiles(x: Array, axis: int, length: int) -> Array:
   """Returns overlapping tiles of an axis, the position in a tile leading.
 
-  The axis holds T + 1 blocks of TILE; tile t is block t and the beginning of
-  the next one: [length, ..., T, ...].
+  The axis holds n + 1 blocks of TILE; tile i is block i and the beginning of
+  the next one: [length, ..., n, ...].
   """
   shape = x.shape
   num_tiles = shape[axis] // TILE - 1

@@ -107,12 +107,12 @@ class Pruner:
     if tier % len(plan.keep_counts_T) == len(plan.keep_counts_T) - 1:
       count -= plan.num_candidates
     scores_D = self._scores(params_D)
-    if plan.layer_counts_TxL is not None:
+    if plan.layer_counts_TxA is not None:
       layers = zip(self._layers(scores_D), self.exempt, strict=True)
       kept = [
         jnp.ones(layer.shape, bool)
         if is_exempt
-        else masks.keep_largest(layer, plan.layer_counts_TxL[tier, i])
+        else masks.keep_largest(layer, plan.layer_counts_TxA[tier, i])
         for i, (layer, is_exempt) in enumerate(layers)
       ]
       return jnp.concatenate(kept)

@@ -81,7 +81,7 @@ def make_round_plan(
       keep_counts_T=jnp.asarray([keep_count], jnp.int32),
       num_candidates=np.int32(0),
       num_regrown=np.int32(0),
-      layer_counts_TxL=None,
+      layer_counts_TxA=None,
     ),
     opening=chosen.opening,
     keys=keys,

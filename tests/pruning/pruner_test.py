@@ -37,7 +37,7 @@ def make_plan(
     keep_counts_T=np.int32([keep_count]),
     num_candidates=np.int32(num_candidates),
     num_regrown=np.int32(num_regrown),
-    layer_counts_TxL=layers,
+    layer_counts_TxA=layers,
   )
 
 

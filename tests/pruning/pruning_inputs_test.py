@@ -25,7 +25,7 @@ PLAN = PruningPlan(
   keep_counts_T=np.int32([3, 5]),
   num_candidates=np.int32(1),
   num_regrown=np.int32(1),
-  layer_counts_TxL=None,
+  layer_counts_TxA=None,
 )
 KEY = jax.random.key(0)
 REGROWTH = regrowth.Regrowth(2, 0.5, 10, 2.0)
