@@ -244,7 +244,7 @@ def default() -> ConfigDict:
   config.checkpoint.every_rounds = 10  # the last round always has one
   config.checkpoint.keep = 2  # the last ones of each run
 
-  # How fast, never what; see fps_jax.federated.parallel on float rounding.
+  # How fast, never what; see fps_jax.federated.sums on float rounding.
   config.perf = ConfigDict()
   config.perf.chunk_size = Performance.chunk_size  # 0: chosen
   config.perf.execution = Performance.execution  # auto, vmap, sequential

@@ -1,7 +1,7 @@
 """How the sum over clients is formed: in the clear, ideally, or from shares.
 
 A protocol is pure functions, written for one client and one tile of columns;
-who calls them for thousands of clients is `fps_jax.federated.parallel`.
+who calls them for thousands of clients is `fps_jax.federated.sums`.
 Everything after `lift` is exact in the schemes that use a codec, so neither the
 order of clients nor their grouping matters.
 
