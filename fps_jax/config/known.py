@@ -4,9 +4,8 @@ Whether it is used does not matter: what nobody would ever read is a mistake.
 """
 
 import difflib
-import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -15,41 +14,21 @@ from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config import fields
 from fps_jax.config.checks import show
 from fps_jax.config.open_sections import OPEN_SECTIONS
+from fps_jax.core.registry import Registry
 from fps_jax.data import PARTITIONERS
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
 from fps_jax.models import MODELS
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 
-
-class _Registry(NamedTuple):
-  """What the arguments of an open section are of.
-
-  Attributes:
-    functions: name to function or class.
-    num_first: its first parameters that no config gives.
-    given: others that no config gives: `NAME`, or `FUNCTION.NAME`.
-  """
-
-  functions: Mapping[str, Callable[..., Any]]
-  num_first: int = 0
-  given: tuple[str, ...] = ()
-
-
-_REGISTRIES: dict[str, tuple[_Registry, ...]] = {
-  'data.partition_args': (_Registry(PARTITIONERS, 3),),
-  'model.args': (_Registry(MODELS, 0, ('num_classes', 'parent', 'name')),),
-  'profiles.args': (_Registry(DISTRIBUTIONS, 2),),
-  # The limit of `wrap_around` is that of the field.
-  'attack.args': (
-    _Registry(UPDATE_ATTACKS, 0, ('wrap_around.limit',)),
-    _Registry(DATA_ATTACKS, 1),
-  ),
-  'defence.args': (
-    _Registry(GRAM_RULES, 3),
-    _Registry(COORDINATE_RULES, 3),
-    _Registry(PRE_STEPS, 4),
-  ),
+_REGISTRIES: dict[str, tuple[Registry[Any], ...]] = {
+  'data.partition_args': (PARTITIONERS,),
+  'model.args': (MODELS,),
+  'profiles.args': (DISTRIBUTIONS,),
+  'attack.args': (UPDATE_ATTACKS, DATA_ATTACKS),
+  'defence.args': (GRAM_RULES, COORDINATE_RULES, PRE_STEPS),
 }
+# It is that of the field.
+_NOT_GIVEN = {'attack.args.wrap_around.limit'}
 
 
 def problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
@@ -124,16 +103,14 @@ def hint(name: str, known: Collection[str]) -> str:
 
 
 def _of_nobody(
-  path: str, section: ConfigDict, registries: Collection[_Registry]
+  path: str, section: ConfigDict, registries: Collection[Registry[Any]]
 ) -> Iterator[tuple[str, str]]:
   """Yields arguments in an open section that nothing registered takes."""
-  owners = [f'{path}.{one}' for r in registries for one in r.functions]
+  owners = [f'{path}.{one}' for registry in registries for one in registry]
   for owner, given in section.items():
     name = f'{path}.{owner}'
     taken = [
-      _parameters(registry, owner)
-      for registry in registries
-      if owner in registry.functions
+      registry.arguments(owner) for registry in registries if owner in registry
     ]
     if not taken:
       about = f'has arguments of {owner!r}, which is not registered'
@@ -141,26 +118,18 @@ def _of_nobody(
     elif not isinstance(given, ConfigDict):
       yield name, f'{name}={show(given)} must be a section of fields'
     elif None not in taken:
-      names = [one for some in taken for one in some or ()]
+      names = [
+        one
+        for some in taken
+        for one in some or ()
+        if f'{name}.{one}' not in _NOT_GIVEN
+      ]
       known = [f'{name}.{one}' for one in names]
       for argument, value in given.items():
         full = f'{name}.{argument}'
         if full not in known:
           about = f'is not an argument of {owner!r}, which takes {names}'
           yield full, f'{full}={_show(value)} {about}{hint(full, known)}'
-
-
-def _parameters(registry: _Registry, owner: str) -> list[str] | None:
-  """Returns the arguments that a config may give; None if any will do."""
-  signature = inspect.signature(registry.functions[owner])
-  parameters = list(signature.parameters.values())
-  if any(p.kind is p.VAR_KEYWORD for p in parameters):
-    return None
-  return [
-    parameter.name
-    for parameter in parameters[registry.num_first :]
-    if not {parameter.name, f'{owner}.{parameter.name}'} & {*registry.given}
-  ]
 
 
 def _dots(name: str) -> list[int]:

@@ -1,10 +1,11 @@
 """Rules over fields of a config: what every part of validation is made of."""
 
-import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
+
+from fps_jax.core.registry import Registry
 
 
 class Rule(NamedTuple):
@@ -33,20 +34,11 @@ def collect(section: str, check: Callable[[], object]) -> Iterator[str]:
 
 
 def takes(
-  field: str,
-  name: str,
-  function: Callable[..., object],
-  num_first: int,
-  args: Mapping[str, Any],
+  field: str, name: str, functions: Registry[Any], args: Mapping[str, Any]
 ) -> Iterator[str]:
   """Says whether a function does not take what a config has for its name."""
-  signature = inspect.signature(function)
-  given = args.get(name, {})
-  try:
-    signature.bind(*[None] * num_first, **given)
-  except TypeError as error:
-    own = list(signature.parameters)[num_first:]
-    yield f'{field}={name!r} takes the arguments {own}: {error}'
+  if misfit := functions.misfit(name, args.get(name, {})):
+    yield f'{field}={name!r} {misfit}'
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -72,8 +72,7 @@ def _partition(config: ConfigDict) -> Iterator[str]:
   yield from takes(
     'data.partition',
     config.data.partition,
-    PARTITIONERS[config.data.partition],
-    3,
+    PARTITIONERS,
     config.data.partition_args,
   )
 
@@ -138,7 +137,7 @@ def _profile_arguments(config: ConfigDict) -> Iterator[str]:
     return
   arguments = config.profiles.args
   yield from takes(
-    'profiles.distribution', name, profiles.DISTRIBUTIONS[name], 2, arguments
+    'profiles.distribution', name, profiles.DISTRIBUTIONS, arguments
   )
   yield from collect(
     'profiles',
