@@ -105,6 +105,7 @@ def backdoor(
         f'fraction={fraction} of a batch of {num_examples} is no example: '
         f'raise it above {0.5 / num_examples}'
       )
+    # The first ones: batches are in random order as they come.
     poisoned_B = malicious & (jnp.arange(num_examples) < num_poisoned)
     return (
       jnp.where(poisoned_B[:, None, None, None], trigger(images), images),

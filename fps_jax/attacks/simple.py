@@ -60,6 +60,7 @@ def gaussian(deviation_factor: float = 10.0) -> Craft:
     honest_CxM = knowledge.honest_updates(known)
     squares_C = jnp.sum(jnp.square(honest_CxM), axis=1) / known.num_values
     size = jnp.sqrt(jnp.sum(squares_C) / knowledge.num_honest(known))
+    # Row by row, so that a draw does not depend on the number of rows.
     noise_CxM = jax.vmap(
       lambda key: jax.random.normal(key, honest_CxM.shape[1:])
     )(_row_keys(key, len(honest_CxM)))

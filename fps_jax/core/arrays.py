@@ -121,6 +121,7 @@ def check_integer(
       f'{name}={value} is of type {given}, expected an integer{bounds}: make '
       'it one, as nothing is rounded'
     )
+  # A traced number has been checked as far as it can be.
   values = value if dtype is None else known(value)
   if values is None:
     return

@@ -113,6 +113,7 @@ class Placement:
     for process in range(self.num_processes):
       own = ordered_ids[self.owners(ordered_ids) == process]
       row, turn = np.divmod(np.arange(len(own)), self.devices_per_process)
+      # Back on odd rows: who had the most work gets the least next.
       device = np.where(row % 2, self.devices_per_process - 1 - turn, turn)
       rows[process, device, row] = own
     return rows.reshape(-1)

@@ -289,6 +289,7 @@ def _receive(connection: socket.socket) -> Any:
     ValueError: if what comes is not a message, or there is none any more.
     OSError: if the connection fails, or its time is up.
   """
+  # Byte by byte: what follows stays in the socket, for `select` to tell of.
   line = b''
   while not line.endswith(b'\n'):
     byte = connection.recv(1)

@@ -106,6 +106,7 @@ class Registry(dict[str, Callable[..., T]]):
     return list(self._signature(name).parameters)[self.num_first :]
 
   def _signature(self, name: str) -> inspect.Signature:
+    # Read when asked, as users add entries while a program runs.
     whole = inspect.signature(self[name])
     return whole.replace(
       parameters=[

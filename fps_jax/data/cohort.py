@@ -201,6 +201,7 @@ class CohortPlanner:
       tiers = self.choose_tiers(
         round_number, reporting, self.examples_trained(reporting)
       )
+    # A negative tier is that of a client which misses the deadline.
     in_time = tiers >= 0
     return Draw(
       client_ids=reporting[in_time],

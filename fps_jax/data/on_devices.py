@@ -46,6 +46,7 @@ class PlacedDataset:
 
   def number_rows(self, partition: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Returns each client's rows, counted as its process holds them."""
+    # A process holds its clients' rows in the order of clients, not of the set.
     if self.placement.num_processes == 1:
       return list(partition)
     next_row = [0] * self.placement.num_processes

@@ -109,6 +109,7 @@ def shards(
       f'[1, {len(labels) // num_clients}], as {len(labels)} examples allow '
       f'for num_clients={num_clients}: change one of them'
     )
+  # Dealt out evenly, then shuffled: who owns what is random, how many is not.
   owner_of_shard = rng.permutation(
     np.repeat(np.arange(num_clients), shards_per_client)
   )
@@ -195,6 +196,7 @@ def _split_totals(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
   1 of the share of them.
   """
   totals = totals[:, np.newaxis]
+  # Rounding running sums, not parts, keeps the total.
   cuts = np.floor(np.cumsum(shares, axis=1)[:, :-1] * totals).astype(np.int64)
   return np.diff(np.minimum(cuts, totals), prepend=0, append=totals)
 

@@ -92,8 +92,10 @@ def bulyan(
     scores_C = krum.scores(distances_CxC, left_C, num_malicious)
     return left_C & (numbers_C != jnp.argmin(scores_C))
 
+  # A loop, as the number is traced; distances are computed once for all of it.
   left_C = jax.lax.fori_loop(0, num_selected, select, present_C)
   selected_Cx1 = (present_C & ~left_C)[:, None]
+  # Infinite ones sort behind all that are selected.
   values_CxM = jnp.where(selected_Cx1, updates_CxM, jnp.inf)
   median_M = order.median(values_CxM, num_selected)
   gaps_CxM = jnp.where(selected_Cx1, jnp.abs(updates_CxM - median_M), jnp.inf)

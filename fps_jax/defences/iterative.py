@@ -48,6 +48,7 @@ def geometric_median(
   def move(_: int, weights_C: Array) -> Array:
     distances_C = gram.distances_to_centre(gram_CxC, weights_C)
     least = smoothing * _median_distance(distances_C, present_C)
+    # Where most updates are equal, the median distance is 0.
     least = jnp.maximum(least, _MIN_DISTANCE)
     inverses_C = jnp.where(present_C, 1 / jnp.maximum(distances_C, least), 0.0)
     return inverses_C / jnp.maximum(jnp.sum(inverses_C), _MIN_DISTANCE)
@@ -87,6 +88,8 @@ def centred_clipping(
     distances_C = gram.distances_to_centre(gram_CxC, weights_C)
     radius = radius_factor * _median_distance(distances_C, present_C)
     steps_C = scaling.scale_to(distances_C, radius) * present_C / num_present
+    # The centre is never computed: to add a part s of x - c to c is to scale
+    # the weights of c by 1 - s and to add s to that of x.
     return weights_C * (1 - jnp.sum(steps_C)) + steps_C
 
   return jax.lax.fori_loop(0, iterations, move, jnp.zeros(len(present_C)))

@@ -62,9 +62,11 @@ def scores(
   arrays.check('distances_CxC', distances_CxC, jnp.float32, shape)
   numbers_C = jnp.arange(len(present_C))
   num_others = jnp.sum(present_C, dtype=jnp.int32) - 1
+  # One of those present is oneself: n - f - 2 of n - 1 others.
   size = jnp.minimum(jnp.maximum(num_others - num_malicious - 1, 1), num_others)
   is_other_CxC = present_C & (numbers_C[:, None] != numbers_C)
   ordered_CxC = jnp.sort(jnp.where(is_other_CxC, distances_CxC, jnp.inf), 1)
+  # The infinite ones, of the absent, come last and are not added.
   scores_C = jnp.sum(jnp.where(numbers_C < size, ordered_CxC, 0.0), axis=1)
   return jnp.where(present_C, scores_C, jnp.inf)
 

@@ -79,6 +79,7 @@ def bucketing(
   del gram_CxC
   registry.check_whole('size', size, least=1)
   num_clients = len(present_C)
+  # The absent come last, and leave no holes in the buckets before.
   draws_C = jnp.where(
     present_C, jax.random.uniform(key, (num_clients,)), jnp.inf
   )

@@ -82,6 +82,7 @@ def fltrust(
   norms_V = jnp.sqrt(jnp.diagonal(gram_VxV))
   norms_C, root_norm = norms_V[:-1], norms_V[-1]
   trusted_C = present_C & (gram_VxV[-1, :-1] > 0) & (norms_C > 0)
+  # Nothing is divided by 0, not even where the result is not used.
   lengths_C = jnp.where(trusted_C, norms_C, 1.0)
   # The cosines times the root's norm, which cancels.
   trust_C = jnp.where(trusted_C, gram_VxV[-1, :-1] / lengths_C, 0.0)

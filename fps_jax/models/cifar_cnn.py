@@ -33,6 +33,7 @@ class CifarCnn(nn.Module):
   def __call__(self, x: Array) -> Array:
     """Maps images [B, height, width, channels] to logits [B, num_classes]."""
     for i, features in enumerate(self.channels):
+      # GroupNorm takes the mean away, and has a bias of its own.
       x = Conv(features, 3, use_bias=False, name=f'conv_{i}')(x)
       x = nn.GroupNorm(self.num_groups, name=f'norm_{i}')(x)
       x = max_pool(nn.relu(x))

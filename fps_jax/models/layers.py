@@ -81,6 +81,7 @@ def convolve(x: Array, kernel: Array, stride: int) -> Array:
     patches = extract_patches(x, size, stride)
     return patches @ kernel.reshape(-1, kernel.shape[-1])
 
+  # The platform is known only where the program is compiled.
   if (
     stride == 1
     and size in winograd.SIZES

@@ -34,6 +34,7 @@ class ResidualBlock(nn.Module):
     y = nn.relu(nn.GroupNorm(self.num_groups, name='norm_0')(y))
     y = Conv(self.features, 3, use_bias=False, name='conv_1')(y)
     y = nn.GroupNorm(self.num_groups, name='norm_1')(y)
+    # Only where the block changes the resolution or the channels.
     if x.shape != y.shape:
       x = Conv(self.features, 1, self.stride, use_bias=False, name='shortcut')(
         x

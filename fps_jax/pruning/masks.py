@@ -68,6 +68,7 @@ def keep_largest(
     scores = jnp.where(exempt_D, _EXEMPT_SCORE, scores)
 
   def refine(i, threshold):
+    # Bit 31 is the sign, which a magnitude has not.
     candidate = threshold | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
     enough = jnp.sum(scores >= candidate, dtype=jnp.int32) >= keep_count
     return jnp.where(enough, candidate, threshold)

@@ -104,11 +104,13 @@ class Pruner:
     self._check('params_D', params_D, np.float32)
     arrays.check_integer('tier', tier, -1, len(plan.keep_counts_T) - 1)
     count = plan.keep_counts_T[tier]
+    # Whoever trains less than the whole mask tries nothing out.
     if tier % len(plan.keep_counts_T) == len(plan.keep_counts_T) - 1:
       count -= plan.num_candidates
     scores_D = self._scores(params_D)
     if plan.layer_counts_TxA is not None:
       layers = zip(self._layers(scores_D), self.exempt, strict=True)
+      # An exempt layer is kept whole, without a search.
       kept = [
         jnp.ones(layer.shape, bool)
         if is_exempt
@@ -135,9 +137,11 @@ class Pruner:
     arrays.check_integer('count', count, 0, num_pruned)
 
     def draw() -> Array:
+      # Above the 0 of what is kept, which is therefore never drawn.
       lots_D = jax.random.uniform(key, mask_D.shape, minval=1.0, maxval=2.0)
       return masks.keep_largest(jnp.where(mask_D, 0.0, lots_D), count)
 
+    # Most rounds have none, and are spared the search.
     return jax.lax.cond(count > 0, draw, lambda: jnp.zeros_like(mask_D))
 
   def regrow(
@@ -168,6 +172,7 @@ class Pruner:
     def exchange() -> Array:
       count = plan.keep_count - plan.num_candidates - plan.num_regrown
       scores_D = self._scores(params_D)
+      # Candidates began at 0: what they are is what training made of them.
       old_D = jnp.where(kept_D, scores_D, 0.0)
       new_D = jnp.where(candidates_D, scores_D, 0.0)
       stays_D = masks.keep_largest(old_D, count, self.exempt_mask)

@@ -71,6 +71,7 @@ class Regrowth:
     arrays.check_integer('round_number', round_number, 0)
     arrays.check_integer('num_prunable', num_prunable, 0)
     arrays.check_integer('num_pruned', num_pruned, 0)
+    # In round 0 nothing has been trained that could tell what to exchange.
     is_due = self.every and round_number and round_number % self.every == 0
     if not is_due or round_number >= self.end_round:
       return 0, 0

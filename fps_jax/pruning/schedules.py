@@ -100,10 +100,12 @@ def make(
 
   def schedule(round_number: int) -> float:
     arrays.check_integer('round_number', round_number, 0)
+    # `none` reaches no final sparsity, after `end_round` either.
     if part is none or round_number < begin_round:
       return 0.0
     if round_number >= end_round:
       return sparsity
+    # A float could fall just short of a step.
     progress = Fraction(round_number - begin_round, end_round - begin_round)
     return sparsity * part(progress, num_steps)
 

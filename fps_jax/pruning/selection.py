@@ -71,6 +71,7 @@ def select_top_k(
   arrays.check_integer('count', count, 0)
   total_D = delta_D + residual_D
   mask_D = masks.keep_largest(total_D, count)
+  # Every entry is in one of the two as it is: nothing is subtracted.
   return jnp.where(mask_D, total_D, 0.0), jnp.where(mask_D, 0.0, total_D)
 
 
