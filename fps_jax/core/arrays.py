@@ -16,6 +16,11 @@ Example:
   ...
   ValueError: words_M is float32 [2], must be uint32 [M]: convert it where \
 nothing is lost, as nothing is rounded or wrapped here
+  >>> check('a_CxC', np.ones((2, 3)), np.float64, ('C', 'C'))
+  Traceback (most recent call last):
+  ...
+  ValueError: a_CxC is float64 [2, 3], must be float64 [C, C]: give it these \
+axes
 """
 
 import operator
@@ -25,7 +30,8 @@ from typing import Any
 import jax
 import numpy as np
 
-# A number is that length, a letter any length, and `...` any axes.
+# A number is that length, a letter any length, the same wherever it stands, and
+# `...` any axes.
 Shape = tuple[int | str | EllipsisType, ...]
 
 
@@ -167,9 +173,10 @@ def _fits(actual: tuple[int, ...], expected: Shape) -> bool:
       return False
     actual = (*actual[:start], *actual[start + left_out :])
     expected = (*expected[:start], *expected[start + 1 :])
+  lengths: dict[object, int] = {}
   return len(actual) == len(expected) and all(
-    not isinstance(length, int) or size == length
-    for size, length in zip(actual, expected, strict=True)
+    size == (axis if isinstance(axis, int) else lengths.setdefault(axis, size))
+    for size, axis in zip(actual, expected, strict=True)
   )
 
 

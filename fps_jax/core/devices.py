@@ -9,7 +9,6 @@ clients are its own.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -122,11 +121,6 @@ class Placement:
     """Returns this process's rows of a plan."""
     start = self.process * rows_per_process
     return slice(start, start + rows_per_process)
-
-
-def replicate(mesh: Mesh, tree: Any) -> Any:
-  """Puts arrays that all processes have alike on every device."""
-  return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def put_per_process(mesh: Mesh, array: np.ndarray) -> Array:

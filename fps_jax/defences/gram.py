@@ -45,11 +45,6 @@ def check_present(present_C: Array, num_malicious: Array | int = 0) -> None:
   arrays.check_integer('num_malicious', num_malicious, 0)
 
 
-def _check_square(name: str, matrix: Array) -> None:
-  arrays.check(name, matrix, jnp.float32, ('C', 'C'))
-  arrays.check(name, matrix, jnp.float32, (matrix.shape[0],) * 2)
-
-
 def leave_out(gram_VxV: Array, present_C: Array) -> tuple[Array, Array]:
   """Returns a Gram matrix without absent clients, and who is present in it.
 
@@ -93,7 +88,7 @@ def squared_distances(gram_CxC: Array) -> Array:
   Raises:
     ValueError: if the matrix is of another type or shape.
   """
-  _check_square('gram_CxC', gram_CxC)
+  arrays.check('gram_CxC', gram_CxC, jnp.float32, ('C', 'C'))
   squares_C = jnp.diagonal(gram_CxC)
   distances_CxC = (squares_C[:, None] + squares_C) - 2 * gram_CxC
   return jnp.maximum(distances_CxC, 0.0)
@@ -113,7 +108,7 @@ def distances_to_centre(gram_CxC: Array, weights_C: Array) -> Array:
   Raises:
     ValueError: if an argument is of another type or shape.
   """
-  _check_square('gram_CxC', gram_CxC)
+  arrays.check('gram_CxC', gram_CxC, jnp.float32, ('C', 'C'))
   arrays.check('weights_C', weights_C, jnp.float32, (len(gram_CxC),))
   products_C = gram_CxC @ weights_C
   squares_C = jnp.diagonal(gram_CxC) - 2 * products_C + weights_C @ products_C
@@ -134,8 +129,8 @@ def mix(gram_VxV: Array, mixing_CxC: Array) -> Array:
   Raises:
     ValueError: if an argument is of another type or shape.
   """
-  _check_square('gram_VxV', gram_VxV)
-  _check_square('mixing_CxC', mixing_CxC)
+  arrays.check('gram_VxV', gram_VxV, jnp.float32, ('V', 'V'))
+  arrays.check('mixing_CxC', mixing_CxC, jnp.float32, ('C', 'C'))
   if len(mixing_CxC) not in (len(gram_VxV), len(gram_VxV) - 1):
     raise ValueError(
       f'mixing_CxC mixes {len(mixing_CxC)} of {len(gram_VxV)} vectors: all are '

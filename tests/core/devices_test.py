@@ -12,7 +12,6 @@ from fps_jax.core.devices import (
   make_mesh,
   put_per_device,
   put_per_process,
-  replicate,
 )
 
 SMALL = list(itertools.product((1, 2, 3, 4), (1, 2, 3)))
@@ -213,7 +212,7 @@ def test_processes_with_different_numbers_of_devices_need_a_number(monkeypatch):
   assert make_mesh(1).devices.shape == (2, 1)
 
 
-@pytest.mark.parametrize('put', [put_per_process, put_per_device, replicate])
+@pytest.mark.parametrize('put', [put_per_process, put_per_device])
 def test_arrays_come_back_as_they_were_put(put):
   array = np.arange(6, dtype=np.int32).reshape(3, 2)
   result = put(make_mesh(), array)
