@@ -101,6 +101,21 @@ class Aggregate(Protocol):
 class Defence(NamedTuple):
   """A robust aggregation rule. Exactly one of `weigh`, `aggregate` is given.
 
+  Guarantees of `weigh` and `aggregate`, under `jit` with `present` traced:
+    - who is absent has weight 0 and influences nothing, even with NaN in its
+      row; so does who has a norm above 2^50, or one that is not finite;
+    - weights are finite and at least 0 (of a rule of one's own, less counts as
+      0), and their sum is at most 1, but for `fltrust`; it is 1 for `mean`,
+      `krum`, `multi_krum`, `geometric_median`, and the aggregate is 0 where
+      nobody is present;
+    - with fewer present than the rule needs (`check`), a number of neighbours
+      or of chosen clients counts as 1 where it would be less, and trimming
+      leaves the median;
+    - of equal scores and distances the lowest index comes first;
+    - but for `bucketing`, the order of clients makes no difference where there
+      are no such ties. Two clients nearest to each other are one where Krum
+      counts a single neighbour, as in the last steps of Bulyan with f < 3.
+
   Attributes:
     weigh: of a rule by inner products.
     aggregate: of a rule by coordinates.
@@ -124,21 +139,6 @@ def make(
   cohort_size: int = 3,
 ) -> Defence:
   """Returns a defence by name.
-
-  Guarantees of `weigh` and `aggregate`, under `jit` with `present` traced:
-    - who is absent has weight 0 and influences nothing, even with NaN in its
-      row; so does who has a norm above 2^50, or one that is not finite;
-    - weights are finite and at least 0 (of a rule of one's own, less counts as
-      0), and their sum is at most 1, but for `fltrust`; it is 1 for `mean`,
-      `krum`, `multi_krum`, `geometric_median`, and the aggregate is 0 where
-      nobody is present;
-    - with fewer present than the rule needs (`check`), a number of neighbours
-      or of chosen clients counts as 1 where it would be less, and trimming
-      leaves the median;
-    - of equal scores and distances the lowest index comes first;
-    - but for `bucketing`, the order of clients makes no difference where there
-      are no such ties. Two clients nearest to each other are one where Krum
-      counts a single neighbour, as in the last steps of Bulyan with f < 3.
 
   Args:
     name: a key of `GRAM_RULES` or of `COORDINATE_RULES`.
