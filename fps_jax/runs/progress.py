@@ -2,12 +2,15 @@
 
 import datetime
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 from rich import console as rich_console
 from rich import progress as rich_progress
 from rich import table as rich_table
+
+from fps_jax.results.formats import format_accuracy, show
+from fps_jax.results.metrics import MetricsRow
 
 
 def _clock(seconds: float) -> str:
@@ -65,7 +68,7 @@ class Progress:
     name: str,
     seed: int,
     num_rounds: int,
-    before: Sequence[Mapping[str, Any]] = (),
+    before: Sequence[MetricsRow] = (),
   ) -> None:
     """Starts a run, or goes on with it.
 
@@ -85,7 +88,7 @@ class Progress:
     self._label = f'{name}, seed {seed}'
     self._num_rounds = num_rounds
     self._round = self._first_round = 0
-    self._uplink_bytes = 0
+    self._uplink_bytes = 0.0
     self._test_accuracy: float | None = None
     for row in before:
       self._count(row)
@@ -98,7 +101,7 @@ class Progress:
       status=self._status(),
     )
 
-  def update(self, row: Mapping[str, Any]) -> None:
+  def update(self, row: MetricsRow) -> None:
     """Shows a completed round.
 
     Args:
@@ -132,7 +135,7 @@ class Progress:
     self._print(_clock(time.monotonic() - self._start))
     self._task = None
 
-  def _count(self, row: Mapping[str, Any]) -> None:
+  def _count(self, row: MetricsRow) -> None:
     self._round = row['round']
     self._uplink_bytes += row['uplink_bytes_per_client']
     if row['test_accuracy'] is not None:
@@ -144,11 +147,10 @@ class Progress:
     return self._task
 
   def _status(self) -> str:
-    accuracy = self._test_accuracy
-    shown = '    -' if accuracy is None else f'{100 * accuracy:5.2f}'
+    shown = show(format_accuracy, self._test_accuracy)
     digits = len(str(self._num_rounds))
     return (
-      f'{self._round:{digits}}/{self._num_rounds}  test {shown} %  '
+      f'{self._round:{digits}}/{self._num_rounds}  test {shown:>5} %  '
       f'up {self._uplink_bytes / 1e6:.2f} MB'
     )
 

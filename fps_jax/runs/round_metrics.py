@@ -1,7 +1,6 @@
 """From what a round left behind to its row of metrics."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,34 +45,24 @@ class _Round(NamedTuple):
     simulation: of the run.
     finished: with NumPy's arrays for JAX's.
     is_sent: bool [C], rows whose client reports.
-    is_summed: bool [C], those that are part of the sum.
+    is_counted: bool [C], those whose update is finite.
+    is_summed: bool [C], those of them that the audit left in the sum.
+    kept: parameters that the clients train which train most.
   """
 
   simulation: Simulation
   finished: Finished
   is_sent: np.ndarray
+  is_counted: np.ndarray
   is_summed: np.ndarray
-
-  @property
-  def is_counted(self) -> np.ndarray:
-    """Rows of clients whose update arrived and is finite, bool [C]."""
-    return self.is_sent & self.finished.outcome.metrics.is_finite
+  kept: int
 
   @property
   def pruning(self) -> PruningPlan:
-    """How much the round keeps."""
     return self.simulation.pruning_plans[self.finished.round_number]
 
   @property
-  def kept(self) -> int:
-    """Parameters that the clients train which train most."""
-    simulation = self.simulation
-    is_pruned = simulation.prunes_model
-    return int(self.pruning.keep_count) if is_pruned else simulation.num_params
-
-  @property
   def summed_tiers(self) -> list[int]:
-    """Tiers of the clients that are part of the sum."""
     return self.finished.outcome.plan.cohort.tiers[self.is_summed].tolist()
 
 
@@ -87,9 +76,14 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   outcome = finished.outcome
   client_ids = outcome.plan.cohort.client_ids
   is_sent = client_ids >= 0
+  is_counted = is_sent & outcome.metrics.is_finite
   is_left_out = np.isin(client_ids, outcome.report.inconsistent_clients)
-  is_summed = is_sent & ~is_left_out & outcome.metrics.is_finite
-  this = _Round(simulation, finished, is_sent, is_summed)
+  kept = simulation.num_params
+  if simulation.prunes_model:
+    kept = int(simulation.pruning_plans[finished.round_number].keep_count)
+  this = _Round(
+    simulation, finished, is_sent, is_counted, is_counted & ~is_left_out, kept
+  )
   return {
     **_of_model(this),
     **_of_clients(this),
@@ -99,15 +93,18 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
 
 
 def _of_model(this: _Round) -> ModelMetrics:
-  simulation, finished = this.simulation, this.finished
+  simulation, finished, counted = (
+    this.simulation,
+    this.finished,
+    this.is_counted,
+  )
   test, backdoor = finished.test, finished.backdoor
-  metrics, counted = finished.outcome.metrics, this.is_counted
   num_left = this.kept
   if simulation.prunes_model:
     num_left -= int(this.pruning.num_candidates)
   # The exact sums: no row's place matters.
-  loss_sum = math.fsum(metrics.loss_sum[counted])
-  num_trained = math.fsum(metrics.num_trained[counted])
+  loss_sum = math.fsum(finished.outcome.metrics.loss_sum[counted])
+  num_trained = math.fsum(finished.outcome.metrics.num_trained[counted])
   test_loss = float(test[1]) if test else 0.0
   train_loss = loss_sum / num_trained if num_trained else 0.0
   is_finite = finished.is_model_finite and math.isfinite(test_loss + train_loss)
@@ -129,26 +126,23 @@ def _of_model(this: _Round) -> ModelMetrics:
 
 
 def _of_clients(this: _Round) -> ClientMetrics:
-  simulation, outcome = this.simulation, this.finished.outcome
+  outcome, tiers = this.finished.outcome, this.summed_tiers
   metrics, malicious_C = outcome.metrics, outcome.plan.cohort.malicious
-  sound_C, capped, tiers = (
-    metrics.is_sound,
-    metrics.capped_weight,
-    this.summed_tiers,
-  )
-  draw = simulation.planner.draw(
-    this.finished.round_number, len(outcome.attempts) - 1
-  )
+  sound_C, capped = metrics.is_sound, metrics.capped_weight
+  last_attempt = len(outcome.attempts) - 1
+  draw = this.simulation.planner.draw(this.finished.round_number, last_attempt)
   return {
     'clients_reporting': len(tiers),
     'clients_malicious': int(np.sum(malicious_C & this.is_summed)),
-    'clients_not_finite': int(np.sum(this.is_sent & ~metrics.is_finite)),
+    'clients_not_finite': int(np.sum(this.is_sent & ~this.is_counted)),
     'clients_out_of_range': (
       0 if sound_C is None else int(np.sum(this.is_summed & ~sound_C))
     ),
     'capped_weight': None if capped is None else float(capped),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
-    'opened_values_per_client': simulation.opened_values(this.kept, len(tiers)),
+    'opened_values_per_client': this.simulation.opened_values(
+      this.kept, len(tiers)
+    ),
     'clients_dropped': draw.num_dropped,
     'clients_too_slow': draw.num_too_slow,
     'clients_per_tier': [
@@ -159,11 +153,13 @@ def _of_clients(this: _Round) -> ClientMetrics:
 
 def _of_sharing(this: _Round) -> SharingMetrics:
   outcome = this.finished.outcome
+  answers_N = outcome.attempts[-1].answers_N
+  missing = np.array([]) if answers_N is None else np.flatnonzero(~answers_N)
   correctable, detectable = audit_bounds(this.simulation, outcome)
   return {
     'clipped_fraction': _clipped_fraction(this),
     'failed_attempts': len(outcome.failed),
-    'missing_servers': _missing_servers(outcome.attempts[-1]),
+    'missing_servers': (1 + missing).tolist(),
     'wrong_servers': list(outcome.report.wrong_servers),
     'wrong_servers_correctable': correctable,
     'wrong_servers_detectable': detectable,
@@ -172,21 +168,18 @@ def _of_sharing(this: _Round) -> SharingMetrics:
 
 
 def _of_costs(this: _Round) -> CostMetrics:
-  simulation, outcome = this.simulation, this.finished.outcome
-  r, attempts = this.finished.round_number, outcome.attempts
-  sent = [
-    _count_bytes(
-      simulation,
-      r,
-      attempt,
-      this.summed_tiers if attempt is outcome.plan else None,
-    )
-    for attempt in attempts
-  ]
+  attempts = this.finished.outcome.attempts
+  sent = [_count_bytes(this, attempt) for attempt in attempts]
   seconds = [
-    simulation.simulated_seconds(r, attempt) for attempt in range(len(attempts))
+    second
+    for attempt in range(len(attempts))
+    if (
+      second := this.simulation.simulated_seconds(
+        this.finished.round_number, attempt
+      )
+    )
+    is not None
   ]
-  known = [second for second in seconds if second is not None]
   return {
     'uplink_bytes_per_client': math.fsum(
       each.uplink_per_client for each in sent
@@ -195,32 +188,22 @@ def _of_costs(this: _Round) -> CostMetrics:
       each.downlink_per_client for each in sent
     ),
     'server_to_central_bytes': sum(each.server_to_central for each in sent),
-    'simulated_seconds': math.fsum(known) if known else None,
+    'simulated_seconds': math.fsum(seconds) if seconds else None,
     'round_seconds': 0.0,
   }
 
 
-def _count_bytes(
-  simulation: Simulation,
-  round_number: int,
-  plan: RoundPlan,
-  summed_tiers: Sequence[int] | None,
-) -> RoundBytes:
-  """Returns the bytes of an attempt; None: all that send are summed."""
-  cohort = plan.cohort
+def _count_bytes(this: _Round, attempt: RoundPlan) -> RoundBytes:
+  cohort = attempt.cohort
   tiers = cohort.tiers[cohort.client_ids >= 0].tolist()
-  return simulation.count_bytes(
-    simulation.pruning_plans[round_number],
+  # Of one that failed, all that send were to be summed.
+  is_last = attempt is this.finished.outcome.plan
+  return this.simulation.count_bytes(
+    this.pruning,
     tiers,
-    tiers if summed_tiers is None else summed_tiers,
-    None if plan.answers_N is None else len(answering(plan.answers_N)),
+    this.summed_tiers if is_last else tiers,
+    None if attempt.answers_N is None else len(answering(attempt.answers_N)),
   )
-
-
-def _missing_servers(plan: RoundPlan) -> list[int]:
-  if plan.answers_N is None:
-    return []
-  return (np.flatnonzero(~plan.answers_N) + 1).tolist()
 
 
 def audit_bounds(
@@ -238,24 +221,21 @@ def audit_bounds(
 
 def _clipped_fraction(this: _Round) -> float | None:
   """Returns the part of what counted clients share that the codec clipped."""
-  outcome = this.finished.outcome
-  tiers = outcome.plan.cohort.tiers[this.is_counted]
+  plan, metrics = this.finished.outcome.plan, this.finished.outcome.metrics
+  tiers = plan.cohort.tiers[this.is_counted]
   if not this.simulation.has_codec or not len(tiers):
     return None
-  num_values = int(outcome.plan.pruning.keep_counts_T[tiers].sum())
-  clipped = outcome.metrics.clipped_values[this.is_counted]
-  return int(clipped.sum()) / num_values
+  num_values = int(plan.pruning.keep_counts_T[tiers].sum())
+  return int(metrics.clipped_values[this.is_counted].sum()) / num_values
 
 
 def _finite(nats: float) -> float | None:
-  """Returns a loss; None where it is not finite."""
   return nats if math.isfinite(nats) else None
 
 
 def _malicious_weight(
   weights_C: Array | None, malicious_C: Array
 ) -> float | None:
-  """Returns the part of all weight that malicious clients have."""
   if weights_C is None or not np.sum(weights_C):
     return None
   return float(np.sum(weights_C[malicious_C]) / np.sum(weights_C))

@@ -72,10 +72,7 @@ class Clock:
   ) -> np.ndarray:
     """Returns the largest tier that each client finishes by the deadline.
 
-    Args:
-      round_number: from 0.
-      client_ids: int [C].
-      num_examples: int [C], examples that they train on, repeats counted.
+    Arguments are those of `seconds`.
 
     Returns:
       int32 [C], `TOO_SLOW` for clients that finish none.

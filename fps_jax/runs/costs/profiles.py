@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fps_jax.core.registry import Registry
 from fps_jax.core.rng import Stream, host_generator
@@ -39,6 +40,21 @@ class Profile(NamedTuple):
   upload_bits_per_second: np.ndarray
 
 
+def _profile(
+  gflops: ArrayLike,
+  download_mbits: ArrayLike,
+  upload_mbits: ArrayLike,
+  computing: ArrayLike = 1.0,
+  link: ArrayLike = 1.0,
+) -> Profile:
+  """Returns speeds per second, times what each client has of them."""
+  return Profile(
+    np.multiply(gflops, 1e9) * computing,
+    np.multiply(download_mbits, 1e6) * link,
+    np.multiply(upload_mbits, 1e6) * link,
+  )
+
+
 def same(
   generator: np.random.Generator,
   num_clients: int,
@@ -49,11 +65,7 @@ def same(
   """Returns clients that are all alike; speeds per second."""
   del generator  # Nothing is drawn.
   everyone = np.ones(num_clients)
-  return Profile(
-    gflops * 1e9 * everyone,
-    download_mbits * 1e6 * everyone,
-    upload_mbits * 1e6 * everyone,
-  )
+  return _profile(gflops, download_mbits, upload_mbits, everyone, everyone)
 
 
 def three_classes(
@@ -65,11 +77,8 @@ def three_classes(
 ) -> Profile:
   """Returns a third of the clients in each class; speeds per second."""
   classes = generator.permutation(np.arange(num_clients) % 3)
-  return Profile(
-    np.array(gflops)[classes] * 1e9,
-    np.array(download_mbits)[classes] * 1e6,
-    np.array(upload_mbits)[classes] * 1e6,
-  )
+  speeds = (gflops, download_mbits, upload_mbits)
+  return _profile(*(np.array(of_classes)[classes] for of_classes in speeds))
 
 
 def lognormal(
@@ -81,12 +90,8 @@ def lognormal(
   sigma: float,
 ) -> Profile:
   """Returns log-normal clients; speeds per second are medians."""
-  computing, link = np.exp(sigma * generator.normal(size=(2, num_clients)))
-  return Profile(
-    gflops * 1e9 * computing,
-    download_mbits * 1e6 * link,
-    upload_mbits * 1e6 * link,
-  )
+  factors = np.exp(sigma * generator.normal(size=(2, num_clients)))
+  return _profile(gflops, download_mbits, upload_mbits, *factors)
 
 
 DISTRIBUTIONS: Registry[Profile] = Registry(
@@ -144,12 +149,8 @@ class Fleet:
     shape = (2, len(self.usual.flops_per_second))
     factors = np.exp(self.round_sigma * generator.normal(size=shape))
     computing, link = factors[:, client_ids]
-    usual = Profile(*(speeds[client_ids] for speeds in self.usual))
-    return Profile(
-      usual.flops_per_second * computing,
-      usual.download_bits_per_second * link,
-      usual.upload_bits_per_second * link,
-    )
+    flops, download, upload = (speeds[client_ids] for speeds in self.usual)
+    return Profile(flops * computing, download * link, upload * link)
 
 
 def check(
