@@ -37,6 +37,12 @@ _LONG_TITLE_CHARACTERS = 24
 _MAX_TITLE_CHARACTERS = 50
 _LEGEND_ROW_INCHES = 0.16
 _ROUND = 'Round'
+# What accuracy is drawn over: an attribute of a curve, and the axis' label.
+_COSTS = {
+  'rounds': ('rounds', _ROUND),
+  'uplink': ('uplink_megabytes', 'Cumulative uplink per client (MB)'),
+  'time': ('simulated_minutes', 'Simulated time (minutes)'),
+}
 _MANY_SPARSITIES = 4
 
 
@@ -206,6 +212,12 @@ def label_log_axis(
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
+def _finish(axes: mpl_axes.Axes, label: str) -> None:
+  axes.set_xlabel(label)
+  axes.set_ylabel('Test accuracy (%)')
+  draw_grid(axes)
+
+
 def draw_grid(
   axes: mpl_axes.Axes, axis: Literal['both', 'x', 'y'] = 'y'
 ) -> None:
@@ -236,9 +248,7 @@ def _make_figure(
     _draw(axes, curve, x, index)
   low, high = accuracy_limits(curves)
   axes.set_ylim(low, high)
-  axes.set_ylabel('Test accuracy (%)')
-  draw_grid(axes)
-  axes.set_xlabel(label)
+  _finish(axes, label)
   if label == _ROUND:
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   else:
@@ -281,9 +291,7 @@ def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
   axes.invert_xaxis()
   axes.set_xticks(kept, [f'{percent:.3g}' for percent in kept])
   axes.xaxis.set_minor_locator(ticker.NullLocator())
-  axes.set_xlabel('Parameters kept (%)')
-  axes.set_ylabel('Test accuracy (%)')
-  draw_grid(axes)
+  _finish(axes, 'Parameters kept (%)')
   return figure
 
 
@@ -292,22 +300,13 @@ def _make_cost_figures(
 ) -> dict[str, mpl_figure.Figure]:
   """Draws accuracy over each cost that every curve has."""
   costs = {
-    'rounds': (_ROUND, [curve.rounds for curve in curves]),
-    'uplink': (
-      'Cumulative uplink per client (MB)',
-      [curve.uplink_megabytes for curve in curves],
-    ),
+    name: [getattr(curve, attribute) for curve in curves]
+    for name, (attribute, _) in _COSTS.items()
   }
-  minutes = [
-    curve.simulated_minutes
-    for curve in curves
-    if curve.simulated_minutes is not None
-  ]
-  if len(minutes) == len(curves):
-    costs['time'] = ('Simulated time (minutes)', minutes)
   return {
-    name: _make_figure(curves, values, label)
-    for name, (label, values) in costs.items()
+    name: _make_figure(curves, values, _COSTS[name][1])
+    for name, values in costs.items()
+    if all(value is not None for value in values)
   }
 
 

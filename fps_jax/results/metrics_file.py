@@ -189,6 +189,9 @@ class MetricsWriter:
   Every row is on its way to disk when `write` returns, so a killed run keeps
   its rows. A file that exists is continued after its last round, never
   rewritten.
+
+  Attributes:
+    last_round: the last round in the file; 0 when it is empty.
   """
 
   def __init__(self, path: str | pathlib.Path):
@@ -205,13 +208,8 @@ class MetricsWriter:
     with self._naming():
       self._path.parent.mkdir(parents=True, exist_ok=True)
       is_there = self._path.exists()
-      self._last_round = len(read_metrics(path)) if is_there else 0
+      self.last_round = len(read_metrics(path)) if is_there else 0
       self._file = self._path.open('a', encoding='utf-8')
-
-  @property
-  def last_round(self) -> int:
-    """The last round in the file; 0 when it is empty."""
-    return self._last_round
 
   def __enter__(self) -> Self:
     """Returns the writer itself."""
@@ -238,8 +236,8 @@ class MetricsWriter:
       OSError: it cannot be written to.
     """
     _check_keys(row)
-    _check_values(row, expected_round=self._last_round + 1)
+    _check_values(row, expected_round=self.last_round + 1)
     with self._naming():
       self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')
       self._file.flush()
-    self._last_round += 1
+    self.last_round += 1

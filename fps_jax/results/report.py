@@ -16,7 +16,6 @@ from fps_jax.results.formats import format_bytes, show
 from fps_jax.results.metrics import REPORTED
 from fps_jax.results.rows import rows_of, write_csv
 from fps_jax.results.summary import (
-  TITLES,
   Run,
   Summary,
   collect,
@@ -181,7 +180,6 @@ def write_report(
   workdir: pathlib.Path,
   variants: Sequence[str],
   baseline: str,
-  titles: Mapping[str, str] = TITLES,
   target_accuracy: float = 0.0,
 ) -> rich_console.Group:
   """Writes `report.md` and `.json`, `metrics.csv` and figures to `workdir`.
@@ -193,7 +191,6 @@ def write_report(
     workdir: holds `<variant>/seed_<seed>/metrics.jsonl`.
     variants: the variants to report on, in order.
     baseline: the variant that uplink savings are measured against.
-    titles: names for the reader; a variant not in it keeps its own.
     target_accuracy: whose cost is reported, in (0, 1), or 0 for none.
 
   Returns:
@@ -203,8 +200,8 @@ def write_report(
     ValueError: see `collect` and `summarise`; nothing is written then.
   """
   runs = collect(workdir, variants)
-  summaries = summarise(runs, baseline, titles, target_accuracy)
-  baseline_title = title_of(baseline, titles)
+  summaries = summarise(runs, baseline, target_accuracy)
+  baseline_title = title_of(baseline)
   report = {
     'baseline': baseline,
     'target_accuracy': target_accuracy,
@@ -217,7 +214,7 @@ def write_report(
     summaries,
     baseline_title,
     target_accuracy,
-    _write_figures(workdir, runs, titles),
+    _write_figures(workdir, runs),
     kept_warnings.read(workdir),
   )
   files.write_text(workdir / 'report.md', markdown)
@@ -234,13 +231,12 @@ def write_report(
 def _write_figures(
   workdir: pathlib.Path,
   runs: Mapping[str, Sequence[Run]],
-  titles: Mapping[str, str],
 ) -> list[str]:
   """Draws the runs of each variant, and returns the names of the figures."""
   curves = [
     curve
     for name, of_variant in runs.items()
-    for curve in make_curves(title_of(name, titles), of_variant)
+    for curve in make_curves(title_of(name), of_variant)
   ]
   paths = figures.write_figures(workdir, curves) if curves else []
   return [path.stem for path in paths if path.suffix == '.png']

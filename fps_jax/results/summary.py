@@ -14,7 +14,7 @@ from fps_jax.results.spread import Spread
 
 _UPLINK: Final = 'uplink_bytes_per_client'
 
-TITLES: Mapping[str, str] = {
+_TITLES: Mapping[str, str] = {
   'fedavg': 'FedAvg',
   'pruning': 'Pruning only',
   'sharing': 'Secret sharing only',
@@ -28,7 +28,7 @@ TITLES: Mapping[str, str] = {
 }
 
 
-def title_of(variant: str, titles: Mapping[str, str] = TITLES) -> str:
+def title_of(variant: str) -> str:
   """Returns a variant's name for the reader.
 
   >>> title_of('fedpruneshare_90'), title_of('my_method')
@@ -47,11 +47,11 @@ def title_of(variant: str, titles: Mapping[str, str] = TITLES) -> str:
     # Sections are named where fields of two would otherwise be called alike.
     names = last if len(set(last)) == len(last) else fields
     chosen = map('='.join, zip(names, values, strict=True))
-    return ', '.join([title_of(name, titles), *chosen])
+    return ', '.join([title_of(name), *chosen])
   method, _, percent = variant.rpartition('_')
-  if method in titles and percent.replace('.', '').isdigit():
-    return f'{titles[method]} {percent} %'
-  return titles.get(variant, variant)
+  if method in _TITLES and percent.replace('.', '').isdigit():
+    return f'{_TITLES[method]} {percent} %'
+  return _TITLES.get(variant, variant)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +278,6 @@ def _check_sent(runs: Sequence[Run]) -> None:
 
 def summarise_variant(
   all_runs: Sequence[Run],
-  title: str = '',
   baseline_uplink: Spread | None = None,
   target_accuracy: float = 0.0,
 ) -> Summary:
@@ -292,7 +291,7 @@ def summarise_variant(
   numbers = reduce(runs)
   return Summary(
     variant=all_runs[0].variant,
-    title=title,
+    title=title_of(all_runs[0].variant),
     seeds=[run.seed for run in runs],
     diverged=[
       Diverged(run.seed, len(run.rows)) for run in all_runs if run.has_diverged
@@ -306,7 +305,6 @@ def summarise_variant(
 def summarise(
   runs: Mapping[str, Sequence[Run]],
   baseline: str | None,
-  titles: Mapping[str, str] = TITLES,
   target_accuracy: float = 0.0,
 ) -> list[Summary]:
   """Summarises the variants, in the order of `runs`.
@@ -314,7 +312,6 @@ def summarise(
   Args:
     runs: what `collect` returned.
     baseline: the variant that uplink savings are measured against, or None.
-    titles: names for the reader; a variant not in it keeps its own.
     target_accuracy: in (0, 1], or 0 for none.
 
   Returns:
@@ -331,8 +328,6 @@ def summarise(
   baseline_runs = [] if baseline is None else finished(runs[baseline])
   uplink = reduce(baseline_runs)[_UPLINK]
   return [
-    summarise_variant(
-      of_variant, title_of(variant, titles), uplink, target_accuracy
-    )
-    for variant, of_variant in runs.items()
+    summarise_variant(of_variant, uplink, target_accuracy)
+    for of_variant in runs.values()
   ]

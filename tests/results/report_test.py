@@ -41,13 +41,11 @@ def _summarise(workdir: pathlib.Path) -> list[summaries.Summary]:
 
 
 def _summarise_one(
-  workdir: pathlib.Path, accuracy: float, titles: dict[str, str]
+  workdir: pathlib.Path, accuracy: float, name: str = 'mine'
 ) -> list[summaries.Summary]:
   """Writes and summarises a study of one run of one round."""
-  write_run(workdir, 'mine', 0, [accuracy], [100])
-  return summaries.summarise(
-    summaries.collect(workdir, ['mine']), 'mine', titles
-  )
+  write_run(workdir, name, 0, [accuracy], [100])
+  return summaries.summarise(summaries.collect(workdir, [name]), name)
 
 
 def _print(table: rich_table.Table, width: int) -> str:
@@ -109,7 +107,7 @@ def test_median_round_excludes_round_one_when_there_are_more(
 
 
 def test_median_of_a_single_round_is_that_round(tmp_path: pathlib.Path) -> None:
-  (summary,) = _summarise_one(tmp_path, 0.9, titles={})
+  (summary,) = _summarise_one(tmp_path, 0.9)
   assert summary.middle('round_seconds') == 60.0
 
 
@@ -194,21 +192,21 @@ def test_all_numbers_show_on_80_columns(workdir: pathlib.Path) -> None:
 
 
 def test_one_seed_shows_no_range(tmp_path: pathlib.Path) -> None:
-  summaries = _summarise_one(tmp_path, accuracy=0.9731, titles={})
+  summaries = _summarise_one(tmp_path, accuracy=0.9731)
   text = _print(report.make_table(summaries, 'mine'), width=100)
   assert '1 round, seed 0' in text
   assert '97.31' in text and '[' not in text
 
 
 def test_titles_are_shown_verbatim(tmp_path: pathlib.Path) -> None:
-  summaries = _summarise_one(tmp_path, 0.9, titles={'mine': '[b] mine'})
+  summaries = _summarise_one(tmp_path, 0.9, '[b] mine')
   table = report.make_table(summaries, '[b] mine')
   assert _print(table, width=100).count('[b] mine') == 2
   assert '| [b] mine |' in report.make_markdown(summaries, '[b] mine')
 
 
 def test_variant_without_a_title_keeps_its_name(tmp_path: pathlib.Path) -> None:
-  (summary,) = _summarise_one(tmp_path, 0.9, titles={})
+  (summary,) = _summarise_one(tmp_path, 0.9)
   assert summary.title == 'mine'
 
 

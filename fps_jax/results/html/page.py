@@ -4,7 +4,6 @@ import datetime
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -26,26 +25,8 @@ _ENVIRONMENT = jinja2.Environment(
   undefined=jinja2.StrictUndefined,
 )
 _MARKED = Markup('<mark>{}</mark>')
-_RUN_HEADER = (
-  'Run',
-  'Rounds done',
-  'Test accuracy (%)',
-  'Evaluated in round',
-  'Uplink per client so far',
-  'Time so far (s)',
-)
-
 # Title and lines of each group of a table's; '' shows no title.
 Groups = list[tuple[str, list[list[str]]]]
-
-
-class _RunsBeside(NamedTuple):
-  """Runs that are in no mean: a section of the page, if there are any."""
-
-  heading: str
-  text: str
-  caption: str
-  groups: Groups
 
 
 def write(
@@ -95,14 +76,21 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     title=f'Results: {", ".join(study.label for study in studies)}',
     time=f'{time:%Y-%m-%d %H:%M}',
     studies=studies,
+    columns=report.COLUMNS,
     results=_results(studies, summaries),
+    notes=report.notes(
+      ', '.join(
+        title_of(study.baseline) + (f' ({study.label})' * (len(studies) > 1))
+        for study in studies
+      )
+    ),
     warnings=[
       (f'{study.label}: ' * (len(studies) > 1)) + line
       for study in studies
       for line in study.warnings
     ],
-    run_header=_RUN_HEADER,
-    runs_beside=_runs_beside(studies),
+    diverged=_progress(studies, lambda variant: variant.diverged),
+    incomplete=_progress(studies, lambda variant: variant.incomplete),
     targets=_targets(studies, summaries),
     drawn=draw(studies),
     configs=_configs(studies),
@@ -124,25 +112,12 @@ def _summarise(study: Study) -> dict[str, Summary]:
 
 def _results(
   studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
-) -> dict[str, Any]:
-  groups = [
+) -> Groups:
+  of_each = [
     [_result(variant, found.get(variant.name)) for variant in study.variants]
     for study, found in zip(studies, summaries, strict=True)
   ]
-  baselines = ', '.join(
-    title_of(study.baseline) + (f' ({study.label})' * (len(studies) > 1))
-    for study in studies
-  )
-  first, *columns = report.COLUMNS
-  return {
-    'header': [first, 'Seeds', *columns],
-    'groups': _grouped(studies, groups),
-    'notes': [
-      'Seeds: of the complete runs, which alone count; (1 of 3) says that '
-      'others diverged or are not finished.',
-      *report.notes(baselines),
-    ],
-  }
+  return _grouped(studies, of_each)
 
 
 def _result(variant: Variant, summary: Summary | None) -> list[str]:
@@ -167,33 +142,22 @@ def _grouped(
   ]
 
 
-def _runs_beside(studies: Sequence[Study]) -> list[_RunsBeside]:
-  def groups(chosen: Callable[[Variant], Sequence[Run]]) -> Groups:
-    of_each = [
-      [_progress(run, each) for each in study.variants for run in chosen(each)]
-      for study in studies
+def _progress(
+  studies: Sequence[Study], chosen: Callable[[Variant], Sequence[Run]]
+) -> Groups:
+  """Returns how far the chosen runs of each study have come."""
+  of_each = [
+    [
+      _reached(run, variant)
+      for variant in each.variants
+      for run in chosen(variant)
     ]
-    return _grouped(studies, of_each)
-
-  return [
-    _RunsBeside(
-      'Diverged',
-      'Ended early, since a loss, the model or all updates of a round were not '
-      'finite; in none of the means above.',
-      'Runs that diverged',
-      groups(lambda variant: variant.diverged),
-    ),
-    _RunsBeside(
-      'Not finished',
-      'Still running, given up or not begun: as far as they have come, and in '
-      'none of the means above.',
-      'Runs with rounds to go',
-      groups(lambda variant: variant.incomplete),
-    ),
+    for each in studies
   ]
+  return _grouped(studies, of_each)
 
 
-def _progress(run: Run, variant: Variant) -> list[str]:
+def _reached(run: Run, variant: Variant) -> list[str]:
   accuracy, number = '-', '-'
   if run.evaluated:
     last = run.evaluated[-1]
