@@ -3,6 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
+import numpy as np
+
 from fps_jax.core.types import RoundMetrics, RoundPlan, RoundState
 from fps_jax.data.on_devices import DeviceData
 from fps_jax.federated.collection import AuditFindings
@@ -33,6 +35,22 @@ class Outcome(NamedTuple):
   def attempts(self) -> tuple[RoundPlan, ...]:
     """The plans of all attempts, in order."""
     return self.failed if self.is_skipped else (*self.failed, self.plan)
+
+  @property
+  def is_sent(self) -> np.ndarray:
+    """Which rows' clients report, bool [C]."""
+    return self.plan.cohort.client_ids >= 0
+
+  @property
+  def is_counted(self) -> np.ndarray:
+    """Those of them whose update is finite, bool [C]."""
+    return self.is_sent & self.metrics.is_finite
+
+  @property
+  def is_summed(self) -> np.ndarray:
+    """Those of them that the audit left in the sum, bool [C]."""
+    left_out = self.report.inconsistent_clients
+    return self.is_counted & ~np.isin(self.plan.cohort.client_ids, left_out)
 
 
 def finish(

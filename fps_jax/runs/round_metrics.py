@@ -38,34 +38,6 @@ class Finished(NamedTuple):
   is_model_finite: Array
 
 
-class _Round(NamedTuple):
-  """A finished round, with what several groups of its metrics tell.
-
-  Attributes:
-    simulation: of the run.
-    finished: with NumPy's arrays for JAX's.
-    is_sent: bool [C], rows whose client reports.
-    is_counted: bool [C], those whose update is finite.
-    is_summed: bool [C], those of them that the audit left in the sum.
-    kept: parameters that the clients train which train most.
-  """
-
-  simulation: Simulation
-  finished: Finished
-  is_sent: np.ndarray
-  is_counted: np.ndarray
-  is_summed: np.ndarray
-  kept: int
-
-  @property
-  def pruning(self) -> PruningPlan:
-    return self.simulation.pruning_plans[self.finished.round_number]
-
-  @property
-  def summed_tiers(self) -> list[int]:
-    return self.finished.outcome.plan.cohort.tiers[self.is_summed].tolist()
-
-
 def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   """Returns the metrics of a round; `round_seconds` is 0.
 
@@ -73,42 +45,34 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     simulation: of the run.
     finished: with NumPy's arrays for JAX's.
   """
-  outcome = finished.outcome
-  client_ids = outcome.plan.cohort.client_ids
-  is_sent = client_ids >= 0
-  is_counted = is_sent & outcome.metrics.is_finite
-  is_left_out = np.isin(client_ids, outcome.report.inconsistent_clients)
-  kept = simulation.num_params
-  if simulation.prunes_model:
-    kept = int(simulation.pruning_plans[finished.round_number].keep_count)
-  this = _Round(
-    simulation, finished, is_sent, is_counted, is_counted & ~is_left_out, kept
-  )
   return {
-    **_of_model(this),
-    **_of_clients(this),
-    **_of_sharing(this),
-    **_of_costs(this),
+    **_of_model(simulation, finished),
+    **_of_clients(simulation, finished),
+    **_of_sharing(simulation, finished.outcome),
+    **_of_costs(simulation, finished),
   }
 
 
-def _of_model(this: _Round) -> ModelMetrics:
-  simulation, finished, counted = (
-    this.simulation,
-    this.finished,
-    this.is_counted,
-  )
-  test, backdoor = finished.test, finished.backdoor
-  num_left = this.kept
+def _kept(simulation: Simulation, pruning: PruningPlan) -> int:
   if simulation.prunes_model:
-    num_left -= int(this.pruning.num_candidates)
+    return int(pruning.keep_count)
+  return simulation.num_params
+
+
+def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
+  outcome, test, backdoor = finished.outcome, finished.test, finished.backdoor
+  counted_C = outcome.is_counted
+  pruning = simulation.pruning_plans[finished.round_number]
+  kept = num_left = _kept(simulation, pruning)
+  if simulation.prunes_model:
+    num_left -= int(pruning.num_candidates)
   # The exact sums: no row's place matters.
-  loss_sum = math.fsum(finished.outcome.metrics.loss_sum[counted])
-  num_trained = math.fsum(finished.outcome.metrics.num_trained[counted])
+  loss_sum = math.fsum(outcome.metrics.loss_sum[counted_C])
+  num_trained = math.fsum(outcome.metrics.num_trained[counted_C])
   test_loss = float(test[1]) if test else 0.0
   train_loss = loss_sum / num_trained if num_trained else 0.0
   is_finite = finished.is_model_finite and math.isfinite(test_loss + train_loss)
-  all_left_out = np.any(this.is_sent) and not np.any(counted)
+  all_left_out = np.any(outcome.is_sent) and not np.any(counted_C)
   return {
     'round': finished.round_number + 1,
     'diverged': bool(
@@ -121,43 +85,44 @@ def _of_model(this: _Round) -> ModelMetrics:
       int(backdoor[0]) / simulation.num_backdoor if backdoor else None
     ),
     'sparsity': 1 - num_left / simulation.num_params,
-    'kept_parameters': this.kept,
+    'kept_parameters': kept,
   }
 
 
-def _of_clients(this: _Round) -> ClientMetrics:
-  outcome, tiers = this.finished.outcome, this.summed_tiers
-  metrics, malicious_C = outcome.metrics, outcome.plan.cohort.malicious
+def _of_clients(simulation: Simulation, finished: Finished) -> ClientMetrics:
+  r, outcome = finished.round_number, finished.outcome
+  pruning, cohort = simulation.pruning_plans[r], outcome.plan.cohort
+  metrics, malicious_C = outcome.metrics, cohort.malicious
+  summed_C = outcome.is_summed
+  tiers = cohort.tiers[summed_C].tolist()
   sound_C, capped = metrics.is_sound, metrics.capped_weight
-  last_attempt = len(outcome.attempts) - 1
-  draw = this.simulation.planner.draw(this.finished.round_number, last_attempt)
+  draw = simulation.planner.draw(r, len(outcome.attempts) - 1)
   return {
     'clients_reporting': len(tiers),
-    'clients_malicious': int(np.sum(malicious_C & this.is_summed)),
-    'clients_not_finite': int(np.sum(this.is_sent & ~this.is_counted)),
+    'clients_malicious': int(np.sum(malicious_C & summed_C)),
+    'clients_not_finite': int(np.sum(outcome.is_sent & ~metrics.is_finite)),
     'clients_out_of_range': (
-      0 if sound_C is None else int(np.sum(this.is_summed & ~sound_C))
+      0 if sound_C is None else int(np.sum(summed_C & ~sound_C))
     ),
     'capped_weight': None if capped is None else float(capped),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
-    'opened_values_per_client': this.simulation.opened_values(
-      this.kept, len(tiers)
+    'opened_values_per_client': simulation.opened_values(
+      _kept(simulation, pruning), len(tiers)
     ),
     'clients_dropped': draw.num_dropped,
     'clients_too_slow': draw.num_too_slow,
     'clients_per_tier': [
-      tiers.count(tier) for tier in range(len(this.pruning.keep_counts_T))
+      tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
     ],
   }
 
 
-def _of_sharing(this: _Round) -> SharingMetrics:
-  outcome = this.finished.outcome
+def _of_sharing(simulation: Simulation, outcome: Outcome) -> SharingMetrics:
   answers_N = outcome.attempts[-1].answers_N
   missing = np.array([]) if answers_N is None else np.flatnonzero(~answers_N)
-  correctable, detectable = audit_bounds(this.simulation, outcome)
+  correctable, detectable = audit_bounds(simulation, outcome)
   return {
-    'clipped_fraction': _clipped_fraction(this),
+    'clipped_fraction': _clipped_fraction(simulation, outcome),
     'failed_attempts': len(outcome.failed),
     'missing_servers': (1 + missing).tolist(),
     'wrong_servers': list(outcome.report.wrong_servers),
@@ -167,19 +132,18 @@ def _of_sharing(this: _Round) -> SharingMetrics:
   }
 
 
-def _of_costs(this: _Round) -> CostMetrics:
-  attempts = this.finished.outcome.attempts
-  sent = [_count_bytes(this, attempt) for attempt in attempts]
-  seconds = [
-    second
-    for attempt in range(len(attempts))
-    if (
-      second := this.simulation.simulated_seconds(
-        this.finished.round_number, attempt
-      )
+def _of_costs(simulation: Simulation, finished: Finished) -> CostMetrics:
+  r, attempts = finished.round_number, finished.outcome.attempts
+  sent = [
+    _count_bytes(
+      simulation, simulation.pruning_plans[r], attempt, finished.outcome
     )
-    is not None
+    for attempt in attempts
   ]
+  all_seconds = (
+    simulation.simulated_seconds(r, attempt) for attempt in range(len(attempts))
+  )
+  seconds = [each for each in all_seconds if each is not None]
   return {
     'uplink_bytes_per_client': math.fsum(
       each.uplink_per_client for each in sent
@@ -193,15 +157,20 @@ def _of_costs(this: _Round) -> CostMetrics:
   }
 
 
-def _count_bytes(this: _Round, attempt: RoundPlan) -> RoundBytes:
+def _count_bytes(
+  simulation: Simulation,
+  pruning: PruningPlan,
+  attempt: RoundPlan,
+  outcome: Outcome,
+) -> RoundBytes:
   cohort = attempt.cohort
-  tiers = cohort.tiers[cohort.client_ids >= 0].tolist()
+  is_sent_C = cohort.client_ids >= 0
   # Of one that failed, all that send were to be summed.
-  is_last = attempt is this.finished.outcome.plan
-  return this.simulation.count_bytes(
-    this.pruning,
-    tiers,
-    this.summed_tiers if is_last else tiers,
+  is_summed_C = outcome.is_summed if attempt is outcome.plan else is_sent_C
+  return simulation.count_bytes(
+    pruning,
+    cohort.tiers[is_sent_C].tolist(),
+    cohort.tiers[is_summed_C].tolist(),
     None if attempt.answers_N is None else len(answering(attempt.answers_N)),
   )
 
@@ -219,14 +188,14 @@ def audit_bounds(
   return auditor.num_correctable, auditor.num_detectable
 
 
-def _clipped_fraction(this: _Round) -> float | None:
+def _clipped_fraction(simulation: Simulation, outcome: Outcome) -> float | None:
   """Returns the part of what counted clients share that the codec clipped."""
-  plan, metrics = this.finished.outcome.plan, this.finished.outcome.metrics
-  tiers = plan.cohort.tiers[this.is_counted]
-  if not this.simulation.has_codec or not len(tiers):
+  plan, counted_C = outcome.plan, outcome.is_counted
+  tiers = plan.cohort.tiers[counted_C]
+  if not simulation.has_codec or not len(tiers):
     return None
   num_values = int(plan.pruning.keep_counts_T[tiers].sum())
-  return int(metrics.clipped_values[this.is_counted].sum()) / num_values
+  return int(outcome.metrics.clipped_values[counted_C].sum()) / num_values
 
 
 def _finite(nats: float) -> float | None:
