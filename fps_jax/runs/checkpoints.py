@@ -79,9 +79,8 @@ class Checkpoints:
       CheckpointError: if this or the checkpoint before cannot be written.
     """
     # On a CPU, NumPy would otherwise look into the donated memory.
-    named = {
-      name: np.array(leaf) for name, leaf in _leaves(jax.device_get(state))
-    }
+    on_host = _named(jax.device_get(state))
+    named = {name: np.array(leaf) for name, leaf in on_host.items()}
     try:
       self._manager.save(
         int(state.round),
@@ -110,25 +109,25 @@ class Checkpoints:
     """
     if not self.last_round:
       return initial
-    named = read(self._folder, self.last_round)
-    expected, found = _describe(dict(_leaves(initial))), _describe(named)
+    named, leaves = read(self._folder, self.last_round), _named(initial)
+    expected, found = _describe(leaves), _describe(named)
     if found != expected:
       raise CheckpointError(
         f'checkpoint {self._folder / str(self.last_round)} holds {found} where '
         f'this run has {expected}: it was written by another version, give '
         'another --workdir or --overwrite'
       )
-    leaves = [
+    placed = [
       jax.device_put(named[name], leaf.sharding)
-      for name, leaf in _leaves(initial)
+      for name, leaf in leaves.items()
     ]
-    return jax.tree.unflatten(jax.tree.structure(initial), leaves)
+    return jax.tree.unflatten(jax.tree.structure(initial), placed)
 
   def _unwritable(self, error: Exception) -> CheckpointError:
-    reason = ' '.join(str(error).split())[:200]
     return CheckpointError(
-      f'no checkpoint can be written to {files.show(self._folder)} ({reason}): '
-      f'{files.cure_of(error)}; it goes on from round {self.last_round}'
+      f'no checkpoint can be written to {files.show(self._folder)} '
+      f'({_one_line(error)}): {files.cure_of(error)}; it goes on from round '
+      f'{self.last_round}'
     )
 
 
@@ -176,21 +175,24 @@ def _read(
     named = {name: np.asarray(leaf) for name, leaf in restored[_STATE].items()}
     digest = restored[_DIGEST]['sha256']
   except Exception as error:
-    reason = ' '.join(str(error).split())[:200]
     raise CheckpointError(
-      f'checkpoint {path} cannot be read ({reason}): {cure}'
+      f'checkpoint {path} cannot be read ({_one_line(error)}): {cure}'
     ) from error
   if _digest(named) != digest:
     raise CheckpointError(f'checkpoint {path} is damaged: {cure}')
   return named
 
 
-def _leaves(state: RoundState) -> list[tuple[str, jax.Array]]:
-  """Returns the arrays of a state with their names, in its order."""
-  return [
-    (jax.tree_util.keystr(path, simple=True, separator='.'), leaf)
+def _named(state: RoundState) -> dict[str, jax.Array]:
+  """Returns the arrays of a state by their names, in its order."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='.'): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-  ]
+  }
+
+
+def _one_line(error: Exception) -> str:
+  return ' '.join(str(error).split())[:200]
 
 
 def _describe(named: Mapping[str, Any]) -> dict[str, str]:

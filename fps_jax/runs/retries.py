@@ -87,24 +87,23 @@ def finish(
       retries.
   """
   failed: tuple[RoundPlan, ...] = ()
+  is_skipped = False
   while True:
     try:
-      simulation.check_reports(plan)
+      if not is_skipped:
+        simulation.check_reports(plan)
       if failed:
         started = simulation.start(state, plan, data)
       state, metrics, report = simulation.finish(state, plan, data, started)
-      return state, Outcome(_strip(plan), metrics, report, failed)
+      outcome = Outcome(_strip(plan), metrics, report, failed, is_skipped)
+      return state, outcome
     except SharingError as error:
-      if simulation.max_retries is None:
+      if simulation.max_retries is None or is_skipped:
         raise SharingError(f'round {round_number + 1}: {error}') from error
     failed = (*failed, _strip(plan))
-    if len(failed) > simulation.max_retries:
-      plan = simulation.plan_without_clients(round_number, len(failed))
-      started = simulation.start(state, plan, data)
-      state, metrics, report = simulation.finish(state, plan, data, started)
-      outcome = Outcome(_strip(plan), metrics, report, failed, is_skipped=True)
-      return state, outcome
-    plan = simulation.plan(round_number, len(failed))
+    is_skipped = len(failed) > simulation.max_retries
+    replan = simulation.plan_without_clients if is_skipped else simulation.plan
+    plan = replan(round_number, len(failed))
 
 
 def _strip(plan: RoundPlan) -> RoundPlan:

@@ -13,8 +13,9 @@ from matplotlib import image as mpl_image
 from rich import console as rich_console
 from rich import table as rich_table
 
-from fps_jax.results import figures, report
+from fps_jax.results import figures, metrics, report
 from fps_jax.results import summary as summaries
+from fps_jax.results.spread import mean_over_rounds
 from tests.helpers.runs import write_run
 
 _FIGURES = (
@@ -457,3 +458,33 @@ def test_study_of_which_every_run_diverged_at_once_has_no_figure(
   report.write_report(tmp_path, ['fedavg'], 'fedavg')
   assert not list(tmp_path.glob('*.png'))
   assert '![' not in (tmp_path / 'report.md').read_text()
+
+
+def test_column_that_is_declared_with_a_heading_is_in_reports(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  column = metrics.Column(mean_over_rounds, key='mean_loss', heading='Loss')
+  for declared in (metrics.COLUMNS, metrics.REPORTED):
+    monkeypatch.setitem(declared, 'train_loss_nats', column)
+  (summary,) = _summarise_one(tmp_path, 0.9)
+  assert summary.to_json()['mean_loss'] == 0.5
+  assert report.cells(summary)[-1] == '0.5'
+  # A study of an earlier version has no such column.
+  for row in (runs := summaries.collect(tmp_path, ['mine']))['mine'][0].rows:
+    del row['train_loss_nats']
+  (summary,) = summaries.summarise(runs, 'mine')
+  assert summary.to_json()['mean_loss'] is None
+  assert report.cells(summary)[-1] == '-'
+
+
+def test_columns_keep_their_order_in_reports() -> None:
+  assert report.COLUMNS == (
+    'Method',
+    'Test accuracy (%)',
+    'Uplink',
+    'Downlink',
+    'To central',
+    'Saving',
+    'Sparsity (%)',
+    'Round (s)',
+  )
