@@ -182,8 +182,7 @@ def test_file_of_the_tutorial_runs_and_prints_what_it_says(
   assert runs
   for number, run in enumerate(runs):
     command, _, shown = run.removeprefix('$ ').partition('\n')
-    with small.quick_compilation():
-      _launch(command, tmp_path / str(number))
+    _launch(command, tmp_path / str(number))
     printed = capsys.readouterr().out
     if shown.startswith('error:'):
       _assert_shown(shown.split(), printed.split())

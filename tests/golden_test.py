@@ -144,8 +144,8 @@ def _run(name: str) -> tuple[dict[str, Any], str]:
   )
   validate(config)
   # Convolutions that are not optimised round as the program around them has it.
-  is_quick = name != 'convolutions'
-  with small.quick_compilation() if is_quick else contextlib.nullcontext():
+  is_full = name == 'convolutions'
+  with small.full_compilation() if is_full else contextlib.nullcontext():
     params, rows = small.run(config)
   table = [dict(row) for row in rows]
   counted = [[row[field] for field in _COUNTED] for row in table]

@@ -1,13 +1,12 @@
 """The command line, in a process of its own, as a user types it."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
-
-from tests.helpers import small
 
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -16,7 +15,7 @@ def _launch(*arguments, environment=None):
   return subprocess.run(
     [sys.executable, 'launch.py', *arguments],
     cwd=_ROOT,
-    env=environment or small.quick_environment(),
+    env=environment,
     capture_output=True,
     text=True,
     timeout=300,
@@ -109,7 +108,7 @@ def test_missing_config_file_is_named():
 
 def test_list_needs_no_config_and_starts_no_device():
   # A platform that does not exist fails as soon as JAX looks for devices.
-  environment = {**small.quick_environment(), 'JAX_PLATFORMS': 'none_such'}
+  environment = {**os.environ, 'JAX_PLATFORMS': 'none_such'}
   done = _launch('--list', environment=environment)
   assert done.returncode == 0, done.stderr
   for line in ('data.partition: partitioners', 'sharing.audit: audits'):

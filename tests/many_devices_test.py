@@ -18,12 +18,12 @@ from tests.helpers import small
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
-def _start(*arguments: str, is_quick: bool = False) -> subprocess.Popen[str]:
+def _start(*arguments: str, is_full: bool = False) -> subprocess.Popen[str]:
   return subprocess.Popen(
     [sys.executable, '-m', 'tests.helpers.worker', *arguments],
     cwd=_ROOT,
     env={
-      **(small.quick_environment() if is_quick else os.environ),
+      **(small.full_environment() if is_full else os.environ),
       'JAX_PLATFORMS': 'cpu',
     },
     stdout=subprocess.PIPE,
@@ -44,12 +44,12 @@ def _models(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.fixture(scope='module')
 def models_of_one_device() -> list[str]:
-  return _models(_start('1'))
+  return _models(_start('1', is_full=True))
 
 
 def test_eight_devices_give_the_models_of_one(models_of_one_device: list[str]):
   assert len(models_of_one_device) == 4
-  assert _models(_start('8')) == models_of_one_device
+  assert _models(_start('8', is_full=True)) == models_of_one_device
 
 
 def _free_address() -> str:
@@ -61,10 +61,8 @@ def _free_address() -> str:
 def test_two_processes_give_the_models_of_one():
   coordinator = _free_address()
   # Each compiles by itself, and a process more or less is no matter of how.
-  models = _models(_start('1', is_quick=True))
-  processes = [
-    _start('1', coordinator, '2', number, is_quick=True) for number in '01'
-  ]
+  models = _models(_start('1'))
+  processes = [_start('1', coordinator, '2', number) for number in '01']
   first, second = map(_printed, processes)
   assert len(models) == 4
   assert [line for line in first if line.startswith('model')] == models
@@ -87,7 +85,7 @@ def _launch(
       *arguments,
     ],
     cwd=_ROOT,
-    env={**small.quick_environment(), 'JAX_NUM_CPU_DEVICES': '1'},
+    env={**os.environ, 'JAX_NUM_CPU_DEVICES': '1'},
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,

@@ -13,13 +13,6 @@ from fps_jax.sharing.audit import SharingError
 from tests.helpers import small
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  """Field arithmetic is exact however it is compiled."""
-  with small.quick_compilation():
-    yield
-
-
 def shared_config(
   num_servers: int, threshold: int, secrets: int, **settings
 ) -> ConfigDict:

@@ -15,7 +15,6 @@ from fps_jax.federated.client import (
   make_optimizer,
   scale_pixels,
 )
-from tests.helpers import small
 
 NUM_EXAMPLES, SIDE, NUM_CLASSES = 11, 2, 3
 MAX_STEPS = 8
@@ -84,7 +83,7 @@ def compile_update(settings: Settings) -> LocalUpdate:
   )
   update = make_local_update(apply, optimizer, settings.proximal)
   # Run a few times only: not worth optimising.
-  return jax.jit(update, compiler_options=small.QUICK)
+  return jax.jit(update)
 
 
 def train(

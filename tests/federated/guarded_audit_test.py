@@ -48,14 +48,13 @@ def test_inconsistent_client_has_no_weight_and_no_server_blamed(
 
 def test_coins_of_sketches_are_not_those_that_clients_are_checked_with():
   """Nor those of sums: what they audit is fixed later."""
-  with small.quick_compilation():
-    simulation = small.make(guarded_config(**KRUM, sharing__audit='clients'))
-    plan, placed = simulation.plan(0), simulation.put_data()
-    state = simulation.init_state()
-    trained = simulation.start(state, plan, placed)
-    _, (examine, arguments), (audit, _), *_ = simulation.programs(
-      state, plan, placed
-    )
+  simulation = small.make(guarded_config(**KRUM, sharing__audit='clients'))
+  plan, placed = simulation.plan(0), simulation.put_data()
+  state = simulation.init_state()
+  trained = simulation.start(state, plan, placed)
+  _, (examine, arguments), (audit, _), *_ = simulation.programs(
+    state, plan, placed
+  )
   accepted_C = np.ones(plan.cohort.client_ids.shape, bool)
 
   def checks(**changed: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -75,11 +75,10 @@ def test_fltrust_on_shares_trusts_whom_it_trusts_in_the_clear(attack: str):
   weights_of = []
   for scheme in ('quantised', 'ideal'):
     config = guarded_config(**settings, sharing__scheme=scheme)
-    with small.quick_compilation():
-      simulation = small.make(config)
-      _, metrics, _ = small.step(
-        simulation, simulation.init_state(), simulation.plan(0)
-      )
+    simulation = small.make(config)
+    _, metrics, _ = small.step(
+      simulation, simulation.init_state(), simulation.plan(0)
+    )
     weights_of.append(np.asarray(metrics.weights))
   clear_C, shared_C = weights_of
   assert np.sum(clear_C > 0) > 2
@@ -117,11 +116,10 @@ def test_clients_that_send_next_to_nothing_leave_the_others_their_weights(
   moves = []
   for scheme in ('quantised', 'ideal'):
     config.sharing.scheme = scheme
-    with small.quick_compilation():
-      simulation = small.make(config)
-      state = simulation.init_state()
-      before = np.asarray(state.params)
-      state, metrics, _ = small.step(simulation, state, simulation.plan(0))
+    simulation = small.make(config)
+    state = simulation.init_state()
+    before = np.asarray(state.params)
+    state, metrics, _ = small.step(simulation, state, simulation.plan(0))
     malicious_C = np.asarray(simulation.plan(0).cohort.malicious)
     assert np.any(np.asarray(metrics.weights)[malicious_C] > 0)
     moves.append(np.asarray(state.params) - before)
@@ -173,13 +171,12 @@ def test_of_a_round_with_too_few_clients_nothing_is_opened_of_any(reveal: str):
   plan = dataclasses.replace(
     plan, cohort=dataclasses.replace(plan.cohort, client_ids=client_ids)
   )
-  with small.quick_compilation():
-    # Momentum would move a model whose update is 0.
-    state, _, _ = small.step(
-      simulation, simulation.init_state(), simulation.plan(0)
-    )
-    before = np.asarray(state.params)
-    state, metrics, _ = small.step(simulation, state, plan)
+  # Momentum would move a model whose update is 0.
+  state, _, _ = small.step(
+    simulation, simulation.init_state(), simulation.plan(0)
+  )
+  before = np.asarray(state.params)
+  state, metrics, _ = small.step(simulation, state, plan)
   assert not np.any(metrics.weights)
   assert metrics.is_sound is None or np.all(metrics.is_sound)
   np.testing.assert_array_equal(np.asarray(state.params), before)
@@ -267,15 +264,14 @@ def test_coordinate_rule_is_the_one_of_numpy(rule: str):
     faults__client_dropout_probability=0.0,
     client__steps=1,
   )
-  with small.quick_compilation():
-    simulation = small.make(config)
-    state, plan = simulation.init_state(), simulation.plan(0)
-    examples = simulation.put_data()
-    trained = simulation.start(state, plan, examples)
-    before = np.asarray(state.params)
-    num_clients = int(np.sum(np.asarray(plan.cohort.client_ids) >= 0))
-    updates = np.asarray(trained.updates_CxM)[:num_clients, : len(before)]
-    after, _, _ = simulation.finish(state, plan, examples, trained)
+  simulation = small.make(config)
+  state, plan = simulation.init_state(), simulation.plan(0)
+  examples = simulation.put_data()
+  trained = simulation.start(state, plan, examples)
+  before = np.asarray(state.params)
+  num_clients = int(np.sum(np.asarray(plan.cohort.client_ids) >= 0))
+  updates = np.asarray(trained.updates_CxM)[:num_clients, : len(before)]
+  after, _, _ = simulation.finish(state, plan, examples, trained)
   ordered = np.sort(updates, axis=0)
   middle = ordered[2:-2] if rule == 'trimmed_mean' else ordered[3:5]
   np.testing.assert_allclose(
@@ -294,11 +290,10 @@ def test_aggregate_of_too_few_clients_is_not_opened():
     sharing__min_contributors=6,
     pruning__schedule='none',
   )
-  with small.quick_compilation():
-    simulation = small.make(config)
-    state = simulation.init_state()
-    before = np.asarray(state.params)
-    after, metrics, _ = small.step(simulation, state, simulation.plan(0))
+  simulation = small.make(config)
+  state = simulation.init_state()
+  before = np.asarray(state.params)
+  after, metrics, _ = small.step(simulation, state, simulation.plan(0))
   assert np.sum(np.asarray(metrics.weights) > 0) == 5
   np.testing.assert_array_equal(after.params, before)
 
@@ -311,9 +306,8 @@ def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
     attack__updates='scaling',
     attack__args__backdoor__target=1,
   )
-  with small.quick_compilation():
-    simulation = small.make(config)
-    params, rows = small.run_simulation(simulation, config)
+  simulation = small.make(config)
+  params, rows = small.run_simulation(simulation, config)
   dataset = data.load(config.data.source)
   others = dataset.test_images[dataset.test_labels != 1].copy()
   others[:, -4:-1, -4:-1] = 255

@@ -26,9 +26,8 @@ def hide(weights: Any, min_contributors: int) -> list[int]:
 def test_hidden_weights_are_those_of_the_reference(least: int):
   """All weights up to 5 of five clients, and what is promised of each."""
   all_weights = np.array(list(itertools.product(range(6), repeat=5)))
-  with small.quick_compilation():
-    compiled = jax.jit(jax.vmap(lambda one: hiding.hide(one, least)))
-    hidden = np.asarray(compiled(np.uint32(all_weights))).tolist()
+  compiled = jax.jit(jax.vmap(lambda one: hiding.hide(one, least)))
+  hidden = np.asarray(compiled(np.uint32(all_weights))).tolist()
   for before, after in zip(all_weights.tolist(), hidden, strict=True):
     assert after == reference.hide(before, least)
     assert all(new <= old for new, old in zip(after, before, strict=True))
@@ -99,14 +98,13 @@ def divide_by_largest_weight(min_contributors: int) -> tuple[float, float]:
     sharing__min_contributors=min_contributors,
   )
   config.perf.num_devices = 1
-  with small.quick_compilation():
-    simulation = small.make(config)
-    state, plan = simulation.init_state(), simulation.plan(0)
-    placed = simulation.put_data()
-    before_D = np.asarray(state.params)
-    trained = simulation.start(state, plan, placed)
-    update_D = np.asarray(trained.updates_CxM)[0, : len(before_D)]
-    state, metrics, _ = simulation.finish(state, plan, placed, trained)
+  simulation = small.make(config)
+  state, plan = simulation.init_state(), simulation.plan(0)
+  placed = simulation.put_data()
+  before_D = np.asarray(state.params)
+  trained = simulation.start(state, plan, placed)
+  update_D = np.asarray(trained.updates_CxM)[0, : len(before_D)]
+  state, metrics, _ = simulation.finish(state, plan, placed, trained)
   step = config.sharing.clip / levels_of(config.sharing.value_bits)
   # Everybody has both models, and servers the weights.
   opened_D = np.asarray(state.params) - before_D

@@ -66,7 +66,6 @@ def unpruned_deltas(params: np.ndarray, r: int) -> np.ndarray:
 
 @pytest.mark.parametrize('execution', ['sequential', 'vmap'])
 @pytest.mark.parametrize('mask', ['local', 'top_k'])
-@small.quick_compilation()
 def test_sum_is_that_of_what_each_client_sends(mask, execution):
   config = own_config(mask)
   config.perf.execution = execution
@@ -98,7 +97,6 @@ def test_sum_is_that_of_what_each_client_sends(mask, execution):
       residuals = left
 
 
-@small.quick_compilation()
 def test_clients_that_do_not_report_keep_what_they_have_not_sent():
   config = own_config('top_k')
   config.cohort.size = 3
@@ -110,7 +108,6 @@ def test_clients_that_do_not_report_keep_what_they_have_not_sent():
 
 
 @pytest.mark.parametrize('mask', ['local', 'top_k'])
-@small.quick_compilation()
 def test_own_masks_cost_more_than_a_shared_one(mask):
   _, rows = small.run(own_config(mask))
   _, shared = small.run(own_config('shared'))
@@ -120,6 +117,7 @@ def test_own_masks_cost_more_than_a_shared_one(mask):
     assert row['downlink_bytes_per_client'] > other['downlink_bytes_per_client']
 
 
+@small.full_compilation()
 def test_chunk_size_changes_no_residual():
   runs = []
   for chunk_size in (1, 3):
@@ -131,7 +129,6 @@ def test_chunk_size_changes_no_residual():
     np.testing.assert_array_equal(one, other)
 
 
-@small.quick_compilation()
 def test_nothing_counts_as_sent_in_a_sum_that_is_not_opened():
   config = own_config('top_k', 'ideal')
   config.cohort.size = 2

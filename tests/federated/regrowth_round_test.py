@@ -36,7 +36,6 @@ def ideal_run():
 
 
 @pytest.mark.parametrize('scope', ['global', 'layer_normalised'])
-@small.quick_compilation()
 def test_mask_changes_in_rounds_of_regrowth_alone(scope: str):
   config = regrowing_config()
   config.pruning.scope = scope
@@ -85,7 +84,6 @@ def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one(ideal_run):
     assert [one[name] for name in counted] == [other[name] for name in counted]
 
 
-@small.quick_compilation()
 def test_regrowth_with_all_clients_in_the_last_tier_is_that_without_tiers():
   config = regrowing_config()
   config.num_rounds = 3  # The last of which regrows.
@@ -97,7 +95,6 @@ def test_regrowth_with_all_clients_in_the_last_tier_is_that_without_tiers():
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@small.quick_compilation()
 def test_round_without_clients_regrows_nothing():
   config = regrowing_config()
   simulation = small.make(config)
@@ -115,7 +112,6 @@ def test_round_without_clients_regrows_nothing():
   np.testing.assert_array_equal(state.params, before)
 
 
-@small.quick_compilation()
 def test_dense_server_remembers_the_last_value_of_what_is_pruned():
   config = regrowing_config()
   config.pruning.regrow_every = 0
@@ -140,7 +136,6 @@ def test_dense_server_remembers_the_last_value_of_what_is_pruned():
   assert num_came_back > 0
 
 
-@small.quick_compilation()
 def test_sparse_server_brings_nothing_back():
   config = regrowing_config()
   config.pruning.regrow_every = 0

@@ -22,18 +22,17 @@ def run_ideal():
 
 
 @pytest.fixture(scope='module')
+@small.full_compilation()
 def ideal_run():
   return run_ideal()
 
 
 @pytest.fixture(scope='module')
 def quick_ideal_run():
-  with small.quick_compilation():
-    return run_ideal()
+  return run_ideal()
 
 
 @pytest.mark.parametrize('execution', ['sequential', 'vmap'])
-@small.quick_compilation()
 def test_round_equals_the_loop_over_clients_and_batches(execution):
   config = small.make_config(
     sharing__scheme='none',
@@ -74,6 +73,7 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
   )
 
 
+@small.full_compilation()
 def test_quantised_and_ideal_give_identical_models_for_fewer_bytes(ideal_run):
   config = small.make_config(sharing__scheme='quantised')
   params, rows = small.run(config)
@@ -114,6 +114,7 @@ def assert_identical_for_every_surviving_subset(
 
 
 @pytest.mark.parametrize('reveal', ['sum', 'updates'])
+@small.full_compilation()
 def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
   ideal_run, reveal
 ):
@@ -122,7 +123,6 @@ def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
 
 @pytest.mark.parametrize('reveal', ['sum', 'updates'])
 @pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), (4, 4)])
-@small.quick_compilation()
 def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
   quick_ideal_run, num_servers, threshold, reveal
 ):
@@ -131,7 +131,6 @@ def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
   )
 
 
-@small.quick_compilation()
 def test_missing_servers_of_the_config_change_no_result(quick_ideal_run):
   config = small.make_config(faults__missing_servers=(1, 4))
   params, _ = small.run(config)
@@ -139,7 +138,6 @@ def test_missing_servers_of_the_config_change_no_result(quick_ideal_run):
 
 
 @pytest.mark.parametrize('partition', ['iid', 'dirichlet'])
-@small.quick_compilation()
 def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
   partition,
 ):
@@ -161,6 +159,7 @@ def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
   assert difference > bound / 10
 
 
+@small.full_compilation()
 def test_chunk_size_does_not_change_a_run():
   config = small.make_config(
     data__num_clients=12, sharing__scheme='ideal', perf__execution='sequential'
@@ -175,7 +174,6 @@ def test_chunk_size_does_not_change_a_run():
 
 
 @pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
-@small.quick_compilation()
 def test_execution_changes_a_run_by_rounding_alone(scheme):
   config = small.make_config(
     sharing__scheme=scheme, num_rounds=1, perf__execution='sequential'
@@ -188,7 +186,6 @@ def test_execution_changes_a_run_by_rounding_alone(scheme):
   np.testing.assert_allclose(vmapped, in_sequence, atol=atol, rtol=0)
 
 
-@small.quick_compilation()
 def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
   config = small.make_config(server__optimizer='momentum', num_rounds=4)
   params, rows = small.run(config)
@@ -198,7 +195,6 @@ def test_pruned_parameters_are_exactly_zero_and_exactly_as_many():
   assert rows[-1]['sparsity'] == pytest.approx(0.7, abs=1 / params.size)
 
 
-@small.quick_compilation()
 def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
   config = small.make_config(
     pruning__schedule='none',
@@ -214,7 +210,6 @@ def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
   assert rows[0]['clipped_fraction'] is None
 
 
-@small.quick_compilation()
 def test_dropped_clients_are_as_if_never_drawn():
   config = small.make_config(faults__client_dropout_probability=0.5)
   simulation = small.make(config)
@@ -226,7 +221,6 @@ def test_dropped_clients_are_as_if_never_drawn():
   )
 
 
-@small.quick_compilation()
 def test_nothing_is_compiled_after_the_first_round():
   config = small.make_config(
     num_rounds=6,
@@ -256,7 +250,6 @@ def test_nothing_is_compiled_after_the_first_round():
   assert len(set(counts)) == 1
 
 
-@small.quick_compilation()
 def test_reveal_updates_and_sum_move_the_bytes_they_should():
   config = small.make_config(num_rounds=1)
   _, by_sum = small.run(config)

@@ -89,7 +89,6 @@ def simulation_pruner() -> Pruner:
 @pytest.mark.parametrize(
   'tiers', [[0, 1, 2, 0, 1, 2, 0, 1], [2, 0, 0, 0, 0, 0, 0, 1]]
 )
-@small.quick_compilation()
 def test_each_coordinate_is_divided_by_the_weight_that_trained_it(
   execution, tiers
 ):
@@ -144,7 +143,6 @@ def test_shared_tiers_open_to_the_bits_of_the_ideal_ones():
 @pytest.mark.parametrize(
   ('audit', 'smallest'), [('clients', 0.2), ('servers', 0.205)]
 )
-@small.quick_compilation()
 def test_packed_tiers_open_to_the_bits_of_the_ideal_ones(audit, smallest):
   config = tiered_config()
   config.pruning.tiers = (smallest, 0.5, 1.0)
@@ -158,7 +156,6 @@ def test_packed_tiers_open_to_the_bits_of_the_ideal_ones(audit, smallest):
   ('tiers', 'num_open'),
   [([0, 0, 0, 0, 1, 1, 1, 2], 2), ([0] * 7 + [2], 1), ([2] * 3 + [0] * 5, 3)],
 )
-@small.quick_compilation()
 def test_band_below_min_contributors_stays_as_it_is(optimizer, tiers, num_open):
   simulation = make_of_min_contributors(optimizer)
   before, after = run_round_of(simulation, tiers)
@@ -175,7 +172,6 @@ def test_band_below_min_contributors_stays_as_it_is(optimizer, tiers, num_open):
   [([0, 0, 0, 0, 1, 1, 2, 2], 2), ([0] * 6 + [2] * 2, 1), ([2] * 8, 3)],
 )
 @pytest.mark.parametrize('num_secrets', [1, 2])
-@small.quick_compilation()
 def test_band_below_min_contributors_is_never_opened(
   tiers, num_open, num_secrets
 ):
@@ -200,7 +196,6 @@ def test_band_below_min_contributors_is_never_opened(
   np.testing.assert_array_equal(collected.checks_QxN, checks)
 
 
-@small.quick_compilation()
 def test_lone_client_is_not_audited_either():
   config = small.make_config(
     sharing__min_contributors=8,
@@ -215,7 +210,6 @@ def test_lone_client_is_not_audited_either():
     )
 
 
-@small.quick_compilation()
 def test_inconsistent_clients_are_of_no_tier():
   config = tiered_config('shamir')
   config.sharing.audit = 'clients'
@@ -227,7 +221,6 @@ def test_inconsistent_clients_are_of_no_tier():
     assert row['clients_reporting'] == 7
 
 
-@small.quick_compilation()
 def test_lower_tiers_change_nothing_beyond_their_band():
   config = tiered_config('shamir')
   before, after, simulation = run_round(config, [0] * 8)
@@ -247,7 +240,6 @@ def test_lower_tiers_change_nothing_beyond_their_band():
   ],
   ids=str,
 )
-@small.quick_compilation()
 def test_clients_of_the_last_tier_alone_are_a_round_without_tiers(pruning):
   config = tiered_config('none')
   config.pruning.update(pruning)
@@ -257,7 +249,6 @@ def test_clients_of_the_last_tier_alone_are_a_round_without_tiers(pruning):
   np.testing.assert_allclose(with_all, without, rtol=1e-6, atol=1e-7)
 
 
-@small.quick_compilation()
 def test_deadline_decides_tiers_and_who_takes_part():
   config = tiered_config()
   simulation = small.make(config)

@@ -9,7 +9,6 @@ from fps_jax.sharing import on_host, randomness
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 
 LARGEST = 2**31 - 1
 TILE, NUM_TILES = 32, 2
@@ -39,7 +38,7 @@ def deal(scheme: Shamir, round_number: int = 0) -> np.ndarray:
   """Returns the shares of all clients in a round, uint32 [C, N, COLUMNS]."""
   key = randomness.round_key(randomness.root_key(8), round_number)
   shares = []
-  share = jax.jit(scheme.share_with, compiler_options=small.QUICK)
+  share = jax.jit(scheme.share_with)
   for client, secrets in enumerate(draw_secrets(scheme, round_number)):
     seeds = randomness.keys(key, Purpose.SHARE, scheme.num_random, client)
     words = on_host.uniform(seeds, 0, COLUMNS, scheme.field)

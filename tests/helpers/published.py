@@ -55,23 +55,22 @@ def run_round(config: Any, tiers: tuple[int, ...]) -> Seen:
   config.pruning.schedule = 'constant'
   assert config.cohort.weighting == 'examples'
   assert (config.server.optimizer, config.server.learning_rate) == ('sgd', 1)
-  with small.quick_compilation():
-    simulation = small.make(config)
-    state, plan = simulation.init_state(), simulation.plan(0)
-    tiers_C = np.zeros_like(plan.cohort.tiers)
-    tiers_C[plan.cohort.client_ids >= 0] = tiers
-    cohort = dataclasses.replace(plan.cohort, tiers=tiers_C)
-    plan = dataclasses.replace(plan, cohort=cohort)
-    before_D, data = np.array(state.params), simulation.put_data()
-    collected = simulation.start(state, plan, data)
-    received = collected.received
-    masks_TxD = received.masks_TxD
-    if masks_TxD is None:
-      masks_TxD = received.mask_D[None]
-    masks_TxD = np.array(masks_TxD)
-    opened_M = simulation.protocol.open(collected.sums.held, plan.opening)
-    opened_M = np.array(opened_M)
-    state, _, _ = simulation.finish(state, plan, data, collected)
+  simulation = small.make(config)
+  state, plan = simulation.init_state(), simulation.plan(0)
+  tiers_C = np.zeros_like(plan.cohort.tiers)
+  tiers_C[plan.cohort.client_ids >= 0] = tiers
+  cohort = dataclasses.replace(plan.cohort, tiers=tiers_C)
+  plan = dataclasses.replace(plan, cohort=cohort)
+  before_D, data = np.array(state.params), simulation.put_data()
+  collected = simulation.start(state, plan, data)
+  received = collected.received
+  masks_TxD = received.masks_TxD
+  if masks_TxD is None:
+    masks_TxD = received.mask_D[None]
+  masks_TxD = np.array(masks_TxD)
+  opened_M = simulation.protocol.open(collected.sums.held, plan.opening)
+  opened_M = np.array(opened_M)
+  state, _, _ = simulation.finish(state, plan, data, collected)
   planner = simulation.planner
   codec = Codec(
     PrimeField(config.sharing.prime),

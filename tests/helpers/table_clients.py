@@ -152,8 +152,8 @@ def compile_sum(scheme: str, performance: Performance):
     )
 
   # Sharing takes long to optimise and is exact either way.
-  options = small.QUICK if PROTOCOLS[scheme].opening is not None else None
-  return jax.jit(sum_table, compiler_options=options)
+  is_shared = PROTOCOLS[scheme].opening is not None
+  return (jax.jit if is_shared else small.full_jit)(sum_table)
 
 
 def run(

@@ -38,8 +38,7 @@ def poisoning_config() -> ConfigDict:
 
 def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
   config = poisoning_config()
-  with small.quick_compilation():
-    poisoning.run(config, tmp_path / 'run', [])
+  poisoning.run(config, tmp_path / 'run', [])
   cells = json.loads((tmp_path / 'run' / 'poisoning.json').read_text())
   pairs = [(cell['attack'], cell['defence']) for cell in cells]
   assert pairs == [(a, d) for a in ATTACKS for d in DEFENCES]

@@ -151,7 +151,6 @@ def test_damaged_record_is_named(code, tmp_path, content):
     Record.now(tmp_path / 'work', [], _options(code))
 
 
-@small.quick_compilation()
 def test_finished_study_of_other_code_prints_no_old_result(
   tmp_path, monkeypatch
 ):

@@ -17,13 +17,6 @@ from tests.helpers import small
 from tests.helpers.runs import names_not_taken
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  """What a study writes does not depend on how rounds are compiled."""
-  with small.quick_compilation():
-    yield
-
-
 def _study_config():
   config = small.make_config()
   config.variants.update(configs.FOUR_METHODS)

@@ -1,7 +1,5 @@
 """Tests of `fps_jax.models.layers` against flax.linen and lax."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +7,9 @@ import pytest
 from flax import linen as nn
 
 from fps_jax.models.layers import Conv, extract_patches, max_pool
-from tests.helpers import small
 
 CLIENTS = 3
 # What runs once is not worth optimising.
-quick_jit = functools.partial(jax.jit, compiler_options=small.QUICK)
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -70,7 +66,7 @@ def test_conv_equals_flax_in_values_and_gradients(
     y = apply(params, x)
     return jnp.sum(y * weights), y
 
-  @quick_jit
+  @jax.jit
   def compare(params, x):
     gradient = jax.grad(weighted_sum, (0, 1), has_aux=True)
     return gradient(params, x, ours), gradient(params, x, flax)
@@ -96,11 +92,11 @@ def test_conv_has_the_parameters_of_flax(use_bias: bool):
 def test_conv_without_bias_equals_flax():
   ours, flax = both_convolutions(3, 1, use_bias=False)
   params, x = {'kernel': conv_params(3)['kernel']}, normal(3, 2, 5, 4, 2)
-  assert_trees_close(quick_jit(ours)(params, x), flax(params, x))
+  assert_trees_close(jax.jit(ours)(params, x), flax(params, x))
 
 
 def test_conv_initialises_with_he_normal():
-  init = quick_jit(Conv(64, 3).init)
+  init = jax.jit(Conv(64, 3).init)
   params = init(jax.random.key(0), jnp.zeros((1, 4, 4, 32)))
   kernel = np.asarray(params['params']['kernel'])
   np.testing.assert_allclose(kernel.std(), (2 / (9 * 32)) ** 0.5, rtol=0.03)
@@ -122,7 +118,7 @@ def test_conv_under_vmap_over_kernels_equals_a_loop(size: int, stride: int):
   ours, flax = both_convolutions(size, stride)
   params = conv_params(size, CLIENTS)
   x = normal(3, CLIENTS, 2, 7, 6, 2)
-  actual = quick_jit(jax.vmap(ours))(params, x)
+  actual = jax.jit(jax.vmap(ours))(params, x)
   for client in range(CLIENTS):
     own = jax.tree.map(lambda leaf, c=client: leaf[c], params)
     assert_trees_close(actual[client], flax(own, x[client]))
@@ -132,7 +128,7 @@ def test_conv_inside_scan_equals_a_loop():
   ours, flax = both_convolutions(3, 2)
   params, x = conv_params(3), normal(3, 4, 2, 6, 5, 2)
 
-  @quick_jit
+  @jax.jit
   def scanned(params, x):
     return jax.lax.scan(lambda _, one: (None, ours(params, one)), None, x)[1]
 
@@ -172,7 +168,7 @@ def test_max_pool_equals_flax_in_values_and_gradients(height: int, width: int):
   def both(pool):
     return pool(x), jax.grad(lambda x: jnp.sum(pool(x) * weights))(x)
 
-  actual, expected = quick_jit(lambda: (both(max_pool), both(flax_pool)))()
+  actual, expected = jax.jit(lambda: (both(max_pool), both(flax_pool)))()
   jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fps_jax import models
-from tests.helpers import small
 
 NAMES = sorted(models.MODELS)
 NUM_CLASSES = 10
@@ -61,7 +60,7 @@ def compile_small(name: str):
     return model.apply({'params': params}, images)
 
   # Run once: most of the time would go into optimising.
-  return jax.jit(apply, compiler_options=small.QUICK)
+  return jax.jit(apply)
 
 
 def test_every_model_is_tested():
@@ -100,7 +99,7 @@ def test_vmap_over_parameters_equals_a_loop(name: str):
   def apply(params, images):
     return model.apply({'params': params}, images)
 
-  vmapped = jax.jit(jax.vmap(apply), compiler_options=small.QUICK)
+  vmapped = jax.jit(jax.vmap(apply))
   logits = vmapped(params, images)
   assert logits.std() > 1e-2
   for client in range(CLIENTS):

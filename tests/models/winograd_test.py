@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fps_jax.models import layers, winograd
-from tests.helpers import small
 
 CLIENTS = 3
 
@@ -26,7 +25,6 @@ def lax_convolve(x, kernel):
 
 
 # What runs once is not worth optimising.
-quick_jit = functools.partial(jax.jit, compiler_options=small.QUICK)
 
 
 def differentiate(convolve, x, kernel, weights):
@@ -35,7 +33,7 @@ def differentiate(convolve, x, kernel, weights):
   return y, *gradient(weights)
 
 
-run = quick_jit(differentiate, static_argnums=0)
+run = jax.jit(differentiate, static_argnums=0)
 
 
 def assert_equals_up_to_rounding(actual, expected):
@@ -83,7 +81,7 @@ def assert_equals_lax_client_by_client(actual, arguments):
 def test_vmap_over_kernels_and_images_equals_a_loop(size: int):
   arguments = arguments_of_clients(size)
   per_client = jax.vmap(functools.partial(differentiate, winograd.convolve))
-  actual = quick_jit(per_client)(*arguments)
+  actual = jax.jit(per_client)(*arguments)
   assert_equals_lax_client_by_client(actual, arguments)
 
 
@@ -91,7 +89,7 @@ def test_vmap_over_kernels_and_images_equals_a_loop(size: int):
 def test_scan_over_kernels_and_images_equals_a_loop(size: int):
   arguments = arguments_of_clients(size)
 
-  @quick_jit
+  @jax.jit
   def scanned(*arguments):
     def step(_, client):
       return None, differentiate(winograd.convolve, *client)
@@ -184,7 +182,7 @@ def test_transforms_correlate_with_a_multiplication_an_input(size: int):
 def test_layer_of_eight_channels_equals_lax_under_vmap():
   arguments = arguments_of_clients(3)
   convolve = functools.partial(layers.convolve, stride=1)
-  actual = quick_jit(jax.vmap(functools.partial(differentiate, convolve)))(
+  actual = jax.jit(jax.vmap(functools.partial(differentiate, convolve)))(
     *arguments
   )
   assert_equals_lax_client_by_client(actual, arguments)

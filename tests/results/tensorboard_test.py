@@ -92,14 +92,13 @@ def test_nothing_is_written_without_a_folder(tmp_path):
 
 def _run(workdir):
   config = small.make_config(num_rounds=2, name='mine')
-  with small.quick_compilation():
-    study.run_study(
-      config,
-      workdir,
-      ['launch.py'],
-      Options(tensorboard=True, profile=True),
-      Console(file=io.StringIO()),
-    )
+  study.run_study(
+    config,
+    workdir,
+    ['launch.py'],
+    Options(tensorboard=True, profile=True),
+    Console(file=io.StringIO()),
+  )
 
 
 def test_study_writes_events_of_each_run_in_a_folder_that_is_taken(tmp_path):

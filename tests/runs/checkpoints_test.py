@@ -30,8 +30,7 @@ def forgives_threads(test):
 @pytest.fixture(scope='module')
 def simulation():
   config = small.make_config(server__optimizer='adam', pruning__server='dense')
-  with small.quick_compilation():
-    yield small.make(config)
+  yield small.make(config)
 
 
 def _open(folder, **settings):
@@ -138,8 +137,7 @@ def test_only_the_last_checkpoints_are_kept(simulation, tmp_path):
 
 def test_checkpoint_of_another_model_is_refused(simulation, tmp_path):
   _run(simulation, tmp_path)
-  with small.quick_compilation():
-    other = small.make(small.make_config())
+  other = small.make(small.make_config())
   with (
     pytest.raises(CheckpointError, match='another version'),
     _open(tmp_path) as checkpoints,

@@ -16,12 +16,6 @@ from tests.helpers import small
 _SCHEME = Shamir(PrimeField(2**31 - 1), num_servers=5, threshold=3)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  with small.quick_compilation():
-    yield
-
-
 def _config(**changes):
   return small.make_config(
     sharing__num_servers=7, sharing__threshold=4, **changes

@@ -80,12 +80,6 @@ def _die(*_):
   raise KeyboardInterrupt
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  with small.quick_compilation():
-    yield
-
-
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('whole') / 'work'
@@ -178,7 +172,7 @@ def test_command_that_a_stopped_study_prints_goes_on(tmp_path):
   process = subprocess.Popen(
     command,
     cwd=tmp_path,
-    env=small.quick_environment(),
+    env=os.environ,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
@@ -209,7 +203,7 @@ def test_command_that_a_stopped_study_prints_goes_on(tmp_path):
     go_on,
     shell=True,
     cwd=tmp_path,
-    env=small.quick_environment(),
+    env=os.environ,
     capture_output=True,
     timeout=200,
   )
@@ -427,13 +421,12 @@ def test_rows_of_several_seconds_are_neither_lost_nor_doubled_by_sigkill(
     '--config.num_rounds=15',
     '--config.checkpoint.every_rounds=1',
   ]
-  environment = small.quick_environment()
+  environment = os.environ
 
   def start(workdir):
     return subprocess.Popen(
       [*command, f'--workdir={workdir}'],
       cwd=_ROOT,
-      env=environment,
       stdout=subprocess.DEVNULL,
     )
 

@@ -18,14 +18,12 @@ def test_one_seed_run_twice_gives_identical_metrics_and_model():
   assert rows == rows_again
 
 
-@small.quick_compilation()
 def test_another_seed_gives_another_run():
   params, _ = small.run(small.make_config(), seed=0)
   other, _ = small.run(small.make_config(), seed=1)
   assert np.any(params != other)
 
 
-@small.quick_compilation()
 def test_last_round_is_always_evaluated():
   config = small.make_config()
   config.num_rounds, config.eval.every_rounds = 5, 2
@@ -34,7 +32,6 @@ def test_last_round_is_always_evaluated():
   assert evaluated == [2, 4, 5]
 
 
-@small.quick_compilation()
 def test_fedavg_learns_the_fake_data():
   config = small.make_config(pruning__schedule='none', num_rounds=10)
   _, rows = small.run(config)
@@ -43,7 +40,6 @@ def test_fedavg_learns_the_fake_data():
 
 
 @pytest.mark.parametrize('scheme', ['none', 'shamir'])
-@small.quick_compilation()
 def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
   scheme,
 ):
@@ -71,7 +67,6 @@ def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
 
 
 @pytest.mark.parametrize('section', ['client', 'server'])
-@small.quick_compilation()
 def test_run_that_diverges_ends_with_a_row_that_json_holds(section):
   config = small.make_config()
   config[section].learning_rate = 1e38
@@ -82,7 +77,6 @@ def test_run_that_diverges_ends_with_a_row_that_json_holds(section):
 
 
 @pytest.mark.parametrize('bad_round', [2, 4])
-@small.quick_compilation()
 def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
   config = small.make_config(num_rounds=4)
   simulation = small.make(config)
@@ -106,7 +100,6 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
     assert rows[-1]['test_loss_nats'] is not None
 
 
-@small.quick_compilation()
 def test_attack_that_makes_training_diverge_is_a_result_and_no_error():
   config = small.make_config(
     sharing__scheme='none',

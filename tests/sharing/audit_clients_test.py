@@ -12,7 +12,6 @@ from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 from tests.helpers.audit_cases import (
   CLIENTS,
   COLUMNS,
@@ -41,7 +40,7 @@ def check_clients(scheme: Shamir):
     combined = auditor.combine(shares_NxM, coefficients)
     return scheme.field.add(auditor.blind(blinds_Kx8), combined)
 
-  check_all = jax.jit(jax.vmap(check_client), compiler_options=small.QUICK)
+  check_all = jax.jit(jax.vmap(check_client))
   return lambda shares: np.array(check_all(shares, np.array(blinds)))
 
 

@@ -14,7 +14,6 @@ from fps_jax.sharing.audit import SOUNDNESS_BITS, Auditor, SharingError
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 from tests.helpers.audit_cases import (
   CLIENTS,
   COLUMNS,
@@ -72,8 +71,7 @@ def compiled(scheme: Shamir):
   auditor = Auditor(scheme, scheme.server_points)
   examine = functools.partial(auditor.examine, tile_columns=TILE)
   # Exact however it is compiled, and most of the time would be compiling.
-  quick_jit = functools.partial(jax.jit, compiler_options=small.QUICK)
-  return quick_jit(examine), quick_jit(scheme.open_shares)
+  return jax.jit(examine), jax.jit(scheme.open_shares)
 
 
 def examine(

@@ -11,7 +11,6 @@ import pytest
 from fps_jax.sharing import on_host, randomness
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 
 SCHEMES = {
   'plain': Shamir(PrimeField(2**31 - 1), 3, 2),
@@ -36,7 +35,7 @@ def secrets_and_seeds(
 
 def compile_whole(scheme: Shamir):
   """Returns the sharing that tiles are compared with; not worth optimising."""
-  return jax.jit(scheme.share, compiler_options=small.QUICK)
+  return jax.jit(scheme.share)
 
 
 @pytest.mark.parametrize(

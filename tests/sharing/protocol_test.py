@@ -19,7 +19,6 @@ from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.schemes.ideal import IdealSum
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 
 Size = tuple[int, int, int]  # (N, k, l)
 FIELD = PrimeField(2**31 - 1)
@@ -66,7 +65,7 @@ def lift_fn(lift):
   """Returns a function to many contributions, each with a key of its own."""
 
   # Sharing takes long to optimise and is exact either way.
-  @functools.partial(jax.jit, compiler_options=small.QUICK)
+  @jax.jit
   def lift_all(values_CxM, is_count, counts_C, key, dealings, first_column):
     keys_C = jax.random.split(key, len(counts_C))
     return jax.vmap(lift, (0, None, 0, 0, 0, None))(
@@ -255,7 +254,7 @@ def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
   values = (levels * CODEC.step).astype(np.float32).reshape(2, -1)
   is_count, key = np.zeros(tile_size, bool), jax.random.key(0)
   dealing = jax.tree.map(lambda rows: rows[4], make_keys(scheme).dealings)
-  lift = jax.jit(scheme.lift, compiler_options=small.QUICK)
+  lift = jax.jit(scheme.lift)
   tiles = [
     lift(values[tile], is_count, jnp.int32(0), key, dealing, width * tile)
     for tile in range(2)
@@ -265,7 +264,7 @@ def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
   round_key = randomness.round_key(ROOT, 3)
   seeds = randomness.keys(round_key, Purpose.SHARE, 2, owners=4)
   share = Shamir(FIELD, 5, 4, 2).share
-  share = jax.jit(share, compiler_options=small.QUICK)
+  share = jax.jit(share)
   expected = share(secrets, seeds)
   np.testing.assert_array_equal(jnp.concatenate(tiles, axis=1), expected)
 

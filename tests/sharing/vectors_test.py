@@ -15,7 +15,6 @@ from fps_jax.sharing.messages import bits
 from fps_jax.sharing.messages.header import Header, Kind
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 from tests.sharing import make_vectors
 
 VECTORS = json.loads(make_vectors.PATH.read_text())
@@ -116,11 +115,7 @@ def test_first_shares_are_drawn_from_the_seeds(prime: int, drawer: str) -> None:
   if drawer == 'on the host':
     words = on_host.uniform(seeds, *arguments)
   else:
-    uniform = jax.jit(
-      lambda seeds: randomness.uniform(seeds, *arguments),
-      # Compiling is all of the time.
-      compiler_options=small.QUICK,
-    )
+    uniform = jax.jit(lambda seeds: randomness.uniform(seeds, *arguments))
     words = uniform(seeds)
   expected = [row for c in clients for row in c['shares'][: len(c['seeds'])]]
   assert words.tolist() == expected

@@ -245,10 +245,9 @@ def test_row_weights_of_a_defence(monkeypatch: pytest.MonkeyPatch) -> None:
     return lambda *parts: steps.append(parts) or step(*parts)
 
   monkeypatch.setattr(federated_round, 'make_step', recording)
-  with small.quick_compilation():
-    simulation = small.make(config)
-    plan = simulation.plan(0)
-    small.step(simulation, simulation.init_state(), plan)
+  simulation = small.make(config)
+  plan = simulation.plan(0)
+  small.step(simulation, simulation.init_state(), plan)
   ((_, collected, _, opening),) = steps
   sent_C, _ = weighing.integer_weights(
     collected.sums.metrics.weights, weighing.most_weight(simulation.protocol)
@@ -306,7 +305,7 @@ def _open(shared: protocol.SumProtocol, *clients: np.ndarray) -> np.ndarray:
     sums = shared.add(sums, jnp.stack(lifted), alive, shared.opening)
     return shared.open(sums, shared.opening)
 
-  compiled = jax.jit(open_sum, compiler_options=small.QUICK)
+  compiled = jax.jit(open_sum)
   return np.asarray(compiled(np.stack(clients)))
 
 

@@ -18,7 +18,6 @@ from fps_jax.jobs.study import StudyError
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers import small
 
 OPERATIONS = (
   'share_given',
@@ -44,8 +43,7 @@ def tiny_config() -> ConfigDict:
 @pytest.fixture(scope='module')
 def output(tmp_path_factory) -> tuple[pathlib.Path, dict]:
   workdir = tmp_path_factory.mktemp('bench') / 'new'
-  with small.quick_compilation():
-    jobs.run(tiny_config(), workdir, ['launch.py'])
+  jobs.run(tiny_config(), workdir, ['launch.py'])
   return workdir, json.loads((workdir / 'results.json').read_text())
 
 
@@ -98,8 +96,7 @@ def test_last_line_of_output_is_every_figure(tmp_path, capsys):
   config = tiny_config()
   config.cases = config.cases[:1]
   config.log2_words = (4,)
-  with small.quick_compilation():
-    jobs.run(config, tmp_path / 'new', ['launch.py'])
+  jobs.run(config, tmp_path / 'new', ['launch.py'])
   last = capsys.readouterr().out.rstrip('\n').splitlines()[-1]
   written = (tmp_path / 'new' / 'results.json').read_text()
   assert json.loads(last) == json.loads(written)

@@ -17,7 +17,6 @@ from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
 from fps_jax.jobs.throughput.phases import PHASES, phases_of_instructions
 from fps_jax.runs.costs.flops import training_flops
-from tests.helpers import small
 
 _ROOT = pathlib.Path(__file__).parents[3]
 # What the simulators that others use print for the same workload.
@@ -51,8 +50,7 @@ def compilation_cache():
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> dict:
-  with small.quick_compilation():
-    jobs.run(config, workdir, ['launch.py'])
+  jobs.run(config, workdir, ['launch.py'])
   return json.loads((workdir / 'results.json').read_text())
 
 
@@ -111,7 +109,6 @@ def test_scaling_measures_each_cohort_in_a_process_of_its_own(tmp_path):
       f'--workdir={tmp_path}/new',
     ],
     cwd=_ROOT,
-    env=small.quick_environment(),
     capture_output=True,
     text=True,
     timeout=300,
