@@ -13,19 +13,13 @@ import time
 
 import pytest
 
-from tests.helpers import small
-
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
-def _start(*arguments: str, is_full: bool = False) -> subprocess.Popen[str]:
+def _start(*arguments: str) -> subprocess.Popen[str]:
   return subprocess.Popen(
     [sys.executable, '-m', 'tests.helpers.worker', *arguments],
     cwd=_ROOT,
-    env={
-      **(small.full_environment() if is_full else os.environ),
-      'JAX_PLATFORMS': 'cpu',
-    },
     stdout=subprocess.PIPE,
     text=True,
   )
@@ -44,12 +38,12 @@ def _models(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.fixture(scope='module')
 def models_of_one_device() -> list[str]:
-  return _models(_start('1', is_full=True))
+  return _models(_start('1'))
 
 
 def test_eight_devices_give_the_models_of_one(models_of_one_device: list[str]):
   assert len(models_of_one_device) == 4
-  assert _models(_start('8', is_full=True)) == models_of_one_device
+  assert _models(_start('8')) == models_of_one_device
 
 
 def _free_address() -> str:
@@ -58,14 +52,13 @@ def _free_address() -> str:
     return f'localhost:{free.getsockname()[1]}'
 
 
-def test_two_processes_give_the_models_of_one():
+def test_two_processes_give_the_models_of_one(models_of_one_device: list[str]):
   coordinator = _free_address()
-  # Each compiles by itself, and a process more or less is no matter of how.
-  models = _models(_start('1'))
   processes = [_start('1', coordinator, '2', number) for number in '01']
   first, second = map(_printed, processes)
-  assert len(models) == 4
-  assert [line for line in first if line.startswith('model')] == models
+  assert [
+    line for line in first if line.startswith('model')
+  ] == models_of_one_device
   # Root keys, too, one of which the operating system drew.
   assert first == second
 

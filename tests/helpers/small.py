@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -39,11 +38,6 @@ def full_compilation() -> Iterator[None]:
 
 
 full_jit = functools.partial(jax.jit, compiler_options=_FULL)
-
-
-def full_environment() -> dict[str, str]:
-  """Returns the environment of a process whose programs are optimised."""
-  return {name: os.environ[name] for name in os.environ if name != 'XLA_FLAGS'}
 
 
 def make_config(**overrides: Any) -> ConfigDict:

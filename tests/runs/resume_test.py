@@ -421,7 +421,6 @@ def test_rows_of_several_seconds_are_neither_lost_nor_doubled_by_sigkill(
     '--config.num_rounds=15',
     '--config.checkpoint.every_rounds=1',
   ]
-  environment = os.environ
 
   def start(workdir):
     return subprocess.Popen(
