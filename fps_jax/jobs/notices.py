@@ -7,7 +7,6 @@ on its way.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from fps_jax.defences import LEAST_COHORT
@@ -91,7 +90,6 @@ def _regrowth(config: ConfigDict, run: Simulation) -> Iterator[str]:
 def _steps(
   config: ConfigDict, simulations: Sequence[Simulation]
 ) -> Iterator[str]:
-  """Compares a client's work with the examples that the largest one has."""
   client = config.client
   largest = max(int(run.planner.num_examples.max()) for run in simulations)
   passes = client.epochs
@@ -113,11 +111,7 @@ def _steps(
 
 
 def gather(lines: Mapping[str, Iterable[str]]) -> list[str]:
-  """Returns each line once, after the variants that it is about.
-
-  Args:
-    lines: title of a variant to what is said of it, for all variants.
-  """
+  """Returns each line once, after the titles of the variants it is about."""
   about: dict[str, list[str]] = {}
   for title, said in lines.items():
     for line in said:
@@ -136,70 +130,58 @@ def _join(titles: Sequence[str], num_all: int) -> str:
 
 
 def after_run(
-  title: str, seed: int, rows: Sequence[MetricsRow], emptied: Sequence[str]
-) -> None:
-  """Says what a run lost on its way: layers, values, updates, rounds.
+  rows: Sequence[MetricsRow], emptied: Sequence[str]
+) -> Iterator[str]:
+  """Yields a line for what a run lost on its way: layers, values, rounds.
 
   Args:
-    title: of the variant.
-    seed: of the run.
     rows: of all its rounds.
     emptied: paths of the layers of which pruning left nothing.
   """
   if emptied:
-    logging.warning(
-      '%s, seed %d: nothing is left of %s: prune later, or choose '
-      "pruning.scope='erk' or another pruning.exempt",
-      title,
-      seed,
-      ', '.join(emptied),
+    yield (
+      f'nothing is left of {", ".join(emptied)}: prune later, or choose '
+      "pruning.scope='erk' or another pruning.exempt"
     )
   clipped = max(row['clipped_fraction'] or 0.0 for row in rows)
   if clipped > _MUCH_CLIPPED:
-    logging.warning(
-      '%s, seed %d: up to %.1f %% of the values of a round were clipped: raise '
-      'sharing.clip',
-      title,
-      seed,
-      100 * clipped,
+    yield (
+      f'up to {100 * clipped:.1f} % of the values of a round were clipped: '
+      'raise sharing.clip'
     )
   not_finite = sum(row['clients_not_finite'] for row in rows)
   if not_finite:
-    logging.warning(
-      '%s, seed %d: %d updates were not finite and left out',
-      title,
-      seed,
-      not_finite,
-    )
+    yield f'{not_finite} updates were not finite and left out'
   capped = max(row['capped_weight'] or 0.0 for row in rows)
   if capped > _MUCH_CAPPED:
-    logging.warning(
-      '%s, seed %d: up to %.0f %% of the weight that the defence gave in a '
+    yield (
+      f'up to {100 * capped:.0f} % of the weight that the defence gave in a '
       'round was taken so that no client has one of its own, which would give '
       'its update away: raise cohort.size, or take a defence that weighs '
-      'clients alike, as multi_krum does',
-      title,
-      seed,
-      100 * capped,
+      'clients alike, as multi_krum does'
     )
   idle = sum(
     not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows
   )
   if idle:
-    logging.warning(
-      '%s, seed %d: in %d of %d rounds no client was in time: raise '
-      'profiles.deadline_seconds or lower the first of pruning.tiers',
-      title,
-      seed,
-      idle,
-      len(rows),
+    yield (
+      f'in {idle} of {len(rows)} rounds no client was in time: raise '
+      'profiles.deadline_seconds or lower the first of pruning.tiers'
     )
   failed = sum(row['failed_attempts'] > 0 for row in rows)
   if failed:
-    logging.warning(
-      '%s, seed %d: %d of %d rounds failed and were tried again or skipped',
-      title,
-      seed,
-      failed,
-      len(rows),
+    yield (
+      f'{failed} of {len(rows)} rounds failed and were tried again or skipped'
     )
+
+
+def divergence(last: MetricsRow, num_rounds: int) -> str:
+  """Returns what is said of a run that ended with its last row."""
+  what = 'its loss or its model is'
+  if last['clients_not_finite'] and not last['clients_reporting']:
+    what = f'the updates of all {last["clients_not_finite"]} clients are'
+  return (
+    f'training diverged, {what} not finite in round {last["round"]} of '
+    f'{num_rounds}: lower client.learning_rate, client.momentum or '
+    'server.learning_rate'
+  )

@@ -1,5 +1,6 @@
 """What settings of sharing come to: who learns more, who goes unnoticed."""
 
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -118,22 +119,21 @@ def _largest_client(
 ) -> Iterator[str]:
   if config.cohort.weighting != 'examples':
     return
-  least = config.sharing.min_contributors
-
-  def hidden_among(counts: np.ndarray) -> float:
-    return effective_contributors(counts, config.cohort.size)
-
-  counts = min(
-    (run.planner.num_examples for run in simulations), key=hidden_among
+  least, size = config.sharing.min_contributors, config.cohort.size
+  hidden, counts = min(
+    (
+      (effective_contributors(counts, size), counts)
+      for counts in (run.planner.num_examples for run in simulations)
+    ),
+    key=operator.itemgetter(0),
   )
-  hidden = hidden_among(counts)
   if hidden < least:
     yield (
       f"cohort.weighting='examples' with a client that has {counts.max()} of "
       f'{counts.sum()} examples: it is hidden in a sum as among {hidden:.2f} '
       f'clients like it, fewer than sharing.min_contributors={least}, and the '
       "sum may give its update away; use 'clients', a less uneven "
-      f'data.partition, or a larger cohort than {config.cohort.size}'
+      f'data.partition, or a larger cohort than {size}'
     )
 
 
@@ -153,31 +153,29 @@ def _weights(config: ConfigDict, run: Simulation) -> Iterator[str]:
 
 def _reports(config: ConfigDict) -> Iterator[str]:
   """Compares who reports on average with how many have to."""
-  faults, defence, size = config.faults, config.defence, config.cohort.size
-  reporting = size * (1 - faults.client_dropout_probability)
-  if reporting < config.sharing.min_contributors:
+  dropout, defence = config.faults.client_dropout_probability, config.defence
+  least, size = config.sharing.min_contributors, config.cohort.size
+  reporting = size * (1 - dropout)
+  leaves = (
+    f'faults.client_dropout_probability={dropout} leaves {reporting:.1f} of '
+    f'cohort.size={size} clients on average'
+  )
+  if reporting < least:
     yield (
-      f'faults.client_dropout_probability={faults.client_dropout_probability} '
-      f'leaves {reporting:.1f} of cohort.size={size} clients on average, fewer '
-      f'than sharing.min_contributors={config.sharing.min_contributors}: most '
-      'sums are not opened'
+      f'{leaves}, fewer than sharing.min_contributors={least}: most sums are '
+      'not opened'
     )
-  if defence.name == 'none':
-    return
-  try:
-    defences.check(
-      defence.name,
-      defence.num_malicious,
-      max(1, int(reporting)),
-      defence.pre_steps,
-      defence.args.to_dict(),
-    )
-  except ValueError as error:
-    yield (
-      f'faults.client_dropout_probability={faults.client_dropout_probability} '
-      f'leaves {reporting:.1f} of cohort.size={size} clients on average: '
-      f'{error}'
-    )
+  if defence.name != 'none':
+    try:
+      defences.check(
+        defence.name,
+        defence.num_malicious,
+        max(1, int(reporting)),
+        defence.pre_steps,
+        defence.args.to_dict(),
+      )
+    except ValueError as error:
+      yield f'{leaves}: {error}'
 
 
 def _ideal(config: ConfigDict) -> Iterator[str]:
@@ -195,10 +193,8 @@ def _ideal(config: ConfigDict) -> Iterator[str]:
 
 def _answers(config: ConfigDict) -> Iterator[str]:
   """Compares the servers that answer on average with how many have to."""
-  dropout, least = (
-    config.faults.server_dropout_probability,
-    build_sharing.min_answers(config),
-  )
+  dropout = config.faults.server_dropout_probability
+  least = build_sharing.min_answers(config)
   expected = _most_answers(config) * (1 - dropout)
   if expected < least:
     yield (
@@ -213,14 +209,8 @@ def _lies(config: ConfigDict) -> Iterator[str]:
   """Compares the answers that a round may be opened from with what may lie."""
   sharing, faults = config.sharing, config.faults
   threshold, most = sharing.threshold, _most_answers(config)
-  answers = (
-    build_sharing.min_answers(config)
-    if faults.server_dropout_probability
-    else most
-  )
   corruption = faults.server_corruption_probability
   lying = set(faults.lying_servers) - set(faults.missing_servers)
-  wrong = max(len(lying), int(corruption * most))
   named = (
     f'faults.lying_servers={faults.lying_servers} and '
     f'server_corruption_probability={corruption}'
@@ -231,19 +221,24 @@ def _lies(config: ConfigDict) -> Iterator[str]:
         f"sharing.audit='none' with {named} opens wrong sums as if they were "
         "right: use audit='servers'"
       )
-  elif answers == threshold:
+    return
+  answers = most
+  if faults.server_dropout_probability:
+    answers = build_sharing.min_answers(config)
+  wrong, spare = max(len(lying), int(corruption * most)), answers - threshold
+  if not spare:
     yield (
       f'sharing.audit={sharing.audit!r} notices no wrong answer of a round '
       f'that is opened from {answers}, as many as sharing.threshold: '
       f'{_more_answers(threshold, most)}'
     )
-  elif 2 * wrong > answers - threshold:
-    effect = (
-      'are noticed, but not corrected, and rounds fail (faults.on_failed_round='
-      f'{faults.on_failed_round!r})'
-      if wrong <= answers - threshold
-      else 'may have a wrong sum accepted'
-    )
+  elif 2 * wrong > spare:
+    effect = 'may have a wrong sum accepted'
+    if wrong <= spare:
+      effect = (
+        'are noticed, but not corrected, and rounds fail (faults.'
+        f'on_failed_round={faults.on_failed_round!r})'
+      )
     yield (
       f'{named}: {wrong} wrong answers of {answers} {effect}: it takes '
       f'{threshold + wrong} to notice them and {threshold + 2 * wrong} to '
@@ -259,6 +254,5 @@ def _more_answers(threshold: int, most: int) -> str:
   """Returns what lets a wrong answer be noticed, if not corrected."""
   if most == threshold:
     return 'add servers or lower the threshold'
-  cure = f'set sharing.min_answers={threshold + 1}'
-  correct = f', or {threshold + 2} to correct one'
-  return cure + correct * (most > threshold + 1)
+  correct = f', or {threshold + 2} to correct one' * (most > threshold + 1)
+  return f'set sharing.min_answers={threshold + 1}{correct}'

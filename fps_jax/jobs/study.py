@@ -16,7 +16,6 @@ from fps_jax.config.validate import validate
 from fps_jax.config.variants import check_alike, resolve_variants
 from fps_jax.core import files
 from fps_jax.core.devices import make_mesh
-from fps_jax.core.interruption import Interruption
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.jobs import agreement, notices
 from fps_jax.jobs.options import Options
@@ -53,6 +52,16 @@ class _Run(NamedTuple):
   seed: int
   variant: ConfigDict
   simulation: Simulation
+
+  @property
+  def title(self) -> str:
+    """What it is called in what a user reads."""
+    return f'{title_of(self.name)}, seed {self.seed}'
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """Where it is in the work directory."""
+    return pathlib.Path(self.name, f'seed_{self.seed}')
 
 
 def run_study(
@@ -103,13 +112,17 @@ def run_study(
             name: agreement.digest_of_data(each.dataset)
             for (name, _), each in placed.items()
           }
-      simulations = _build_all(variants, placed)
-      warnings = _warn(variants, simulations)
+      runs = [
+        _Run(name, seed, variant, build(variant, seed, placed[_use(variant)]))
+        for name, variant in variants.items()
+        for seed in variant.seeds
+      ]
+      warnings = _warn(variants, runs)
       if options.overwrite:
         workdirs.empty(workdir)
       record.write(workdir, config, variants)
       kept_warnings.keep(workdir, warnings)
-      _run_all(simulations, variants, workdir, options, console)
+      _run_all(runs, workdir, options, console)
       table = _report(config, variants, workdir)
   except _STOPS as error:
     raise StudyError(str(error)) from error
@@ -125,71 +138,48 @@ def _check_all(
     tensorboard.require()
   variants = resolve_variants(config)
   check_alike(config, variants)
-  for name, variant in variants.items():
+  for name in variants:
     files.local(workdir / name, f'variant {name}')
-    _validate(name, variant, alone=len(variants) == 1)
-    _check_processes(variant, workdir)
+  validate_all(variants)
+  if jax.process_count() > 1:
+    _check_processes(variants, workdir)
   return variants
 
 
-def _run_all(
-  simulations: Mapping[tuple[str, int], Simulation],
-  variants: Mapping[str, ConfigDict],
-  workdir: pathlib.Path,
-  options: Options,
-  console: Console,
+def validate_all(variants: Mapping[str, ConfigDict]) -> None:
+  """Validates every variant of a config.
+
+  Raises:
+    ValueError: a line for each problem of the first that is wrong, which a line
+      names if there are several.
+  """
+  for name, variant in variants.items():
+    try:
+      validate(variant)
+    except ValueError as error:
+      if len(variants) == 1:
+        raise
+      lines = str(error).splitlines()
+      raise ValueError(
+        '\n'.join(f'variant {name}: {line}' for line in lines)
+      ) from error
+
+
+def _check_processes(
+  variants: Mapping[str, ConfigDict], workdir: pathlib.Path
 ) -> None:
-  """Runs what has not run."""
-  profile = workdir / 'profile' if options.profile else None
-  events = workdir / 'tensorboard' if options.tensorboard else None
-  with Progress(console) as progress:
-    for (name, seed), simulation in simulations.items():
-      run = _Run(name, seed, variants[name], simulation)
-      _run(run, workdir, progress, profile, events, options.interruption)
-      profile = None  # The first run is enough.
-
-
-def _report(
-  config: ConfigDict, variants: Mapping[str, ConfigDict], workdir: pathlib.Path
-) -> RenderableType:
-  """Writes the report of all runs, and returns its tables."""
-  # Matplotlib comes with it: not before the runs, which leave it the memory.
-  from fps_jax.results import report
-
-  return report.write_report(
-    workdir,
-    list(variants),
-    config.baseline or next(iter(variants)),
-    target_accuracy=config.target_accuracy,
-  )
-
-
-def _validate(name: str, variant: ConfigDict, alone: bool) -> None:
-  try:
-    validate(variant)
-  except ValueError as error:
-    if alone:
-      raise
-    lines = str(error).splitlines()
-    raise ValueError(
-      '\n'.join(f'variant {name}: {line}' for line in lines)
-    ) from error
-
-
-def _check_processes(variant: ConfigDict, workdir: pathlib.Path) -> None:
-  if jax.process_count() == 1:
-    return
   # A study that processes did not agree on leaves its lock.
   if workdir.is_dir() and {path.name for path in workdir.iterdir()} - {'lock'}:
     raise ValueError(
       f'work directory {workdir} is not empty: {jax.process_count()} processes '
       'do not go on together, give another --workdir'
     )
-  if variant.checkpoint.every_rounds:
-    raise ValueError(
-      f'checkpoint.every_rounds={variant.checkpoint.every_rounds} must be 0 '
-      f'with {jax.process_count()} processes, which do not go on together'
-    )
+  for variant in variants.values():
+    if variant.checkpoint.every_rounds:
+      raise ValueError(
+        f'checkpoint.every_rounds={variant.checkpoint.every_rounds} must be 0 '
+        f'with {jax.process_count()} processes, which do not go on together'
+      )
 
 
 def _load_all(
@@ -198,36 +188,25 @@ def _load_all(
   """Loads every data set once for each number of devices that is asked for."""
   placed = {}
   for variant in variants.values():
-    use = variant.data.source, variant.perf.num_devices
+    source, num_devices = use = _use(variant)
     if use not in placed:
-      dataset = data.load(variant.data.source, tfds_data_dir)
-      mesh = make_mesh(variant.perf.num_devices)
-      placed[use] = PlacedDataset(dataset, mesh)
+      dataset = data.load(source, tfds_data_dir)
+      placed[use] = PlacedDataset(dataset, make_mesh(num_devices))
   return placed
 
 
-def _build_all(
-  variants: Mapping[str, ConfigDict],
-  placed: Mapping[tuple[str, int], PlacedDataset],
-) -> dict[tuple[str, int], Simulation]:
-  """Builds every run; variants of one data set share it."""
-  simulations = {}
-  for name, variant in variants.items():
-    use = variant.data.source, variant.perf.num_devices
-    for seed in variant.seeds:
-      simulations[name, seed] = build(variant, seed, placed[use])
-  return simulations
+def _use(variant: ConfigDict) -> tuple[str, int]:
+  return variant.data.source, variant.perf.num_devices
 
 
 def _warn(
-  variants: Mapping[str, ConfigDict],
-  simulations: Mapping[tuple[str, int], Simulation],
+  variants: Mapping[str, ConfigDict], runs: Sequence[_Run]
 ) -> list[str]:
   """Logs what settings come to, and returns it."""
   lines = notices.gather(
     {
       title_of(name): notices.before_run(
-        variant, [simulations[name, seed] for seed in variant.seeds]
+        variant, [run.simulation for run in runs if run.name == name]
       )
       for name, variant in variants.items()
     }
@@ -235,6 +214,85 @@ def _warn(
   for line in lines:
     logging.warning('%s', line)
   return lines
+
+
+def _run_all(
+  runs: Sequence[_Run],
+  workdir: pathlib.Path,
+  options: Options,
+  console: Console,
+) -> None:
+  """Runs what has not run."""
+  profile = workdir / 'profile' if options.profile else None
+  with Progress(console) as progress:
+    for run in runs:
+      rows, emptied = _run(run, workdir, progress, profile, options)
+      profile = None  # The first run is enough.
+      for line in notices.after_run(rows, emptied):
+        logging.warning('%s: %s', run.title, line)
+      if has_diverged(rows):
+        said = notices.divergence(rows[-1], run.variant.num_rounds)
+        if run.variant.on_divergence == 'stop':
+          raise FloatingPointError(
+            f"{run.title}: {said}, or set on_divergence='end_run'"
+          )
+        logging.warning(
+          '%s: %s; the run ends, and is in no mean', run.title, said
+        )
+      if options.interruption:
+        options.interruption.settle()
+
+
+def _run(
+  run: _Run,
+  workdir: pathlib.Path,
+  progress: Progress,
+  profile: pathlib.Path | None,
+  options: Options,
+) -> tuple[list[MetricsRow], list[str]]:
+  """Runs the rounds of a run that are left.
+
+  Returns:
+    The rows of all its rounds, and the layers that pruning emptied.
+  """
+  variant, simulation = run.variant, run.simulation
+  folder = workdir / run.folder
+  path = folder / 'metrics.jsonl'
+  events = workdir / 'tensorboard' / run.folder if options.tensorboard else None
+  with contextlib.ExitStack() as stack:
+    checkpoints, rounds_done = None, 0
+    if _is_done(path, variant, folder / 'checkpoints'):
+      rounds_done = count_rounds(path)
+    elif variant.checkpoint.every_rounds:
+      checkpoints = stack.enter_context(
+        Checkpoints(folder / 'checkpoints', **variant.checkpoint)
+      )
+      rounds_done = checkpoints.last_round
+    rows = keep_rounds(path, rounds_done)
+    progress.start_run(title_of(run.name), run.seed, variant.num_rounds, rows)
+    writer = stack.enter_context(MetricsWriter(path))
+    write_events = stack.enter_context(tensorboard.writing(events))
+
+    def on_row(row: MetricsRow) -> None:
+      writer.write(row)
+      write_events(row)
+      progress.update(row)
+      rows.append(row)
+
+    emptied = []
+    if len(rows) < variant.num_rounds and not has_diverged(rows):
+      state = train(
+        simulation,
+        variant.num_rounds,
+        variant.eval.every_rounds,
+        on_row,
+        profile,
+        checkpoints,
+        options.interruption,
+      )
+      emptied = simulation.emptied_layers(jax.device_get(state.params))
+  progress.finish_run()
+  return rows, emptied
 
 
 def _is_done(
@@ -250,71 +308,16 @@ def _is_done(
   return not has_folder and is_finished(metrics, variant.num_rounds)
 
 
-def _run(
-  run: _Run,
-  workdir: pathlib.Path,
-  progress: Progress,
-  profile: pathlib.Path | None,
-  events: pathlib.Path | None,
-  interruption: Interruption | None,
-) -> None:
-  name, seed, variant, simulation = run
-  folder = workdir / name / f'seed_{seed}'
-  path = folder / 'metrics.jsonl'
-  title = title_of(name)
-  with contextlib.ExitStack() as stack:
-    checkpoints = None
-    rounds_done = 0
-    if _is_done(path, variant, folder / 'checkpoints'):
-      rounds_done = count_rounds(path)
-    elif variant.checkpoint.every_rounds:
-      checkpoints = stack.enter_context(
-        Checkpoints(folder / 'checkpoints', **variant.checkpoint)
-      )
-      rounds_done = checkpoints.last_round
-    before = keep_rounds(path, rounds_done)
-    progress.start_run(title, seed, variant.num_rounds, before)
-    counted = list(before)
-    writer = stack.enter_context(MetricsWriter(path))
-    run_events = events and events / name / f'seed_{seed}'
-    write_events = stack.enter_context(tensorboard.writing(run_events))
+def _report(
+  config: ConfigDict, variants: Mapping[str, ConfigDict], workdir: pathlib.Path
+) -> RenderableType:
+  """Writes the report of all runs, and returns its tables."""
+  # Matplotlib comes with it: not before the runs, which leave it the memory.
+  from fps_jax.results import report
 
-    def on_row(row: MetricsRow) -> None:
-      writer.write(row)
-      write_events(row)
-      progress.update(row)
-      counted.append(row)
-
-    emptied = []
-    if len(before) < variant.num_rounds and not has_diverged(before):
-      state = train(
-        simulation,
-        variant.num_rounds,
-        variant.eval.every_rounds,
-        on_row,
-        profile,
-        checkpoints,
-        interruption,
-      )
-      emptied = simulation.emptied_layers(jax.device_get(state.params))
-  progress.finish_run()
-  notices.after_run(title, seed, counted, emptied)
-  if has_diverged(counted):
-    _report_divergence(f'{title}, seed {seed}', counted[-1], variant)
-  if interruption:
-    interruption.settle()
-
-
-def _report_divergence(run: str, row: MetricsRow, variant: ConfigDict) -> None:
-  """Says that a run has diverged, and stops the study if that is asked for."""
-  what = 'its loss or its model is'
-  if row['clients_not_finite'] and not row['clients_reporting']:
-    what = f'the updates of all {row["clients_not_finite"]} clients are'
-  message = (
-    f'{run}: training diverged, {what} not finite in round {row["round"]} of '
-    f'{variant.num_rounds}: lower client.learning_rate, client.momentum or '
-    'server.learning_rate'
+  return report.write_report(
+    workdir,
+    list(variants),
+    config.baseline or next(iter(variants)),
+    target_accuracy=config.target_accuracy,
   )
-  if variant.on_divergence == 'stop':
-    raise FloatingPointError(f"{message}, or set on_divergence='end_run'")
-  logging.warning('%s; the run ends, and is in no mean', message)
