@@ -210,7 +210,7 @@ def _advice(job: str, workdir: str, is_alone: bool) -> str:
       'nothing goes on from here, as several processes keep no checkpoints: '
       'begin anew in another --workdir'
     )
-  if job not in jobs.STUDIES:
+  if job not in jobs.JOBS or not jobs.JOBS[job].is_study:
     return f'this job does not go on: begin anew, not in {workdir}'
   command = list(sys.orig_argv)
   if _WORKDIR.value is None:

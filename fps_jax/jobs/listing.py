@@ -78,7 +78,7 @@ def sections(experiments: pathlib.Path) -> Iterator[Section]:
   )
   yield Section(
     'job: what launch.py runs',
-    {name: _sentence_of_job(place) for name, place in JOBS.items()},
+    {name: _sentence_of_job(job.place) for name, job in JOBS.items()},
   )
   yield Section(
     'methods: variants that configs compare',

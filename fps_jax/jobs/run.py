@@ -2,7 +2,8 @@
 
 import pathlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import jax
 from ml_collections import ConfigDict
@@ -11,22 +12,54 @@ from fps_jax.core import files
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 
-# (config, work directory, command line, options)
-Job = Callable[[ConfigDict, str | pathlib.Path, Sequence[str], Options], None]
 
-# Where each is. Imported when asked for, since some hold what only they need,
-# such as Matplotlib, and measure their own memory.
+class Job(Protocol):
+  """Does what a config asks for."""
+
+  def __call__(
+    self,
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    argv: Sequence[str],
+    options: Options,
+    /,
+  ) -> None:
+    """Runs the job.
+
+    Args:
+      config: of the job.
+      workdir: where all that it writes goes; created if need be.
+      argv: the command line, for the record.
+      options: of the command line.
+
+    Raises:
+      StudyError: if it cannot run or go on; the message is for the user.
+    """
+
+
+class Entry(NamedTuple):
+  """Where a job is, and what `launch.py` has to know of it before.
+
+  Attributes:
+    place: of a `Job`, `module:function`. Imported when asked for, since some
+      hold what only they need, such as Matplotlib, and measure their own
+      memory.
+    is_study: whether it goes on where it was, and several processes may run it
+      together.
+  """
+
+  place: str
+  is_study: bool = False
+
+
 JOBS = {
-  'study': 'fps_jax.jobs.study:run_study',
-  'sharing_throughput': 'fps_jax.jobs.sharing_throughput.job:run',
-  'poisoning': 'fps_jax.jobs.poisoning.job:run',
-  'privacy': 'fps_jax.jobs.privacy.job:run',
-  'tradeoff': 'fps_jax.jobs.tradeoff.job:run',
-  'throughput': 'fps_jax.jobs.throughput.job:run',
+  'study': Entry('fps_jax.jobs.study:run_study', is_study=True),
+  'sharing_throughput': Entry('fps_jax.jobs.sharing_throughput.job:run'),
+  'poisoning': Entry('fps_jax.jobs.poisoning.job:run', is_study=True),
+  'privacy': Entry('fps_jax.jobs.privacy.job:run'),
+  'tradeoff': Entry('fps_jax.jobs.tradeoff.job:run', is_study=True),
+  'throughput': Entry('fps_jax.jobs.throughput.job:run'),
 }
-# Those that go on where they were, and that several processes run together.
-STUDIES = ('study', 'poisoning', 'tradeoff')
-
 _DEFAULTS = Options()
 
 
@@ -44,12 +77,12 @@ def run(
   name = config.get('job')
   if name not in JOBS:
     raise StudyError(f'job={name!r} is not one of {sorted(JOBS)}')
-  if jax.process_count() > 1 and name not in STUDIES:
+  if jax.process_count() > 1 and not JOBS[name].is_study:
     raise StudyError(
       f'job={name!r} runs in one process, not in {jax.process_count()}: '
       'leave out --coordinator and --distributed'
     )
-  job: Job = pkgutil.resolve_name(JOBS[name])
+  job: Job = pkgutil.resolve_name(JOBS[name].place)
   try:
     folder = files.local(workdir, '--workdir')
     with files.naming(folder):

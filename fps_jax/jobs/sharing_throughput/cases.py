@@ -1,8 +1,9 @@
 """What is measured of one sharing scheme and one length of shares."""
 
 import collections
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,23 @@ from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.shamir import Shamir
 
+# What is timed; what it returns is waited for.
+Call = Callable[[], object]
 _WORD_BYTES = 4
-_MILLION = 1e6
+
+
+class _Operation(NamedTuple):
+  """What is timed.
+
+  Attributes:
+    call: the operation, on words that are there.
+    items: secrets, or words, of a call.
+    moved_words: that a call reads and writes, where it does only that; else 0.
+  """
+
+  call: Call
+  items: int
+  moved_words: int = 0
 
 
 def measure_case(
@@ -42,42 +58,25 @@ def measure_case(
     and only move memory also have the factor of their bytes per second over
     the copy's.
   """
-  share = _Case(scheme, num_words, num_clients, rng)
-  row: dict[str, Any] = {
+  operations = _operations(scheme, num_words, num_clients, rng)
+  copied = copy_bytes_per_second(repeats)
+  row = {
     'num_servers': scheme.num_servers,
     'threshold': scheme.threshold,
     'secrets_per_polynomial': scheme.secrets_per_polynomial,
     'prime': scheme.field.modulus,
     'words': num_words,
     'sum_clients': num_clients,
+    'copy_gigabytes_per_second': copied / 1e9,
   }
-  copied = copy_bytes_per_second(repeats)
-  row['copy_gigabytes_per_second'] = copied / 1e9
-
-  def time(
-    name: str, function: Callable[[], Any], items: int, words: int = 0
-  ) -> None:
-    timing = measure(function, repeats)
-    row[f'{name}_million_per_second'] = items / timing.seconds / _MILLION
+  for name, (call, items, moved_words) in operations.items():
+    timing = measure(call, repeats)
+    row[f'{name}_million_per_second'] = timing.million_per_second(items)
     row[f'{name}_page_faults'] = timing.page_faults
-    if words:
-      moved = words * _WORD_BYTES / timing.seconds
+    if moved_words:
+      moved = moved_words * _WORD_BYTES / timing.seconds
       row[f'{name}_over_copy'] = moved / copied
-
-  secrets = scheme.secrets_per_polynomial * num_words
-  num_shares = len(scheme.share_matrix)
-  shared_words = (scheme.threshold + num_shares) * num_words
-  opened_words = scheme.threshold * num_words + secrets
-  time('share_given', share.share_given, secrets, shared_words)
-  time('share_cipher', share.share_cipher, secrets)
-  time('share_cipher_in_program', share.share_in_program, secrets)
-  time('add_to_sums', share.add_to_sums, secrets)
-  time('reconstruct', share.reconstruct, secrets, opened_words)
-  time('check', share.check, secrets)
-  summed = num_clients * num_words
-  time('sum', share.sum_clients, summed, summed + num_words)
-  row |= galois_peer.measure_sharing(scheme, num_words, repeats)
-  return row
+  return row | galois_peer.measure_sharing(scheme, num_words, repeats)
 
 
 def measure_cipher(repeats: int) -> dict[str, float]:
@@ -89,10 +88,9 @@ def measure_cipher(repeats: int) -> dict[str, float]:
   num_blocks = num_words // chacha.BLOCK_WORDS
   xla = jax.jit(lambda key: chacha.keystream(key, nonce, 0, num_blocks))
   return {
-    f'{name}_million_words_per_second': 2
-    * num_words
-    / measure(function, repeats).seconds
-    / _MILLION
+    f'{name}_million_words_per_second': measure(
+      function, repeats
+    ).million_per_second(2 * num_words)
     for name, function in (
       ('openssl', lambda: on_host.keystream(state, num_words)),
       ('xla', lambda: xla(key)),
@@ -100,79 +98,81 @@ def measure_cipher(repeats: int) -> dict[str, float]:
   }
 
 
-class _Case:
-  """The operations on one set of words, ready to be timed."""
+def _operations(
+  scheme: Shamir, num_words: int, num_clients: int, rng: np.random.Generator
+) -> dict[str, _Operation]:
+  """Returns the operations by name, ready to be timed on one set of words."""
+  threshold, num_secrets = scheme.threshold, scheme.secrets_per_polynomial
+  tile = min(on_host.TILE_COLUMNS, num_words)
+  num_tiles = num_words // tile
 
-  def __init__(
-    self,
-    scheme: Shamir,
-    num_words: int,
-    num_clients: int,
-    rng: np.random.Generator,
-  ):
-    p = scheme.field.modulus
-    self._scheme = scheme
+  def draw(rows: int) -> np.ndarray:
+    modulus = scheme.field.modulus
+    return rng.integers(modulus, size=(rows, num_words), dtype=np.uint32)
 
-    def draw(rows: int) -> np.ndarray:
-      return rng.integers(p, size=(rows, num_words), dtype=np.uint32)
+  key = randomness.round_key(randomness.root_key(0), 0)
+  seeds = randomness.keys(key, Purpose.SHARE, scheme.num_random)
+  auditor = Auditor(scheme, scheme.server_points)
+  coins = randomness.keys(key, Purpose.CHECK, auditor.num_checks)
+  drawn, random, clients = map(
+    draw, (num_secrets, scheme.num_random, num_clients)
+  )
+  secrets = jnp.asarray(drawn)
+  # All shares of a client in one compiled program, as rounds do.
+  share = _compiled(scheme.share, secrets, seeds)
+  held = share()
+  last_k = scheme.server_points[-threshold:]
 
-    root = randomness.root_key(0)
-    key = randomness.round_key(root, 0)
-    self._seeds = randomness.keys(key, Purpose.SHARE, scheme.num_random)
-    self._secrets = draw(scheme.secrets_per_polynomial)
-    self._device_secrets = jnp.asarray(self._secrets)
-    self._random = jnp.asarray(draw(scheme.num_random))
-    self._clients = jnp.asarray(draw(num_clients))
-    present = scheme.server_points[scheme.num_servers - scheme.threshold :]
-    self._opening = scheme.opening(present)
-    auditor = Auditor(scheme, scheme.server_points)
-    coins = randomness.keys(key, Purpose.CHECK, auditor.num_checks)
-    self._tile = min(on_host.TILE_COLUMNS, num_words)
-    num_tiles = num_words // self._tile
-    self._explicit = jax.jit(scheme.explicit_shares)
-    self._share = jax.jit(scheme.share)
-    self._open = jax.jit(scheme.open_shares)
-    self._sum = jax.jit(scheme.field.sum)
-    self._examine = jax.jit(
-      lambda held: auditor.examine(held, coins, num_tiles, self._tile)
-    )
-    self._held = self._share(self._device_secrets, self._seeds)
-    self._sums = [
-      jnp.zeros((scheme.num_servers, self._tile), jnp.uint32)
-      for _ in range(num_tiles)
-    ]
-
-  def share_given(self) -> Array:
-    """The shares that are computed, from random words that are given."""
-    return self._explicit(self._device_secrets, self._random)
-
-  def share_cipher(self) -> Array:
-    """A client's seeds expanded and its other shares, a tile at a time."""
-    if jax.default_backend() != 'cpu':
-      return self.share_in_program()
-    tiled = on_host.share_in_tiles(self._scheme, self._secrets, self._seeds)
+  def share_cipher() -> Array:
+    tiled = on_host.share_in_tiles(scheme, drawn, seeds)
     # Of the tiles only the last is kept, as by who sends each when it is made.
     return collections.deque(tiled, maxlen=1).pop()
 
-  def share_in_program(self) -> Array:
-    """All shares of a client, in one compiled program, as rounds do."""
-    return self._share(self._device_secrets, self._seeds)
+  is_cpu = jax.default_backend() == 'cpu'
+  of_secrets = functools.partial(_Operation, items=num_secrets * num_words)
+  return {
+    'share_given': of_secrets(
+      _compiled(scheme.explicit_shares, secrets, jnp.asarray(random)),
+      moved_words=(threshold + len(scheme.share_matrix)) * num_words,
+    ),
+    'share_cipher': of_secrets(share_cipher if is_cpu else share),
+    'share_cipher_in_program': of_secrets(share),
+    'add_to_sums': of_secrets(_adding(scheme, drawn, seeds, tile)),
+    'reconstruct': of_secrets(
+      _compiled(scheme.open_shares, held, scheme.opening(last_k)),
+      moved_words=(threshold + num_secrets) * num_words,
+    ),
+    'check': of_secrets(
+      _compiled(
+        lambda held: auditor.examine(held, coins, num_tiles, tile), held
+      )
+    ),
+    'sum': _Operation(
+      _compiled(scheme.field.sum, jnp.asarray(clients)),
+      num_clients * num_words,
+      (num_clients + 1) * num_words,
+    ),
+  }
 
-  def add_to_sums(self) -> list[Array]:
-    """All shares of a client, added to what the servers hold."""
-    self._sums = on_host.add_in_tiles(
-      self._scheme, self._sums, self._secrets, self._seeds
-    )
-    return self._sums
 
-  def reconstruct(self) -> Array:
-    """The secrets, from the last k servers."""
-    return self._open(self._held, self._opening)
+def _compiled(
+  function: Callable[..., Array], *arguments: Any
+) -> Callable[[], Array]:
+  return functools.partial(jax.jit(function), *arguments)
 
-  def check(self) -> Array:
-    """The servers' combinations, the coefficients' cipher included."""
-    return self._examine(self._held)
 
-  def sum_clients(self) -> Array:
-    """One server's sum over clients."""
-    return self._sum(self._clients)
+def _adding(
+  scheme: Shamir, secrets: np.ndarray, seeds: np.ndarray, tile: int
+) -> Call:
+  """Returns what adds a client's shares to what servers hold, in tiles."""
+  # Each of its own, since they are donated.
+  sums = [
+    jnp.zeros((scheme.num_servers, tile), jnp.uint32)
+    for _ in range(secrets.shape[1] // tile)
+  ]
+
+  def add() -> list[Array]:
+    sums[:] = on_host.add_in_tiles(scheme, sums, secrets, seeds)
+    return sums
+
+  return add

@@ -1,14 +1,13 @@
 """The package `galois` on the same work, where it is installed."""
 
+import functools
 import importlib.util
-from typing import Any
+import operator
 
 import numpy as np
 
 from fps_jax.jobs.timing import measure
 from fps_jax.sharing.shamir import Shamir
-
-_MILLION = 1e6
 
 
 def version() -> str | None:
@@ -22,7 +21,7 @@ def version() -> str | None:
 
 def measure_sharing(
   scheme: Shamir, num_words: int, repeats: int
-) -> dict[str, Any]:
+) -> dict[str, float]:
   """Measures plain Shamir sharing by `galois`; nothing of packed sharing.
 
   By Horner's rule, which is faster there than its matrix product; its random
@@ -39,39 +38,31 @@ def measure_sharing(
   field = galois.GF(scheme.field.modulus)
   points = field(np.array(scheme.server_points))
   coefficients = field.Random((scheme.threshold, num_words), seed=1)
+  row = scheme.opening(scheme.server_points)[0, : scheme.threshold]
+  weights = [field(int(weight)) for weight in row]
 
   def share(coefficients):
-    shares = []
-    for point in points:
-      value = coefficients[-1]
-      for coefficient in coefficients[-2::-1]:
-        value = value * point + coefficient
-      shares.append(value)
-    return shares
+    return [
+      functools.reduce(lambda value, c: value * point + c, coefficients[::-1])
+      for point in points
+    ]
 
   def draw_and_share():
     drawn = field.Random((scheme.threshold - 1, num_words))
     return share([coefficients[0], *drawn])
 
-  shares = share(coefficients)
-  row = scheme.opening(scheme.server_points)[0, : scheme.threshold]
-  weights = [field(int(weight)) for weight in row]
-
   def reconstruct():
-    secret = shares[0] * weights[0]
-    for value, weight in zip(
-      shares[1 : scheme.threshold], weights[1:], strict=True
-    ):
-      secret = secret + value * weight
-    return secret
+    # Of the first k servers: of others there is no weight.
+    return functools.reduce(operator.add, map(operator.mul, shares, weights))
 
+  shares = share(coefficients)
   if not np.array_equal(reconstruct(), coefficients[0]):
     raise AssertionError('galois and this package disagree')
   repeats = min(repeats, 3)  # It takes a hundred times as long.
   return {
-    f'galois_{name}_million_per_second': num_words
-    / measure(function, repeats).seconds
-    / _MILLION
+    f'galois_{name}_million_per_second': measure(
+      function, repeats
+    ).million_per_second(num_words)
     for name, function in (
       ('share_given', lambda: share(coefficients)),
       ('share_drawn', draw_and_share),

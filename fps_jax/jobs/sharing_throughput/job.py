@@ -5,31 +5,19 @@ process, because the operations are bound by memory, and beside the package
 `galois` where that is installed (extra `peers`).
 """
 
-import json
+import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fps_jax.config import known
-from fps_jax.core import files
 from fps_jax.core.environment import describe_environment
+from fps_jax.jobs.bench import Bench
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.sharing_throughput import (
-  cases as sharing_cases,
-)
-from fps_jax.jobs.sharing_throughput import (
-  galois_peer,
-)
-from fps_jax.jobs.sharing_throughput import (
-  report as sharing_report,
-)
-from fps_jax.jobs.study import StudyError
-from fps_jax.results import workdir as workdirs
+from fps_jax.jobs.sharing_throughput import cases, galois_peer, report
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 
@@ -77,35 +65,29 @@ def run(
   Raises:
     StudyError: if the config is invalid or the work directory cannot be used.
   """
-  workdir, console = pathlib.Path(workdir), Console()
-  if options.of_studies:
-    raise StudyError(f'{options.of_studies} are for studies: this job has none')
-  try:
+  bench = Bench(workdir, options)
+  with bench.checking(config):
     schemes = validate(config)
-    workdirs.create(workdir)
-    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
-    environment = describe_environment(argv)
-    workdirs.write_json(workdir / 'environment.json', environment)
-  except (ValueError, OSError) as error:
-    raise StudyError(str(error)) from error
+  bench.record(describe_environment(argv))
+  rng = np.random.default_rng(config.seed)
   rows = []
-  for row in _measure_all(config, schemes):
-    rows.append(row)
-    console.print(sharing_report.progress_line(row), highlight=False)
+  for scheme, log2 in itertools.product(schemes, config.log2_words):
+    num_words = 2**log2
+    most = max(1, config.max_sum_words // num_words)
+    num_clients = min(config.num_clients, most)
+    rows.append(
+      cases.measure_case(scheme, num_words, num_clients, config.repeats, rng)
+    )
+    bench.say(report.progress_line(rows[-1]))
   results = {
     'platform': jax.default_backend(),
-    'cipher': sharing_cases.measure_cipher(config.repeats),
+    'cipher': cases.measure_cipher(config.repeats),
     'galois_version': galois_peer.version(),
     'rows': rows,
-    'uplink_bytes': sharing_report.uplink_bytes(),
+    'uplink_bytes': report.uplink_bytes(),
   }
-  workdirs.write_json(workdir / 'results.json', results)
-  sharing_report.write_figure(rows, workdir / 'throughput.png')
-  for table in sharing_report.tables(results):
-    console.print(table)
-  files.write_text(workdir / 'report.md', sharing_report.markdown(results))
-  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
-  print(json.dumps(results))
+  report.write_figure(rows, bench.workdir / 'throughput.png')
+  bench.finish(results, report.tables(results), report.markdown(results))
 
 
 def validate(config: ConfigDict) -> list[Shamir]:
@@ -123,30 +105,12 @@ def validate(config: ConfigDict) -> list[Shamir]:
       raise ValueError(f'{name}={config[name]} must be at least 1')
   if not config.cases:
     raise ValueError('cases=() must hold at least one (N, k, l, prime)')
+  if not config.log2_words:
+    raise ValueError('log2_words=() must hold at least one number')
   for log2 in config.log2_words:
     if not 4 <= log2 <= 26:
       raise ValueError(f'log2_words={log2} must be in [4, 26]')
-  if not config.log2_words:
-    raise ValueError('log2_words=() must hold at least one number')
-  schemes = []
   for case in config.cases:
     if len(case) != 4:
       raise ValueError(f'case {case} must be (N, k, l, prime)')
-    num_servers, threshold, secrets, prime = case
-    schemes.append(Shamir(PrimeField(prime), num_servers, threshold, secrets))
-  return schemes
-
-
-def _measure_all(
-  config: ConfigDict, schemes: Sequence[Shamir]
-) -> Iterator[dict[str, Any]]:
-  rng = np.random.default_rng(config.seed)
-  for scheme in schemes:
-    for log2 in config.log2_words:
-      num_words = 2**log2
-      num_clients = min(
-        config.num_clients, max(1, config.max_sum_words // num_words)
-      )
-      yield sharing_cases.measure_case(
-        scheme, num_words, num_clients, config.repeats, rng
-      )
+  return [Shamir(PrimeField(prime), *sizes) for *sizes, prime in config.cases]

@@ -6,7 +6,6 @@ has a process of its own, so that memory and compilation are its own. A config
 without variants runs in this process.
 """
 
-import json
 import multiprocessing
 import os
 import pathlib
@@ -17,22 +16,16 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fps_jax.config import defaults as configs
 from fps_jax.config import open_sections
-from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
-from fps_jax.core import files, startup
+from fps_jax.core import startup
+from fps_jax.jobs import study
+from fps_jax.jobs.bench import Bench, refusing
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
-from fps_jax.jobs.throughput import (
-  report as throughput_report,
-)
-from fps_jax.jobs.throughput import (
-  worker as throughput_worker,
-)
-from fps_jax.results import workdir as workdirs
+from fps_jax.jobs.throughput import report, worker
 
 
 def default() -> ConfigDict:
@@ -77,44 +70,35 @@ def run(
     StudyError: if the config is invalid, the data is missing or the work
       directory cannot be used.
   """
-  workdir, console = pathlib.Path(workdir), Console()
-  if options.of_studies:
-    raise StudyError(
-      f'{options.of_studies} are for studies: this job times phases by itself '
-      '(config.timing.trace)'
-    )
-  try:
+  bench = Bench(
+    workdir, options, 'this job times phases by itself (config.timing.trace)'
+  )
+  with bench.checking(config):
     variants = resolve_variants(config)
-    for variant in variants.values():
-      validate(variant)
-    workdirs.create(workdir)
-    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
-    results = _measure_groups(variants, argv, options.tfds_data_dir, console)
-  except (ValueError, OSError) as error:
-    raise StudyError(str(error)) from error
-  workdirs.write_json(workdir / 'results.json', results)
-  workdirs.write_json(workdir / 'environment.json', results['environment'])
-  for table in throughput_report.tables(results):
-    console.print(table)
-  files.write_text(workdir / 'report.md', throughput_report.markdown(results))
+    study.validate_all(variants)
+  with refusing():
+    results = _measure_groups(variants, argv, options.tfds_data_dir, bench)
+  bench.record(results['environment'])
   # Matplotlib comes with it: not before the runs, whose memory is measured.
-  from fps_jax.jobs.throughput import figures as throughput_figures
+  from fps_jax.jobs.throughput import figures
 
-  throughput_figures.write_figures(results['rows'], workdir)
-  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
-  last = results
-  if len(results['rows']) == 1:
-    last = {'workload': config.name, **results['rows'][0]}
-  print(json.dumps(last))
+  rows = results['rows']
+  figures.write_figures(rows, bench.workdir)
+  bench.finish(
+    results,
+    report.tables(results),
+    report.markdown(results),
+    {'workload': config.name, **rows[0]} if len(rows) == 1 else None,
+  )
 
 
 def _measure_groups(
   variants: Mapping[str, ConfigDict],
   argv: Sequence[str],
   tfds_data_dir: str | None,
-  console: Console,
+  bench: Bench,
 ) -> dict[str, Any]:
-  """Returns the rows of all cases, and the last group's machine."""
+  """Returns the rows of all cases, and the first group's machine."""
   groups: dict[str, dict[str, dict[str, Any]]] = {}
   for name, variant in variants.items():
     # Rounds that are not run must be there to be planned.
@@ -123,22 +107,17 @@ def _measure_groups(
     variant.num_rounds = variant.timing.rounds + 3
     group = variant.timing.group or name
     groups.setdefault(group, {})[name] = variant.to_dict()
-  rows, machines = [], []
+  measure = worker.measure if len(groups) == 1 else _in_own_process
+  rows, measured = [], []
   for group in groups.values():
-    arguments = (group, list(argv), tfds_data_dir)
-    measured = (
-      throughput_worker.measure(*arguments)
-      if len(groups) == 1
-      else _in_own_process(*arguments)
-    )
-    for row in measured['rows']:
-      row['peak_rss_mb'] = round(measured['peak_rss_mb'])
+    measured.append(measure(group, list(argv), tfds_data_dir))
+    for row in measured[-1]['rows']:
+      row['peak_rss_mb'] = round(measured[-1]['peak_rss_mb'])
       rows.append(row)
-      console.print(throughput_report.progress_line(row), highlight=False)
-    machines.append(measured['machine'])
+      bench.say(report.progress_line(row))
   return {
-    'environment': measured['environment'],
-    'machine': machines[0],
+    'environment': measured[-1]['environment'],
+    'machine': measured[0]['machine'],
     'rows': rows,
   }
 
@@ -168,7 +147,7 @@ def _measure_and_send(sender: Connection, *arguments: Any) -> None:
   startup.share_heap()
   startup.use_all_cores()
   try:
-    sender.send(throughput_worker.measure(*arguments))
+    sender.send(worker.measure(*arguments))
   except Exception as error:
     sender.send(error)
 

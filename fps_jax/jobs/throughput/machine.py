@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,32 +16,35 @@ _PRODUCTS = 8  # in a call
 _COPIED_BYTES = 64 * 2**20  # on each device
 
 
-def matmul_flops_per_second(mesh: Mesh, repeats: int) -> float:
-  """Returns the speed of products of float32 matrices, at JAX's precision.
+def measure_peaks(mesh: Mesh, repeats: int = 5) -> dict[str, float]:
+  """Returns the best that devices do, each on arrays of its own.
 
   Args:
-    mesh: all its devices multiply, each its own matrices.
+    mesh: of the devices.
     repeats: calls of which the median is taken, at least 1.
+
+  Returns:
+    Of all devices together, a second: `matmul_gigaflops` of products of float32
+    matrices, at JAX's precision, and `copy_gigabytes`, read and written by a
+    pass over 64 MiB a device.
   """
 
   def multiply(a: Array) -> Array:
     return functools.reduce(lambda b, _: a @ b, range(_PRODUCTS), a)
 
   scale = _SIDE**-0.5  # Keeps the values finite and normal.
-  seconds = _seconds(mesh, multiply, (_SIDE, _SIDE), scale, repeats)
-  return mesh.size * _PRODUCTS * 2 * _SIDE**3 / seconds
-
-
-def copy_bytes_per_second(mesh: Mesh, repeats: int) -> float:
-  """Returns bytes read and written a second by a pass over 64 MiB a device.
-
-  Args:
-    mesh: all its devices copy, each its own array.
-    repeats: calls of which the median is taken, at least 1.
-  """
-  shape = (_COPIED_BYTES // 4, 1)
-  seconds = _seconds(mesh, lambda a: a + 1, shape, 0.0, repeats)
-  return mesh.size * 2 * _COPIED_BYTES / seconds
+  multiplying = _seconds(mesh, multiply, (_SIDE, _SIDE), scale, repeats)
+  words = (_COPIED_BYTES // 4, 1)
+  copying = _seconds(mesh, lambda a: a + 1, words, 0.0, repeats)
+  return {
+    'matmul_gigaflops': mesh.size
+    * _PRODUCTS
+    * 2
+    * _SIDE**3
+    / multiplying
+    / 1e9,
+    'copy_gigabytes': mesh.size * 2 * _COPIED_BYTES / copying / 1e9,
+  }
 
 
 def _seconds(
@@ -52,7 +54,6 @@ def _seconds(
   fill: float,
   repeats: int,
 ) -> float:
-  """Returns the time that all devices take, each with an array of its own."""
   split = PartitionSpec(CLIENT_AXES)
   # Donated and returned, so that no new memory is mapped.
   call = jax.jit(
@@ -64,7 +65,7 @@ def _seconds(
   )
   array = jax.jit(make, out_shardings=NamedSharding(mesh, split))()
 
-  def once() -> Any:
+  def once() -> Array:
     nonlocal array
     array = call(array)
     return array

@@ -19,10 +19,9 @@ from fps_jax.core.types import RoundPlan
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated.performance import Performance
-from fps_jax.jobs.throughput import machine
+from fps_jax.jobs.throughput.machine import measure_peaks
 from fps_jax.jobs.throughput.phases import measure_phases
 from fps_jax.runs.costs.flops import training_flops
-from fps_jax.runs.simulation import Simulation
 
 _COMPILED = '/jax/core/compile/backend_compile_duration'
 _NUM_TEST = 100  # of random data
@@ -48,13 +47,12 @@ def measure(
   """
   jax.config.update('jax_enable_compilation_cache', False)
   runs = _build_all(configs, tfds_data_dir)
-  num_rounds = max(run.timing.rounds for run in runs)
-  for _ in range(1 + num_rounds):
+  for _ in range(1 + max(run.timing.rounds for run in runs)):
     for run in runs:
       run.do_round()
   accuracies = [run.evaluate() for run in runs]
   peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-  peaks = machine_peaks(runs[0].simulation)
+  peaks = measure_peaks(runs[0].simulation.mesh)
   rows = [
     run.results(accuracy, runs[0], peaks)
     for run, accuracy in zip(runs, accuracies, strict=True)
@@ -64,15 +62,6 @@ def measure(
     'rows': rows,
     'peak_rss_mb': peak_rss,
     'machine': peaks,
-  }
-
-
-def machine_peaks(simulation: Simulation, repeats: int = 5) -> dict[str, float]:
-  """Returns the best that the devices of a simulation's mesh do."""
-  mesh = simulation.mesh
-  return {
-    'matmul_gigaflops': machine.matmul_flops_per_second(mesh, repeats) / 1e9,
-    'copy_gigabytes': machine.copy_bytes_per_second(mesh, repeats) / 1e9,
   }
 
 
@@ -132,15 +121,18 @@ class _Run:
     """
     config, timed = self._config, self._seconds[1:]
     seconds = statistics.median(timed)
-    flops = self._trained * training_flops(self._config, self._dataset)
+    flops = self._trained * training_flops(config, self._dataset)
+    num_params = self.simulation.num_params
+    plan = self.simulation.pruning_plans[len(self._seconds) - 1]
+    num_kept = int(plan.keep_count)
     row = {
       'name': self.name,
       'model': config.model.name,
-      'num_params': self.simulation.num_params,
+      'num_params': num_params,
       'cohort': config.cohort.size,
       'batch_size': config.client.batch_size,
       'execution': 'vmap' if Performance(**config.perf).vmaps else 'sequential',
-      'sparsity': self._sparsity(),
+      'sparsity': 1 - num_kept / num_params,
       'sharing': config.sharing.scheme,
       'sec_per_round': seconds,
       'min': min(timed),
@@ -160,33 +152,18 @@ class _Run:
       / (peaks['matmul_gigaflops'] * 1e9),
     }
     if self.timing.trace:
-      row['phases'] = self._phases()
-      row['protocol_bytes'] = self._protocol_bytes()
+      row['phases'] = measure_phases(
+        self.simulation,
+        self._state,
+        self._plan or self.simulation.plan(0),
+        self._data,
+      )
+      # What a round moves at least, from values to sums: every value is read
+      # once, and every share added to a sum: read and written.
+      num_rows = self.simulation.protocol.zeros(16).shape[0]
+      num_words = num_kept * config.cohort.size * (1 + 2 * num_rows)
+      row['protocol_bytes'] = 4 * num_words
     return row
-
-  def _phases(self) -> dict[str, float]:
-    return measure_phases(
-      self.simulation,
-      self._state,
-      self._plan or self.simulation.plan(0),
-      self._data,
-    )
-
-  def _protocol_bytes(self) -> int:
-    """Returns what a round moves at least, from values to sums.
-
-    Every value is read once, every share added to a sum: read and written.
-    """
-    kept = self._num_kept()
-    num_rows = self.simulation.protocol.zeros(16).shape[0]
-    return 4 * kept * self._config.cohort.size * (1 + 2 * num_rows)
-
-  def _sparsity(self) -> float:
-    return 1 - self._num_kept() / self.simulation.num_params
-
-  def _num_kept(self) -> int:
-    plan = self.simulation.pruning_plans[len(self._seconds) - 1]
-    return int(plan.keep_count)
 
 
 def _build_all(

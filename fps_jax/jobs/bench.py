@@ -1,0 +1,92 @@
+"""What jobs that measure something do alike, from the checks to the last line.
+
+Such a job goes on with nothing: it writes to a work directory of its own.
+"""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from fps_jax.core import files
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.study import StudyError
+from fps_jax.results import workdir as workdirs
+
+
+@contextlib.contextmanager
+def refusing(prefix: str = '') -> Iterator[None]:
+  """Has a ValueError or OSError raised as the StudyError that a user sees."""
+  try:
+    yield
+  except (ValueError, OSError) as error:
+    raise StudyError(f'{prefix}{error}') from error
+
+
+class Bench:
+  """The work directory and the terminal of such a job."""
+
+  def __init__(
+    self,
+    workdir: str | pathlib.Path,
+    options: Options,
+    without: str = 'this job has none',
+  ):
+    """Refuses the options of studies; `without` says what the job has.
+
+    Raises:
+      StudyError: if any was given.
+    """
+    self.workdir = pathlib.Path(workdir)
+    self._console = Console()
+    if options.of_studies:
+      raise StudyError(f'{options.of_studies} are for studies: {without}')
+
+  @contextlib.contextmanager
+  def checking(self, config: ConfigDict, prefix: str = '') -> Iterator[None]:
+    """Checks the config inside; writes it to the work directory afterwards.
+
+    Raises:
+      StudyError: if a check raised ValueError or OSError, which it names after
+        the prefix, or the work directory is not empty.
+    """
+    with refusing(prefix):
+      yield
+      workdirs.create(self.workdir)
+      self._write('config.json', json.loads(config.to_json()))
+
+  def record(self, environment: dict[str, Any]) -> None:
+    """Writes what was measured on: see `core.environment`."""
+    self._write('environment.json', environment)
+
+  def say(self, line: str) -> None:
+    """Prints what was just measured."""
+    self._console.print(line, highlight=False)
+
+  def finish(
+    self,
+    results: dict[str, Any],
+    tables: Sequence[Table],
+    page: str,
+    last: dict[str, Any] | None = None,
+  ) -> None:
+    """Writes `results.json` and `report.md`, and prints the tables.
+
+    The last line of output is one object of JSON: `last`, else the results.
+    """
+    self._write('results.json', results)
+    files.write_text(self.workdir / 'report.md', page)
+    for table in tables:
+      self._console.print(table)
+    self._console.print(
+      f'Results are in {self.workdir}', soft_wrap=True, highlight=False
+    )
+    print(json.dumps(last or results))
+
+  def _write(self, name: str, content: dict[str, Any]) -> None:
+    workdirs.write_json(self.workdir / name, content)
