@@ -1,7 +1,9 @@
 """What the job measures: one view of one kind of round a case."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
 
 import jax
 from ml_collections import ConfigDict
@@ -24,22 +26,22 @@ class Case:
     name: in results.
     title: in tables and figures.
     view: what is seen.
+    smoothness: weight of the total variation in the search.
     method: `'search'`, `'divide'` (see `fps_jax.jobs.privacy.inversion`) or
       `'class_mean'`, which looks at the labels alone.
     num_clients: whose updates are added.
     sparsity: fraction of all parameters that is pruned.
     num_steps: of each client.
-    smoothness: weight of the total variation in the search.
   """
 
   name: str
   title: str
   view: View
+  smoothness: float = 0.0
   method: str = 'search'
   num_clients: int = 1
   sparsity: float = 0.0
   num_steps: int = 1
-  smoothness: float = 0.0
 
 
 def make_cases(config: ConfigDict) -> list[Case]:
@@ -52,139 +54,113 @@ def make_cases(config: ConfigDict) -> list[Case]:
     ValueError: if a scheme does not exist, leaves no server without knowledge,
       or its sums do not fit the field.
   """
+  settings = config.privacy
+  field = PrimeField(config.sharing.prime)
+  schemes = [Shamir(field, *numbers) for numbers in settings.servers]
+  codecs = {
+    bits: Codec(
+      field=field,
+      clip=config.sharing.clip,
+      value_bits=bits,
+      max_clients=max((*settings.clients, settings.joint_clients)),
+      max_count=1,
+    )
+    for bits, _ in settings.roundings
+  }
+  opened = {bits: views.opened(codecs[bits], schemes[0]) for bits in codecs}
+  bits, smoothness = settings.roundings[-1]
+  of_shares = [_of_shares(s, codecs[bits], smoothness) for s in schemes]
   return [
-    *_plain_cases(config),
-    *_opened_cases(config),
-    *_share_cases(config),
-    *_baselines(config),
-    *_sum_cases(config),
-    *_pruned_cases(config),
-    *_sketched_cases(config),
-    *_joint_cases(config),
+    *_of_plain(settings),
+    *(
+      Case(f'opened_{b}_bits', f"reveal='updates', {b} bits", opened[b], weight)
+      for b, weight in settings.roundings
+    ),
+    *itertools.chain.from_iterable(of_shares),
+    Case('noise', 'Noise, no update', views.noise(), smoothness),
+    Case(
+      'class_mean', 'Class means, no update', views.noise(), method='class_mean'
+    ),
+    *_of_sums(settings, opened),
+    *_of_pruned_and_sketched(settings),
+    Case(
+      'fedpruneshare',
+      f'Sum of {settings.joint_clients}, {100 * settings.joint_sparsity:g} % '
+      f'pruned, {bits} bits',
+      opened[bits],
+      smoothness,
+      num_clients=settings.joint_clients,
+      sparsity=settings.joint_sparsity,
+    ),
   ]
 
 
-def make_codec(config: ConfigDict, value_bits: int) -> Codec:
-  """Returns the codec of the clients' values."""
-  return Codec(
-    field=PrimeField(config.sharing.prime),
-    clip=config.sharing.clip,
-    value_bits=value_bits,
-    max_clients=max((*config.privacy.clients, config.privacy.joint_clients)),
-    max_count=1,
-  )
-
-
-def make_schemes(config: ConfigDict) -> list[Shamir]:
-  """Returns the sharing schemes; sums are opened from the first."""
-  field = PrimeField(config.sharing.prime)
-  return [Shamir(field, *numbers) for numbers in config.privacy.servers]
-
-
-def _plain_cases(config: ConfigDict) -> Iterator[Case]:
-  view, settings = views.plain(), config.privacy
+def _of_plain(settings: ConfigDict) -> Iterator[Case]:
+  plain = functools.partial(Case, view=views.plain())
   smoothness = settings.plain_smoothness
-  yield Case('plain', 'Plain update', view, smoothness=smoothness)
-  yield Case('plain_divided', 'Plain update, closed form', view, 'divide')
+  yield plain('plain', 'Plain update', smoothness=smoothness)
+  yield plain('plain_divided', 'Plain update, closed form', method='divide')
   for steps in settings.local_steps:
-    title = f'Plain update, {steps} local steps'
-    yield Case(
+    yield plain(
       f'plain_{steps}_steps',
-      title,
-      view,
+      f'Plain update, {steps} local steps',
+      smoothness=smoothness,
       num_steps=steps,
-      smoothness=smoothness,
     )
 
 
-def _opened_cases(config: ConfigDict) -> Iterator[Case]:
-  scheme = make_schemes(config)[0]
-  for bits, smoothness in config.privacy.roundings:
+def _of_shares(
+  scheme: Shamir, codec: Codec, smoothness: float
+) -> Iterator[Case]:
+  numbers = (
+    scheme.num_servers,
+    scheme.threshold,
+    scheme.secrets_per_polynomial,
+  )
+  name = 'of_' + '_'.join(map(str, numbers))
+  yield Case(
+    f'shares_{scheme.num_random}_{name}',
+    f't = {scheme.num_random} servers of {numbers}',
+    views.below_t(codec, scheme),
+    smoothness,
+  )
+  if scheme.secrets_per_polynomial > 1:
     yield Case(
-      f'opened_{bits}_bits',
-      f"reveal='updates', {bits} bits",
-      views.opened(make_codec(config, bits), scheme),
-      smoothness=smoothness,
+      f'shares_{scheme.threshold - 1}_{name}',
+      f'k - 1 = {scheme.threshold - 1} servers of {numbers}',
+      views.one_below_k(codec, scheme),
+      smoothness,
     )
 
 
-def _share_cases(config: ConfigDict) -> Iterator[Case]:
-  bits, smoothness = config.privacy.roundings[-1]
-  codec = make_codec(config, bits)
-  for scheme in make_schemes(config):
-    numbers = (
-      scheme.num_servers,
-      scheme.threshold,
-      scheme.secrets_per_polynomial,
-    )
-    name = 'of_' + '_'.join(map(str, numbers))
-    yield Case(
-      f'shares_{scheme.num_random}_{name}',
-      f't = {scheme.num_random} servers of {numbers}',
-      views.below_t(codec, scheme),
-      smoothness=smoothness,
-    )
-    if scheme.secrets_per_polynomial > 1:
-      yield Case(
-        f'shares_{scheme.threshold - 1}_{name}',
-        f'k - 1 = {scheme.threshold - 1} servers of {numbers}',
-        views.one_below_k(codec, scheme),
-        smoothness=smoothness,
-      )
-
-
-def _baselines(config: ConfigDict) -> Iterator[Case]:
-  view = views.noise()
-  smoothness = config.privacy.roundings[-1][1]
-  yield Case('noise', 'Noise, no update', view, smoothness=smoothness)
-  yield Case('class_mean', 'Class means, no update', view, 'class_mean')
-
-
-def _sum_cases(config: ConfigDict) -> Iterator[Case]:
-  bits, smoothness = config.privacy.roundings[0]
-  view = views.opened(make_codec(config, bits), make_schemes(config)[0])
-  for number in config.privacy.clients:
+def _of_sums(
+  settings: ConfigDict, opened: Mapping[int, View]
+) -> Iterator[Case]:
+  bits, smoothness = settings.roundings[0]
+  for number in settings.clients:
     yield Case(
       f'sum_{number}_clients',
       f'Sum of {number} clients, {bits} bits',
-      view,
+      opened[bits],
+      smoothness,
       num_clients=number,
-      smoothness=smoothness,
     )
 
 
-def _pruned_cases(config: ConfigDict) -> Iterator[Case]:
-  for sparsity in config.privacy.sparsities:
+def _of_pruned_and_sketched(settings: ConfigDict) -> Iterator[Case]:
+  for sparsity in settings.sparsities:
     percent = f'{100 * sparsity:g}'
     yield Case(
       f'pruned_{percent}',
       f'Plain update, {percent} % pruned',
       views.plain(),
+      settings.plain_smoothness,
       sparsity=sparsity,
-      smoothness=config.privacy.plain_smoothness,
     )
-
-
-def _sketched_cases(config: ConfigDict) -> Iterator[Case]:
-  for rows, smoothness in config.privacy.sketches:
-    key = jax.random.key(_SKETCH_SEED)
+  for rows, smoothness in settings.sketches:
     yield Case(
       f'sketch_{rows}',
       f'Sketch of {rows} sums, range check',
-      views.sketched(rows, key),
-      smoothness=smoothness,
+      views.sketched(rows, jax.random.key(_SKETCH_SEED)),
+      smoothness,
     )
-
-
-def _joint_cases(config: ConfigDict) -> Iterator[Case]:
-  settings = config.privacy
-  bits, smoothness = settings.roundings[-1]
-  percent = 100 * settings.joint_sparsity
-  yield Case(
-    'fedpruneshare',
-    f'Sum of {settings.joint_clients}, {percent:g} % pruned, {bits} bits',
-    views.opened(make_codec(config, bits), make_schemes(config)[0]),
-    num_clients=settings.joint_clients,
-    sparsity=settings.joint_sparsity,
-    smoothness=smoothness,
-  )

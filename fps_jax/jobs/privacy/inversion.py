@@ -15,7 +15,7 @@ form).
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ import optax
 
 from fps_jax.core.types import Array, Key
 from fps_jax.jobs.privacy.model import LocalUpdate
+from fps_jax.jobs.privacy.views import Expect
 
 _TINY = 1e-20
 
@@ -53,6 +54,37 @@ class Search:
       raise ValueError(f'step_size={self.step_size} must be above 0')
 
 
+class Known(NamedTuple):
+  """What an attacker has of a round besides what it sees.
+
+  Attributes:
+    params_D: float32 [D], what the clients received.
+    kept_D: bool [D], what they train.
+    labels_CxB: int32 [C, B], the labels of each client.
+  """
+
+  params_D: Array
+  kept_D: Array
+  labels_CxB: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+  """How an attacker searches; programs are compiled for each.
+
+  Attributes:
+    local_update: a client's training.
+    expect: what updates would look like.
+    image_shape: (height, width, channels).
+    search: how long and how often.
+  """
+
+  local_update: LocalUpdate
+  expect: Expect
+  image_shape: tuple[int, int, int]
+  search: Search
+
+
 def cosine_distance(a_V: Array, b_V: Array) -> Array:
   """Returns 1 - the cosine of the angle between two vectors, in [0, 2]."""
   norms = jnp.linalg.norm(a_V) * jnp.linalg.norm(b_V)
@@ -69,52 +101,41 @@ def total_variation(images: Array) -> Array:
   return jnp.mean(down) + jnp.mean(right)
 
 
-@functools.partial(
-  jax.jit,
-  static_argnames=('local_update', 'expect', 'image_shape', 'search'),
-)
+@functools.partial(jax.jit, static_argnames='attack')
 def invert(
   seen_V: Array,
-  params_D: Array,
-  kept_D: Array,
-  labels_CxB: Array,
+  known: Known,
   smoothness: Array | float,
   key: Key,
   *,
-  local_update: LocalUpdate,
-  expect: Callable[[Array], Array],
-  image_shape: tuple[int, int, int],
-  search: Search,
+  attack: Attack,
 ) -> tuple[Array, Array]:
   """Reconstructs the images of all clients from what was seen of them.
 
   Args:
     seen_V: float32 [V].
-    params_D: float32 [D], what the clients received.
-    kept_D: bool [D], what they train.
-    labels_CxB: int32 [C, B], the labels of each client.
+    known: of the round.
     smoothness: weight of the images' total variation, >= 0.
     key: of the images that the search starts from; it is consumed.
-    local_update: a client's training; see `model.make_local_update`.
-    expect: updates [C, D] -> [V]; see `views.View`.
-    image_shape: (height, width, channels).
-    search: how long and how often.
+    attack: how to search.
 
   Returns:
     Images, float32 [C, B, *image_shape] in [0, 1], in no particular order among
     those of one label, and their loss, float32 [].
   """
-  clients = jax.vmap(local_update, (None, None, 0, 0))
+  search = attack.search
+  clients = jax.vmap(attack.local_update, (None, None, 0, 0))
 
   def loss(images: Array) -> Array:
-    updates_CxD = clients(params_D, kept_D, images, labels_CxB)
-    distance = cosine_distance(expect(updates_CxD), seen_V)
+    updates_CxD = clients(
+      known.params_D, known.kept_D, images, known.labels_CxB
+    )
+    distance = cosine_distance(attack.expect(updates_CxD), seen_V)
     return distance + smoothness * total_variation(images)
 
-  schedule = optax.cosine_decay_schedule(
-    search.step_size, search.num_iterations
+  adam = optax.adam(
+    optax.cosine_decay_schedule(search.step_size, search.num_iterations)
   )
-  adam = optax.adam(schedule)
 
   def step(carry, _):
     images, state = carry
@@ -123,13 +144,12 @@ def invert(
     return (jnp.clip(images + moves, 0.0, 1.0), state), value
 
   def run(start_key: Key) -> tuple[Array, Array]:
-    shape = (*labels_CxB.shape, *image_shape)
+    shape = (*known.labels_CxB.shape, *attack.image_shape)
     images = jax.random.uniform(start_key, shape)
     start = (images, adam.init(images))
     # The last step has size 0: it evaluates what the others found.
-    (images, _), losses = jax.lax.scan(
-      step, start, length=search.num_iterations + 1
-    )
+    length = search.num_iterations + 1
+    (images, _), losses = jax.lax.scan(step, start, length=length)
     return images, losses[-1]
 
   found, losses = jax.vmap(run)(jax.random.split(key, search.num_restarts))

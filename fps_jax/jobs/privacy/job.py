@@ -1,27 +1,24 @@
 """The job `privacy`: gradient inversion of every view of an update."""
 
-import json
+import itertools
 import pathlib
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fps_jax import data
 from fps_jax.config import defaults as configs
 from fps_jax.config import open_sections
 from fps_jax.config.validate import validate
-from fps_jax.core import files
 from fps_jax.core.environment import describe_environment
+from fps_jax.jobs.bench import Bench
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.privacy import report
 from fps_jax.jobs.privacy.cases import Case, make_cases
 from fps_jax.jobs.privacy.inversion import Search
-from fps_jax.jobs.privacy.measure import Laboratory
+from fps_jax.jobs.privacy.measure import InversionBench
 from fps_jax.jobs.privacy.model import FlatModel, make_model
-from fps_jax.jobs.study import StudyError
 from fps_jax.pruning import masks
-from fps_jax.results import workdir as workdirs
 
 _DEFAULTS = Options()
 
@@ -80,58 +77,62 @@ def run(
     StudyError: if the config is invalid, the data is missing or the work
       directory cannot be used.
   """
-  workdir, console = pathlib.Path(workdir), Console()
-  if options.of_studies:
-    raise StudyError(f'{options.of_studies} are for studies: this job has none')
-  try:
-    if 'privacy' not in config:
-      raise ValueError(
-        "the config has no section 'privacy': begin with "
-        'fps_jax.jobs.privacy.job.default()'
-      )
-    validate(config)
-    settings = config.privacy
-    search = Search(settings.iterations, settings.restarts, settings.step_size)
-    dataset = data.load(config.data.source, options.tfds_data_dir)
-    model = make_model(
-      dataset.image_shape,
-      dataset.num_classes,
-      settings.width,
-      config.pruning.exempt,
-    )
-    cases = make_cases(config)
-    _check_sizes(config, cases, model, len(dataset.train_labels))
-    workdirs.create(workdir)
-    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
-    environment = describe_environment(argv)
-    workdirs.write_json(workdir / 'environment.json', environment)
-  except (ValueError, TypeError, OSError) as error:
-    raise StudyError(f'privacy: {error}') from error
-  laboratory = Laboratory(
-    dataset, model, search, config.client.learning_rate, config.seeds
-  )
+  job = Bench(workdir, options)
+  with job.checking(config, 'privacy: '):
+    bench, cases = _prepare(config, options)
+  environment = describe_environment(argv)
+  job.record(environment)
   outcomes = []
-  for images_per_client in settings.images_per_client:
-    for case in cases:
-      if case.method == 'divide' and images_per_client > 1:
-        continue  # The quotient of sums is a blend.
-      outcomes.append(laboratory.run(case, images_per_client))
-      console.print(report.progress_line(outcomes[-1].row), highlight=False)
+  for images_per_client, case in itertools.product(
+    config.privacy.images_per_client, cases
+  ):
+    if case.method == 'divide' and images_per_client > 1:
+      continue  # The quotient of sums is a blend.
+    outcomes.append(bench.run(case, images_per_client))
+    job.say(report.progress_line(outcomes[-1].row))
   rows = [outcome.row for outcome in outcomes]
   results = {
     'seeds': list(config.seeds),
-    'parameters': len(model.exempt_D),
+    'parameters': bench.num_params,
     'environment': environment,
     'rows': rows,
   }
-  workdirs.write_json(workdir / 'results.json', results)
-  files.write_text(workdir / 'report.md', report.markdown(rows))
-  report.write_images(outcomes, workdir / 'privacy_images.png')
-  report.write_psnr(rows, workdir / 'privacy_psnr.png')
-  for table in report.tables(rows):
-    console.print(table)
-  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
-  print(json.dumps({'workdir': str(workdir), 'cases': len(rows)}))
+  report.write_images(outcomes, job.workdir / 'privacy_images.png')
+  report.write_psnr(rows, job.workdir / 'privacy_psnr.png')
+  last = {'workdir': str(job.workdir), 'cases': len(rows)}
+  job.finish(results, report.tables(rows), report.markdown(rows), last)
+
+
+def _prepare(
+  config: ConfigDict, options: Options
+) -> tuple[InversionBench, list[Case]]:
+  """Returns what attacks, and the cases that it attacks.
+
+  Raises:
+    ValueError: if the config is invalid.
+    OSError: if there is no data.
+  """
+  if 'privacy' not in config:
+    raise ValueError(
+      "the config has no section 'privacy': begin with "
+      'fps_jax.jobs.privacy.job.default()'
+    )
+  validate(config)
+  settings = config.privacy
+  search = Search(settings.iterations, settings.restarts, settings.step_size)
+  dataset = data.load(config.data.source, options.tfds_data_dir)
+  model = make_model(
+    dataset.image_shape,
+    dataset.num_classes,
+    settings.width,
+    config.pruning.exempt,
+  )
+  cases = make_cases(config)
+  _check_sizes(config, cases, model, len(dataset.train_labels))
+  bench = InversionBench(
+    dataset, model, search, config.client.learning_rate, config.seeds
+  )
+  return bench, cases
 
 
 def _check_sizes(

@@ -13,7 +13,7 @@ from fps_jax.core.types import Array
 from fps_jax.data.dataset import Dataset
 from fps_jax.jobs.privacy import metrics
 from fps_jax.jobs.privacy.cases import Case
-from fps_jax.jobs.privacy.inversion import Search, divide, invert
+from fps_jax.jobs.privacy.inversion import Attack, Known, Search, divide, invert
 from fps_jax.jobs.privacy.model import FlatModel, make_local_update
 from fps_jax.pruning import masks
 
@@ -26,17 +26,13 @@ class Trial(NamedTuple):
   """What the clients of one seed hold, and what chance would make of it.
 
   Attributes:
-    params_D: float32 [D], the model that clients receive.
-    kept_D: bool [D], what they train.
+    known: what an attacker has of it.
     images: float32 [C, B, height, width, channels] in [0, 1].
-    labels_CxB: int32 [C, B].
     others: like `images`, other images of the same labels.
   """
 
-  params_D: Array
-  kept_D: Array
+  known: Known
   images: Array
-  labels_CxB: Array
   others: Array
 
 
@@ -56,7 +52,7 @@ class Outcome(NamedTuple):
   psnr: np.ndarray
 
 
-class Laboratory:
+class InversionBench:
   """Holds what cases share: data, model, search and compiled programs.
 
   Guarantee: cases with equally many images a client attack the same images and,
@@ -84,21 +80,26 @@ class Laboratory:
       )
     )
 
+  @property
+  def num_params(self) -> int:
+    """Parameters of the model."""
+    return len(self._model.exempt_D)
+
   def run(self, case: Case, images_per_client: int) -> Outcome:
     """Attacks a case under every seed at once."""
     start = time.perf_counter()
     trials = [self.draw(case, images_per_client, s) for s in self._seeds]
-    seen = self._see(case, trials)
-    found, losses = self._attack(case, trials, seen)
+    found, losses = self._attack(case, trials, self._see(case, trials))
     jax.block_until_ready(found)
     seconds = time.perf_counter() - start
+    originals = [_flat(trial.images) for trial in trials]
     matches = [
-      metrics.match(_flat(trial.images), _flat(images))
-      for trial, images in zip(trials, found, strict=True)
+      metrics.match(images, _flat(reconstructed))
+      for images, reconstructed in zip(originals, found, strict=True)
     ]
     chance = [
-      metrics.match(_flat(trial.images), _flat(trial.others))
-      for trial in trials
+      metrics.match(images, _flat(trial.others))
+      for images, trial in zip(originals, trials, strict=True)
     ]
     psnr = np.stack([match.psnr for match in matches])
     row = {
@@ -122,25 +123,20 @@ class Laboratory:
       _flat(images)[match.rows]
       for images, match in zip(found, matches, strict=True)
     ]
-    originals = np.stack([_flat(trial.images) for trial in trials])
-    return Outcome(row, originals, np.stack(nearest), psnr)
+    return Outcome(row, np.stack(originals), np.stack(nearest), psnr)
 
   def draw(self, case: Case, images_per_client: int, seed: int) -> Trial:
     """Returns the trial of a seed; clients are drawn one after the other."""
-    data, rng = self._dataset, np.random.default_rng(seed)
+    data, labels = self._dataset, self._dataset.train_labels
     shape = (case.num_clients, images_per_client)
-    order = rng.permutation(len(data.train_labels))
-    # Of a label, the example that follows is as good as any other.
-    by_label = {
-      label: order[data.train_labels[order] == label]
-      for label in np.unique(data.train_labels)
-    }
+    order = np.random.default_rng(seed).permutation(len(labels))
     rows = order[: case.num_clients * images_per_client]
-    others = []
-    for row in rows:
-      same = by_label[data.train_labels[row]]
-      place = int(np.flatnonzero(same == row)[0])
-      others.append(same[(place + len(same) // 2) % len(same)])
+
+    def other(row: int) -> int:
+      # Of a label, the example that follows is as good as any other.
+      same = order[labels[order] == labels[row]]
+      (place,) = np.flatnonzero(same == row)
+      return same[(place + len(same) // 2) % len(same)]
 
     def scaled(rows: Sequence[int] | np.ndarray) -> Array:
       pixels = data.train_images[np.asarray(rows)].astype(np.float32) / 255
@@ -152,60 +148,53 @@ class Laboratory:
       num_exempt = int(self._model.exempt_D.sum())
       count = masks.keep_count(len(params_D), case.sparsity, num_exempt)
       kept_D = _keep_largest(params_D, count, self._model.exempt_D)
-    return Trial(
-      params_D=jnp.where(kept_D, params_D, 0.0),
-      kept_D=kept_D,
-      images=scaled(rows),
-      labels_CxB=jnp.asarray(data.train_labels[rows].reshape(shape)),
-      others=scaled(others),
-    )
+    params_D = jnp.where(kept_D, params_D, 0.0)
+    labels_CxB = jnp.asarray(labels[rows].reshape(shape))
+    known = Known(params_D, kept_D, labels_CxB)
+    return Trial(known, scaled(rows), scaled([other(row) for row in rows]))
 
   def _see(self, case: Case, trials: Sequence[Trial]) -> list[Array]:
-    clients = self._train_clients(case.num_steps)
+    train = self._train_clients(case.num_steps)
     return [
-      case.view.see(
-        clients(trial.params_D, trial.kept_D, trial.images, trial.labels_CxB),
-        seed,
-      )
-      for trial, seed in zip(trials, self._seeds, strict=True)
+      case.view.see(train(*known[:2], images, known.labels_CxB), seed)
+      for (known, images, _), seed in zip(trials, self._seeds, strict=True)
     ]
 
   def _attack(
     self, case: Case, trials: Sequence[Trial], seen: Sequence[Array]
   ) -> tuple[list[Array], list[float]]:
     """Returns each seed's images and, of a search, its final loss."""
+    data = self._dataset
     if case.method == 'class_mean':
-      data = self._dataset
       means = jnp.stack(
         [
           data.train_images[data.train_labels == label].mean(axis=0) / 255
           for label in range(data.num_classes)
         ]
       )
-      return [means[trial.labels_CxB] for trial in trials], []
+      return [means[trial.known.labels_CxB] for trial in trials], []
     if case.method == 'divide':
       images = [divide(*self._model.hidden(seen_V)) for seen_V in seen]
       shape = trials[0].images.shape
       return [
         jnp.broadcast_to(image.reshape(shape[2:]), shape) for image in images
       ], []
-    params_D, kept_D, _, labels_CxB, _ = jax.tree.map(
-      lambda *arrays: jnp.stack(arrays), *trials
+    known = jax.tree.map(
+      lambda *arrays: jnp.stack(arrays), *(trial.known for trial in trials)
     )
     # Searches start from others than the model's draws.
     keys = jnp.stack(
       [jax.random.fold_in(jax.random.key(seed), 1) for seed in self._seeds]
     )
-    attack = functools.partial(
-      invert,
-      local_update=self._local_update(case.num_steps),
-      expect=case.view.expect,
-      image_shape=self._dataset.image_shape,
-      search=self._search,
+    attack = Attack(
+      self._local_update(case.num_steps),
+      case.view.expect,
+      data.image_shape,
+      self._search,
     )
-    found, losses = jax.vmap(attack, (0, 0, 0, 0, None, 0))(
-      jnp.stack(seen), params_D, kept_D, labels_CxB, case.smoothness, keys
-    )
+    found, losses = jax.vmap(
+      functools.partial(invert, attack=attack), (0, 0, None, 0)
+    )(jnp.stack(seen), known, case.smoothness, keys)
     return list(found), losses.tolist()
 
 
@@ -216,8 +205,5 @@ def _flat(images: Array) -> np.ndarray:
 
 
 def _summary(name: str, values: np.ndarray) -> dict[str, float]:
-  return {
-    f'{name}_mean': float(values.mean()),
-    f'{name}_min': float(values.min()),
-    f'{name}_max': float(values.max()),
-  }
+  kinds = {'mean': values.mean(), 'min': values.min(), 'max': values.max()}
+  return {f'{name}_{kind}': float(value) for kind, value in kinds.items()}

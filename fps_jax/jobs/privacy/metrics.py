@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-WINDOW = 11
-_SIGMA = 1.5
+# Along one axis: Gaussian with standard deviation 1.5, sum 1.
+_WINDOW = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+_WINDOW /= _WINDOW.sum()
 _C1, _C2 = 0.01**2, 0.03**2
 
 
@@ -38,13 +39,6 @@ def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return -10 * np.log10(error)
 
 
-def gaussian_window() -> np.ndarray:
-  """Returns the weights of a window along one axis, float64 [11], sum 1."""
-  offsets = np.arange(WINDOW) - WINDOW // 2
-  weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-  return weights / weights.sum()
-
-
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """Returns the mean structural similarity.
 
@@ -64,18 +58,20 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: if a side is below 11.
   """
-  if min(a.shape[-2:]) < WINDOW:
+  size = len(_WINDOW)
+  if min(a.shape[-2:]) < size:
     raise ValueError(
-      f'images of {a.shape[-2:]} pixels hold no window of {WINDOW} x {WINDOW}: '
+      f'images of {a.shape[-2:]} pixels hold no window of {size} x {size}: '
       'give larger ones'
     )
   a, b = a.astype(float), b.astype(float)
-  mean_a, mean_b = _blur(a), _blur(b)
-  variance_a = _blur(a * a) - mean_a**2
-  variance_b = _blur(b * b) - mean_b**2
-  covariance = _blur(a * b) - mean_a * mean_b
+  mean_a, mean_b, square_a, square_b, product = map(
+    _blur, (a, b, a * a, b * b, a * b)
+  )
   luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
-  structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
+  variances = square_a - mean_a**2 + (square_b - mean_b**2)
+  covariance = product - mean_a * mean_b
+  structure = (2 * covariance + _C2) / (variances + _C2)
   return np.mean(luminance * structure, axis=(-2, -1))
 
 
@@ -96,8 +92,9 @@ def match(originals: np.ndarray, found: np.ndarray) -> Match:
 
 def _blur(images: np.ndarray) -> np.ndarray:
   """Returns the weighted mean of every window inside an image."""
-  window = gaussian_window()
   for axis in (-2, -1):
-    windows = np.lib.stride_tricks.sliding_window_view(images, WINDOW, axis)
-    images = windows @ window
+    images = (
+      np.lib.stride_tricks.sliding_window_view(images, len(_WINDOW), axis)
+      @ _WINDOW
+    )
   return images

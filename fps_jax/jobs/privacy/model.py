@@ -7,7 +7,7 @@ for the same reason.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,24 @@ from jax.flatten_util import ravel_pytree
 from fps_jax.core.types import Array, Key
 from fps_jax.pruning.pruner import Pruner
 
-# (params_D, kept_D, images_BxHxWxc, labels_B) -> delta_D.
-LocalUpdate = Callable[[Array, Array, Array, Array], Array]
+
+class LocalUpdate(Protocol):
+  """A client's training, which can be differentiated by its images."""
+
+  def __call__(
+    self, params_D: Array, kept_D: Array, images: Array, labels_B: Array
+  ) -> Array:
+    """Returns the client's update.
+
+    Args:
+      params_D: float32 [D], what it received.
+      kept_D: bool [D], what it trains.
+      images: float32 [B, height, width, channels] in [0, 1].
+      labels_B: int32 [B].
+
+    Returns:
+      float32 [D], its parameters after training less `params_D`.
+    """
 
 
 class SigmoidMlp(nn.Module):
@@ -101,11 +117,10 @@ def make_model(
 def make_local_update(
   apply: Callable[[Array, Array], Array], learning_rate: float, num_steps: int
 ) -> LocalUpdate:
-  """Returns local training that can be differentiated by its images.
+  """Returns local training, each step on the whole of the client's images.
 
-  Each step takes the whole of the client's images, float32 in [0, 1]. Pruned
-  parameters, False in bool [D], are not trained. Guarantee: what comes back is
-  the `delta` of `fps_jax.federated.client`, to float rounding.
+  Guarantee: what comes back is the `delta` of `fps_jax.federated.client`, to
+  float rounding.
 
   Args:
     apply: (params_D, images) -> logits.

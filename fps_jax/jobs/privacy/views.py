@@ -13,13 +13,14 @@ Each view shows:
 - `sketched`: signed sums of the entries that share a bucket.
 
 Pruning is no view: what is pruned is not trained, by the client as by the
-attacker, who knows the mask.
+attacker, who knows the mask. Throughout, `codec` turns floats to words of a
+field, over which `scheme` shares them, k of N.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -35,17 +36,25 @@ from fps_jax.sharing.sketches.range_check import RangeCheck
 from fps_jax.sharing.sketches.sketch import Sketch
 
 
+class See(Protocol):
+  """What is seen of the updates of a round."""
+
+  def __call__(self, updates_CxD: Array, seed: int) -> Array:
+    """Returns float32 [V]; `seed` is of all that is drawn in the round."""
+
+
+class Expect(Protocol):
+  """What an attacker takes updates to look like; can be differentiated."""
+
+  def __call__(self, updates_CxD: Array) -> Array:
+    """Returns float32 [V]."""
+
+
 class View(NamedTuple):
-  """One party's view of a round.
+  """One party's view of a round: what it sees, and expects to see."""
 
-  Attributes:
-    see: (updates float32 [C, D], seed) -> float32 [V], what is seen.
-    expect: updates float32 [C, D] -> float32 [V], what the attacker takes
-      updates to look like; can be differentiated.
-  """
-
-  see: Callable[[Array, int], Array]
-  expect: Callable[[Array], Array]
+  see: See
+  expect: Expect
 
 
 def total(updates_CxD: Array) -> Array:
@@ -60,12 +69,7 @@ def plain() -> View:
 
 @functools.cache
 def opened(codec: Codec, scheme: Shamir) -> View:
-  """Returns the view of the central server, which opens the sum.
-
-  Args:
-    codec: floats to field words.
-    scheme: k-of-N sharing over the codec's field; all servers answer.
-  """
+  """Returns the view of the central server, which opens the sum."""
   protocol = _protocol(codec, scheme)
 
   @jax.jit
@@ -87,10 +91,6 @@ def below_t(codec: Codec, scheme: Shamir) -> View:
 
   They are the last ones, whose shares depend on the secrets: the first t hold
   the random words themselves.
-
-  Args:
-    codec: floats to field words.
-    scheme: k-of-N sharing over the codec's field, k > l.
 
   Raises:
     ValueError: if k = l, so that no server learns nothing.
@@ -123,10 +123,6 @@ def one_below_k(codec: Codec, scheme: Shamir) -> View:
   a * (secret i) - b * (first secret) = known. Values are small, so that for
   small integers a and b nothing wraps, and each is a sum of two values, known
   as exactly as the codec rounds.
-
-  Args:
-    codec: floats to field words.
-    scheme: k-of-N sharing over the codec's field, l > 1.
 
   Raises:
     ValueError: if l = 1, since k - 1 servers then learn nothing, or if no
@@ -223,9 +219,8 @@ def sketched(num_sums: int, key: Key) -> View:
 
 
 def _pad(values: Array, multiple: int) -> Array:
-  """Returns [..., M], zeros added up to a multiple of some number."""
-  widths = [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % multiple)]
-  return jnp.pad(values, widths)
+  """Returns float32 [M], zeros added up to a multiple of some number."""
+  return jnp.pad(values, (0, -len(values) % multiple))
 
 
 @functools.cache

@@ -1,17 +1,16 @@
 """Tests of `fps_jax.jobs.privacy.inversion`."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.jobs.privacy import inversion, metrics, reference, views
+from fps_jax.jobs.privacy import inversion, metrics, views
 from fps_jax.jobs.privacy import model as models
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
+from tests.helpers.references import privacy as reference
 
 _SHAPE = (8, 8, 1)
 _LABELS_CxB = jnp.array([[1]])
@@ -21,13 +20,8 @@ _PARAMS_D = _MODEL.init(jax.random.key(0))
 _KEPT_D = jnp.ones(_PARAMS_D.shape, bool)
 _SEARCH = inversion.Search(num_iterations=200, num_restarts=2, step_size=0.1)
 
-_invert = functools.partial(
-  inversion.invert,
-  local_update=_UPDATE,
-  expect=views.total,
-  image_shape=_SHAPE,
-  search=_SEARCH,
-)
+_ATTACK = inversion.Attack(_UPDATE, views.total, _SHAPE, _SEARCH)
+_KNOWN = inversion.Known(_PARAMS_D, _KEPT_D, _LABELS_CxB)
 
 
 def image_of(seed: int) -> np.ndarray:
@@ -41,7 +35,7 @@ def update_of(image: np.ndarray) -> jax.Array:
 def psnr_of(seen_V: jax.Array, image: np.ndarray) -> tuple[float, float]:
   """Returns the PSNR of the image that is found, and the search's loss."""
   key = jax.random.key(1)
-  found, loss = _invert(seen_V, _PARAMS_D, _KEPT_D, _LABELS_CxB, 0.0, key)
+  found, loss = inversion.invert(seen_V, _KNOWN, 0.0, key, attack=_ATTACK)
   assert found.shape == (1, 1, *_SHAPE)
   assert 0 <= found.min() <= found.max() <= 1
   psnr = metrics.psnr(np.asarray(found)[0, 0, ..., 0], image[..., 0])
@@ -81,15 +75,12 @@ def test_restart_with_the_least_loss_is_returned():
   seen_V = np.array([0.0, 1.0, 1.0, 0.0], np.float32)
   images, loss = inversion.invert(
     jnp.array(seen_V),
-    jnp.ones(4),
-    jnp.ones(4, bool),
-    _LABELS_CxB,
+    inversion.Known(jnp.ones(4), jnp.ones(4, bool), _LABELS_CxB),
     weight,
     key,
-    local_update=send_image,
-    expect=views.total,
-    image_shape=shape,
-    search=inversion.Search(1, 5, step_size=1e-6),
+    attack=inversion.Attack(
+      send_image, views.total, shape, inversion.Search(1, 5, step_size=1e-6)
+    ),
   )
   starts = [
     np.asarray(jax.random.uniform(start_key, shape))

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from fps_jax import data
 from fps_jax.jobs.privacy import cases, job
 from fps_jax.jobs.privacy.inversion import Search
-from fps_jax.jobs.privacy.measure import Laboratory
+from fps_jax.jobs.privacy.measure import InversionBench
 from fps_jax.jobs.privacy.model import make_model
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
@@ -101,20 +101,20 @@ def test_cases_attack_the_same_images_client_by_client():
   config.privacy.clients = (2,)
   dataset = data.load('mnist_sample')
   model = make_model(dataset.image_shape, 10, 2)
-  laboratory = Laboratory(dataset, model, Search(1, 1, 0.1), 0.1, seeds=(5,))
+  bench = InversionBench(dataset, model, Search(1, 1, 0.1), 0.1, seeds=(5,))
   made = {case.name: case for case in cases.make_cases(config)}
-  alone = laboratory.run(made['class_mean'], images_per_client=3)
-  trial = laboratory.draw(made['sum_2_clients'], 3, seed=5)
+  alone = bench.run(made['class_mean'], images_per_client=3)
+  trial = bench.draw(made['sum_2_clients'], 3, seed=5)
   first = np.asarray(trial.images[0, ..., 0])
   assert np.array_equal(alone.originals[0], first)
-  assert trial.params_D.tolist() == model.init(jax.random.key(5)).tolist()
+  assert trial.known.params_D.tolist() == model.init(jax.random.key(5)).tolist()
   # No image is dealt twice, and the others are others of the same labels.
   images = np.concatenate([trial.images, trial.others]).reshape(12, -1)
   assert len(np.unique(images, axis=0)) == 12
   pixels = dataset.train_images.reshape(len(dataset.train_labels), -1) / 255
   for shown in (trial.images, trial.others):
     for image, label in zip(
-      np.reshape(shown, (6, -1)), trial.labels_CxB.ravel(), strict=True
+      np.reshape(shown, (6, -1)), trial.known.labels_CxB.ravel(), strict=True
     ):
       (row,) = np.flatnonzero(np.abs(pixels - image).max(axis=1) < 1e-6)
       assert dataset.train_labels[row] == label

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fps_jax.jobs.privacy import metrics, reference
+from fps_jax.jobs.privacy import metrics
+from tests.helpers.references import privacy as reference
 
 
 def test_psnr_of_a_constant_error():

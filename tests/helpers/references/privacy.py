@@ -1,4 +1,4 @@
-"""Slow and obvious twins of the package, for the tests."""
+"""Likeness of images, a window and a pixel at a time."""
 
 import math
 
