@@ -6,17 +6,17 @@ Such a job goes on with nothing: it writes to a work directory of its own.
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from fps_jax.core import files
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.results import workdir as workdirs
+from fps_jax.results.tables import Table, page
 
 
 @contextlib.contextmanager
@@ -26,6 +26,20 @@ def refusing(prefix: str = '') -> Iterator[None]:
     yield
   except (ValueError, OSError) as error:
     raise StudyError(f'{prefix}{error}') from error
+
+
+def own_section(config: ConfigDict, job: str) -> ConfigDict:
+  """Returns a config's section that is named like its job.
+
+  Raises:
+    ValueError: if it has none.
+  """
+  if job not in config:
+    raise ValueError(
+      f'the config has no section {job!r}: begin with fps_jax.jobs.{job}.job.'
+      'default()'
+    )
+  return config[job]
 
 
 class Bench:
@@ -71,18 +85,19 @@ class Bench:
   def finish(
     self,
     results: dict[str, Any],
-    tables: Sequence[Table],
-    page: str,
+    blocks: Iterable[Table | str],
     last: dict[str, Any] | None = None,
   ) -> None:
-    """Writes `results.json` and `report.md`, and prints the tables.
+    """Writes `results.json` and, of the blocks, `report.md`; prints the tables.
 
     The last line of output is one object of JSON: `last`, else the results.
     """
     self._write('results.json', results)
-    files.write_text(self.workdir / 'report.md', page)
-    for table in tables:
-      self._console.print(table)
+    blocks = list(blocks)
+    files.write_text(self.workdir / 'report.md', page(*blocks))
+    for block in blocks:
+      if isinstance(block, Table):
+        self._console.print(block.terminal())
     self._console.print(
       f'Results are in {self.workdir}', soft_wrap=True, highlight=False
     )

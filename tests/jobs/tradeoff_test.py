@@ -13,7 +13,7 @@ from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import study
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.tradeoff import job as tradeoff
-from fps_jax.jobs.tradeoff.job import Choice
+from fps_jax.jobs.tradeoff.results import TradeoffPoint, frontier
 from fps_jax.results.metrics_file import read_metrics
 from tests.helpers import small
 from tests.helpers.runs import names_not_taken, write_run
@@ -43,7 +43,7 @@ def test_variant_that_diverged_is_no_choice_and_named(
 
 
 def choice_of(accuracy: float, uplink: float, colluding: int, missing: int):
-  return Choice(
+  return TradeoffPoint(
     sparsity=0.9,
     value_bits=8,
     num_servers=5,
@@ -64,7 +64,7 @@ def test_frontier_is_what_no_other_dominates():
   # Any three of these choices.
   for some in itertools.combinations(merits, 3):
     choices = [choice_of(*numbers) for numbers in some]
-    best = tradeoff.frontier(choices)
+    best = frontier(choices)
     for numbers, choice in zip(some, choices, strict=True):
       others = [other for other in some if other != numbers]
       is_worse = [
@@ -78,7 +78,7 @@ def test_frontier_is_what_no_other_dominates():
 
 
 def test_equal_choices_stay():
-  assert len(tradeoff.frontier([choice_of(0.5, 1.0, 1, 1)] * 2)) == 2
+  assert len(frontier([choice_of(0.5, 1.0, 1, 1)] * 2)) == 2
 
 
 def tradeoff_config() -> ConfigDict:
@@ -190,7 +190,9 @@ def test_data_that_cannot_be_dealt_are_said_and_no_other_cure(tmp_path):
 def test_variant_that_is_wrong_is_named(tmp_path):
   config = tradeoff_config()
   config.variants.two = {'pruning': {'sparsity': 1.5}}
-  with pytest.raises(StudyError, match=r"variant 'two': .*sparsity=1.5"):
+  with pytest.raises(
+    StudyError, match=r'tradeoff: variant two: .*sparsity=1.5'
+  ):
     tradeoff.run(config, tmp_path / 'run', [])
 
 

@@ -11,7 +11,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.config import open_sections
 from fps_jax.config.validate import validate
 from fps_jax.core.environment import describe_environment
-from fps_jax.jobs.bench import Bench
+from fps_jax.jobs.bench import Bench, own_section
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.privacy import report
 from fps_jax.jobs.privacy.cases import Case, make_cases
@@ -69,9 +69,9 @@ def run(
 
   Args:
     config: see `default`.
-    workdir: created; must not exist, or be empty.
-    argv: the command line, for the record.
-    options: of the command line; must not have any of studies.
+    workdir: must not exist, or be empty.
+    argv: see `fps_jax.jobs.run.Job`.
+    options: without those of studies.
 
   Raises:
     StudyError: if the config is invalid, the data is missing or the work
@@ -100,7 +100,7 @@ def run(
   report.write_images(outcomes, job.workdir / 'privacy_images.png')
   report.write_psnr(rows, job.workdir / 'privacy_psnr.png')
   last = {'workdir': str(job.workdir), 'cases': len(rows)}
-  job.finish(results, report.tables(rows), report.markdown(rows), last)
+  job.finish(results, report.blocks(rows), last)
 
 
 def _prepare(
@@ -112,13 +112,8 @@ def _prepare(
     ValueError: if the config is invalid.
     OSError: if there is no data.
   """
-  if 'privacy' not in config:
-    raise ValueError(
-      "the config has no section 'privacy': begin with "
-      'fps_jax.jobs.privacy.job.default()'
-    )
+  settings = own_section(config, 'privacy')
   validate(config)
-  settings = config.privacy
   search = Search(settings.iterations, settings.restarts, settings.step_size)
   dataset = data.load(config.data.source, options.tfds_data_dir)
   model = make_model(

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import table as rich_table
 
 from fps_jax.jobs.privacy.measure import RECOGNISED, Outcome
 from fps_jax.results import figures
-from fps_jax.results.tables import Table, page
+from fps_jax.results.tables import Table
 
 Row = Mapping[str, Any]
 
@@ -39,21 +38,6 @@ def progress_line(row: Row) -> str:
   return (
     f'{row["title"]}, {_images(row["images_per_client"])} a client: '
     f'{row["psnr_mean"]:.1f} dB, {row["seconds"]:.0f} s'
-  )
-
-
-def tables(rows: Sequence[Row]) -> list[rich_table.Table]:
-  """Returns a table for each number of images a client, for a terminal."""
-  return [table.terminal() for table in _tables(rows)]
-
-
-def markdown(rows: Sequence[Row]) -> str:
-  """Returns the tables as a page of Markdown that shows the figures."""
-  return page(
-    *_tables(rows),
-    _NOTE,
-    '![True images and reconstructions](privacy_images.png)\n'
-    '![PSNR by view](privacy_psnr.png)',
   )
 
 
@@ -133,7 +117,8 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
   figure.savefig(path, dpi=200)
 
 
-def _tables(rows: Sequence[Row]) -> Iterator[Table]:
+def blocks(rows: Sequence[Row]) -> Iterator[Table | str]:
+  """Yields a table for each number of images a client, and what shows more."""
   for number in dict.fromkeys(row['images_per_client'] for row in rows):
     lines = [
       [
@@ -147,6 +132,11 @@ def _tables(rows: Sequence[Row]) -> Iterator[Table]:
       if row['images_per_client'] == number
     ]
     yield Table(f'{_images(number)} a client.', _HEADER, lines)
+  yield _NOTE
+  yield (
+    '![True images and reconstructions](privacy_images.png)\n'
+    '![PSNR by view](privacy_psnr.png)'
+  )
 
 
 def _by_images(outcomes: Sequence[Outcome]) -> dict[int, list[Outcome]]:

@@ -58,9 +58,9 @@ def run(
 
   Args:
     config: see `default`.
-    workdir: created; must not exist, or be empty.
-    argv: the command line, for the record.
-    options: must not have any of studies.
+    workdir: must not exist, or be empty.
+    argv: see `fps_jax.jobs.run.Job`.
+    options: without those of studies.
 
   Raises:
     StudyError: if the config is invalid or the work directory cannot be used.
@@ -87,7 +87,7 @@ def run(
     'uplink_bytes': report.uplink_bytes(),
   }
   report.write_figure(rows, bench.workdir / 'throughput.png')
-  bench.finish(results, report.tables(results), report.markdown(results))
+  bench.finish(results, report.tables(results))
 
 
 def validate(config: ConfigDict) -> list[Shamir]:

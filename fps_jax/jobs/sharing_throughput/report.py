@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib import figure as mpl_figure
-from rich import table as rich_table
 
-from fps_jax.results.tables import Table, page
+from fps_jax.results.tables import Table
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
@@ -55,16 +54,6 @@ def uplink_bytes() -> list[dict[str, float]]:
   ]
 
 
-def tables(results: Mapping[str, Any]) -> list[rich_table.Table]:
-  """Returns the tables for a terminal."""
-  return [table.terminal() for table in _tables(results)]
-
-
-def markdown(results: Mapping[str, Any]) -> str:
-  """Returns the tables in Markdown."""
-  return page(*_tables(results))
-
-
 def write_figure(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   """Draws throughput over the length of a share, for the first scheme."""
   first = [row for row in rows if _name(row) == _name(rows[0])]
@@ -88,7 +77,8 @@ def write_figure(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   figure.savefig(path, dpi=200)
 
 
-def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
+def tables(results: Mapping[str, Any]) -> Iterator[Table]:
+  """Yields the tables of all that was measured."""
   rows, cipher = results['rows'], results['cipher']
   yield Table(
     'Million secrets a second. Keystream alone, million words a second: '

@@ -61,10 +61,9 @@ def run(
 
   Args:
     config: see `default`.
-    workdir: created; must not exist, or be empty.
-    argv: the command line, for the record.
-    options: of the command line. A profile is not written: phases are in the
-      results.
+    workdir: must not exist, or be empty.
+    argv: see `fps_jax.jobs.run.Job`.
+    options: without those of studies: phases are in the results.
 
   Raises:
     StudyError: if the config is invalid, the data is missing or the work
@@ -87,7 +86,6 @@ def run(
   bench.finish(
     results,
     report.tables(results),
-    report.markdown(results),
     {'workload': config.name, **rows[0]} if len(rows) == 1 else None,
   )
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import table as rich_table
-
 from fps_jax.jobs.throughput.phases import PHASES
-from fps_jax.results.tables import Table, page
+from fps_jax.results.tables import Table
 
 Row = Mapping[str, Any]
 
@@ -20,17 +18,8 @@ def progress_line(row: Row) -> str:
   )
 
 
-def tables(results: Mapping[str, Any]) -> list[rich_table.Table]:
-  """Returns the tables for a terminal."""
-  return [table.terminal() for table in _tables(results)]
-
-
-def markdown(results: Mapping[str, Any]) -> str:
-  """Returns the tables in Markdown."""
-  return page(*_tables(results))
-
-
-def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
+def tables(results: Mapping[str, Any]) -> Iterator[Table]:
+  """Yields the tables of all that was measured."""
   rows, machine = results['rows'], results['machine']
   yield _table(
     'Speed. Time of a round: median of the timed ones, and their range. '

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from rich import table as rich_table
 
-from fps_jax.jobs.tradeoff.job import Choice
+from fps_jax.jobs.tradeoff.results import TradeoffPoint
 from fps_jax.results import figures
 from fps_jax.results.formats import format_accuracy, format_bytes, show_range
 from fps_jax.results.spread import Spread
@@ -30,11 +30,11 @@ _TITLE = (
 _COLORS = ('#999999', '#E69F00', '#56B4E9', '#009E73', '#D55E00', '#000000')
 
 
-def _frontier(title: str, best: Sequence[Choice]) -> Table:
+def _frontier(title: str, best: Sequence[TradeoffPoint]) -> Table:
   return Table(title, _HEADER, list(map(_line, best)))
 
 
-def _line(choice: Choice) -> list[str]:
+def _line(choice: TradeoffPoint) -> list[str]:
   accuracy = Spread(
     choice.test_accuracy, choice.test_accuracy_min, choice.test_accuracy_max
   )
@@ -51,7 +51,7 @@ def _line(choice: Choice) -> list[str]:
   ]
 
 
-def table(best: Sequence[Choice]) -> rich_table.Table:
+def table(best: Sequence[TradeoffPoint]) -> rich_table.Table:
   """Returns the frontier for a terminal."""
   return _frontier(_TITLE, best).terminal()
 
@@ -62,7 +62,7 @@ def left_out(diverged: Sequence[str]) -> str:
 
 
 def markdown(
-  best: Sequence[Choice],
+  best: Sequence[TradeoffPoint],
   num_choices: int,
   num_unfit: int,
   diverged: Sequence[str] = (),
@@ -82,7 +82,9 @@ def markdown(
 
 
 def write_figure(
-  choices: Sequence[Choice], best: Sequence[Choice], path: pathlib.Path
+  choices: Sequence[TradeoffPoint],
+  best: Sequence[TradeoffPoint],
+  path: pathlib.Path,
 ) -> None:
   """Draws every choice, and those that no other dominates filled."""
   figure = Figure(figsize=(3.4, 2.6), layout='constrained')

@@ -1,0 +1,116 @@
+"""A job of one's own is a folder, and one line of the registry."""
+
+import importlib
+import json
+import sys
+
+import pytest
+
+from fps_jax.config import defaults, fields
+from fps_jax.jobs import listing
+from fps_jax.jobs import run as jobs
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.study import StudyError
+
+_JOB = '''"""Counts as far as it is told. And no further."""
+
+from fps_jax.config import checks, defaults, fields, open_sections
+from fps_jax.config.validate import validate
+from fps_jax.jobs.bench import Bench
+from fps_jax.results.tables import Table
+
+fields.JOB_FIELDS['counting'] = {'counting.most': checks.whole(1)}
+
+
+def default():
+  config = defaults.default()
+  config.job = 'counting'
+  open_sections.add_section(config, 'counting', most=3)
+  return config
+
+
+def run(config, workdir, argv, options):
+  bench = Bench(workdir, options)
+  with bench.checking(config):
+    validate(config)
+  bench.record({'argv': list(argv)})
+  counted = list(range(config.counting.most))
+  bench.say(f'counted to {counted[-1]}')
+  table = Table('Counted.', ['To'], [[str(each)] for each in counted])
+  bench.finish({'counted': counted}, [table, 'That is all.'])
+'''
+
+
+@pytest.fixture(name='counting')
+def _counting(tmp_path, monkeypatch):
+  """The module of a job that is registered."""
+  folder = tmp_path / 'counting_job_of_tests'
+  folder.mkdir()
+  (folder / '__init__.py').touch()
+  (folder / 'job.py').write_text(_JOB)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  # What the job registers of itself goes with the test.
+  monkeypatch.setattr(fields, 'JOB_FIELDS', dict(fields.JOB_FIELDS))
+  entry = jobs.Entry('counting_job_of_tests.job:run')
+  monkeypatch.setitem(jobs.JOBS, 'counting', entry)
+  yield importlib.import_module('counting_job_of_tests.job')
+  del sys.modules['counting_job_of_tests.job']
+  del sys.modules['counting_job_of_tests']
+
+
+def test_job_of_ones_own_runs_with_its_fields(counting, tmp_path, capsys):
+  config = counting.default()
+  config.counting.most = 2
+  jobs.run(config, tmp_path / 'work', ['launch.py'])
+  assert json.loads((tmp_path / 'work' / 'results.json').read_text()) == {
+    'counted': [0, 1]
+  }
+  written = json.loads((tmp_path / 'work' / 'config.json').read_text())
+  assert written['counting'] == {'most': 2}
+  environment = (tmp_path / 'work' / 'environment.json').read_text()
+  assert json.loads(environment) == {'argv': ['launch.py']}
+  page = (tmp_path / 'work' / 'report.md').read_text()
+  assert page == ('Counted.\n\n| To |\n| --- |\n| 0 |\n| 1 |\n\nThat is all.\n')
+  printed = capsys.readouterr().out
+  assert 'counted to 1\n' in printed
+  assert json.loads(printed.splitlines()[-1]) == {'counted': [0, 1]}
+
+
+@pytest.mark.parametrize(
+  ('name', 'value', 'message'),
+  [
+    ('counting.most', 0, r'^counting\.most=0 must be at least 1$'),
+    ('num_rounds', 0, r'^num_rounds=0 must be at least 1$'),
+    ('job', 'study', r'^counting=.* is not a field of a config of job=.study'),
+  ],
+)
+def test_its_fields_are_checked_as_all_are(
+  counting, tmp_path, name, value, message
+):
+  config = counting.default()
+  config.update_from_flattened_dict({name: value})
+  with pytest.raises(StudyError, match=message):
+    jobs.run(config, tmp_path / 'work', [])
+  assert not list(tmp_path.glob('work/*/seed_*'))
+  assert not (tmp_path / 'work' / 'results.json').exists()
+
+
+def test_it_refuses_flags_of_studies_and_folders_in_use(counting, tmp_path):
+  with pytest.raises(StudyError, match=r"'--profile'\] are for studies: this"):
+    jobs.run(counting.default(), tmp_path / 'w', [], Options(profile=True))
+  (tmp_path / 'w').mkdir()
+  (tmp_path / 'w' / 'mine').touch()
+  with pytest.raises(StudyError, match='is not empty: give another --workdir'):
+    jobs.run(counting.default(), tmp_path / 'w', [])
+
+
+def test_it_is_listed_by_the_sentence_of_its_module(counting, tmp_path):
+  _, section, *_ = listing.sections(tmp_path)
+  assert section.entries['counting'] == 'Counts as far as it is told.'
+
+
+def test_job_that_nobody_registered_is_named():
+  config = defaults.default()
+  config.job = 'counting'
+  with pytest.raises(StudyError, match=r"job='counting' is not one of \['po"):
+    jobs.run(config, 'work', [])
