@@ -19,7 +19,7 @@ from fps_jax.config.defaults import METHODS
 from fps_jax.data import PARTITIONERS, SOURCES
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
 from fps_jax.federated.server import OPTIMIZERS
-from fps_jax.jobs.run import JOBS
+from fps_jax.jobs.run import JOBS, Entry
 from fps_jax.models import MODELS
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.pruning.scopes import SCOPES
@@ -30,23 +30,25 @@ from fps_jax.sharing.schemes import SCHEMES
 
 UNDOCUMENTED = '(no docstring)'
 
-# How a field, or the command line, takes them; what they are; the registry.
-_REGISTRIES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-  ('data.source', 'data sets, besides those prepared for TFDS', SOURCES),
-  ('data.partition', 'partitioners', PARTITIONERS),
-  ('model.name', 'models', MODELS),
-  ('attack.data', 'attacks on data', DATA_ATTACKS),
-  ('attack.updates', 'attacks on updates', UPDATE_ATTACKS),
-  ('defence.name', 'defences by inner products', GRAM_RULES),
-  ('defence.name', 'defences by coordinates', COORDINATE_RULES),
-  ('defence.pre_steps', 'what is done before', PRE_STEPS),
-  ('pruning.schedule', 'schedules of sparsity', SCHEDULES),
-  ('pruning.scope', 'scopes of the mask', SCOPES),
-  ('server.optimizer', 'server optimisers', OPTIMIZERS),
-  ('profiles.distribution', 'distributions of devices', DISTRIBUTIONS),
-  ('sharing.scheme', 'sharing schemes', SCHEMES),
-  ('sharing.audit', 'audits', AUDITS),
-)
+# How names are chosen and what they are, in the order in which a user chooses.
+_REGISTRIES: dict[str, Mapping[str, Any]] = {
+  'job: what launch.py runs': JOBS,
+  'methods: variants that configs compare': METHODS,
+  'data.source: data sets, besides those prepared for TFDS': SOURCES,
+  'data.partition: partitioners': PARTITIONERS,
+  'model.name: models': MODELS,
+  'attack.data: attacks on data': DATA_ATTACKS,
+  'attack.updates: attacks on updates': UPDATE_ATTACKS,
+  'defence.name: defences by inner products': GRAM_RULES,
+  'defence.name: defences by coordinates': COORDINATE_RULES,
+  'defence.pre_steps: what is done before': PRE_STEPS,
+  'pruning.schedule: schedules of sparsity': SCHEDULES,
+  'pruning.scope: scopes of the mask': SCOPES,
+  'server.optimizer: server optimisers': OPTIMIZERS,
+  'profiles.distribution: distributions of devices': DISTRIBUTIONS,
+  'sharing.scheme: sharing schemes': SCHEMES,
+  'sharing.audit: audits': AUDITS,
+}
 
 
 class Section(NamedTuple):
@@ -62,34 +64,20 @@ class Section(NamedTuple):
 
 
 def sections(experiments: pathlib.Path) -> Iterator[Section]:
-  """Yields all that there is, in the order in which a user chooses.
+  """Yields all that there is.
 
   Guarantee: it is what the registries hold when this is called.
 
   Args:
     experiments: folder of config files, which are read but not run.
   """
-  yield Section(
-    '--config=experiments/NAME.py: configs',
-    {
-      path.stem: _sentence_of_source(path)
-      for path in sorted(experiments.glob('*.py'))
-    },
-  )
-  yield Section(
-    'job: what launch.py runs',
-    {name: _sentence_of_job(job.place) for name, job in JOBS.items()},
-  )
-  yield Section(
-    'methods: variants that configs compare',
-    {
-      name: f'{title_of(name)}: {_overrides(changes)}.'
-      for name, changes in METHODS.items()
-    },
-  )
-  for field, kind, registry in _REGISTRIES:
+  files = {path.stem: path for path in sorted(experiments.glob('*.py'))}
+  configs = {'--config=experiments/NAME.py: configs': files}
+  for title, registry in (configs | _REGISTRIES).items():
     entries = {name: describe(value) for name, value in registry.items()}
-    yield Section(f'{field}: {kind}', entries)
+    if registry is METHODS:
+      entries = {name: f'{title_of(name)}: {entries[name]}' for name in entries}
+    yield Section(title, entries)
 
 
 def text(experiments: pathlib.Path) -> str:
@@ -105,16 +93,34 @@ def text(experiments: pathlib.Path) -> str:
 
 
 def describe(value: Any) -> str:
-  """Returns the first sentence about a value of a registry.
+  """Returns a sentence about a value of a registry.
 
   Args:
-    value: a function or class, or the sentence itself.
+    value: a function or class, or the sentence itself; a file or a job, whose
+      module is not imported for it, as that may take long; or what a method
+      changes.
   """
-  if isinstance(value, str):
-    return first_sentence(value)
+  if isinstance(value, Entry):
+    spec = importlib.util.find_spec(value.place.partition(':')[0])
+    value = pathlib.Path(spec.origin) if spec and spec.origin else ''
+  if isinstance(value, pathlib.Path):
+    try:
+      module = ast.parse(value.read_text(encoding='utf-8'))
+    except (SyntaxError, ValueError) as error:
+      return f'(cannot be read: {" ".join(str(error).split())})'
+    value = ast.get_docstring(module) or ''
+  if isinstance(value, Mapping):
+    changes = [
+      f'{section}.{field}={one!r}'
+      for section, fields in value.items()
+      for field, one in fields.items()
+    ]
+    return f'{", ".join(changes) or "the defaults"}.'
   while isinstance(value, functools.partial):
     value = value.func
-  return first_sentence(inspect.getdoc(value))
+  return first_sentence(
+    value if isinstance(value, str) else inspect.getdoc(value)
+  )
 
 
 def first_sentence(docstring: str | None) -> str:
@@ -126,31 +132,3 @@ def first_sentence(docstring: str | None) -> str:
   paragraph = (docstring or '').strip().partition('\n\n')[0]
   line = ' '.join(paragraph.split())
   return re.split(r'(?<=[.!?])\s', line, maxsplit=1)[0] or UNDOCUMENTED
-
-
-def _sentence_of_job(place: str) -> str:
-  """Returns that of the module, which is not imported: it may take long."""
-  spec = importlib.util.find_spec(place.partition(':')[0])
-  if spec is None or spec.origin is None:
-    return UNDOCUMENTED
-  return _sentence_of_source(pathlib.Path(spec.origin))
-
-
-def _sentence_of_source(path: pathlib.Path) -> str:
-  try:
-    module = ast.parse(path.read_text(encoding='utf-8'))
-  except (SyntaxError, ValueError) as error:
-    return f'(cannot be read: {" ".join(str(error).split())})'
-  return first_sentence(ast.get_docstring(module))
-
-
-def _overrides(changes: Mapping[str, Mapping[str, Any]]) -> str:
-  """Returns what a method sets in the config."""
-  return (
-    ', '.join(
-      f'{section}.{field}={value!r}'
-      for section, fields in changes.items()
-      for field, value in fields.items()
-    )
-    or 'the defaults'
-  )
