@@ -112,11 +112,7 @@ def run_study(
             name: agreement.digest_of_data(each.dataset)
             for (name, _), each in placed.items()
           }
-      runs = [
-        _Run(name, seed, variant, build(variant, seed, placed[_use(variant)]))
-        for name, variant in variants.items()
-        for seed in variant.seeds
-      ]
+      runs = _build_all(variants, placed)
       warnings = _warn(variants, runs)
       if options.overwrite:
         workdirs.empty(workdir)
@@ -197,6 +193,18 @@ def _load_all(
 
 def _use(variant: ConfigDict) -> tuple[str, int]:
   return variant.data.source, variant.perf.num_devices
+
+
+def _build_all(
+  variants: Mapping[str, ConfigDict],
+  placed: Mapping[tuple[str, int], PlacedDataset],
+) -> list[_Run]:
+  """Builds every run; variants of one data set share it."""
+  return [
+    _Run(name, seed, variant, build(variant, seed, placed[_use(variant)]))
+    for name, variant in variants.items()
+    for seed in variant.seeds
+  ]
 
 
 def _warn(

@@ -4,6 +4,7 @@ A study whose variants are named `ATTACK--DEFENCE`, with a table of accuracies
 and one of what each defence lets the central server see.
 """
 
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -32,9 +33,9 @@ def run(
   Args:
     config: of a study whose variants are named `ATTACK--DEFENCE`, one for each
       of all pairs.
-    workdir: created if need be; empty, or of the same config.
-    argv: the command line, for the record.
-    options: of the command line.
+    workdir: of no study, or of the same config.
+    argv: see `fps_jax.jobs.run.Job`.
+    options: likewise.
 
   Raises:
     StudyError: as `study.run_study`, and if a pair is missing.
@@ -44,15 +45,16 @@ def run(
   _check_names(names)
   study.run_study(config, workdir, argv, options, console)
   found = list(map(PoisoningResult.of, collect(workdir, names).values()))
-  from fps_jax.jobs.poisoning import report as poisoning_report
+  # Matplotlib comes with it: not before the runs, which leave it the memory.
+  from fps_jax.jobs.poisoning import report
 
   workdirs.write_json(
     workdir / 'poisoning.json', [result.to_json() for result in found]
   )
-  page = poisoning_report.markdown(found)
+  page = report.markdown(found)
   files.write_text(workdir / 'poisoning.md', page)
-  poisoning_report.write_figure(found, workdir / 'poisoning.png')
-  console.print(poisoning_report.table(found))
+  report.write_figure(found, workdir / 'poisoning.png')
+  console.print(report.table(found))
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -66,13 +68,11 @@ def _check_names(names: Sequence[str]) -> None:
       f'poisoning: variants {wrong or names} must be named '
       f'ATTACK{SEPARATOR}DEFENCE: see experiments/poisoning.py'
     )
-  attacks = dict.fromkeys(pair[0] for pair in pairs)
-  rules = dict.fromkeys(pair[1] for pair in pairs)
+  attacks, rules = map(dict.fromkeys, zip(*pairs, strict=True))
   missing = [
-    f'{attack}{SEPARATOR}{rule}'
-    for attack in attacks
-    for rule in rules
-    if (attack, rule) not in pairs
+    SEPARATOR.join(pair)
+    for pair in itertools.product(attacks, rules)
+    if pair not in pairs
   ]
   if missing:
     raise StudyError(

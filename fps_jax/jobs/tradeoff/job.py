@@ -89,6 +89,7 @@ def run(
     schemes = _make_schemes(config)
     fitting = _fitting(variants, schemes, options)
   study.run_study(config, workdir, argv, options, console)
+  num_unfit = len(variants) * len(schemes) - len(fitting)
   runs = collect(workdir, list(variants))
   diverged = [
     name for name in variants if any(run_.has_diverged for run_ in runs[name])
@@ -103,7 +104,17 @@ def run(
       f'tradeoff: training of every variant diverged, {diverged}: lower '
       'client.learning_rate'
     )
-  num_unfit = len(variants) * len(schemes) - len(fitting)
+  _write(workdir, points, num_unfit, diverged, console)
+
+
+def _write(
+  workdir: pathlib.Path,
+  points: Sequence[TradeoffPoint],
+  num_unfit: int,
+  diverged: Sequence[str],
+  console: Console,
+) -> None:
+  """Writes all points and the frontier, and prints the latter."""
   best = frontier(points)
   results = {
     'num_choices': len(points),
