@@ -43,8 +43,8 @@ class RobustGathering:
     examine: (input, trained) -> `Examined`; None without a defence.
     audit: (input, examined, accepted rows [C]) -> the audit's combinations of
       sketches; None where nothing is audited, or no sketch is made.
-    aggregate: (input, trained, examined, accepted rows [C], what opens
-      sketches) -> `Collected`.
+    aggregate: (input, trained, examined, what opens sketches, accepted rows
+      [C]) -> `Collected`.
   """
 
   auditor: Auditor | None
@@ -72,25 +72,16 @@ class RobustGathering:
     if self.audit is not None:
       checks_QxN = self.audit(inputs, examined, accepted_C)
       wrong, opening = find_wrong(auditor, plan, opening, checks_QxN)
-    sketch_opening = opening
-
-    def collect(accepted_C):
-      return self.aggregate(
-        inputs, started, examined, accepted_C, sketch_opening
-      )
-
+    collect = functools.partial(
+      self.aggregate, inputs, started, examined, opening
+    )
     collected, opening, found = audit_sums(
       auditor, plan, opening, collect(accepted_C), collect
     )
-    return (
-      collected,
-      opening,
-      AuditFindings(
-        tuple(sorted({*wrong, *found.wrong_servers})),
-        # Clients are checked once, of what they share first.
-        inconsistent or found.inconsistent_clients,
-      ),
-    )
+    wrong = tuple(sorted({*wrong, *found.wrong_servers}))
+    # Clients are checked once: when they are examined, or else summed.
+    inconsistent = inconsistent or found.inconsistent_clients
+    return collected, opening, AuditFindings(wrong, inconsistent)
 
   def programs(self, inputs: RoundInput) -> tuple[tuple[Call, ...], Collected]:
     """Returns the programs, and the shapes of what they collect."""
@@ -102,7 +93,7 @@ class RobustGathering:
       examined = self.examine.shapes(inputs, trained)
     if self.audit is not None:
       called.append((self.audit.run, (inputs, examined, accepted_C)))
-    last = (inputs, trained, examined, accepted_C, inputs.plan.opening)
+    last = (inputs, trained, examined, inputs.plan.opening, accepted_C)
     called.append((self.aggregate.run, last))
     return tuple(called), self.aggregate.shapes(*last)
 
@@ -138,7 +129,7 @@ def make_gathering(method: Method, guard: Guard, mesh: Mesh) -> RobustGathering:
       )
   aggregate = compiled(
     functools.partial(aggregate_clients, method, guard),
-    (of_input, of_trained, ALIKE, BY_CLIENT, ALIKE),
+    (of_input, of_trained, ALIKE, ALIKE, BY_CLIENT),
     ALIKE,
   )
   return RobustGathering(protocol.auditor, train, examine, audit, aggregate)

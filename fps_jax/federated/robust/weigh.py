@@ -48,8 +48,8 @@ def aggregate_clients(
   inputs: RoundInput,
   trained: Trained,
   examined: Examined | None,
-  accepted_C: Array,
   opening: PlanArray,
+  accepted_C: Array,
 ) -> Collected:
   """Weighs the updates and sums them.
 
