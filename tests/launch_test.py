@@ -94,7 +94,7 @@ def test_misspelt_field_in_a_file_is_named_with_its_line(tmp_path):
   assert done.returncode == 1
   assert done.stderr.strip() == (
     f'error: {file}, line 6: the config has no field sparsty; Did you mean '
-    'sparsity instead of sparsty? (see fps_jax/config/defaults.py)'
+    'sparsity instead of sparsty? (see fps_jax/config/sections)'
   )
   assert not (tmp_path / 'work').exists()
 

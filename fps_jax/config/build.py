@@ -7,24 +7,39 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from fps_jax import data, models
-from fps_jax.config import build_costs, build_guard, build_sharing
-from fps_jax.config import defaults as configs
-from fps_jax.core.rng import Stream, device_key, host_generator
-from fps_jax.core.types import PruningPlan, RoundState
-from fps_jax.data.cohort import Batching, CohortPlanner
+from fps_jax.config.sections import (
+  attack,
+  client,
+  cohort,
+  data,
+  defence,
+  faults,
+  pruning,
+  server,
+  sharing,
+  simulated_time,
+)
+from fps_jax.config.sections.defence import Trained
+from fps_jax.config.sections.model import Network, make_network
+from fps_jax.core.types import Key, PruningPlan, RoundState
+from fps_jax.data.cohort import CohortPlanner
+from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.federated import client, evaluation, layout, server
-from fps_jax.federated.evaluation import Evaluate
+from fps_jax.federated import layout
+from fps_jax.federated.evaluation import Evaluate, make_evaluate
 from fps_jax.federated.layout import Tiling
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
-from fps_jax.pruning import masks, schedules
-from fps_jax.pruning.pruner import Pruner, check_patterns, emptied_layers
-from fps_jax.pruning.regrowth import Regrowth
-from fps_jax.runs.costs.clock import Clock
-from fps_jax.runs.simulation import Simulation
+from fps_jax.pruning.pruner import Pruner, emptied_layers
+from fps_jax.runs.simulation import (
+  Accounts,
+  Completion,
+  Evaluation,
+  Simulation,
+)
+from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.schemes.scheme import Setup
 
 
 def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
@@ -41,274 +56,181 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       pattern of what is exempt that matches no parameter.
   """
   dataset, mesh = placed.dataset, placed.mesh
-  partition = _make_partition(config, seed, dataset.train_labels)
-  model = models.make(
-    config.model.name,
-    dataset.num_classes,
-    **config.model.args.get(config.model.name, {}),
+  partition = data.make_partition(config, seed, dataset.train_labels)
+  network = make_network(config, dataset)
+  pruner = pruning.make_pruner(config, network.template)
+  plans = pruning.make_plans(config, network.num_params, pruner)
+  accounts = _make_accounts(config, seed, placed, network, plans)
+  planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
+  protocol = sharing.make_protocol(
+    config, _setup(config, seed, network), planner.max_count
   )
-  image_shape = (1, *dataset.image_shape)
+  trained = _make_trained(config, placed.dataset, network, protocol, plans)
+  method = _make_method(config, seed, trained, network, pruner, planner)
   everywhere = NamedSharding(mesh, PartitionSpec())
   key = jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
-
-  def init_params():
-    image = jnp.zeros(image_shape, jnp.float32)
-    return model.init(device_key(key, Stream.MODEL), image)['params']
-
-  def apply(params, images):
-    pixels = client.scale_pixels(
-      images, config.data.pixel_mean, config.data.pixel_std
-    )
-    return model.apply({'params': params}, pixels)
-
-  shapes = jax.eval_shape(init_params)
-  template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-  flat, unravel = ravel_pytree(template)
-  num_params = flat.shape[0]
-  mask = build_costs.mask_of(config)
-  remembers = mask == 'shared' and config.pruning.server == 'dense'
-  # The default's are for the layers of any model.
-  check_patterns(
-    template, config.pruning.exempt, configs.default().pruning.exempt
-  )
-  pruner = Pruner.of(
-    template,
-    config.pruning.exempt,
-    scope=config.pruning.scope,
-    regrows=config.pruning.regrow_every > 0,
-  )
-  optimizer = server.make_optimizer(
-    config.server.optimizer,
-    config.server.learning_rate,
-    config.server.momentum,
-  )
-  plans = _pruning_plans(config, num_params, pruner)
-
-  sharing = build_sharing.make_setup(
-    config, seed, build_guard.num_opened_columns(config, num_params)
-  )
-  count_bytes = build_costs.make_byte_counter(config, sharing, num_params)
-  clock = build_costs.make_clock(
-    config, seed, dataset, plans, num_params, count_bytes
-  )
-  planner = _make_planner(config, seed, placed, partition, clock)
-  max_count = planner.max_count
-  sum_protocol = build_sharing.make_protocol(config, sharing, max_count)
-  num_tiers = len(plans[-1].keep_counts_T)
-  data_attack = build_guard.make_data_attack(config, dataset.num_classes)
-  local_update = client.make_local_update(
-    apply,
-    client.make_optimizer(
-      config.client.learning_rate,
-      config.client.momentum,
-      config.client.weight_decay,
-    ),
-    config.client.proximal,
-    corrupt=data_attack.corrupt if data_attack else None,
-  )
-  tiling = Tiling.fit(
-    layout.most_values(num_params, num_tiers, sum_protocol.alignment),
-    (
-      layout.counts_at(plans[-1].keep_counts_T, sum_protocol.alignment)[-1]
-      if mask == 'shared'
-      else num_params
-    ),
-    sum_protocol.values_per_column,
-    sum_protocol.alignment,
-  )
-  method = Method(
-    local_update=local_update,
-    protocol=sum_protocol,
-    tiling=tiling,
-    server_optimizer=optimizer,
-    unravel=unravel,
-    pruner=pruner if mask == 'shared' else None,
-    mask=mask or 'shared',
-    exempt_D=pruner.exempt_mask,
-    max_count=max_count,
-    min_contributors=build_sharing.min_contributors(config),
-    performance=Performance(**config.perf),
-    guard=build_guard.make_guard(
-      config,
-      seed,
-      dataset,
-      sum_protocol,
-      tiling,
-      plans,
-      local_update,
-      num_params,
-    ),
-  )
-
-  def make_evaluate(images: np.ndarray, labels: np.ndarray) -> Evaluate:
-    return evaluation.make_evaluate(
-      apply, unravel, images, labels, config.eval.batch_size, mesh
-    )
-
-  backdoor = build_guard.backdoor_test_set(dataset, data_attack)
-  max_retries = _max_retries(config.faults)
-
-  def init_state() -> RoundState:
-    params_D = ravel_pytree(init_params())[0]
-    return RoundState(
-      round=jnp.int32(0),
-      params=params_D,
-      # Two arrays: a state is donated, and no array can be so twice.
-      remembered=jnp.copy(params_D) if remembers else None,
-      residuals=(
-        jnp.zeros((config.data.num_clients, num_params), jnp.float32)
-        if mask == 'top_k'
-        else None
-      ),
-      optimizer_state=optimizer.init(params_D),
-    )
-
+  retries = faults.max_retries(config)
   return Simulation(
     planner=planner,
-    round=make_round(method, mesh),
-    evaluate=make_evaluate(dataset.test_images, dataset.test_labels),
-    evaluate_backdoor=make_evaluate(*backdoor) if backdoor else None,
-    num_backdoor=len(backdoor[1]) if backdoor else 0,
-    is_attacked=config.attack.malicious > 0,
-    opened_values=lambda kept, reporting: build_guard.opened_values(
-      config, num_params, kept, reporting
-    ),
-    emptied_layers=lambda params_D: (
-      emptied_layers(unravel(params_D), config.pruning.exempt)
-      if mask == 'shared'
-      else []
-    ),
-    init_state=jax.jit(init_state, out_shardings=everywhere),
     pruning_plans=plans,
-    protocol=sum_protocol,
-    server_faults=build_sharing.make_server_faults(
-      config, sharing.shamir, seed
+    round=make_round(method, mesh),
+    protocol=protocol,
+    sharing_root=sharing.make_root_key(config.sharing.entropy, seed),
+    init_state=jax.jit(
+      lambda: _init_state(config, network, key),
+      out_shardings=everywhere,
     ),
-    min_answers=build_sharing.min_answers(config),
-    min_clients=method.min_contributors if max_retries else 0,
-    max_retries=max_retries,
-    sharing_root=build_sharing.make_root_key(config.sharing.entropy, seed),
-    count_bytes=count_bytes,
-    clock=clock,
-    prunes_model=mask == 'shared',
-    has_codec=build_sharing.scheme_of(config).has_codec,
-    num_params=num_params,
-    num_test=len(dataset.test_labels),
     key=key,
     mesh=mesh,
     put_data=lambda: placed.put(partition),
+    evaluation=_make_evaluation(config, placed, network),
+    completion=Completion(
+      server_faults=faults.make_server_faults(config, seed),
+      min_answers=sharing.min_answers(config),
+      min_clients=method.min_contributors if retries else 0,
+      max_retries=retries,
+    ),
+    accounts=accounts,
   )
 
 
-def _make_partition(
-  config: ConfigDict, seed: int, labels: np.ndarray
-) -> list[np.ndarray]:
-  return data.partition(
-    config.data.partition,
-    labels,
-    config.data.num_clients,
-    host_generator(seed, Stream.PARTITION),
-    **config.data.partition_args.get(config.data.partition, {}),
-  )
+def _setup(config: ConfigDict, seed: int, network: Network) -> Setup:
+  num_opened = defence.num_opened_columns(config, network.num_params)
+  return sharing.make_setup(config, seed, num_opened)
 
 
-def largest_sample_count(
-  config: ConfigDict, seed: int, labels: np.ndarray
-) -> int:
-  """Returns the largest sample count of a client; 1 where all weigh the same.
-
-  Args:
-    config: the config of one variant, valid.
-    seed: the run's seed, by which data are dealt.
-    labels: of all train examples.
-  """
-  if config.cohort.weighting != 'examples':
-    return 1
-  return max(map(len, _make_partition(config, seed, labels)))
-
-
-def _max_retries(faults: ConfigDict) -> int | None:
-  """Returns how often a failed round is tried again; None stops the run."""
-  return {'stop': None, 'skip': 0, 'retry': faults.max_retries}[
-    faults.on_failed_round
-  ]
-
-
-def _make_planner(
+def _make_accounts(
   config: ConfigDict,
   seed: int,
   placed: PlacedDataset,
-  partition: list[np.ndarray],
-  clock: Clock | None,
-) -> CohortPlanner:
-  return CohortPlanner(
-    placed.number_rows(partition),
-    seed=seed,
-    cohort_size=config.cohort.size,
-    batching=Batching(
-      config.client.batch_size, config.client.epochs, config.client.steps
+  network: Network,
+  plans: tuple[PruningPlan, ...],
+) -> Accounts:
+  """Returns what rows are made of besides what devices measure."""
+  count_bytes = sharing.make_byte_counter(
+    config,
+    _setup(config, seed, network),
+    network.num_params,
+    pruning.has_own_masks(config),
+  )
+  prunes_model = pruning.mask_of(config) == 'shared'
+  return Accounts(
+    count_bytes=count_bytes,
+    clock=simulated_time.make_clock(
+      config, seed, placed.dataset, plans, count_bytes
     ),
-    dropout_probability=config.faults.client_dropout_probability,
-    choose_tiers=clock.choose_tiers if clock else None,
-    weighs_examples=config.cohort.weighting == 'examples',
-    malicious=build_guard.malicious_clients(config, seed).tolist(),
-    placement=placed.placement,
+    opened_values=lambda kept, reporting: defence.opened_values(
+      config, network.num_params, kept, reporting
+    ),
+    emptied_layers=lambda params_D: (
+      emptied_layers(network.unravel(params_D), config.pruning.exempt)
+      if prunes_model
+      else []
+    ),
+    num_params=network.num_params,
+    prunes_model=prunes_model,
+    has_codec=sharing.scheme_of(config).has_codec,
+    is_attacked=config.attack.malicious > 0,
   )
 
 
-def make_regrowth(pruning: ConfigDict) -> Regrowth:
-  """Returns the schedule of regrowth of a config's section `pruning`.
-
-  Raises:
-    ValueError: if a number is out of range.
-  """
-  return Regrowth(
-    pruning.regrow_every,
-    pruning.regrow_fraction,
-    pruning.regrow_end_round,
-    pruning.candidates_per_regrown,
+def _make_trained(
+  config: ConfigDict,
+  dataset: Dataset,
+  network: Network,
+  protocol: SumProtocol,
+  plans: tuple[PruningPlan, ...],
+) -> Trained:
+  """Returns local training, and how what it gives is cut to be summed."""
+  data_attack = attack.make_data_attack(config, dataset.num_classes)
+  last_counts_T = plans[-1].keep_counts_T
+  alignment, num_params = protocol.alignment, network.num_params
+  return Trained(
+    dataset=dataset,
+    local_update=client.make_local_update(config, network.apply, data_attack),
+    protocol=protocol,
+    tiling=Tiling.fit(
+      layout.most_values(num_params, len(last_counts_T), alignment),
+      (
+        layout.counts_at(last_counts_T, alignment)[-1]
+        if pruning.mask_of(config) == 'shared'
+        else num_params
+      ),
+      protocol.values_per_column,
+      alignment,
+    ),
+    plans=plans,
+    num_params=num_params,
   )
 
 
-def make_schedule(pruning: ConfigDict) -> schedules.Schedule:
-  """Returns the schedule of sparsity of a config's section `pruning`.
-
-  Raises:
-    ValueError: if a number is out of range or the name unknown.
-  """
-  return schedules.make(
-    pruning.schedule,
-    pruning.sparsity,
-    pruning.begin_round,
-    pruning.end_round,
-    pruning.num_steps,
+def _make_method(
+  config: ConfigDict,
+  seed: int,
+  trained: Trained,
+  network: Network,
+  pruner: Pruner,
+  planner: CohortPlanner,
+) -> Method:
+  """Returns the parts of a round."""
+  mask = pruning.mask_of(config)
+  return Method(
+    local_update=trained.local_update,
+    protocol=trained.protocol,
+    tiling=trained.tiling,
+    server_optimizer=server.make_optimizer(config),
+    unravel=network.unravel,
+    pruner=pruner if mask == 'shared' else None,
+    mask=mask or 'shared',
+    exempt_D=pruner.exempt_mask,
+    max_count=planner.max_count,
+    min_contributors=sharing.min_contributors(config),
+    performance=Performance(**config.perf),
+    guard=defence.make_guard(config, seed, trained),
   )
 
 
-def _pruning_plans(
-  config: ConfigDict, num_params: int, pruner: Pruner
-) -> tuple[PruningPlan, ...]:
-  """Returns how many parameters each round keeps, on the host."""
-  pruning, num_exempt = config.pruning, pruner.num_exempt
-  tiers = pruning.tiers if pruning.schedule != 'none' else (1.0,)
-  if pruning.schedule != 'none':
-    # The final sparsity first, so that an error names what the user set.
-    masks.keep_count(num_params, pruning.sparsity, num_exempt)
-  schedule, regrowth = make_schedule(pruning), make_regrowth(pruning)
-  plans = []
-  for r in range(config.num_rounds):
-    count = masks.keep_count(num_params, schedule(r), num_exempt)
-    regrown, candidates = regrowth.counts(
-      r, count - num_exempt, num_params - count
+def _make_evaluation(
+  config: ConfigDict, placed: PlacedDataset, network: Network
+) -> Evaluation:
+  """Returns tests of a model: on the test set, and with a trigger."""
+  dataset = placed.dataset
+
+  def evaluate(images: np.ndarray, labels: np.ndarray) -> Evaluate:
+    return make_evaluate(
+      network.apply,
+      network.unravel,
+      images,
+      labels,
+      config.eval.batch_size,
+      placed.mesh,
     )
-    counts = masks.tier_counts(count, tiers, num_exempt)
-    layers = [pruner.layer_counts(count) for count in counts]
-    plans.append(
-      PruningPlan(
-        keep_counts_T=np.array([*counts[:-1], count + candidates], np.int32),
-        num_candidates=candidates,
-        num_regrown=regrown,
-        layer_counts_TxA=None if layers[0] is None else np.array(layers),
-      )
-    )
-  return tuple(plans)
+
+  backdoor = attack.backdoor_test_set(
+    dataset, attack.make_data_attack(config, dataset.num_classes)
+  )
+  return Evaluation(
+    test=evaluate(dataset.test_images, dataset.test_labels),
+    num_test=len(dataset.test_labels),
+    backdoor=evaluate(*backdoor) if backdoor else None,
+    num_backdoor=len(backdoor[1]) if backdoor else 0,
+  )
+
+
+def _init_state(config: ConfigDict, network: Network, key: Key) -> RoundState:
+  """Returns the state before round 0."""
+  params_D = ravel_pytree(network.init(key))[0]
+  mask, num_clients = pruning.mask_of(config), config.data.num_clients
+  remembers = mask == 'shared' and config.pruning.server == 'dense'
+  return RoundState(
+    round=jnp.int32(0),
+    params=params_D,
+    # Two arrays: a state is donated, and no array can be so twice.
+    remembered=jnp.copy(params_D) if remembers else None,
+    residuals=(
+      jnp.zeros((num_clients, network.num_params), jnp.float32)
+      if mask == 'top_k'
+      else None
+    ),
+    optimizer_state=server.make_optimizer(config).init(params_D),
+  )

@@ -75,6 +75,24 @@ def above_zero(value: Any) -> Iterator[str]:
     yield f'must be at least {_SMALLEST:.2e}, the smallest of float32'
 
 
+def boolean(value: Any) -> Iterator[str]:
+  """Checks a bool."""
+  if not isinstance(value, bool):
+    yield 'must be True or False'
+
+
+def text(value: Any) -> Iterator[str]:
+  """Checks a text, which may be empty."""
+  if not isinstance(value, str):
+    yield 'must be text'
+
+
+def name(value: Any) -> Iterator[str]:
+  """Checks a text that is not empty."""
+  if not isinstance(value, str) or not value:
+    yield 'must be a name'
+
+
 def choice(*groups: Collection[str]) -> Check:
   """Returns the check of a name; registries are read when it is checked."""
 

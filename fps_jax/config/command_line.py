@@ -105,8 +105,7 @@ def _message(error: Exception, path: str) -> str:
     and any(isinstance(cause, KeyError) for cause in error.args)
   ):
     return (
-      f'the config has no field {_field(error)} (see '
-      'fps_jax/config/defaults.py)'
+      f'the config has no field {_field(error)} (see fps_jax/config/sections)'
     )
   if isinstance(error, (AttributeError, OSError)):
     return ' '.join(str(error).split())

@@ -1,4 +1,4 @@
-"""Every setting, with its default and its reason, and what configs build on.
+"""The default config, and what configs build on.
 
 A config file under `experiments/` calls `default()`, changes what it studies
 and returns the result. The defaults are FedPruneShare itself; baselines switch
@@ -11,8 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from fps_jax.config import open_sections
-from fps_jax.federated.performance import Performance
+from fps_jax.config.section import Section
+from fps_jax.config.sections import JOB_SECTIONS, OPEN_SECTIONS, SECTIONS
 
 # Fields that all variants of a study have in common: its report puts them in
 # one table.
@@ -55,201 +55,53 @@ def default() -> ConfigDict:
   be set.
   """
   config = ConfigDict()
-  config.name = 'study'  # names the default work directory
-  config.job = 'study'  # a key of fps_jax.jobs.run.JOBS
-  config.seeds = (0,)  # one run of every variant for each
-  config.num_rounds = 40
-  # Or 'stop', the whole study: once loss, model or updates are not finite.
-  config.on_divergence = 'end_run'
   # Named overrides of this config, but not of STUDY_FIELDS; each is a method in
   # the report. Empty: the config itself is the one method. A name may have a
   # dot: fedpruneshare_97.5.
   config.variants = ConfigDict(sort_keys=False, allow_dotted_keys=True)
-  # What it cost to reach this test accuracy is reported; 0 = nothing is.
-  config.target_accuracy = 0.0
-  config.baseline = ''  # variant that savings are measured against; '' = none
+  for section in SECTIONS.values():
+    _add(config, section)
+  return _lock(config)
 
-  config.data = ConfigDict()
-  config.data.source = 'mnist_sample'  # or 'fake', or any TFDS name: 'mnist'
-  config.data.num_clients = 100
-  config.data.partition = 'dirichlet'  # iid, dirichlet, shards, quantity_skew
-  config.data.partition_args = ConfigDict(  # of each partitioner
-    {
-      'dirichlet': {'alpha': 0.5, 'min_examples': 1},
-      'shards': {'shards_per_client': 2},
-      'quantity_skew': {'alpha': 0.5, 'min_examples': 1},
-    }
-  )
-  config.data.pixel_mean = 0.0  # subtracted after scaling pixels to [0, 1]
-  config.data.pixel_std = 1.0  # and divided by
 
-  config.model = ConfigDict()
-  config.model.name = 'mlp'  # a key of fps_jax.models.MODELS
-  config.model.args = ConfigDict(  # fields of each model
-    {
-      'mlp': {'widths': (200, 200)},
-      'cifar_cnn': {'channels': (32, 64, 64), 'hidden': 0},
-      'resnet8': {'width': 16},
-      'resnet20': {'width': 16},
-    }
-  )
+def add_section(config: ConfigDict) -> None:
+  """Adds the section that its job alone knows to a config, in place.
 
-  config.client = ConfigDict()
-  config.client.learning_rate = 0.1
-  config.client.momentum = 0.0
-  config.client.weight_decay = 0.0
-  config.client.proximal = 0.0  # FedProx's mu; 0 = FedAvg's local training
-  config.client.batch_size = 10
-  config.client.epochs = 1
-  config.client.steps = 0  # above 0: this many steps a round, not epochs
+  Args:
+    config: of `default`; its `job` is a key of `sections.JOB_SECTIONS`.
+  """
+  config.unlock()
+  _add(config, JOB_SECTIONS[config.job])
+  _lock(config)
 
-  config.cohort = ConfigDict()
-  config.cohort.size = 100  # clients drawn a round
-  # Or 'clients', all weigh the same: nobody can lie about a count.
-  config.cohort.weighting = 'examples'
 
-  config.server = ConfigDict()
-  # Or momentum; fedadagrad, fedadam, fedyogi, as their paper has them; adam,
-  # yogi, as optax has them, with bias correction.
-  config.server.optimizer = 'sgd'
-  config.server.learning_rate = 1.0  # 1 with sgd is FedAvg
-  config.server.momentum = 0.9  # not used by sgd
+def _add(config: ConfigDict, section: Section) -> None:
+  """Sets the fields of a section to their defaults."""
+  for name in section.fields:
+    *parts, last = section.path(name).split('.')
+    inner = config
+    for part in parts:
+      if part not in inner:
+        inner[part] = ConfigDict()
+      inner = inner[part]
+    default = section.fields[name].default
+    # A placeholder is a reference, which no two configs may share.
+    is_none = isinstance(default, type)
+    inner[last] = config_dict.placeholder(default) if is_none else default
 
-  config.pruning = ConfigDict()
-  config.pruning.schedule = 'cubic'  # none, constant, cubic, step
-  config.pruning.sparsity = 0.9  # final fraction of ALL parameters removed
-  config.pruning.begin_round = 0
-  config.pruning.end_round = 20  # first round at the final sparsity
-  config.pruning.num_steps = 4  # of the schedule step
-  # Parameters whose path matches are never pruned (but are shared).
-  config.pruning.exempt = ('bias$', 'scale$', '^output/')
-  # Or local, top_k: clients train everything and choose what they send.
-  config.pruning.mask = 'shared'
-  config.pruning.scope = 'global'  # or layer_normalised, erk
-  config.pruning.server = 'sparse'  # or dense: remembers what is pruned
-  config.pruning.regrow_every = 0  # rounds; 0: pruned weights stay pruned
-  config.pruning.regrow_fraction = 0.3  # of prunable kept weights, at first
-  config.pruning.regrow_end_round = 20  # first round without regrowth
-  config.pruning.candidates_per_regrown = 2.0  # pruned weights tried out
-  # Of the prunable parameters that a round keeps, the part that each tier of
-  # clients trains, ascending to 1; which tier is a matter of the deadline.
-  config.pruning.tiers = (1.0,)
 
-  config.profiles = ConfigDict()  # what the clients' devices can do
-  config.profiles.distribution = 'none'  # same, three_classes, lognormal
-  config.profiles.args = ConfigDict(  # speeds per second
-    {
-      'same': {'gflops': 10.0, 'download_mbits': 25.0, 'upload_mbits': 5.0},
-      'three_classes': {
-        'gflops': (2.0, 10.0, 50.0),
-        'download_mbits': (5.0, 25.0, 100.0),
-        'upload_mbits': (1.0, 5.0, 25.0),
-      },
-      'lognormal': {
-        'gflops': 10.0,
-        'download_mbits': 25.0,
-        'upload_mbits': 5.0,
-        'sigma': 1.0,
-      },
-    }
-  )
-  config.profiles.round_sigma = 0.2  # of the log of speeds, round to round
-  config.profiles.deadline_seconds = 0.0  # of a round; 0 waits for everyone
-  # Of a pruned parameter's arithmetic, the part that a device saves: 0 where it
-  # multiplies by zeros like by anything else, as most do.
-  config.profiles.compute_saved = 0.0
+def _lock(config: ConfigDict) -> ConfigDict:
+  """Locks a config in place, but for `OPEN_SECTIONS`, and returns it.
 
-  config.sharing = ConfigDict()
-  config.sharing.scheme = 'shamir'  # none, quantised, ideal, shamir
-  config.sharing.reveal = 'sum'  # or 'updates': central sees every update
-  config.sharing.num_servers = 5  # N
-  config.sharing.threshold = 3  # k: any k servers reconstruct
-  config.sharing.secrets_per_polynomial = 1  # l: shares of k - l hide it
-  config.sharing.seeded = True  # k - l shares travel as seeds of 32 bytes
-  config.sharing.entropy = 'seed'  # or 'os': fresh keys from the system
-  config.sharing.prime = 2**31 - 1  # 2**22 - 3 = 4194301 makes shorter words
-  # A sum over fewer clients is not opened, and weights of a defence under which
-  # it hides fewer are lowered (federated/hiding.py); not read in the clear.
-  config.sharing.min_contributors = 2
-  config.sharing.value_bits = 8  # of a value, sign included
-  config.sharing.clip = 0.25  # largest magnitude of a weighted update's entry
-  # Fewer answers open nothing; 0: k. More than k let wrong ones be noticed.
-  config.sharing.min_answers = 0
-  # Finds wrong sums if more than k servers answer; 'clients' checks what
-  # clients deal, too; 'none' opens from any k. Not with reveal='updates'.
-  config.sharing.audit = 'servers'
-
-  # Who fails; clients past a deadline are a matter of profiles, above.
-  config.faults = ConfigDict()
-  # Drawn anew for every round: a client never reports, a server does not
-  # answer, a server adds random words to its sum.
-  config.faults.client_dropout_probability = 0.0
-  config.faults.server_dropout_probability = 0.0
-  config.faults.server_corruption_probability = 0.0
-  config.faults.missing_servers = ()  # numbers in 1 .. N that never answer
-  config.faults.lying_servers = ()  # always add random words to their sums
-  config.faults.inconsistent_clients = ()  # deal server N a wrong share
-  # Too few servers answer, or too many lie, to open the sum: stop, skip (the
-  # model stays, but for pruning), retry (other clients and keys, then skip).
-  # Only retry minds that fewer than sharing.min_contributors clients report.
-  config.faults.on_failed_round = 'stop'
-  config.faults.max_retries = 3
-
-  config.attack = ConfigDict()
-  config.attack.malicious = 0.0  # fraction of all clients an attacker controls
-  config.attack.data = 'none'  # label_flip, backdoor: what they train on
-  config.attack.updates = 'none'  # a key of attacks.updates.UPDATE_ATTACKS
-  config.attack.args = ConfigDict(  # of each attack
-    {
-      'backdoor': {'target': 0, 'fraction': 0.5, 'size': 3},
-      'sign_flip': {'scale': 1.0},
-      'gaussian': {'deviation_factor': 10.0},
-      'scaling': {'factor': 10.0},
-      # Chosen from how many clients there are, if None.
-      'alie': {'deviations': config_dict.placeholder(float)},
-      'ipm': {'epsilon': 0.1},
-      'min_max': {'direction': 'unit'},
-      'min_sum': {'direction': 'unit'},
-      'mimic': {'target': 'variance'},
-    }
-  )
-
-  config.defence = ConfigDict()
-  # A key of defences.GRAM_RULES or, where the central server sees every update,
-  # of COORDINATE_RULES. Needs cohort.weighting='clients'.
-  config.defence.name = 'none'
-  config.defence.pre_steps = ()  # nnm, bucketing, in the order they are taken
-  config.defence.num_malicious = 0  # f, clients of a round it is to bear
-  # Linear combinations of each update that are opened with reveal='sum'.
-  # Squared norms and distances have a standard deviation of a fraction of up to
-  # sqrt(2 * secrets_per_polynomial / sketch_size), norms of half of that.
-  config.defence.sketch_size = 1024
-  config.defence.root_examples = 100  # of fltrust, drawn from the training set
-  config.defence.args = ConfigDict(
-    {
-      'geometric_median': {'iterations': 8, 'smoothing': 1e-6},
-      'centred_clipping': {'iterations': 5, 'radius_factor': 1.0},
-      'norm_bound': {'factor': 1.0},
-      'fltrust': {'max_scale': 10.0},  # of short updates; 1e30: no bound
-      'bucketing': {'size': 2},
-    }
-  )
-
-  config.eval = ConfigDict()
-  config.eval.every_rounds = 1  # the last round is always evaluated
-  config.eval.batch_size = 1000
-
-  config.checkpoint = ConfigDict()
-  # A killed run goes on from the last one; 0: none, it begins anew.
-  config.checkpoint.every_rounds = 10  # the last round always has one
-  config.checkpoint.keep = 2  # the last ones of each run
-
-  # How fast, never what; see fps_jax.federated.sums on float rounding.
-  config.perf = ConfigDict()
-  config.perf.chunk_size = Performance.chunk_size  # 0: chosen
-  config.perf.execution = Performance.execution  # auto, vmap, sequential
-  config.perf.num_devices = Performance.num_devices  # 0: all there are
-  return open_sections.lock(config)
+  A misspelt field is an error where it is assigned, then.
+  """
+  config.lock()
+  for path in OPEN_SECTIONS:
+    section: Any = config
+    for part in path.split('.'):
+      section = section[part]
+    section.unlock()
+  return config
 
 
 def compare_methods(config: ConfigDict, names: str = '') -> None:

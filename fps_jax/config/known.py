@@ -9,26 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax.attacks.data import DATA_ATTACKS
-from fps_jax.attacks.updates import UPDATE_ATTACKS
-from fps_jax.config import fields
 from fps_jax.config.checks import show
-from fps_jax.config.open_sections import OPEN_SECTIONS
+from fps_jax.config.sections import OPEN_SECTIONS, fields_of, sections_of
 from fps_jax.core.registry import Registry
-from fps_jax.data import PARTITIONERS
-from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
-from fps_jax.models import MODELS
-from fps_jax.runs.costs.profiles import DISTRIBUTIONS
-
-_REGISTRIES: dict[str, tuple[Registry[Any], ...]] = {
-  'data.partition_args': (PARTITIONERS,),
-  'model.args': (MODELS,),
-  'profiles.args': (DISTRIBUTIONS,),
-  'attack.args': (UPDATE_ATTACKS, DATA_ATTACKS),
-  'defence.args': (GRAM_RULES, COORDINATE_RULES, PRE_STEPS),
-}
-# It is that of the field.
-_NOT_GIVEN = {'attack.args.wrap_around.limit'}
 
 
 def problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
@@ -41,14 +24,15 @@ def problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     config: of one variant; registries are read when this is called.
   """
   job = config.get('job')
-  names = fields.of_job(job)
-  yield from unknown(config, names, f'a config of job={show(job)}')
-  for path, registries in _REGISTRIES.items():
-    section, _, name = path.partition('.')
-    outer = config.get(section)
-    inner = outer.get(name) if isinstance(outer, ConfigDict) else None
-    if isinstance(inner, ConfigDict):
-      yield from _of_nobody(path, inner, registries)
+  yield from unknown(config, fields_of(job), f'a config of job={show(job)}')
+  for section in sections_of(job):
+    outer = config.get(section.name)
+    for name, registries in section.registries.items():
+      inner = outer.get(name) if isinstance(outer, ConfigDict) else None
+      if isinstance(inner, ConfigDict):
+        path = section.path(name)
+        hidden = {section.path(one) for one in section.not_given}
+        yield from _of_nobody(path, inner, registries, hidden)
 
 
 def unknown(
@@ -57,7 +41,7 @@ def unknown(
   """Yields fields and sections that are none of those that are known.
 
   Args:
-    config: any; `OPEN_SECTIONS` are not looked into.
+    config: any; sections of arguments are not looked into.
     names: dotted names of all fields.
     owner: what they are of, for the line.
   """
@@ -67,8 +51,8 @@ def unknown(
   def walk(section: ConfigDict, path: str) -> Iterator[tuple[str, str]]:
     for field, value in section.items():
       name = f'{path}{field}'
-      is_empty = name in OPEN_SECTIONS and not value
-      if name in names or is_empty or name in _REGISTRIES:
+      is_open = name in OPEN_SECTIONS and (name != 'variants' or not value)
+      if name in names or is_open:
         continue
       if name in sections:
         if isinstance(value, ConfigDict):
@@ -103,7 +87,10 @@ def hint(name: str, known: Collection[str]) -> str:
 
 
 def _of_nobody(
-  path: str, section: ConfigDict, registries: Collection[Registry[Any]]
+  path: str,
+  section: ConfigDict,
+  registries: Collection[Registry[Any]],
+  hidden: Collection[str],
 ) -> Iterator[tuple[str, str]]:
   """Yields arguments in an open section that nothing registered takes."""
   owners = [f'{path}.{one}' for registry in registries for one in registry]
@@ -122,7 +109,7 @@ def _of_nobody(
         one
         for some in taken
         for one in some or ()
-        if f'{name}.{one}' not in _NOT_GIVEN
+        if f'{name}.{one}' not in hidden
       ]
       known = [f'{name}.{one}' for one in names]
       for argument, value in given.items():

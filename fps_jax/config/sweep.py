@@ -7,8 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax.config import fields, known
+from fps_jax.config import known
 from fps_jax.config.defaults import STUDY_FIELDS
+from fps_jax.config.sections import fields_of
 
 SEPARATOR = '--'
 
@@ -88,10 +89,10 @@ def _check(config: ConfigDict, field: str) -> None:
   section: Any = config
   for part in field.split('.'):
     if not isinstance(section, ConfigDict) or part not in section:
-      near = known.hint(field, fields.of_job(config.get('job')))
+      near = known.hint(field, fields_of(config.get('job')))
       raise ValueError(
         f'--sweep={field}: the config has no such field (see '
-        f'fps_jax/config/defaults.py){near}'
+        f'fps_jax/config/sections){near}'
       )
     section = section[part]
   if isinstance(section, ConfigDict):

@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fps_jax.config import fields, known
+from fps_jax.config import known
+from fps_jax.config.checks import show
 from fps_jax.config.defaults import STUDY_FIELDS
 from fps_jax.results import workdir as workdirs
 
@@ -57,7 +58,7 @@ def _check_names(names: Sequence[str]) -> None:
   seen: dict[str, str] = {}
   for name in names:
     if not workdirs.is_name(name):
-      raise ValueError(f'variants: {fields.show(name)} {workdirs.NAME_RULE}')
+      raise ValueError(f'variants: {show(name)} {workdirs.NAME_RULE}')
     other = seen.setdefault(name.casefold(), name)
     if other != name:
       raise ValueError(
@@ -73,7 +74,7 @@ def _override(
   for field, value in overrides.items():
     if field not in config:
       raise ValueError(
-        f'{path}{field}={fields.show(value)} is not a field of the config'
+        f'{path}{field}={show(value)} is not a field of the config'
         + known.hint(f'{path}{field}', [f'{path}{name}' for name in config])
       )
     if isinstance(config[field], ConfigDict) and isinstance(value, Mapping):
@@ -83,7 +84,7 @@ def _override(
       config[field] = value
     except (TypeError, OverflowError) as error:
       raise ValueError(
-        f'{path}{field}={fields.show(value)} must be of type '
+        f'{path}{field}={show(value)} must be of type '
         f'{type(config[field]).__name__}, and no larger than it holds'
       ) from error
 
@@ -94,7 +95,7 @@ def check_alike(config: ConfigDict, variants: Mapping[str, ConfigDict]) -> None:
     for field in STUDY_FIELDS:
       if variant[field] != config[field]:
         raise ValueError(
-          f'variants.{name}.{field}={fields.show(variant[field])} must be '
-          f'{fields.show(config[field])}, as of all variants: leave it out '
+          f'variants.{name}.{field}={show(variant[field])} must be '
+          f'{show(config[field])}, as of all variants: leave it out '
           'there, and run a study for each value'
         )

@@ -59,7 +59,7 @@ def _defence(config: ConfigDict) -> Iterator[str]:
 def _schedule(config: ConfigDict, run: Simulation) -> Iterator[str]:
   pruning, last = config.pruning, run.pruning_plans[-1]
   left = int(last.keep_count - last.num_candidates)
-  sparsity = 1 - left / run.num_params
+  sparsity = 1 - left / run.accounts.num_params
   if (
     pruning.schedule != 'none'
     and pruning.sparsity - sparsity > _MUCH_LESS_SPARSE

@@ -7,8 +7,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax import defences
-from fps_jax.config import build_guard, build_sharing
-from fps_jax.config.build_sharing import is_shared, scheme_of
+from fps_jax.config.sections.defence import sketches
+from fps_jax.config.sections.sharing import is_shared, min_answers, scheme_of
 from fps_jax.federated.robust.weigh import most_weight
 from fps_jax.runs.simulation import Simulation
 from fps_jax.sharing.codec import levels_of
@@ -138,7 +138,7 @@ def _largest_client(
 
 
 def _weights(config: ConfigDict, run: Simulation) -> Iterator[str]:
-  if not build_guard.sketches(config):
+  if not sketches(config):
     return
   most, size = most_weight(run.protocol), config.cohort.size
   if size > _COARSE * most:
@@ -194,7 +194,7 @@ def _ideal(config: ConfigDict) -> Iterator[str]:
 def _answers(config: ConfigDict) -> Iterator[str]:
   """Compares the servers that answer on average with how many have to."""
   dropout = config.faults.server_dropout_probability
-  least = build_sharing.min_answers(config)
+  least = min_answers(config)
   expected = _most_answers(config) * (1 - dropout)
   if expected < least:
     yield (
@@ -224,7 +224,7 @@ def _lies(config: ConfigDict) -> Iterator[str]:
     return
   answers = most
   if faults.server_dropout_probability:
-    answers = build_sharing.min_answers(config)
+    answers = min_answers(config)
   wrong, spare = max(len(lying), int(corruption * most)), answers - threshold
   if not spare:
     yield (

@@ -298,7 +298,7 @@ def _run(
         checkpoints,
         options.interruption,
       )
-      emptied = simulation.emptied_layers(jax.device_get(state.params))
+      emptied = simulation.accounts.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
   return rows, emptied
 

@@ -98,10 +98,10 @@ def finish(
       outcome = Outcome(_strip(plan), metrics, report, failed, is_skipped)
       return state, outcome
     except SharingError as error:
-      if simulation.max_retries is None or is_skipped:
+      if simulation.completion.max_retries is None or is_skipped:
         raise SharingError(f'round {round_number + 1}: {error}') from error
     failed = (*failed, _strip(plan))
-    is_skipped = len(failed) > simulation.max_retries
+    is_skipped = len(failed) > simulation.completion.max_retries
     replan = simulation.plan_without_clients if is_skipped else simulation.plan
     plan = replan(round_number, len(failed))
 

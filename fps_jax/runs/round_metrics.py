@@ -54,17 +54,18 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
 
 
 def _kept(simulation: Simulation, pruning: PruningPlan) -> int:
-  if simulation.prunes_model:
+  if simulation.accounts.prunes_model:
     return int(pruning.keep_count)
-  return simulation.num_params
+  return simulation.accounts.num_params
 
 
 def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   outcome, test, backdoor = finished.outcome, finished.test, finished.backdoor
+  accounts, evaluation = simulation.accounts, simulation.evaluation
   counted_C = outcome.is_counted
   pruning = simulation.pruning_plans[finished.round_number]
   kept = num_left = _kept(simulation, pruning)
-  if simulation.prunes_model:
+  if accounts.prunes_model:
     num_left -= int(pruning.num_candidates)
   # The exact sums: no row's place matters.
   loss_sum = math.fsum(outcome.metrics.loss_sum[counted_C])
@@ -76,15 +77,15 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   return {
     'round': finished.round_number + 1,
     'diverged': bool(
-      (all_left_out or not is_finite) and not simulation.is_attacked
+      (all_left_out or not is_finite) and not accounts.is_attacked
     ),
-    'test_accuracy': int(test[0]) / simulation.num_test if test else None,
+    'test_accuracy': int(test[0]) / evaluation.num_test if test else None,
     'test_loss_nats': _finite(test_loss) if test else None,
     'train_loss_nats': _finite(train_loss) if num_trained else None,
     'attack_success': (
-      int(backdoor[0]) / simulation.num_backdoor if backdoor else None
+      int(backdoor[0]) / evaluation.num_backdoor if backdoor else None
     ),
-    'sparsity': 1 - num_left / simulation.num_params,
+    'sparsity': 1 - num_left / accounts.num_params,
     'kept_parameters': kept,
   }
 
@@ -106,7 +107,7 @@ def _of_clients(simulation: Simulation, finished: Finished) -> ClientMetrics:
     ),
     'capped_weight': None if capped is None else float(capped),
     'malicious_weight': _malicious_weight(metrics.weights, malicious_C),
-    'opened_values_per_client': simulation.opened_values(
+    'opened_values_per_client': simulation.accounts.opened_values(
       _kept(simulation, pruning), len(tiers)
     ),
     'clients_dropped': draw.num_dropped,
@@ -167,7 +168,7 @@ def _count_bytes(
   is_sent_C = cohort.client_ids >= 0
   # Of one that failed, all that send were to be summed.
   is_summed_C = outcome.is_summed if attempt is outcome.plan else is_sent_C
-  return simulation.count_bytes(
+  return simulation.accounts.count_bytes(
     pruning,
     cohort.tiers[is_sent_C].tolist(),
     cohort.tiers[is_summed_C].tolist(),
@@ -179,7 +180,7 @@ def audit_bounds(
   simulation: Simulation, outcome: Outcome
 ) -> tuple[int, int] | tuple[None, None]:
   """Returns how many wrong sums a round's audit could bear, and notice."""
-  if simulation.server_faults is None or outcome.is_skipped:
+  if simulation.completion.server_faults is None or outcome.is_skipped:
     return None, None
   auditor = simulation.protocol.auditor
   if auditor is None:
@@ -192,7 +193,7 @@ def _clipped_fraction(simulation: Simulation, outcome: Outcome) -> float | None:
   """Returns the part of what counted clients share that the codec clipped."""
   plan, counted_C = outcome.plan, outcome.is_counted
   tiers = plan.cohort.tiers[counted_C]
-  if not simulation.has_codec or not len(tiers):
+  if not simulation.accounts.has_codec or not len(tiers):
     return None
   num_values = int(plan.pruning.keep_counts_T[tiers].sum())
   return int(outcome.metrics.clipped_values[counted_C].sum()) / num_values

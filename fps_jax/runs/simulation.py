@@ -1,7 +1,8 @@
 """One run, ready to start: what a config is built into."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -25,8 +26,82 @@ from fps_jax.federated.round import Round, Started
 from fps_jax.runs.costs.clock import Clock
 from fps_jax.runs.costs.message_bytes import RoundBytes
 from fps_jax.runs.faults import ServerFaults
-from fps_jax.sharing import protocol
 from fps_jax.sharing.audit import SharingError
+from fps_jax.sharing.protocol import SumProtocol
+
+
+class CountBytes(Protocol):
+  """Counts the bytes of a round."""
+
+  def __call__(
+    self,
+    pruning: PruningPlan,
+    tiers: Sequence[int],
+    summed_tiers: Sequence[int],
+    num_answering: int | None = None,
+  ) -> RoundBytes:
+    """Returns the bytes, as `message_bytes.ByteCounter`."""
+
+
+class Evaluation(NamedTuple):
+  """Tests of a model.
+
+  Attributes:
+    test: parameters -> (images right, mean loss), on the test set.
+    num_test: test images.
+    backdoor: the same of images with an attacker's trigger, right where they
+      are classified as the attacker wants; None without one.
+    num_backdoor: such images.
+  """
+
+  test: Evaluate
+  num_test: int
+  backdoor: Evaluate | None = None
+  num_backdoor: int = 0
+
+
+class Completion(NamedTuple):
+  """When a round can be completed, and what follows if it cannot.
+
+  Attributes:
+    server_faults: which servers fail when; None where none holds shares.
+    min_answers: servers that must answer for a sum to be opened.
+    min_clients: clients that must report, or the round is tried again; 0 where
+      it is not.
+    max_retries: attempts at a round beyond the first, before it is skipped;
+      None where a round that fails stops the run.
+  """
+
+  server_faults: ServerFaults | None
+  min_answers: int
+  min_clients: int
+  max_retries: int | None
+
+
+class Accounts(NamedTuple):
+  """What a round's row is made of, besides what devices measure.
+
+  Attributes:
+    count_bytes: the bytes of a round.
+    clock: simulated time; None where clients have no profiles.
+    opened_values: (kept parameters, clients that report) -> numbers of each
+      single update that the central server sees.
+    emptied_layers: global model -> layers of which pruning left nothing.
+    num_params: D.
+    prunes_model: whether the global model is sparse, not what clients send.
+    has_codec: whether updates pass through the codec.
+    is_attacked: whether there are malicious clients; if so, a run goes on
+      although no update of a round is finite: that is what the attack is worth.
+  """
+
+  count_bytes: CountBytes
+  clock: Clock | None
+  opened_values: Callable[[int, int], int]
+  emptied_layers: Callable[[Array], list[str]]
+  num_params: int
+  prunes_model: bool
+  has_codec: bool
+  is_attacked: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,69 +110,37 @@ class Simulation:
 
   Attributes:
     planner: draws cohorts.
-    round: compiled at its first call.
-    evaluate: parameters -> (images right, mean loss), on the test set.
-    evaluate_backdoor: the same of images with an attacker's trigger, right
-      where they are classified as the attacker wants; None without one.
-    num_backdoor: such images.
-    is_attacked: whether there are malicious clients; if so, a run goes on
-      although no update of a round is finite: that is what the attack is worth.
-    opened_values: number of kept parameters -> numbers of each single update
-      that the central server sees.
-    emptied_layers: global model -> layers of which pruning left nothing.
-    init_state: makes the state before round 0 from the run's seed.
     pruning_plans: how many parameters each round keeps.
+    round: compiled at its first call.
     protocol: how the sum over clients is formed.
-    server_faults: which servers fail when; None where none holds shares.
-    min_answers: servers that must answer for a sum to be opened.
-    min_clients: clients that must report, or the round is tried again; 0 where
-      it is not.
-    max_retries: attempts at a round beyond the first, before it is skipped;
-      None where a round that fails stops the run.
     sharing_root: uint32 [8], the key that all sharing draws on.
-    count_bytes: (plan, tiers of the clients that send, tiers of those of them
-      that are summed, servers that answer) -> bytes of a round.
-    clock: simulated time; None where clients have no profiles.
-    prunes_model: whether the global model is sparse, not what clients send.
-    has_codec: whether updates pass through the codec.
-    num_params: D.
-    num_test: test images.
+    init_state: makes the state before round 0 from the run's seed.
     key: root key of the run.
     mesh: the devices of all processes.
     put_data: puts the training set on the devices, or returns where it is.
+    evaluation: tests of a model.
+    completion: when a round can be completed.
+    accounts: what rows are made of.
   """
 
   planner: CohortPlanner
-  round: Round
-  evaluate: Evaluate
-  evaluate_backdoor: Evaluate | None
-  num_backdoor: int
-  is_attacked: bool
-  opened_values: Callable[[int, int], int]
-  emptied_layers: Callable[[Array], list[str]]
-  init_state: Callable[[], RoundState]
   pruning_plans: tuple[PruningPlan, ...]
-  protocol: protocol.SumProtocol
-  server_faults: ServerFaults | None
-  min_answers: int
-  min_clients: int
-  max_retries: int | None
+  round: Round
+  protocol: SumProtocol
   sharing_root: np.ndarray
-  count_bytes: Callable[..., RoundBytes]
-  clock: Clock | None
-  prunes_model: bool
-  has_codec: bool
-  num_params: int
-  num_test: int
+  init_state: Callable[[], RoundState]
   key: Array
   mesh: Mesh
   put_data: Callable[[], DeviceData]
+  evaluation: Evaluation
+  completion: Completion
+  accounts: Accounts
 
   def plan(self, round_number: int, attempt: int = 0) -> RoundPlan:
     """Returns the plan of an attempt at a round, both counted from 0."""
     cohort = self.planner.plan(round_number, attempt)
     keys, opening, answers_N = None, self.protocol.opening, None
-    faults = self.server_faults
+    faults = self.completion.server_faults
     if faults is not None and self.protocol.make_keys is not None:
       keys = self.protocol.make_keys(
         self.sharing_root,
@@ -154,11 +197,11 @@ class Simulation:
     self, round_number: int, attempt: int = 0
   ) -> float | None:
     """Returns how long the clients take; None where they have no profiles."""
-    if self.clock is None:
+    if self.accounts.clock is None:
       return None
     draw = self.planner.draw(round_number, attempt)
     examples = self.planner.examples_trained(draw.client_ids)
-    return self.clock.round_seconds(
+    return self.accounts.clock.round_seconds(
       round_number, draw.client_ids, draw.tiers, examples, draw.num_dropped
     )
 
@@ -195,19 +238,20 @@ class Simulation:
       SharingError: if too few servers answer or, where rounds are tried again,
         too few clients report.
     """
+    least = self.completion
     if plan.answers_N is not None:
       present = answering(plan.answers_N)
-      if len(present) < self.min_answers:
+      if len(present) < least.min_answers:
         raise SharingError(
-          f'servers {present} answer, {len(present)} where {self.min_answers} '
+          f'servers {present} answer, {len(present)} where {least.min_answers} '
           'must (sharing.threshold, or sharing.min_answers if set): lower it, '
           'or faults.server_dropout_probability, or set '
           "faults.on_failed_round='retry'"
         )
     num_reporting = int(np.sum(np.asarray(plan.cohort.client_ids) >= 0))
-    if num_reporting < self.min_clients:
+    if num_reporting < least.min_clients:
       raise SharingError(
-        f'{num_reporting} clients report, where {self.min_clients} must for '
+        f'{num_reporting} clients report, where {least.min_clients} must for '
         'their sum to be opened: draw larger cohorts'
       )
 

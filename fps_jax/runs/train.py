@@ -87,10 +87,10 @@ def train(
           checkpoints.save(state)
       state, outcome = retries.finish(simulation, r, state, plan, data, started)
       is_due = is_last or (r + 1) % eval_every_rounds == 0
-      test = simulation.evaluate(state.params) if is_due else None
+      test = simulation.evaluation.test(state.params) if is_due else None
       backdoor = None
-      if is_due and simulation.evaluate_backdoor is not None:
-        backdoor = simulation.evaluate_backdoor(state.params)
+      if is_due and simulation.evaluation.backdoor is not None:
+        backdoor = simulation.evaluation.backdoor(state.params)
       is_finite = _is_finite(state.params)
       wait_if_traced((state, test, backdoor))
     waiting = Finished(r, outcome, test, backdoor, is_finite)

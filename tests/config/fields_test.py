@@ -1,12 +1,13 @@
-"""Tests of `fps_jax.config.fields`: every field refuses what it cannot be."""
+"""Tests of `fps_jax.config.sections`: every field refuses what it cannot be."""
 
 from typing import Any
 
 import pytest
 from ml_collections import ConfigDict
 
+from fps_jax.config import checks, sections
 from fps_jax.config import defaults as configs
-from fps_jax.config import fields
+from fps_jax.config.section import Field
 from fps_jax.config.validate import validate
 from fps_jax.jobs.privacy import job
 from fps_jax.jobs.throughput import job as throughput
@@ -36,7 +37,7 @@ def put(config: ConfigDict, name: str, value: Any) -> None:
 )
 def test_every_field_of_the_defaults_has_a_check_and_no_other(default):
   config = default()
-  assert set(leaves(config)) == set(fields.of_job(config.job))
+  assert set(leaves(config)) == set(sections.fields_of(config.job))
   validate(config)
 
 
@@ -91,7 +92,26 @@ def test_numbers_of_float32_are_taken_up_to_its_limits():
 
 
 def test_long_values_are_shown_in_part():
-  assert fields.show(10**400) == '(an int of 1329 bits)'
-  assert fields.show((10**5000,)) == '(more digits than can be shown)'
-  assert fields.show('n' * 200) == "'" + 'n' * 99 + '...'
-  assert fields.show((1, 'a')) == "(1, 'a')"
+  assert checks.show(10**400) == '(an int of 1329 bits)'
+  assert checks.show((10**5000,)) == '(more digits than can be shown)'
+  assert checks.show('n' * 200) == "'" + 'n' * 99 + '...'
+  assert checks.show((1, 'a')) == "(1, 'a')"
+
+
+def test_field_that_is_one_line_of_its_section_is_in_all_of_config(monkeypatch):
+  section = sections.SECTIONS['client']
+  more = {**section.fields, 'patience': Field(3, checks.whole(1), 'epochs')}
+  monkeypatch.setitem(
+    sections.SECTIONS, 'client', section._replace(fields=more)
+  )
+  config = configs.default()
+  assert config.client.patience == 3
+  validate(config)
+  put(config, 'client.patience', 0)
+  assert problems(config) == ['client.patience=0 must be at least 1']
+  config = configs.default().unlock()
+  config.client.patiense = 4
+  assert problems(config) == [
+    "client.patiense=4 is not a field of a config of job='study': did you mean "
+    'client.patience?'
+  ]

@@ -7,7 +7,10 @@ from ml_collections import ConfigDict
 
 from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config import defaults as configs
-from fps_jax.config import known, open_sections
+from fps_jax.config import known
+from fps_jax.config.checks import whole
+from fps_jax.config.section import Field, Section
+from fps_jax.config.sections import JOB_SECTIONS
 from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import run as jobs
@@ -55,14 +58,20 @@ def test_job_refuses_a_field_that_nobody_knows_before_anything_is_written(
   assert not (tmp_path / 'work').exists()
 
 
-def test_file_adds_arguments_variants_and_a_section_of_its_job():
+def test_file_adds_arguments_variants_and_a_section_of_its_job(monkeypatch):
+  own = Section('mine', {'depth': Field(3, whole(1))})
+  monkeypatch.setitem(JOB_SECTIONS, 'digging', own)
   config = configs.default()
-  open_sections.add_section(config, 'mine', depth=3)
+  config.job = 'digging'
+  configs.add_section(config)
   config.attack.args.drown = {'factor': 3.0}
   config.variants.one = {'pruning': {'sparsity': 0.5}}
   assert config.mine.depth == 3
   with pytest.raises(AttributeError, match='Did you mean "depth"'):
     config.mine.dept = 4
+  config.mine.depth = 0
+  with pytest.raises(ValueError, match=r'mine\.depth=0 must be at least 1$'):
+    validate(config)
 
 
 @pytest.mark.parametrize(

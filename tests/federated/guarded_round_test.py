@@ -141,7 +141,7 @@ def test_what_is_opened_of_each_update_is_counted(defended):
   assert {row['opened_values_per_client'] for row in rows} == {128 + 32}
   config = guarded_config(**ATTACKED, **KRUM, sharing__reveal='updates')
   simulation = small.make(config)
-  assert simulation.opened_values(77, 2) == 77
+  assert simulation.accounts.opened_values(77, 2) == 77
   config = guarded_config(**ATTACKED)
   assert small.make(config).opened_values(77, 2) == 0
   packed = {
@@ -164,7 +164,11 @@ def test_of_a_round_with_too_few_clients_nothing_is_opened_of_any(reveal: str):
     server__optimizer='momentum',
   )
   simulation = small.make(config)
-  assert simulation.opened_values(77, 5) == 0 < simulation.opened_values(77, 6)
+  assert (
+    simulation.accounts.opened_values(77, 5)
+    == 0
+    < simulation.accounts.opened_values(77, 6)
+  )
   plan = simulation.plan(1)
   client_ids = plan.cohort.client_ids.copy()
   client_ids[np.flatnonzero(client_ids >= 0)[5:]] = -1
@@ -317,4 +321,6 @@ def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
   logits = model.apply({'params': unravel(jnp.asarray(params))}, others / 255)
   expected = np.mean(np.argmax(logits, axis=1) == 1)
   assert rows[-1]['attack_success'] == pytest.approx(expected)
-  assert len(others) == simulation.num_backdoor < len(dataset.test_labels)
+  assert (
+    len(others) == simulation.evaluation.num_backdoor < len(dataset.test_labels)
+  )

@@ -70,7 +70,9 @@ def test_sparsity_is_that_of_the_model_after_regrowth(ideal_run):
   assert any(plan.num_candidates for plan in simulation.pruning_plans)
   # Of a candidate that did not move at all nothing is left.
   np.testing.assert_allclose(
-    [row['sparsity'] for row in rows], expected, atol=2 / simulation.num_params
+    [row['sparsity'] for row in rows],
+    expected,
+    atol=2 / simulation.accounts.num_params,
   )
 
 

@@ -102,8 +102,10 @@ def assert_identical_for_every_surviving_subset(
       surviving = dataclasses.replace(
         simulation,
         protocol=dataclasses.replace(simulation.protocol, present=present),
-        server_faults=dataclasses.replace(
-          simulation.server_faults, missing=missing
+        completion=simulation.completion._replace(
+          server_faults=dataclasses.replace(
+            simulation.completion.server_faults, missing=missing
+          )
         ),
       )
       params, rows = small.run_simulation(surviving, config)

@@ -253,12 +253,12 @@ def test_deadline_decides_tiers_and_who_takes_part():
   config = tiered_config()
   simulation = small.make(config)
   examples = simulation.planner.examples_trained(np.arange(8))
-  seconds = simulation.clock.seconds(0, np.arange(8), examples)
+  seconds = simulation.accounts.clock.seconds(0, np.arange(8), examples)
   # Half of the clients finish the smallest tier.
   config.profiles.deadline_seconds = float(np.median(seconds[0]))
   simulation = small.make(config)
   draw = simulation.planner.draw(0)
-  expected = simulation.clock.choose_tiers(0, np.arange(8), examples)
+  expected = simulation.accounts.clock.choose_tiers(0, np.arange(8), examples)
   assert draw.num_too_slow == np.sum(expected < 0) == 4
   np.testing.assert_array_equal(draw.tiers, expected[draw.client_ids])
   _, rows = small.run(config)
@@ -274,14 +274,15 @@ def test_tiers_send_and_receive_fewer_bytes():
   simulation = small.make(config)
   plan = simulation.pruning_plans[0]
   each = [
-    simulation.count_bytes(plan, [tier] * 4, [tier] * 4) for tier in range(3)
+    simulation.accounts.count_bytes(plan, [tier] * 4, [tier] * 4)
+    for tier in range(3)
   ]
   assert each[0].uplink_per_client < each[1].uplink_per_client
   assert each[1].uplink_per_client < each[2].uplink_per_client
   assert each[0].downlink_per_client < each[2].downlink_per_client
-  mixed = simulation.count_bytes(plan, [0, 0, 1, 2], [0, 0, 1, 2])
+  mixed = simulation.accounts.count_bytes(plan, [0, 0, 1, 2], [0, 0, 1, 2])
   uplinks = [each[tier].uplink_per_client for tier in (0, 0, 1, 2)]
   assert mixed.uplink_per_client == np.mean(uplinks)
   # Two contributors are needed, and the second largest tier is 1.
   assert mixed.server_to_central == each[1].server_to_central
-  assert simulation.count_bytes(plan, [2], [2]).server_to_central == 0
+  assert simulation.accounts.count_bytes(plan, [2], [2]).server_to_central == 0

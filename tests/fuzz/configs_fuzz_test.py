@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from fps_jax.attacks.data import DATA_ATTACKS
 from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config import defaults as configs
-from fps_jax.config import fields
+from fps_jax.config.sections import fields_of
 from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
@@ -124,7 +124,8 @@ def values_like(name: str) -> st.SearchStrategy[Any]:
   if isinstance(default, float) or default is None:
     return st.one_of(st.floats(-0.5, 2), st.floats())
   if isinstance(default, str):
-    known = [one for one in NAMES if not list(fields.FIELDS[name](one))]
+    check = fields_of('study')[name].check
+    known = [one for one in NAMES if not list(check(one))]
     return st.one_of(st.sampled_from(known or NAMES), st.text(max_size=5))
   entries = st.one_of(
     st.integers(-1, 9),
@@ -205,4 +206,4 @@ def test_good_configs_are_taken_and_build(changes: Changes) -> None:
   (variant,) = resolve_variants(config).values()
   validate(variant)
   simulation = small.make(variant, variant.seeds[0])
-  assert simulation.num_params > 0
+  assert simulation.accounts.num_params > 0

@@ -8,17 +8,11 @@ from ml_collections import ConfigDict
 
 from fps_jax.config import defaults as configs
 from fps_jax.config.validate import validate
+from tests.helpers import small
 
 
 def make_config(*changes: tuple[str, Any]) -> ConfigDict:
-  config = configs.default()
-  for name, value in changes:
-    *sections, field = name.split('.')
-    section = config
-    for part in sections:
-      section = section[part]
-    section[field] = value
-  return config
+  return small.change(configs.default(), **dict(changes))
 
 
 def problems(config: ConfigDict) -> list[str]:

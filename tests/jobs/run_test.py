@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from fps_jax.config import defaults, fields
+from fps_jax.config import defaults
+from fps_jax.config.sections import JOB_SECTIONS
 from fps_jax.jobs import listing
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.options import Options
@@ -14,18 +15,22 @@ from fps_jax.jobs.study import StudyError
 
 _JOB = '''"""Counts as far as it is told. And no further."""
 
-from fps_jax.config import checks, defaults, fields, open_sections
+from fps_jax.config import checks, defaults
+from fps_jax.config.section import Field, Section
+from fps_jax.config.sections import JOB_SECTIONS
 from fps_jax.config.validate import validate
 from fps_jax.jobs.bench import Bench
 from fps_jax.results.tables import Table
 
-fields.JOB_FIELDS['counting'] = {'counting.most': checks.whole(1)}
+JOB_SECTIONS['counting'] = Section(
+  'counting', {'most': Field(3, checks.whole(1))}
+)
 
 
 def default():
   config = defaults.default()
   config.job = 'counting'
-  open_sections.add_section(config, 'counting', most=3)
+  defaults.add_section(config)
   return config
 
 
@@ -49,11 +54,11 @@ def _counting(tmp_path, monkeypatch):
   (folder / '__init__.py').touch()
   (folder / 'job.py').write_text(_JOB)
   monkeypatch.syspath_prepend(str(tmp_path))
-  # What the job registers of itself goes with the test.
-  monkeypatch.setattr(fields, 'JOB_FIELDS', dict(fields.JOB_FIELDS))
   entry = jobs.Entry('counting_job_of_tests.job:run')
   monkeypatch.setitem(jobs.JOBS, 'counting', entry)
   yield importlib.import_module('counting_job_of_tests.job')
+  # What the job registers of itself goes with the test.
+  del JOB_SECTIONS['counting']
   del sys.modules['counting_job_of_tests.job']
   del sys.modules['counting_job_of_tests']
 

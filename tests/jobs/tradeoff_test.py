@@ -7,8 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax import data
-from fps_jax.config import open_sections
-from fps_jax.config.build import largest_sample_count
+from fps_jax.config import defaults
+from fps_jax.config.sections.cohort import largest_sample_count
 from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import study
 from fps_jax.jobs.study import StudyError
@@ -83,12 +83,9 @@ def test_equal_choices_stay():
 
 def tradeoff_config() -> ConfigDict:
   config = small.make_config(job='tradeoff')
-  open_sections.add_section(
-    config,
-    'tradeoff',
-    servers=((5, 3, 1), (5, 4, 2)),
-    primes=(2**31 - 1, 65537),
-  )
+  defaults.add_section(config)
+  config.tradeoff.servers = ((5, 3, 1), (5, 4, 2))
+  config.tradeoff.primes = (2**31 - 1, 65537)
   config.sharing.scheme = 'ideal'
   config.variants.one = {'pruning': {'sparsity': 0.5}}
   config.variants.two = {'sharing': {'value_bits': 16}}

@@ -8,7 +8,18 @@ from ml_collections import ConfigDict
 
 from fps_jax import data
 from fps_jax.config import defaults as configs
-from fps_jax.config import open_sections
+from fps_jax.config.checks import (
+  above_zero,
+  at_least_zero,
+  each,
+  row,
+  whole,
+  within,
+)
+from fps_jax.config.section import Field, Section
+from fps_jax.config.sections import JOB_SECTIONS
+from fps_jax.config.sections.model import MAX_UNITS
+from fps_jax.config.sections.sharing import SERVERS
 from fps_jax.config.validate import validate
 from fps_jax.core.environment import describe_environment
 from fps_jax.jobs.bench import Bench, own_section
@@ -22,6 +33,49 @@ from fps_jax.pruning import masks
 
 _DEFAULTS = Options()
 
+SECTION = JOB_SECTIONS['privacy'] = Section(
+  'privacy',
+  {
+    'images_per_client': Field(
+      (1, 4), each(whole(1), least=1), 'all of them in every step'
+    ),
+    'width': Field(64, whole(1, MAX_UNITS), 'hidden units'),
+    'local_steps': Field((4,), each(whole(1)), 'besides one'),
+    'plain_smoothness': Field(
+      1e-3,
+      at_least_zero,
+      "weight of the search's total variation where all is seen exactly; these "
+      'weights were tuned under other seeds',
+    ),
+    'roundings': Field(
+      ((14, 1e-3), (8, 0.03)),
+      each(row('(value bits, weight)', whole(2, 16), at_least_zero), least=1),
+      'sums have the first bits; shares, and all of it at once, the last',
+    ),
+    'servers': Field(
+      ((5, 3, 1), (5, 4, 2)),
+      each(SERVERS, least=1),
+      '(N, k, l); sums are opened from the first',
+    ),
+    'clients': Field((2, 5, 10), each(whole(1)), 'whose updates are summed'),
+    'sparsities': Field((0.5, 0.8, 0.95), each(within(0, 1, '[)'))),
+    'sketches': Field(
+      ((64, 0.1), (256, 0.01), (1024, 0.01)),
+      each(row('(sums, weight)', whole(1), at_least_zero)),
+      'sums that are seen, and the weight of the total variation',
+    ),
+    'joint_clients': Field(
+      10,
+      whole(1),
+      'all of it at once: a sum over so many clients of a pruned model',
+    ),
+    'joint_sparsity': Field(0.9, within(0, 1, '[)')),
+    'iterations': Field(400, whole(1)),
+    'restarts': Field(2, whole(1)),
+    'step_size': Field(0.1, above_zero, 'of the search, in grey values'),
+  },
+)
+
 
 def default() -> ConfigDict:
   """Returns the default config, and what is attacked and how."""
@@ -29,30 +83,7 @@ def default() -> ConfigDict:
   config.name = 'privacy'
   config.job = 'privacy'
   config.seeds = (0, 1, 2, 3)  # of models, images and searches
-  open_sections.add_section(
-    config,
-    'privacy',
-    images_per_client=(1, 4),  # all of them in every step
-    width=64,  # hidden units
-    local_steps=(4,),  # besides one
-    # Weights of the search's total variation were tuned under other seeds: what
-    # is seen exactly, and (value bits, weight). Sums have the first bits;
-    # shares, and all of it at once, the last.
-    plain_smoothness=1e-3,
-    roundings=((14, 1e-3), (8, 0.03)),
-    # (N, k, l); sums are opened from the first.
-    servers=((5, 3, 1), (5, 4, 2)),
-    clients=(2, 5, 10),  # whose updates are summed
-    sparsities=(0.5, 0.8, 0.95),
-    # (sums that are seen, weight of the total variation)
-    sketches=((64, 0.1), (256, 0.01), (1024, 0.01)),
-    # All of it at once: a sum over some clients of a pruned model.
-    joint_clients=10,
-    joint_sparsity=0.9,
-    iterations=400,
-    restarts=2,
-    step_size=0.1,  # of the search, in grey values
-  )
+  configs.add_section(config)
   return config
 
 

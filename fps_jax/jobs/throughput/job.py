@@ -17,8 +17,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fps_jax.config import checks
 from fps_jax.config import defaults as configs
-from fps_jax.config import open_sections
+from fps_jax.config.checks import boolean, text, whole
+from fps_jax.config.section import Field, Section
+from fps_jax.config.sections import JOB_SECTIONS
 from fps_jax.config.variants import resolve_variants
 from fps_jax.core import startup
 from fps_jax.jobs import study
@@ -26,6 +29,23 @@ from fps_jax.jobs.bench import Bench, refusing
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import report, worker
+
+SECTION = JOB_SECTIONS['throughput'] = Section(
+  'timing',
+  {
+    'rounds': Field(5, whole(1), 'after one that compiles'),
+    'group': Field('', text, 'cases of one group run in turn, empty: no group'),
+    'trace': Field(True, boolean, 'time phases, in one round more'),
+    'examples': Field(
+      600, whole(0), 'random ones a client; 0: config.data.source'
+    ),
+    'image_shape': Field(
+      (28, 28, 1),
+      checks.row('(height, width, channels)', *[whole(1)] * 3),
+      'of random examples',
+    ),
+  },
+)
 
 
 def default() -> ConfigDict:
@@ -36,15 +56,7 @@ def default() -> ConfigDict:
   config.data.partition = 'iid'
   config.pruning.schedule = 'none'
   config.sharing.scheme = 'none'
-  open_sections.add_section(
-    config,
-    'timing',
-    rounds=5,  # after one that compiles
-    group='',  # cases of one group run in turn, '' is no group
-    trace=True,  # time phases, in one round more
-    examples=600,  # random ones a client; 0: config.data.source
-    image_shape=(28, 28, 1),  # of random examples
-  )
+  configs.add_section(config)
   return config
 
 

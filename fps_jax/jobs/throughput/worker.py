@@ -106,8 +106,8 @@ class _Run:
 
   def evaluate(self) -> float:
     """Returns the test accuracy after the rounds so far."""
-    correct, _ = self.simulation.evaluate(self._state.params)
-    return int(correct) / self.simulation.num_test
+    correct, _ = self.simulation.evaluation.test(self._state.params)
+    return int(correct) / self.simulation.evaluation.num_test
 
   def results(
     self, accuracy: float, first: '_Run', peaks: Mapping[str, float]
@@ -122,7 +122,7 @@ class _Run:
     config, timed = self._config, self._seconds[1:]
     seconds = statistics.median(timed)
     flops = self._trained * training_flops(config, self._dataset)
-    num_params = self.simulation.num_params
+    num_params = self.simulation.accounts.num_params
     plan = self.simulation.pruning_plans[len(self._seconds) - 1]
     num_kept = int(plan.keep_count)
     row = {

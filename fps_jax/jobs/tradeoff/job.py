@@ -16,8 +16,11 @@ from rich.console import Console
 
 from fps_jax import data
 from fps_jax.config import defaults as configs
-from fps_jax.config import open_sections
-from fps_jax.config.build import largest_sample_count
+from fps_jax.config.checks import each
+from fps_jax.config.section import Field, Section
+from fps_jax.config.sections import JOB_SECTIONS
+from fps_jax.config.sections.cohort import largest_sample_count
+from fps_jax.config.sections.sharing import SERVERS, prime
 from fps_jax.config.variants import resolve_variants
 from fps_jax.core import files
 from fps_jax.jobs import agreement, study
@@ -35,26 +38,36 @@ from fps_jax.sharing.shamir import Shamir
 _DEFAULTS = Options()
 
 
+SECTION = JOB_SECTIONS['tradeoff'] = Section(
+  'tradeoff',
+  {
+    'servers': Field(
+      (
+        (3, 2, 1),
+        (5, 2, 1),
+        (5, 3, 1),
+        (5, 3, 2),
+        (5, 4, 1),
+        (5, 4, 2),
+        (5, 4, 3),
+        (5, 5, 1),
+      ),
+      each(SERVERS, least=1),
+      '(N, k, l)',
+    ),
+    'primes': Field(
+      (2**31 - 1, 4194301, 2**19 - 1, 65537), each(prime, least=1)
+    ),
+  },
+)
+
+
 def default() -> ConfigDict:
   """Returns the default config, and the schemes that are compared."""
   config = configs.default()
   config.name = 'tradeoff'
   config.job = 'tradeoff'
-  open_sections.add_section(
-    config,
-    'tradeoff',
-    servers=(  # (N, k, l)
-      (3, 2, 1),
-      (5, 2, 1),
-      (5, 3, 1),
-      (5, 3, 2),
-      (5, 4, 1),
-      (5, 4, 2),
-      (5, 4, 3),
-      (5, 5, 1),
-    ),
-    primes=(2**31 - 1, 4194301, 2**19 - 1, 65537),
-  )
+  configs.add_section(config)
   return config
 
 

@@ -1,4 +1,4 @@
-"""Tests of `config.validate_guard`: attacks and defences that do not fit."""
+"""Tests of the sections `attack` and `defence`: what does not fit."""
 
 import pytest
 

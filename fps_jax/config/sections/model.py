@@ -1,0 +1,81 @@
+"""The section `model`: the network, and its parameters as one vector."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from ml_collections import ConfigDict
+
+from fps_jax import models
+from fps_jax.config.checks import choice, each, whole
+from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.core.rng import Stream, device_key
+from fps_jax.core.types import Array, Key, Params
+from fps_jax.data.dataset import Dataset
+from fps_jax.federated.client import Apply, scale_pixels
+from fps_jax.models import MODELS
+
+MAX_UNITS = 2**16
+
+
+@rule('model')
+def _arguments(config: ConfigDict) -> Iterator[str]:
+  name = config.model.name
+  arguments = config.model.args.get(name, {})
+  yield from collect('model', lambda: models.make(name, 2, **arguments))
+
+
+SECTION = Section(
+  'model',
+  {
+    'name': Field('mlp', choice(MODELS)),
+    'args.mlp.widths': Field((200, 200), each(whole(1, MAX_UNITS))),
+    'args.cifar_cnn.channels': Field((32, 64, 64), each(whole(1, MAX_UNITS))),
+    'args.cifar_cnn.hidden': Field(0, whole(0, MAX_UNITS)),
+    'args.resnet8.width': Field(16, whole(1, MAX_UNITS)),
+    'args.resnet20.width': Field(16, whole(1, MAX_UNITS)),
+  },
+  (_arguments,),
+  {'args': (MODELS,)},
+)
+
+
+class Network(NamedTuple):
+  """A model on a data set.
+
+  Attributes:
+    init: key -> pytree of parameters.
+    apply: (parameters, uint8 images) -> logits.
+    template: parameters of zeros.
+    unravel: [D] -> pytree of parameters, of the vector's type.
+    num_params: D.
+  """
+
+  init: Callable[[Key], Params]
+  apply: Apply
+  template: Params
+  unravel: Callable[[Array], Params]
+  num_params: int
+
+
+def make_network(config: ConfigDict, dataset: Dataset) -> Network:
+  """Returns a config's model for the images and classes of a data set."""
+  name = config.model.name
+  model = models.make(
+    name, dataset.num_classes, **config.model.args.get(name, {})
+  )
+
+  def init(key: Key) -> Params:
+    image = jnp.zeros((1, *dataset.image_shape), jnp.float32)
+    return model.init(device_key(key, Stream.MODEL), image)['params']
+
+  def apply(params, images):
+    pixels = scale_pixels(images, config.data.pixel_mean, config.data.pixel_std)
+    return model.apply({'params': params}, pixels)
+
+  shapes = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
+  template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  flat, unravel = ravel_pytree(template)
+  return Network(init, apply, template, unravel, flat.shape[0])
