@@ -3,6 +3,7 @@
 import pathlib
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from fps_jax.core.types import Array, RoundState
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.runs import profiling, retries
 from fps_jax.runs.checkpoints import Checkpoints
+from fps_jax.runs.retries import Outcome
 from fps_jax.runs.round_metrics import Finished, make_row
 from fps_jax.runs.simulation import Simulation
 
@@ -58,54 +60,84 @@ def train(
     CheckpointError: if a checkpoint cannot be written or read.
     StoppedError: if the run was asked to stop.
   """
-  data = simulation.put_data()
   state = simulation.init_state()
   if checkpoints:
     state = checkpoints.restore(state)
-  first = int(state.round)
-  if first == num_rounds:
+  if state.round == num_rounds:
     return state
-  waiting: Finished | None = None
-  is_stopped = False
-  clock = _clock()
-  next(clock)
-  plan = simulation.plan(first)
-  for r in range(first, num_rounds):
-    is_last = r + 1 == num_rounds
-    traced = profile if r == min(first + 1, num_rounds - 1) else None
-    with profiling.trace(traced, state) as wait_if_traced:
-      started = simulation.start(state, plan, data)
-      next_plan = plan if is_last else simulation.plan(r + 1)
-      if waiting:
-        row = _fetch_row(simulation, waiting, clock)
-        on_row(row)
-        if row['diverged']:
-          # What has been started since came of a model that is of no use.
-          waiting = None
-          break
-        if checkpoints and r % checkpoints.every_rounds == 0:
-          checkpoints.save(state)
-      state, outcome = retries.finish(simulation, r, state, plan, data, started)
-      is_due = is_last or (r + 1) % eval_every_rounds == 0
-      test = simulation.evaluation.test(state.params) if is_due else None
-      backdoor = None
-      if is_due and simulation.evaluation.backdoor is not None:
-        backdoor = simulation.evaluation.backdoor(state.params)
-      is_finite = _is_finite(state.params)
-      wait_if_traced((state, test, backdoor))
-    waiting = Finished(r, outcome, test, backdoor, is_finite)
-    plan = next_plan
-    if not is_last and interruption and interruption.is_asked():
-      is_stopped = True
-      break
-  if waiting:
-    on_row(_fetch_row(simulation, waiting, clock))
+  loop = _Loop(simulation, num_rounds, eval_every_rounds, checkpoints)
+  state, is_stopped = loop.run(state, on_row, profile, interruption)
   if checkpoints:
     checkpoints.save(state)
   if is_stopped:
     lost = '' if checkpoints else ', all lost (checkpoint.every_rounds=0)'
     raise StoppedError(f'after round {state.round} of {num_rounds}{lost}')
   return state
+
+
+class _Loop(NamedTuple):
+  """The rounds of `train`, whose arguments these are."""
+
+  simulation: Simulation
+  num_rounds: int
+  eval_every_rounds: int
+  checkpoints: Checkpoints | None
+
+  def run(
+    self,
+    state: RoundState,
+    on_row: Callable[[MetricsRow], None],
+    profile: pathlib.Path | None,
+    interruption: Interruption | None,
+  ) -> tuple[RoundState, bool]:
+    """Returns the state after the last round, and whether it was to stop."""
+    simulation, clock = self.simulation, _clock()
+    data, first = simulation.put_data(), int(state.round)
+    plan = simulation.plan(first)
+    waiting: Finished | None = None
+    next(clock)
+    for r in range(first, self.num_rounds):
+      is_last = r + 1 == self.num_rounds
+      traced = profile if r == min(first + 1, self.num_rounds - 1) else None
+      with profiling.trace(traced, state) as wait_if_traced:
+        started = simulation.start(state, plan, data)
+        next_plan = plan if is_last else simulation.plan(r + 1)
+        if waiting:
+          row = _fetch_row(simulation, waiting, clock)
+          on_row(row)
+          if row['diverged']:
+            # What has been started since came of a model that is of no use.
+            return state, False
+          self._save(state, r)
+        state, outcome = retries.finish(
+          simulation, r, state, plan, data, started
+        )
+        waiting = self._test(r, outcome, state.params)
+        wait_if_traced((state, waiting.test, waiting.backdoor))
+      plan = next_plan
+      if not is_last and interruption and interruption.is_asked():
+        break
+    assert waiting is not None  # At least one round is run.
+    on_row(_fetch_row(simulation, waiting, clock))
+    return state, not is_last
+
+  def _save(self, state: RoundState, round_number: int) -> None:
+    checkpoints = self.checkpoints
+    if checkpoints and round_number % checkpoints.every_rounds == 0:
+      checkpoints.save(state)
+
+  def _test(self, r: int, outcome: Outcome, params: Array) -> Finished:
+    """Starts the tests of a model that are due after a round."""
+    evaluation = self.simulation.evaluation
+    is_due = r + 1 == self.num_rounds or (r + 1) % self.eval_every_rounds == 0
+    backdoor = evaluation.backdoor if is_due else None
+    return Finished(
+      r,
+      outcome,
+      evaluation.test(params) if is_due else None,
+      backdoor(params) if backdoor else None,
+      _is_finite(params),
+    )
 
 
 @jax.jit
