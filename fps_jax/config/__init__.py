@@ -1,5 +1,6 @@
 """From a config to the objects of a run.
 
-`defaults` has every setting with its reason, `fields` and `validate` what is
-refused, `build` what a config is made into.
+`sections` has every setting, a file a section: begin there. `defaults` makes a
+config of them, `validate` says all that is wrong with one, and `build` makes it
+a run.
 """
