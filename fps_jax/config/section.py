@@ -24,20 +24,48 @@ class Field(NamedTuple):
   about: str = ''
 
 
-class Rule(NamedTuple):
-  """A rule over several fields, and which it looks at.
+# Config -> what is wrong, a line for each problem.
+Rule = Callable[[ConfigDict], Iterator[str]]
 
-  Attributes:
-    paths: of fields, or of sections.
-    check: config -> what is wrong, a line for each problem.
+
+class UnsoundError(Exception):
+  """A rule reads what is wrong by itself, and has been said to be."""
+
+
+class SoundConfig:
+  """A config as rules see it: what is wrong by itself cannot be read.
+
+  So a rule need not name what it is about: it ends where it reads such a
+  field, or arguments of which one is wrong, by `UnsoundError`.
   """
 
-  paths: tuple[str, ...]
-  check: Callable[[ConfigDict], Iterator[str]]
+  def __init__(
+    self, section: ConfigDict, wrong: Collection[str], path: str = ''
+  ) -> None:
+    """Takes the wrong fields' dotted names, and the section's with its dot."""
+    self._section, self._wrong, self._path = section, wrong, path
 
-  def is_sound(self, wrong: Collection[str]) -> bool:
-    """Returns whether none of the paths that are wrong concerns the rule."""
-    return not any(_overlap(one, path) for one in wrong for path in self.paths)
+  def __getattr__(self, name: str) -> Any:
+    path = f'{self._path}{name}'
+    if path in self._wrong:
+      raise UnsoundError(path)
+    value = getattr(self._section, name)
+    if isinstance(value, ConfigDict):
+      return SoundConfig(value, self._wrong, f'{path}.')
+    return value
+
+  def get(self, name: str, default: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the arguments of something by its name."""
+    if name not in self._section:
+      return default
+    return getattr(self, name).to_dict()
+
+  def to_dict(self) -> dict[str, Any]:
+    """Returns all that is in the section."""
+    for path in self._wrong:
+      if path.startswith(self._path):
+        raise UnsoundError(path)
+    return self._section.to_dict()
 
 
 class Section(NamedTuple):
@@ -46,8 +74,8 @@ class Section(NamedTuple):
   Attributes:
     name: of the section; empty for fields of no section.
     fields: by their names in the section, with dots for sections in it.
-    rules: what its fields may be together with others; applied where none of
-      the fields they look at is wrong by itself.
+    rules: what its fields may be together with others; a rule ends where it
+      reads a field that is wrong by itself.
     registries: path in the section to what is registered: users may add entries
       and, under an entry's name, its arguments.
     not_given: arguments of those that no config gives, `PATH.ENTRY.ARGUMENT`.
@@ -62,13 +90,6 @@ class Section(NamedTuple):
   def path(self, field: str) -> str:
     """Returns the dotted name of a field in the whole config."""
     return f'{self.name}.{field}' if self.name else field
-
-
-def rule(
-  *paths: str,
-) -> Callable[[Callable[[ConfigDict], Iterator[str]]], Rule]:
-  """Returns a decorator that makes a rule over fields, or whole sections."""
-  return lambda check: Rule(paths, check)
 
 
 def collect(section: str, check: Callable[[], object]) -> Iterator[str]:
@@ -86,8 +107,3 @@ def takes(
   """Says whether a function does not take what a config has for its name."""
   if misfit := functions.misfit(name, args.get(name, {})):
     yield f'{field}={name!r} {misfit}'
-
-
-def _overlap(one: str, other: str) -> bool:
-  """Returns whether two paths are the same or one is in the other."""
-  return f'{one}.'.startswith(f'{other}.') or f'{other}.'.startswith(f'{one}.')

@@ -1,8 +1,8 @@
 """Everything that can be wrong with a config, said before data is loaded.
 
 `fps_jax.config.known` has which fields there are; a section has what each of
-its fields may be, and what they may be together. A rule is applied where none
-of its fields is wrong by itself, so that everything that is wrong is said, and
+its fields may be, and what they may be together. A rule ends where it reads a
+field that is wrong by itself, so that everything that is wrong is said, and
 nothing twice.
 
 What depends on the data (client sizes, hence whether counts could wrap; whether
@@ -10,6 +10,7 @@ the exempt parameters fit the sparsity) is checked when the run is built, which
 is for all runs of a study before the first of them starts.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 
 from fps_jax.config import known
 from fps_jax.config.checks import show
+from fps_jax.config.section import SoundConfig, UnsoundError
 from fps_jax.config.sections import JOB_SECTIONS, fields_of, sections_of
 
 _MISSING = object()
@@ -40,10 +42,12 @@ def _problems(config: ConfigDict) -> Iterator[str]:
   for name, problem in (*known.problems(config), *_of_fields(config)):
     wrong.add(name)
     yield problem
+  # It reads as a config does.
+  sound: Any = SoundConfig(config, wrong)
   for section in sections_of(config.get('job')):
     for rule in section.rules:
-      if rule.is_sound(wrong):
-        yield from rule.check(config)
+      with contextlib.suppress(UnsoundError):
+        yield from rule(sound)
 
 
 def _of_fields(config: ConfigDict) -> Iterator[tuple[str, str]]:

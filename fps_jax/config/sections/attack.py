@@ -14,7 +14,7 @@ from fps_jax.attacks.data import DATA_ATTACKS, DataAttack
 from fps_jax.attacks.malicious import choose_malicious
 from fps_jax.attacks.updates import UPDATE_ATTACKS, UpdateAttack
 from fps_jax.config.checks import above_zero, choice, optional, whole, within
-from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.sharing import scheme_of
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.data.dataset import Dataset
@@ -26,13 +26,6 @@ _MOST_CLASSES = 2**31
 _DIRECTION = choice(bounded_distance.DIRECTIONS)
 
 
-@rule(
-  'attack.malicious',
-  'attack.data',
-  'attack.updates',
-  'data.num_clients',
-  'sharing.scheme',
-)
 def _malicious(config: ConfigDict) -> Iterator[str]:
   attack = config.attack
   is_attack = attack.data != 'none' or attack.updates != 'none'
@@ -55,7 +48,6 @@ def _malicious(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule('attack', 'client.batch_size')
 def _arguments(config: ConfigDict) -> Iterator[str]:
   yield from collect('attack', lambda: _check_updates(config))
   yield from collect('attack', lambda: make_data_attack(config, _MOST_CLASSES))

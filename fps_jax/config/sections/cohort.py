@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.config.checks import choice, whole
-from fps_jax.config.section import Field, Section, rule
+from fps_jax.config.section import Field, Section
 from fps_jax.config.sections.attack import malicious_clients
 from fps_jax.config.sections.data import make_partition
 from fps_jax.data.cohort import Batching, CohortPlanner
@@ -14,7 +14,6 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.runs.costs.clock import Clock
 
 
-@rule('cohort.size', 'data.num_clients')
 def _size(config: ConfigDict) -> Iterator[str]:
   if config.cohort.size > config.data.num_clients:
     yield (

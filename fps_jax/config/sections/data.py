@@ -13,7 +13,7 @@ from fps_jax.config.checks import (
   whole,
   within,
 )
-from fps_jax.config.section import Field, Section, rule, takes
+from fps_jax.config.section import Field, Section, takes
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.data import PARTITIONERS, partition
 from fps_jax.data.partitioners import MAX_ALPHA
@@ -21,7 +21,6 @@ from fps_jax.data.partitioners import MAX_ALPHA
 _ALPHA = within(0, MAX_ALPHA, '(]')
 
 
-@rule('data.partition', 'data.partition_args')
 def _arguments(config: ConfigDict) -> Iterator[str]:
   yield from takes(
     'data.partition',

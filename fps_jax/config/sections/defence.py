@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from fps_jax import defences
 from fps_jax.config.checks import above_zero, choice, each, whole
-from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.attack import make_update_attack
 from fps_jax.config.sections.client import MAX_PASSES
 from fps_jax.config.sections.sharing import min_contributors, scheme_of
@@ -31,13 +31,6 @@ _NONE = 'none'
 _MAX_SKETCH = 2**24
 
 
-@rule(
-  'attack.updates',
-  'defence.name',
-  'pruning.schedule',
-  'pruning.mask',
-  'pruning.tiers',
-)
 def _comparable(config: ConfigDict) -> Iterator[str]:
   attack, defence, pruning = config.attack, config.defence, config.pruning
   if attack.updates == 'none' and defence.name == 'none':
@@ -52,15 +45,6 @@ def _comparable(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'defence',
-  'cohort.size',
-  'cohort.weighting',
-  'sharing.scheme',
-  'sharing.reveal',
-  'sharing.secrets_per_polynomial',
-  'sharing.min_contributors',
-)
 def _rule(config: ConfigDict) -> Iterator[str]:
   name, num_malicious = config.defence.name, config.defence.num_malicious
   if name == _NONE:

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from fps_jax.config.checks import choice, each, whole, within
-from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.sharing import (
   MAX_SERVERS,
-  SHAMIR_FIELDS,
   make_shamir,
   scheme_of,
 )
@@ -18,7 +17,6 @@ _PROBABILITY = within(0, 1, '[)')
 _SERVER_NUMBERS = each(whole(1, MAX_SERVERS))
 
 
-@rule(*SHAMIR_FIELDS, 'faults.missing_servers', 'faults.lying_servers')
 def _servers(config: ConfigDict) -> Iterator[str]:
   faults = config.faults
   try:
@@ -36,10 +34,6 @@ def _servers(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'sharing.reveal',
-  'faults.server_corruption_probability',
-)
 def _corruption(config: ConfigDict) -> Iterator[str]:
   probability = config.faults.server_corruption_probability
   if config.sharing.reveal == 'updates' and probability:
@@ -50,10 +44,6 @@ def _corruption(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'faults.inconsistent_clients',
-  'data.num_clients',
-)
 def _dealers(config: ConfigDict) -> Iterator[str]:
   inconsistent, num_clients = (
     config.faults.inconsistent_clients,

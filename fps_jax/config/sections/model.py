@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fps_jax import models
 from fps_jax.config.checks import choice, each, whole
-from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.config.section import Field, Section, collect
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Key, Params
 from fps_jax.data.dataset import Dataset
@@ -20,7 +20,6 @@ from fps_jax.models import MODELS
 MAX_UNITS = 2**16
 
 
-@rule('model')
 def _arguments(config: ConfigDict) -> Iterator[str]:
   name = config.model.name
   arguments = config.model.args.get(name, {})

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.config.checks import choice, each, whole, within
-from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.sharing import is_shared, scheme_of
 from fps_jax.core.registry import is_number
 from fps_jax.core.types import Params, PruningPlan
@@ -40,24 +40,10 @@ def _ascending(value: Any) -> Iterator[str]:
     yield 'must ascend strictly'
 
 
-@rule(
-  'pruning.schedule',
-  'pruning.sparsity',
-  'pruning.begin_round',
-  'pruning.end_round',
-  'pruning.num_steps',
-)
 def _schedule(config: ConfigDict) -> Iterator[str]:
   yield from collect('pruning', lambda: make_schedule(config.pruning))
 
 
-@rule(
-  'pruning.mask',
-  'pruning.scope',
-  'pruning.server',
-  'pruning.regrow_every',
-  'pruning.tiers',
-)
 def _mask(config: ConfigDict) -> Iterator[str]:
   pruning = config.pruning
   settings = (pruning.scope, pruning.server, pruning.regrow_every)
@@ -68,13 +54,6 @@ def _mask(config: ConfigDict) -> Iterator[str]:
   )
 
 
-@rule(
-  'pruning.mask',
-  'pruning.schedule',
-  'sharing.scheme',
-  'sharing.secrets_per_polynomial',
-  'sharing.reveal',
-)
 def _own_mask(config: ConfigDict) -> Iterator[str]:
   """What clients choose by themselves must be of a kind that can be summed."""
   mask, sharing = config.pruning.mask, config.sharing
@@ -99,14 +78,6 @@ def _own_mask(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'pruning.schedule',
-  'pruning.tiers',
-  'pruning.scope',
-  'profiles.deadline_seconds',
-  'sharing.scheme',
-  'sharing.reveal',
-)
 def _tiers(config: ConfigDict) -> Iterator[str]:
   pruning = config.pruning
   if pruning.schedule == 'none' or len(pruning.tiers) == 1:

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.config.checks import above_zero, boolean, choice, row, whole
-from fps_jax.config.section import Field, Section, collect, rule
+from fps_jax.config.section import Field, Section, collect
 from fps_jax.core.devices import gather
 from fps_jax.runs.costs.message_bytes import ByteCounter
 from fps_jax.sharing import randomness
@@ -24,14 +24,6 @@ from fps_jax.sharing.shamir import Shamir
 MAX_SERVERS = 256
 # Of jobs that compare several.
 SERVERS = row('(N, k, l)', *[whole(1, MAX_SERVERS)] * 3)
-# What `make_shamir` reads.
-SHAMIR_FIELDS = (
-  'sharing.prime',
-  'sharing.num_servers',
-  'sharing.threshold',
-  'sharing.secrets_per_polynomial',
-  'sharing.seeded',
-)
 
 
 def prime(value: Any) -> Iterator[str]:
@@ -45,16 +37,10 @@ def prime(value: Any) -> Iterator[str]:
     )
 
 
-@rule(*SHAMIR_FIELDS)
 def _scheme(config: ConfigDict) -> Iterator[str]:
   yield from collect('sharing', lambda: make_shamir(config.sharing))
 
 
-@rule(
-  'sharing.reveal',
-  'faults.lying_servers',
-  'sharing.audit',
-)
 def _reveal(config: ConfigDict) -> Iterator[str]:
   sharing, faults = config.sharing, config.faults
   if sharing.reveal == 'updates' and (
@@ -68,14 +54,6 @@ def _reveal(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'sharing.audit',
-  'sharing.reveal',
-  'sharing.scheme',
-  'sharing.num_servers',
-  'sharing.threshold',
-  'faults.missing_servers',
-)
 def _client_audit(config: ConfigDict) -> Iterator[str]:
   """Shares that can be checked are more than those that fix a polynomial."""
   sharing, missing = config.sharing, config.faults.missing_servers
@@ -95,12 +73,6 @@ def _client_audit(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'sharing.min_answers',
-  'sharing.num_servers',
-  'sharing.threshold',
-  'faults.missing_servers',
-)
 def _answers(config: ConfigDict) -> Iterator[str]:
   sharing = config.sharing
   most = sharing.num_servers - len(config.faults.missing_servers)
@@ -112,24 +84,12 @@ def _answers(config: ConfigDict) -> Iterator[str]:
     )
 
 
-@rule(
-  'sharing.scheme',
-  'sharing.prime',
-  'sharing.clip',
-  'sharing.value_bits',
-  'cohort.size',
-)
 def _codec(config: ConfigDict) -> Iterator[str]:
   """Sums of values must fit the field; those of counts depend on the data."""
   if scheme_of(config).has_codec:
     yield from collect('sharing', lambda: make_codec(config, max_count=1))
 
 
-@rule(
-  'sharing.scheme',
-  'sharing.min_contributors',
-  'cohort.size',
-)
 def _contributors(config: ConfigDict) -> Iterator[str]:
   least = config.sharing.min_contributors
   if is_shared(config) and least > config.cohort.size:

@@ -11,7 +11,7 @@ from fps_jax.config.checks import (
   each,
   within,
 )
-from fps_jax.config.section import Field, Section, collect, rule, takes
+from fps_jax.config.section import Field, Section, collect, takes
 from fps_jax.config.sections.pruning import mask_of
 from fps_jax.core.types import PruningPlan
 from fps_jax.data.dataset import Dataset
@@ -31,7 +31,6 @@ _CLASSES = {
 }
 
 
-@rule('profiles.distribution', 'profiles.args', 'profiles.round_sigma')
 def _arguments(config: ConfigDict) -> Iterator[str]:
   settings = config.profiles
   name = settings.distribution
@@ -45,11 +44,6 @@ def _arguments(config: ConfigDict) -> Iterator[str]:
   )
 
 
-@rule(
-  'profiles.distribution',
-  'profiles.deadline_seconds',
-  'faults.client_dropout_probability',
-)
 def _deadline(config: ConfigDict) -> Iterator[str]:
   settings, dropout = config.profiles, config.faults.client_dropout_probability
   has_profiles = settings.distribution != 'none'
