@@ -1,6 +1,7 @@
 """A round's clients on every device of a mesh, each with the same program."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -66,8 +67,14 @@ def on_mesh(
     in_specs: how each argument is split over devices.
     out_specs: how the result is; what is not split, all devices have alike.
   """
+
+  # Traces show programs by the name of their function, which no partial has.
+  @functools.wraps(getattr(function, 'func', function))
+  def named(*arguments: Any) -> Any:
+    return function(*arguments)
+
   mapped = jax.shard_map(
-    function,
+    named,
     mesh=mesh,
     in_specs=in_specs,
     out_specs=out_specs,

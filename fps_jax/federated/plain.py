@@ -60,16 +60,23 @@ def make_gathering(method: Method, mesh: Mesh) -> PlainGathering:
   """Returns the round up to what is opened, compiled for a mesh."""
   collect = meshes.on_mesh(
     mesh,
-    functools.partial(_collect, method),
+    functools.partial(collect_updates, method),
     (meshes.input_spec(method.protocol), meshes.BY_CLIENT),
     meshes.ALIKE,
   )
   return PlainGathering(method.protocol.auditor, collect)
 
 
-def _collect(
+def collect_updates(
   method: Method, inputs: RoundInput, accepted_C: Array
 ) -> Collected:
+  """Returns what a device's clients share, summed over all devices.
+
+  Args:
+    method: the parts of a round.
+    inputs: what the round goes by, of this device's clients.
+    accepted_C: bool [C]; clients whose row is False add nothing.
+  """
   received = prune(method, inputs)
   sums = sum_clients(
     train=make_train(method, received, inputs),

@@ -38,7 +38,7 @@ def test_one_round_of_a_run_is_traced(tmp_path, num_rounds: int):
     for event in line.events
   }
   # Both programs of the round and its evaluation.
-  assert modules >= {'jit_collect_here', 'jit_step', 'jit_evaluate'}
+  assert modules >= {'jit_collect_updates', 'jit_step', 'jit_evaluate'}
 
 
 def test_without_a_folder_nothing_is_traced():
