@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import pathlib
+import sys
 import tempfile
 
 # Tests are about values, which must not depend on what the machine has.
@@ -25,8 +27,18 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 
 
 def pytest_runtest_teardown(item, nextitem):
-  """Gives memory back after each file, which the compiler takes and frees."""
-  if nextitem is None or nextitem.path != item.path:
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
-    if trim is not None:  # Of glibc.
-      trim(0)
+  """Forgets compiled programs after a file, once they are a lot of memory."""
+  is_last = nextitem is None or nextitem.path != item.path
+  if is_last and _used_bytes() > 2**30:
+    sys.modules['jax'].clear_caches()
+    # glibc keeps what is freed, but for being told.
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', lambda _: None)
+    trim(0)
+
+
+def _used_bytes() -> int:
+  """Returns the memory of this process; 0 where Linux does not say."""
+  path = pathlib.Path('/proc/self/statm')
+  if not path.exists():
+    return 0
+  return int(path.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')

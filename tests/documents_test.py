@@ -68,6 +68,7 @@ def test_every_folder_says_what_lives_there():
     assert len(ast.get_docstring(ast.parse(text)) or '') > 30, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['README.md', 'docs/sharp_edges.md'])
 def test_python_example_prints_what_it_says(name, capsys):
   (example,) = _blocks((_ROOT / name).read_text(), 'python')
@@ -166,6 +167,7 @@ def _rows(text):
 
 
 # As ml_collections loads a config file.
+@pytest.mark.slow
 @pytest.mark.filterwarnings(r'ignore:the load_module\(\) method is deprecated')
 @pytest.mark.parametrize('name', _sections_with_a_file())
 def test_file_of_the_tutorial_runs_and_prints_what_it_says(

@@ -25,6 +25,7 @@ def _load(path):
   return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
 @pytest.mark.parametrize('arguments', ['', 'tiny'])
 def test_config_is_valid_and_tiny_ones_build_without_a_warning(path, arguments):
@@ -41,6 +42,7 @@ def test_config_is_valid_and_tiny_ones_build_without_a_warning(path, arguments):
       assert [line for line in said if 'grow back' not in line] == []
 
 
+@pytest.mark.slow
 def test_every_attack_meets_every_defence_in_a_valid_config():
   poisoning = _load(_FOLDER / 'poisoning.py')
   chosen = [

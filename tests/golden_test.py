@@ -25,6 +25,15 @@ from fps_jax.core.environment import cpu_model
 from tests.helpers import small
 
 _FILE = pathlib.Path(__file__).parent / 'golden.json'
+# Between them these run every part of a round.
+_WHILE_WORKING = (
+  'shamir',
+  'tiers',
+  'regrowth',
+  'krum_on_sketches',
+  'liars',
+  'retries',
+)
 _ATTACK = {
   'cohort.weighting': 'clients',
   'sharing.min_contributors': 1,
@@ -158,7 +167,13 @@ def _read() -> dict[str, Any]:
   return json.loads(_FILE.read_text(encoding='utf-8'))
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=() if name in _WHILE_WORKING else pytest.mark.slow)
+    for name in CASES
+  ],
+)
 def test_the_model_is_the_known_one(name: str):
   known = _read()[name]
   found, model = _run(name)

@@ -41,6 +41,7 @@ def test_every_field_of_the_defaults_has_a_check_and_no_other(default):
   validate(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', list(LEAVES))
 def test_wild_values_of_every_field_are_refused_by_name(name: str):
   default = LEAVES[name]

@@ -245,6 +245,7 @@ def test_error_that_is_named_already_stays_as_it_is():
       raise FileNotFoundError('no a: make it')
 
 
+@pytest.mark.slow
 def test_letters_that_the_locale_lacks_are_refused_before_any_work(tmp_path):
   """Else no checkpoint could be written to that folder."""
   done = subprocess.run(

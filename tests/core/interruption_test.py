@@ -52,6 +52,7 @@ def test_signal_ends_at_once_though_the_main_thread_is_busy(number: int):
   assert _run(_BE_BUSY, number).returncode == _CODES[number]
 
 
+@pytest.mark.slow
 def test_first_signal_waits_until_asked_for():
   done = _run(
     'print(stopping.is_asked()); send(); wait()\n'
@@ -67,6 +68,7 @@ def test_first_signal_waits_until_asked_for():
   assert done.stderr == 'stopping after this round; a second time: at once\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', _CODES)
 def test_second_signal_ends_at_once_with_the_same_code(number: int):
   done = _run('stopping.is_asked(); send(); wait(); send(); time.sleep(60)')
@@ -75,6 +77,7 @@ def test_second_signal_ends_at_once_with_the_same_code(number: int):
   assert done.returncode == _CODES[number]
 
 
+@pytest.mark.slow
 def test_signal_that_comes_last_is_not_lost():
   done = _run(
     'stopping.settle(); stopping.is_asked(); send(); wait()\n'
@@ -92,6 +95,7 @@ def test_signal_that_is_ignored_stays_ignored():
   assert (done.returncode, done.stdout) == (0, 'on\n')
 
 
+@pytest.mark.slow
 def test_importing_takes_no_signal():
   code = (
     'import signal, fps_jax.core.interruption, fps_jax.jobs.study\n'

@@ -105,6 +105,7 @@ def test_device_keys_are_the_same_when_traced():
     )
 
 
+@pytest.mark.slow
 def test_draw_of_bits_does_not_depend_on_where_the_array_begins():
   draws = np.asarray(bits_16(jax.random.key(0), 0, 40))
   draw = jax.jit(bits_16, static_argnums=2)

@@ -55,10 +55,12 @@ def _count_devices(**variables: str) -> int:
   return int(_run(_PRINT_DEVICES, variables))
 
 
+@pytest.mark.slow
 def test_importing_everything_leaves_the_devices_to_be_chosen():
   assert _count_devices() == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'variables',
   [
@@ -70,6 +72,7 @@ def test_number_of_devices_that_the_user_chose_stays(variables: dict[str, str]):
   assert _count_devices(**variables) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   platform.libc_ver()[0] != 'glibc', reason='heaps are those of glibc'
 )
@@ -188,6 +191,7 @@ print(jax.jit(lambda x: x * 2 + 1)(20))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('damage', [b'', b'no program'])
 def test_damaged_cache_is_as_if_it_were_not_there(tmp_path, damage):
   code = _COMPILE.replace('FOLDER', str(tmp_path))

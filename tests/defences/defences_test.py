@@ -65,6 +65,7 @@ def weights_with(
   return np.asarray(weigh_all(name, steps)(grams, PATTERNS, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'steps'), CHAINS)
 def test_weights_are_finite_and_who_is_absent_influences_nothing(name, steps):
   found = weights_with(name, steps, np.nan)

@@ -12,6 +12,8 @@ from fps_jax.runs.retries import Outcome
 from fps_jax.sharing.audit import SharingError
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 
 def shared_config(
   num_servers: int, threshold: int, secrets: int, **settings

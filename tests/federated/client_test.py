@@ -147,6 +147,7 @@ def assert_results_equal(one: ClientResult, other: ClientResult):
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 @all_settings
 @masks
 def test_training_equals_a_numpy_loop(
@@ -163,6 +164,7 @@ def test_training_equals_a_numpy_loop(
   assert result.num_trained == num_trained == 15
 
 
+@pytest.mark.slow
 @settings
 def test_masked_entries_do_not_change(settings: Settings):
   result = train(settings, BATCHES, MASK)

@@ -15,6 +15,8 @@ from tests.helpers.guarded_rounds import (
   run,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_server_that_lies_about_sketches_is_named_and_changes_nothing():
   honest, _ = run(**ATTACKED, **KRUM)

@@ -25,6 +25,8 @@ from tests.helpers.guarded_rounds import (
   without_bounds,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def defended() -> tuple[np.ndarray, list[MetricsRow]]:
@@ -143,14 +145,16 @@ def test_what_is_opened_of_each_update_is_counted(defended):
   simulation = small.make(config)
   assert simulation.accounts.opened_values(77, 2) == 77
   config = guarded_config(**ATTACKED)
-  assert small.make(config).opened_values(77, 2) == 0
+  assert small.make(config).accounts.opened_values(77, 2) == 0
   packed = {
     'sharing__threshold': 4,
     'sharing__secrets_per_polynomial': 2,
   }
   config = guarded_config(**packed, **IDEAL, defence__name='fltrust')
   # One sum of products, for each of two secrets and of both.
-  assert small.make(config).opened_values(77, 2) == 128 + 2 * 32 + 2 * 2
+  assert (
+    small.make(config).accounts.opened_values(77, 2) == 128 + 2 * 32 + 2 * 2
+  )
 
 
 @pytest.mark.parametrize('reveal', ['sum', 'updates'])

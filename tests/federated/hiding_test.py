@@ -58,6 +58,7 @@ def test_weight_beside_many_that_are_alike_gives_no_value_away():
   assert hide(weights, 2) == [2**15] * 31 + [0]
 
 
+@pytest.mark.slow
 def test_few_weights_that_are_alike_give_every_value_away():
   """So a bound on the share of one client alone would hide nobody."""
   weights = (361392, 368492, 318690)
@@ -117,6 +118,7 @@ def divide_by_largest_weight(min_contributors: int) -> tuple[float, float]:
   return float(np.mean(is_found_D[is_other_D])), float(metrics.capped_weight)
 
 
+@pytest.mark.slow
 def test_opened_sum_over_the_largest_weight_is_not_that_clients_update(
   monkeypatch,
 ):

@@ -10,6 +10,8 @@ import pytest
 from fps_jax.pruning import selection
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 
 def own_config(mask: str, scheme: str = 'none'):
   return small.make_config(
@@ -142,10 +144,10 @@ def test_training_is_that_of_the_whole_model():
   config = own_config('top_k')
   config.profiles.distribution = 'same'
   config.profiles.compute_saved = 1.0
-  whole = small.make(config).clock.work(0)[0].flops_per_example
+  whole = small.make(config).accounts.clock.work(0)[0].flops_per_example
   config.pruning.mask = 'shared'
   pruned = small.make(config)
   kept = pruned.pruning_plans[0].keep_count / pruned.num_params
-  assert pruned.clock.work(0)[0].flops_per_example == pytest.approx(
+  assert pruned.accounts.clock.work(0)[0].flops_per_example == pytest.approx(
     whole * kept
   )

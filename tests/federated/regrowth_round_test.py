@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 
 def regrowing_config(scheme: str = 'none'):
   return small.make_config(

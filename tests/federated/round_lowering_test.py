@@ -6,6 +6,7 @@ import pytest
 from tests.helpers import small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('platform', ['cuda', 'tpu'])
 @pytest.mark.parametrize(
   ('model', 'scheme'), [('mlp', 'shamir'), ('mcmahan_cnn', 'none')]

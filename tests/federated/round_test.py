@@ -15,6 +15,8 @@ from fps_jax.pruning.pruner import Pruner
 from tests.helpers import small
 from tests.helpers.references import federated as reference
 
+pytestmark = pytest.mark.slow
+
 
 def run_ideal():
   config = small.make_config(sharing__scheme='ideal')

@@ -220,6 +220,7 @@ def test_what_was_pruned_starts_anew_in_the_optimizer(
   assert name == 'sgd' or np.all(one[mask] != other[mask])
 
 
+@pytest.mark.slow
 def test_state_that_is_not_one_value_a_parameter_is_kept_as_it_is():
   optimizer = optax.chain(optax.scale_by_lbfgs(), optax.scale(-0.1))
   params, mask = jnp.asarray(PARAMS), np.array([True, False] * (D // 2))

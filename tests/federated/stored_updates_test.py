@@ -12,6 +12,8 @@ from fps_jax.federated.performance import Performance
 from fps_jax.federated.sums import ClientSums, StoredUpdates, sum_stored
 from tests.helpers import table_clients as table
 
+pytestmark = pytest.mark.slow
+
 _MALICIOUS = np.isin(table.CLIENT_IDS, (3, 0))
 
 

@@ -36,6 +36,7 @@ from tests.helpers.table_clients import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scheme', ['none', *SHARED])
 @pytest.mark.parametrize('execution', ['vmap', 'sequential'])
 def test_sum_is_exact_where_nothing_is_rounded(scheme: str, execution: str):
@@ -49,6 +50,7 @@ def test_sum_is_exact_where_nothing_is_rounded(scheme: str, execution: str):
 
 # Sharing is costly to compile and adds nothing to what could differ; every
 # chunk size and both executions are among its rows too.
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('scheme', 'performances'),
   [
@@ -73,6 +75,7 @@ def test_chunk_size_and_execution_do_not_change_a_bit(
       )
 
 
+@pytest.mark.slow
 def test_chunk_size_changes_a_float_sum_in_the_last_bits_at_most():
   deltas = make_deltas()
   for performance in PERFORMANCES[2:5]:
@@ -224,6 +227,7 @@ def test_update_that_is_not_finite_is_left_out(scheme: str, bad: float):
     assert count == NUM_EXAMPLES.sum() - 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
 @pytest.mark.parametrize(
   'positions',

@@ -16,6 +16,8 @@ from fps_jax.pruning.pruner import Pruner
 from tests.helpers import small
 from tests.helpers.references import federated as reference
 
+pytestmark = pytest.mark.slow
+
 TIERS = (0.2, 0.5, 1.0)
 
 

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
@@ -22,6 +23,8 @@ from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.schemes import SCHEMES
 from tests.helpers import small
 from tests.helpers.config_cases import LEAVES, WILD, is_right
+
+pytestmark = pytest.mark.slow
 
 Changes = dict[str, Any]
 

@@ -91,6 +91,7 @@ def mutants(
       yield number, message
 
 
+@pytest.mark.slow
 def test_mutants_are_refused_or_the_encoding_of_what_they_decode_to() -> None:
   rng = np.random.default_rng(0)
   examples = all_examples()
@@ -152,6 +153,7 @@ def sum_messages(
   ]
 
 
+@pytest.mark.slow
 def test_no_mutant_changes_a_sum() -> None:
   rng = np.random.default_rng(2)
   secrets = rng.integers(SCHEME.field.modulus, size=(1, 6), dtype=np.uint32)

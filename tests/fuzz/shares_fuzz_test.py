@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ def cases(draw: st.DrawFn) -> Case:
   )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(cases())
 def test_any_k_servers_open_secrets_and_their_sums(case: Case) -> None:

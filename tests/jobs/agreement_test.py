@@ -57,6 +57,7 @@ def printed(tmp_path_factory) -> list[str]:
   return outputs
 
 
+@pytest.mark.slow
 def test_texts_of_any_length_and_number_of_devices_are_exchanged(printed):
   assert all('exchange [3, 4]\n' in each for each in printed)
 

@@ -16,6 +16,8 @@ from fps_jax.jobs.options import Options
 from fps_jax.jobs.recording import Record
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 _CONFIG = ConfigDict({'name': 'mine', 'seeds': (0,)})
 
 

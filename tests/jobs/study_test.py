@@ -42,6 +42,7 @@ def _without_times(path):
   return [{**row, 'round_seconds': 0} for row in rows]
 
 
+@pytest.mark.slow
 def test_study_writes_every_file_it_promises(finished):
   workdir, _ = finished
   expected = {'config.json', 'environment.json', 'report.md', 'report.json'}
@@ -79,6 +80,7 @@ def test_table_names_every_method_and_ends_the_output(finished):
   assert 'Results are in' in table
 
 
+@pytest.mark.slow
 def test_same_study_again_gives_identical_metrics(finished, tmp_path):
   workdir, _ = finished
   _run(_study_config(), tmp_path / 'again')
@@ -217,6 +219,7 @@ def _num_rounds_done(workdir):
   }
 
 
+@pytest.mark.slow
 def test_run_that_diverges_ends_and_the_study_goes_on(tmp_path, caplog):
   with caplog.at_level('WARNING'):
     output = _run(_diverging_config(), tmp_path)
@@ -232,6 +235,7 @@ def test_run_that_diverges_ends_and_the_study_goes_on(tmp_path, caplog):
   assert of_wild['final_test_accuracy_fraction_mean'] is None
 
 
+@pytest.mark.slow
 def test_run_that_diverges_stops_the_study_again_and_again_if_asked_to(
   tmp_path,
 ):
@@ -245,6 +249,7 @@ def test_run_that_diverges_stops_the_study_again_and_again_if_asked_to(
     assert _num_rounds_done(tmp_path) == {'calm': 3, 'wild': 1}
 
 
+@pytest.mark.slow
 def test_heavy_clipping_is_reported(tmp_path, caplog):
   config = small.make_config(sharing__clip=1e-4)
   with caplog.at_level('WARNING'):
@@ -252,6 +257,7 @@ def test_heavy_clipping_is_reported(tmp_path, caplog):
   assert 'were clipped: raise sharing.clip' in caplog.text
 
 
+@pytest.mark.slow
 def test_warning_is_logged_once_and_stays_with_the_results(tmp_path, caplog):
   config = small.make_config(
     num_rounds=1, pruning__schedule='none', sharing__scheme='ideal'
@@ -268,6 +274,7 @@ def test_warning_is_logged_once_and_stays_with_the_results(tmp_path, caplog):
   )
 
 
+@pytest.mark.slow
 def test_study_without_warnings_has_no_section_of_them(finished):
   workdir, _ = finished
   assert 'Warnings' not in (workdir / 'report.md').read_text()
@@ -275,6 +282,7 @@ def test_study_without_warnings_has_no_section_of_them(finished):
   (workdir / 'report.html').unlink()
 
 
+@pytest.mark.slow
 def test_layer_of_which_nothing_is_left_is_reported(tmp_path, caplog):
   config = small.make_config(num_rounds=1)
   config.pruning.update(
@@ -291,6 +299,7 @@ def test_pattern_of_what_is_exempt_that_matches_nothing_is_an_error(tmp_path):
     _run(config, tmp_path / 'work')
 
 
+@pytest.mark.slow
 def test_deadline_that_nobody_meets_is_reported_and_nothing_is_sent(
   tmp_path, caplog
 ):

@@ -92,6 +92,7 @@ def test_parameters_are_the_only_state(name: str):
   assert set(variables) == {'params'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_vmap_over_parameters_equals_a_loop(name: str):
   model, params, images = make_small(name, CLIENTS)
@@ -131,6 +132,7 @@ def test_images_of_a_batch_do_not_influence_each_other(name: str):
   assert not np.allclose(after[1:], before[1:], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_vmapped_gradient_has_no_convolution(name: str):
   model, params, images = make_small(name, CLIENTS)

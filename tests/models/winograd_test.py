@@ -45,6 +45,7 @@ def assert_equals_up_to_rounding(actual, expected):
 
 
 # Below a tile, so that the kernel sticks out; whole tiles; beyond.
+@pytest.mark.slow
 @sizes
 @pytest.mark.parametrize(
   ('height', 'width', 'channels', 'features'),

@@ -117,6 +117,7 @@ def test_largest_float_is_pruned_before_an_exempt_zero() -> None:
   assert kept.tolist() == [True, True, False, True]
 
 
+@pytest.mark.slow
 def test_order_of_weights_that_are_not_finite_is_the_references() -> None:
   """All vectors of four of these, with all exempt ones and all counts."""
   palette = np.float32([0.0, -2.0, 3.4028235e38, -np.inf, np.inf, np.nan])
@@ -143,6 +144,7 @@ def test_order_of_weights_that_are_not_finite_is_the_references() -> None:
       np.testing.assert_array_equal(rows, expected)
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_rank_below_exempt_ones_alone() -> None:
   weights = jnp.float32([1.0, np.inf, np.nan, 0.0, -np.inf, -np.nan, 2.0])
   exempt = jnp.arange(7) == 3

@@ -121,6 +121,7 @@ def draw(mask: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
   return np.asarray(draw_jit(mask, np.int32(count), jax.random.key(seed)))
 
 
+@pytest.mark.slow
 def test_candidates_are_pruned_and_as_many_as_asked_for():
   mask = np.arange(SIZE) % 3 == 0
   for count in range(int((~mask).sum()) + 1):
@@ -192,6 +193,7 @@ class Last(scopes.Scope):
     return -jnp.arange(layer.size, dtype=jnp.float32) - 1
 
 
+@pytest.mark.slow
 def test_scope_of_a_user_is_used_by_masks_and_regrowth(monkeypatch):
   monkeypatch.setitem(scopes.SCOPES, 'mine', Last)
   found = Pruner(SHAPES, EXEMPT, 'mine').keep(

@@ -94,6 +94,7 @@ def test_page_has_means_ranges_bytes_and_savings_of_complete_runs(running):
   assert rows[0][6] == '1.00x'
 
 
+@pytest.mark.slow
 def test_incomplete_runs_are_shown_as_such_and_never_averaged(running):
   reader = _read(running)
   rows = reader.tables['Complete runs'][1:]
@@ -111,6 +112,7 @@ def test_incomplete_runs_are_shown_as_such_and_never_averaged(running):
   assert '3 of 6 runs complete' in _page(running)
 
 
+@pytest.mark.slow
 def test_runs_that_diverged_are_listed_and_never_averaged(running):
   write_run(running, 'sharing', 0, [0.3, 0.5, 0.1], [1000] * 3, diverged=True)
   write_run(running, 'sharing', 1, [0.2, 0.1], [1000] * 2, diverged=True)
@@ -238,6 +240,7 @@ def test_missing_environment_is_said_to_be_missing(running):
   assert 'not recorded' in _page(running)
 
 
+@pytest.mark.slow
 def test_several_studies_are_drawn_together_and_each_alone(running, tmp_path):
   write_study(tmp_path / 'other', {'fedavg': {}})
   write_run(tmp_path / 'other', 'fedavg', 0, [None, None, 0.9], [10] * 3)
@@ -249,6 +252,7 @@ def test_several_studies_are_drawn_together_and_each_alone(running, tmp_path):
   assert 'other: FedAvg 90.00 % after round 3' in alts[0]
 
 
+@pytest.mark.slow
 def test_many_variants_are_drawn_by_prefix_and_by_tens(tmp_path):
   names = ['a--x', 'a--y', 'b--x', *(f'v{i}' for i in range(11))]
   write_study(tmp_path / 'w', {name: {} for name in names}, num_rounds=1)
@@ -304,6 +308,7 @@ def test_page_has_a_language_and_every_figure_a_text(running):
   assert all(image['alt'] for image in _Reader(page).images)
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_pages(running):
   assert _page(running) == _page(running)
 
@@ -396,6 +401,7 @@ def _launch(*arguments):
   )
 
 
+@pytest.mark.slow
 def test_launch_reports_on_folders_without_a_config(running, tmp_path):
   write_study(tmp_path / 'other', {'fedavg': {}})
   path = tmp_path / 'page.html'
@@ -407,6 +413,7 @@ def test_launch_reports_on_folders_without_a_config(running, tmp_path):
   assert 'Results: running, other' in path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [

@@ -226,6 +226,7 @@ def test_markdown_and_json_hold_the_summary(workdir: pathlib.Path) -> None:
   assert written['variants'][0]['uplink_saving_factor'] == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_at_200_dots_per_inch(workdir: pathlib.Path) -> None:
   report.write_report(workdir, ['fedavg', 'sharing'], 'fedavg')
   for name in _FIGURES:
@@ -236,6 +237,7 @@ def test_figures_are_drawn_at_200_dots_per_inch(workdir: pathlib.Path) -> None:
     assert len(np.unique(pixels_HxWxC.reshape(-1, 4), axis=0)) > 100
 
 
+@pytest.mark.slow
 def test_equal_curves_give_equal_bytes_and_leave_global_state(
   tmp_path: pathlib.Path,
 ) -> None:
@@ -286,6 +288,7 @@ def test_equal_curves_give_equal_svg_that_refers_to_itself_alone() -> None:
     assert hrefs and set(hrefs) == {'#'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('title', ['medium ' * 4, 'long ' * 14])
 def test_titles_of_many_curves_are_not_cut_off(
   tmp_path: pathlib.Path, title: str
@@ -348,6 +351,7 @@ def test_cost_to_target_is_that_of_the_rounds_until_it_is_reached(
   assert without.to_target is None
 
 
+@pytest.mark.slow
 def test_target_has_a_table_of_its_own(tmp_path: pathlib.Path) -> None:
   for variant, seconds in (('fedavg', 60.0), ('fedpruneshare_90', 30.0)):
     write_run(tmp_path, variant, 0, [0.5, 0.9], [10, 20], seconds)
@@ -365,6 +369,7 @@ def test_target_has_a_table_of_its_own(tmp_path: pathlib.Path) -> None:
   assert 'To 80 % test accuracy' in console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_no_profiles_no_figure_over_time(tmp_path: pathlib.Path) -> None:
   write_run(tmp_path, 'fedavg', 0, [0.5, 0.9], [10, 20], 60.0)
   write_run(tmp_path, 'sharing', 0, [0.5, 0.9], [10, 20])
@@ -373,6 +378,7 @@ def test_no_profiles_no_figure_over_time(tmp_path: pathlib.Path) -> None:
   assert 'accuracy_time' not in (tmp_path / 'report.md').read_text()
 
 
+@pytest.mark.slow
 def test_many_sparsities_have_a_figure_over_them(
   tmp_path: pathlib.Path,
 ) -> None:

@@ -46,6 +46,7 @@ def test_folder_without_runs_is_an_error(tmp_path):
     list(rows.read_rows(tmp_path))
 
 
+@pytest.mark.slow
 def test_report_writes_what_json_lines_hold_as_csv(workdir):
   report.write_report(workdir, ['sharing'], 'sharing')
   with (workdir / 'metrics.csv').open(newline='') as file:

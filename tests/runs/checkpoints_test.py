@@ -58,6 +58,7 @@ def _assert_equal(state, other):
     assert leaf.dtype == of_other.dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('every_rounds', [1, 2, 5])
 @pytest.mark.parametrize('stop_at', [1, 2, 3])
 def test_run_that_goes_on_from_a_checkpoint_ends_with_the_same_model(
@@ -84,6 +85,7 @@ def test_finished_run_is_not_run_again(simulation, tmp_path):
   assert not rows
 
 
+@pytest.mark.slow
 @forgives_threads
 def test_restore_returns_what_was_saved_or_raises(simulation, tmp_path):
   expected = _run(simulation, tmp_path)

@@ -13,6 +13,8 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 _SCHEME = Shamir(PrimeField(2**31 - 1), num_servers=5, threshold=3)
 
 

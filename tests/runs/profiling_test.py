@@ -9,6 +9,8 @@ from fps_jax.jobs.throughput.phases import PHASES
 from fps_jax.runs import profiling, train
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 
 def test_operations_of_a_round_bear_the_names_of_their_phases():
   simulation = small.make(small.make_config())

@@ -28,6 +28,8 @@ from fps_jax.results import metrics_file
 from fps_jax.runs import checkpoints, retries
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 _ROOT = pathlib.Path(__file__).parents[2]
 _RUNS = ('fedavg', 'fedpruneshare')
 

@@ -10,6 +10,8 @@ import pytest
 from fps_jax.runs import train
 from tests.helpers import small
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_seed_run_twice_gives_identical_metrics_and_model():
   params, rows = small.run(small.make_config())

@@ -63,6 +63,7 @@ def deal_wrong(scheme: Shamir) -> np.ndarray:
   return shares
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(5, 3, 1), (7, 4, 1)])
 def test_clients_that_deal_wrong_shares_are_named(size: Size) -> None:
   scheme = make(size)
@@ -84,6 +85,7 @@ def test_a_client_is_named_whichever_server_it_deals_a_wrong_share() -> None:
     assert find_clients(scheme, check_clients(scheme)(shares)) == ((97,), ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(5, 3, 1), (7, 4, 1), (7, 3, 1)])
 def test_a_server_that_lies_about_all_clients_is_named(size: Size) -> None:
   scheme = make(size)
@@ -114,6 +116,7 @@ def test_a_server_that_lies_about_a_minority_has_it_left_out(
   assert find_clients(scheme, checks) == expected
 
 
+@pytest.mark.slow
 def test_a_lying_server_is_not_told_from_wrong_clients_with_one_spare() -> None:
   scheme = make((5, 4, 1))
   checks = check_clients(scheme)(deal(scheme))

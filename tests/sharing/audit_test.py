@@ -113,6 +113,7 @@ def fault_sets(scheme: Shamir) -> Iterator[tuple[Servers, Servers]]:
           yield wrong, missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ('nothing', *CORRUPTIONS))
 @SIZES
 def test_wrong_servers_are_named_and_left_out(size: Size, how: str) -> None:
@@ -127,6 +128,7 @@ def test_wrong_servers_are_named_and_left_out(size: Size, how: str) -> None:
   assert [function._cache_size() for function in compiled(scheme)] == [1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('p', [251, 2**19 - 1])
 @SIZES
 def test_random_lies_are_named_or_noticed_up_to_the_answers_to_spare(

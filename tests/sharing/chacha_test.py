@@ -146,6 +146,7 @@ def test_keystream_is_the_reference(first_block: int) -> None:
   np.testing.assert_array_equal(words, expected)
 
 
+@pytest.mark.slow
 def test_words_are_the_same_eager_jit_and_vmap() -> None:
   keys, nonces = random_words(4, 2, 8), random_words(4, 2, 3)
   firsts = np.uint32([0, 7, 2**31, 2**32 - 2])

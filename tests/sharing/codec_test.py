@@ -61,6 +61,7 @@ def test_multiple_of_the_step_is_kept() -> None:
   np.testing.assert_array_equal(integers, np.tile(multiples, (100, 1)))
 
 
+@pytest.mark.slow
 def test_rounding_is_unbiased_over_every_draw(
   monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,6 +152,7 @@ def test_value_that_is_not_finite_is_encoded_as_0() -> None:
   assert integers.tolist() == [0, 0, 0, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('p', 'value_bits', 'max_clients'),
   [
@@ -246,6 +248,7 @@ def test_attributes_out_of_range_raise(
     make(**changes)
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_with_64_bit_types_on() -> None:
   codec, values = make(), np.linspace(-1, 1, 101, dtype=np.float32)
   narrow = codec.encode(jnp.asarray(values), jax.random.key(3))

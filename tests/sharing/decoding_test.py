@@ -90,6 +90,7 @@ def verdicts_on_errors(
 ALL_SIZES = [(n, k) for n in range(1, 5) for k in range(1, n + 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('n', 'k'), ALL_SIZES)
 def test_wrong_answers_are_corrected_and_noticed_as_far_as_is_said(
   n: int, k: int
@@ -141,6 +142,7 @@ def test_up_to_half_the_spare_servers_are_located_exactly(
       assert locate_errors(spoiled, threshold, p) == wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('p', [11, LARGEST])
 @pytest.mark.parametrize(
   ('num_present', 'threshold'), [(5, 3), (6, 3), (7, 3), (8, 5), (10, 7)]

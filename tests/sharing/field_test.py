@@ -88,6 +88,7 @@ def test_operations_on_all_pairs_of_elements_are_exact(
     assert_equals(words, expected, p)
 
 
+@pytest.mark.slow
 @MODULI_AND_JIT
 def test_matmul_of_largest_elements_does_not_overflow(
   p: int, apply: Apply
@@ -182,6 +183,7 @@ def test_sum_of_nothing_is_zero() -> None:
   assert total.tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_results_are_the_same_with_jit_vmap_and_in_x64() -> None:
   p = 2**31 - 1
   field = PrimeField(p)
@@ -217,6 +219,7 @@ def test_results_are_the_same_with_jit_vmap_and_in_x64() -> None:
       np.testing.assert_array_equal(other[name][1], others[0][name][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('enabled', [False, True])
 def test_callers_keep_their_x64_setting(enabled: bool) -> None:
   field, words = PrimeField(7), jnp.ones((2, 2), jnp.uint32)

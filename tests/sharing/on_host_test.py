@@ -38,6 +38,7 @@ def compile_whole(scheme: Shamir):
   return jax.jit(scheme.share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('tile_columns', 'num_columns'), [(16, 1), (16, 16), (16, 33), (48, 96)]
 )
@@ -57,6 +58,7 @@ def test_tiles_put_together_are_the_shares(
   np.testing.assert_array_equal(jnp.concatenate(shared, axis=1), expected)
 
 
+@pytest.mark.slow
 @EVERY
 def test_added_tiles_are_the_sums_of_shares(scheme: Shamir) -> None:
   num_columns, clients = 101, range(5)
@@ -101,6 +103,7 @@ def test_sums_of_another_length_are_refused(num_columns: int) -> None:
     on_host.add_in_tiles(scheme, held, secrets, seeds)
 
 
+@pytest.mark.slow
 def test_rounds_do_without_cryptography():
   code = (
     'import sys; import fps_jax.federated.round; '

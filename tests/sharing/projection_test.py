@@ -12,6 +12,7 @@ from fps_jax.sharing.sketches.projection import Projection, fewest_sums
 FIELD = PrimeField(2**22 - 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_sums', [1, 3, 16])
 @pytest.mark.parametrize(
   ('num_servers', 'threshold', 'num_secrets'), [(3, 2, 1), (5, 4, 2), (7, 6, 3)]
@@ -45,6 +46,7 @@ def test_sums_of_shares_open_to_the_exact_inner_product(
   assert total.tolist() == [float(np.sum(values_WxL * multiples_WxL))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_pieces', [1, 3])
 @pytest.mark.parametrize('columns', [16, 17])
 @pytest.mark.parametrize('num_sums', [1, 2, 5])

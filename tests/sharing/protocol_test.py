@@ -105,6 +105,7 @@ def open_sum(scheme: SumProtocol, lifted, alive=ALIVE_C, opening=None):
   return np.asarray(open_fn(scheme)(lifted, alive, opening))
 
 
+@pytest.mark.slow
 @ALL
 def test_opened_sum_is_the_sum_of_values(name: str) -> None:
   scheme = PROTOCOLS[name]
@@ -131,6 +132,7 @@ def test_ideal_sum_is_the_sum_of_rounded_values() -> None:
   assert total[IS_COUNT] == integers[IS_COUNT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(3, 2, 1), (5, 3, 1), (5, 4, 2), (6, 5, 3)])
 def test_shamir_opens_the_ideal_sum_whichever_servers_survive(
   size: Size,
@@ -221,6 +223,7 @@ def test_order_and_grouping_of_clients_do_not_matter(name: str) -> None:
     np.testing.assert_array_equal(total, expected)
 
 
+@pytest.mark.slow
 def test_jit_changes_no_bit() -> None:
   scheme = PROTOCOLS['packed-sum']
   lifted = lift_all(scheme)
@@ -247,6 +250,7 @@ def test_shares_hide_values_and_count_and_are_added_as_shares(
   np.testing.assert_array_equal(sums, expected)
 
 
+@pytest.mark.slow
 def test_tiles_are_parts_of_one_sharing_by_the_clients_seeds() -> None:
   scheme, width, tile_size = shamir((5, 4, 2)), 16, 32
   # Multiples of the step, which are not rounded.
@@ -311,6 +315,7 @@ def test_entropy_changes_the_shares_but_not_the_sum(name: str) -> None:
     np.testing.assert_array_equal(open_sum(scheme, shares), expected)
 
 
+@pytest.mark.slow
 def test_faults_are_where_they_are_said_to_be() -> None:
   honest = shamir((5, 4, 2))
   assert honest.distort is None

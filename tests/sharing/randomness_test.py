@@ -205,6 +205,7 @@ def test_keys_are_those_of_the_reference() -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_two_names_give_one_key() -> None:
   roots = [randomness.root_key(seed) for seed in (0, 1)]
   numbers = (0, 1, 2, 2**16, 2**32 - 1)

@@ -9,6 +9,8 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.sketches.range_check import RangeCheck
 from fps_jax.sharing.sketches.sketch import Sketch
 
+pytestmark = pytest.mark.slow
+
 FIELD = PrimeField(2**22 - 3)
 HALF = FIELD.modulus // 2
 KEY = jax.random.key(5)

@@ -25,6 +25,7 @@ class Unused(Scheme):
     return ClearChannel(8)
 
 
+@pytest.mark.slow
 def test_scheme_that_is_only_registered_runs(monkeypatch):
   monkeypatch.setitem(schemes.SCHEMES, 'unused', Unused())
   runs = []

@@ -105,6 +105,7 @@ def test_that_test_sees_that_any_one_share_more_says_something(
     assert not views_are_independent(shares, servers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('p', 'num_servers'),
   [(LARGEST, n) for n in range(1, 11)] + [(2**22 - 3, n) for n in (3, 10)],
@@ -174,6 +175,7 @@ def test_sums_of_shares_with_weights_are_shares_of_the_sum() -> None:
       np.testing.assert_array_equal(opened, sums_KxM[:2])
 
 
+@pytest.mark.slow
 def test_shares_are_those_of_the_words_that_seeds_expand_to() -> None:
   plain, seeded = (
     Shamir(PrimeField(LARGEST), 5, 4, 2, seeded) for seeded in (False, True)
@@ -186,6 +188,7 @@ def test_shares_are_those_of_the_words_that_seeds_expand_to() -> None:
     np.testing.assert_array_equal(shares, expected)
 
 
+@pytest.mark.slow
 def test_share_hides_equal_secrets_with_words_of_their_own() -> None:
   scheme = make(LARGEST, 4, 3)
   secrets = jnp.full((1, 1000), 5, jnp.uint32)
@@ -249,6 +252,7 @@ def test_one_compiled_opening_serves_every_7_of_10_servers(split: int) -> None:
   assert open_shares._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_results_are_the_same_eager_jit_and_vmap() -> None:
   scheme = make(LARGEST, 5, 4, 2)
   secrets_CxLxM = jnp.asarray(worst_words(LARGEST, 6).reshape(3, 2, 40))
@@ -290,6 +294,7 @@ def digest_of_sharded_sharing() -> str:
   return f'{len(devices)} {digest}'
 
 
+@pytest.mark.slow
 def test_eight_devices_share_as_one_does() -> None:
   script = (
     'from tests.sharing import shamir_test; '

@@ -11,6 +11,8 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.sketch import Sketch
 
+pytestmark = pytest.mark.slow
+
 FIELD = PrimeField(2**22 - 3)
 KEY = jax.random.key(3)
 

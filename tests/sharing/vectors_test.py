@@ -121,6 +121,7 @@ def test_first_shares_are_drawn_from_the_seeds(prime: int, drawer: str) -> None:
   assert words.tolist() == expected
 
 
+@pytest.mark.slow
 @HONEST
 def test_shares_and_their_sum_and_what_it_opens_to(case: dict) -> None:
   scheme, clients = scheme_of(case), case['clients']

@@ -42,6 +42,7 @@ def psnr_of(seen_V: jax.Array, image: np.ndarray) -> tuple[float, float]:
   return float(psnr), float(loss)
 
 
+@pytest.mark.slow
 def test_plain_update_gives_the_image_away():
   image = image_of(0)
   psnr, loss = psnr_of(update_of(image), image)
@@ -49,6 +50,7 @@ def test_plain_update_gives_the_image_away():
   assert loss < 1e-3
 
 
+@pytest.mark.slow
 def test_shares_of_t_servers_give_no_more_away_than_noise():
   field = PrimeField(2**31 - 1)
   codec = Codec(field, clip=0.1, value_bits=14, max_clients=1, max_count=1)
@@ -66,6 +68,7 @@ def test_shares_of_t_servers_give_no_more_away_than_noise():
   assert psnr_of(opened, image)[0] > from_shares + 15
 
 
+@pytest.mark.slow
 def test_restart_with_the_least_loss_is_returned():
   # Clients whose update is their image: the loss of every start is known.
   def send_image(params_D, kept_D, images, labels_B):

@@ -68,6 +68,7 @@ def test_every_view_is_a_case():
   assert (made[13].num_clients, made[13].sparsity) == (10, 0.9)
 
 
+@pytest.mark.slow
 def test_job_writes_what_it_measured(tmp_path, capsys):
   config = privacy_config()
   job.run(config, tmp_path / 'run', ['launch.py'])
@@ -96,6 +97,7 @@ def test_job_writes_what_it_measured(tmp_path, capsys):
   assert json.loads(last)['cases'] == 8
 
 
+@pytest.mark.slow
 def test_cases_attack_the_same_images_client_by_client():
   config = privacy_config()
   config.privacy.clients = (2,)

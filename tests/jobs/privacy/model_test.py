@@ -11,6 +11,7 @@ from fps_jax.jobs.privacy import model as models
 _SHAPE = (4, 4, 1)
 
 
+@pytest.mark.slow
 def test_update_is_that_of_the_clients_of_a_round():
   model = models.make_model(_SHAPE, 3, 2, ('^output/', 'bias$'))
   rng = np.random.default_rng(0)
