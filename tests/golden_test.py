@@ -28,8 +28,6 @@ _FILE = pathlib.Path(__file__).parent / 'golden.json'
 # Between them these run every part of a round.
 _WHILE_WORKING = (
   'shamir',
-  'tiers',
-  'regrowth',
   'krum_on_sketches',
   'liars',
   'retries',

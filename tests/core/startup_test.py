@@ -123,6 +123,7 @@ def test_distributed_where_jax_finds_no_processes_says_what_to_give():
     Processes(distributed=True).join(Ending())
 
 
+@pytest.mark.slow
 def test_distributed_whose_processes_do_not_come_ends_in_one_line():
   code = (
     'from fps_jax.core.interruption import Ending; '

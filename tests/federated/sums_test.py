@@ -35,8 +35,9 @@ from tests.helpers.table_clients import (
   weighted_sum,
 )
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize('scheme', ['none', *SHARED])
 @pytest.mark.parametrize('execution', ['vmap', 'sequential'])
 def test_sum_is_exact_where_nothing_is_rounded(scheme: str, execution: str):
@@ -50,7 +51,6 @@ def test_sum_is_exact_where_nothing_is_rounded(scheme: str, execution: str):
 
 # Sharing is costly to compile and adds nothing to what could differ; every
 # chunk size and both executions are among its rows too.
-@pytest.mark.slow
 @pytest.mark.parametrize(
   ('scheme', 'performances'),
   [
@@ -75,7 +75,6 @@ def test_chunk_size_and_execution_do_not_change_a_bit(
       )
 
 
-@pytest.mark.slow
 def test_chunk_size_changes_a_float_sum_in_the_last_bits_at_most():
   deltas = make_deltas()
   for performance in PERFORMANCES[2:5]:
@@ -227,7 +226,6 @@ def test_update_that_is_not_finite_is_left_out(scheme: str, bad: float):
     assert count == NUM_EXAMPLES.sum() - 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('scheme', ['none', 'ideal', 'shamir'])
 @pytest.mark.parametrize(
   'positions',

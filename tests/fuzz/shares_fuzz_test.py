@@ -119,6 +119,7 @@ def faults(draw: st.DrawFn) -> Fault:
   return Fault(scheme, secrets, shares, wrong)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(faults())
 def test_faults_within_the_bound_are_located_and_left_out(fault: Fault) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from fps_jax.jobs import agreement
 
+pytestmark = pytest.mark.slow
+
 _ROOT = pathlib.Path(__file__).parents[2]
 # What processes 0 and 1 say; one pattern for both where that is the same.
 _SAID = {
@@ -57,7 +59,6 @@ def printed(tmp_path_factory) -> list[str]:
   return outputs
 
 
-@pytest.mark.slow
 def test_texts_of_any_length_and_number_of_devices_are_exchanged(printed):
   assert all('exchange [3, 4]\n' in each for each in printed)
 

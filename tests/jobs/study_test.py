@@ -59,11 +59,13 @@ def test_study_writes_every_file_it_promises(finished):
       assert len(rows) == 3
 
 
+@pytest.mark.slow
 def test_no_variant_may_be_named_like_what_a_study_writes(finished):
   workdir, _ = finished
   assert names_not_taken(workdir, configs.FOUR_METHODS) == []
 
 
+@pytest.mark.slow
 def test_variant_folder_holds_its_resolved_config(finished):
   workdir, _ = finished
   resolved = json.loads((workdir / 'pruning' / 'config.json').read_text())
@@ -72,6 +74,7 @@ def test_variant_folder_holds_its_resolved_config(finished):
   assert 'variants' not in resolved
 
 
+@pytest.mark.slow
 def test_table_names_every_method_and_ends_the_output(finished):
   _, output = finished
   table = output[output.index('3 rounds, seeds 0, 1') :]

@@ -67,6 +67,7 @@ def test_every_model_is_tested():
   assert set(SIZES) == set(SMALL) == set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('num_classes', [2, 10])
 def test_logits_are_one_float32_row_an_image(name: str, num_classes: int):
@@ -109,6 +110,7 @@ def test_vmap_over_parameters_equals_a_loop(name: str):
     np.testing.assert_allclose(logits[client], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_last_layer_is_named_output(name: str):
   _, params, images = make_small(name)

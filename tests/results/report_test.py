@@ -416,6 +416,7 @@ def test_run_that_diverged_is_in_no_mean(diverged: pathlib.Path) -> None:
   assert sharing.middle('uplink_saving_factor') is None
 
 
+@pytest.mark.slow
 def test_run_that_diverged_is_shown_as_such_everywhere(
   diverged: pathlib.Path,
 ) -> None:

@@ -79,6 +79,7 @@ def test_run_that_goes_on_from_a_checkpoint_ends_with_the_same_model(
   assert rows == expected_rows
 
 
+@pytest.mark.slow
 def test_finished_run_is_not_run_again(simulation, tmp_path):
   expected, rows = _run(simulation, tmp_path), []
   _assert_equal(_run(simulation, tmp_path, rows), expected)
@@ -118,6 +119,7 @@ def _flip(content):
   return content[:middle] + flipped + content[middle + 1 :]
 
 
+@pytest.mark.slow
 def test_checkpoint_not_written_to_its_end_is_as_if_not_begun(
   simulation, tmp_path
 ):
@@ -147,6 +149,7 @@ def test_checkpoint_of_another_model_is_refused(simulation, tmp_path):
     checkpoints.restore(other.init_state())
 
 
+@pytest.mark.slow
 @forgives_threads
 def test_full_disk_is_named_and_the_checkpoint_before_is_kept(
   simulation, tmp_path

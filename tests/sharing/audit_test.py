@@ -214,6 +214,7 @@ def test_wrong_servers_are_named_in_smaller_fields(p: int) -> None:
     np.testing.assert_array_equal(opened, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('size', 'num_wrong', 'num_missing', 'most'),
   [

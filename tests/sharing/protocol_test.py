@@ -155,6 +155,7 @@ def test_shamir_opens_the_ideal_sum_whichever_servers_survive(
         np.testing.assert_array_equal(total, expected)
 
 
+@pytest.mark.slow
 @ALL
 def test_dead_client_does_not_influence_the_sum(name: str) -> None:
   scheme = PROTOCOLS[name]

@@ -14,6 +14,8 @@ from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.range_check import RangeCheck
 from fps_jax.sharing.sketches.sketch import Sketch
 
+pytestmark = pytest.mark.slow
+
 _FIELD = PrimeField(2**31 - 1)
 _CODEC = Codec(_FIELD, clip=1.0, value_bits=8, max_clients=3, max_count=1)
 _PACKED = Shamir(_FIELD, num_servers=5, threshold=4, secrets_per_polynomial=2)
@@ -33,7 +35,6 @@ def test_plain_view_is_the_sum():
   assert seen_D == pytest.approx(updates_CxD.sum(axis=0), abs=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('num_clients', [1, 3])
 def test_opened_view_is_the_sum_to_the_rounding(num_clients):
   updates_CxD = updates_of(num_clients)
@@ -106,7 +107,6 @@ def test_noise_has_nothing_to_do_with_updates():
   assert seen_D.shape == (513,)
 
 
-@pytest.mark.slow
 def test_sketch_and_range_check_are_what_servers_open_for_a_defence():
   """Of shares of 14 bits and one secret a word, as servers do."""
   codec = Codec(_FIELD, clip=3.0, value_bits=14, max_clients=3, max_count=1)

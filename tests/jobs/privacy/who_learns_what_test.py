@@ -29,6 +29,8 @@ from fps_jax.sharing.shamir import Shamir
 from fps_jax.sharing.sketches.projection import Projection
 from tests.helpers import published, small, tiny_views
 
+pytestmark = pytest.mark.slow
+
 _TESTS = pathlib.Path(__file__).parents[2]
 _README = (_TESTS.parent / 'README.md').read_text()
 # Rows that tests of the parts show already.
@@ -98,7 +100,6 @@ def test_row_relations_of_packed_values() -> None:
     assert len(factors) == 1  # Whatever they hold: it is public.
 
 
-@pytest.mark.slow
 def test_row_sum_of_a_round() -> None:
   seen = published.plain()
   (mask_D,) = seen.masks_TxD
@@ -109,7 +110,6 @@ def test_row_sum_of_a_round() -> None:
   np.testing.assert_allclose(sum_M, opened_M, atol=1e-3 * seen.codec.step)
 
 
-@pytest.mark.slow
 def test_row_sample_count_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
   p, (num_servers, threshold, _) = 5, (3, 2, 1)
   monkeypatch.setattr(  # In place of a key's words: all there are.
@@ -204,7 +204,6 @@ def test_row_rounds_and_failed_attempts() -> None:
   assert (header.round, header.attempt) == (3, 2)
 
 
-@pytest.mark.slow
 def test_row_tier_of_a_client() -> None:
   """How long a share is tells whose tier it is of."""
   plan, scheme = published.tiered().plan, Shamir(PrimeField(101), 3, 2)
@@ -232,7 +231,6 @@ def test_row_sample_count_of_a_tier() -> None:
   assert by_trial == published.opened_counts(seen)
 
 
-@pytest.mark.slow
 def test_row_weights_of_a_defence(monkeypatch: pytest.MonkeyPatch) -> None:
   """Servers are sent integers, which tell apart whom the defence trusts."""
   config = small.make_config(

@@ -19,6 +19,8 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS = (
   'share_given',
   'share_cipher',
@@ -47,7 +49,6 @@ def output(tmp_path_factory) -> tuple[pathlib.Path, dict]:
   return workdir, json.loads((workdir / 'results.json').read_text())
 
 
-@pytest.mark.slow
 def test_every_case_and_operation_is_measured(output):
   _, results = output
   cases = [
@@ -93,7 +94,6 @@ def test_bytes_over_those_of_the_copy_are_words_read_and_written(output):
     assert row[f'{name}_over_copy'] == pytest.approx(moved / copied)
 
 
-@pytest.mark.slow
 def test_last_line_of_output_is_every_figure(tmp_path, capsys):
   config = tiny_config()
   config.cases = config.cases[:1]
