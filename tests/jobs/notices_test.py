@@ -10,6 +10,7 @@ from fps_jax.jobs import notices
 from fps_jax.jobs.notices_sharing import effective_contributors
 from fps_jax.results import kept_warnings
 from tests.helpers import small
+from tests.helpers.runs import make_row
 
 
 def lines(config: ConfigDict) -> list[str]:
@@ -325,3 +326,31 @@ def test_kept_warnings_are_read_again(tmp_path):
   (tmp_path / 'warnings.json').write_text('{"a')
   with pytest.raises(ValueError, match=r'warnings.json is damaged .*remove it'):
     kept_warnings.read(tmp_path)
+
+
+def test_what_a_run_lost_is_said_after_it():
+  lost = make_row(
+    1,
+    clipped_fraction=0.0234,
+    clients_not_finite=3,
+    capped_weight=0.256,
+    clients_reporting=0,
+    clients_too_slow=4,
+    failed_attempts=1,
+  )
+  rows = [make_row(0), lost]
+  assert list(notices.after_run(rows[:1], [])) == []
+  found = list(notices.after_run(rows, ['a/kernel', 'b/kernel']))
+  for line, said in zip(
+    found,
+    (
+      'nothing is left of a/kernel, b/kernel: prune later, or choose',
+      'up to 2.3 % of the values of a round were clipped: raise sharing.clip',
+      '3 updates were not finite and left out',
+      'up to 26 % of the weight that the defence gave in a round was taken so ',
+      'in 1 of 2 rounds no client was in time: raise profiles.deadline_seconds',
+      '1 of 2 rounds failed and were tried again or skipped',
+    ),
+    strict=True,
+  ):
+    assert line.startswith(said)
