@@ -147,7 +147,7 @@ def test_training_is_that_of_the_whole_model():
   whole = small.make(config).accounts.clock.work(0)[0].flops_per_example
   config.pruning.mask = 'shared'
   pruned = small.make(config)
-  kept = pruned.pruning_plans[0].keep_count / pruned.num_params
+  kept = pruned.pruning_plans[0].keep_count / pruned.accounts.num_params
   assert pruned.accounts.clock.work(0)[0].flops_per_example == pytest.approx(
     whole * kept
   )
