@@ -269,7 +269,11 @@ class CostMetrics(TypedDict):
   ]
 
 
-class MetricsRow(ModelMetrics, ClientMetrics, SharingMetrics, CostMetrics):
+# By name TypedDict once more: Python 3.11 forgets the groups else, which the
+# API reference asks for.
+class MetricsRow(
+  ModelMetrics, ClientMetrics, SharingMetrics, CostMetrics, TypedDict
+):
   """All that one round reports, group after group: a line of the metrics."""
 
 
