@@ -20,7 +20,9 @@ Axes, as they appear in array names (`shares_NxM`, `deltas_CxD`):
 | `K`    | words behind a share, k: the threshold                         |
 | `Q`    | coins of an audit: combinations that each server answers       |
 
-A number is the length of an axis, as in `keys_Zx8`.
+A number is the length of an axis, as in `keys_Zx8`. The letters hold in rounds
+and for shares. Sketches, the field's sums, positions of values, figures and
+gradient inversion have axes of their own, some of them under the same letters.
 """
 
 import dataclasses

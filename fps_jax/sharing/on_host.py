@@ -71,7 +71,7 @@ def _zeros(num_words: int) -> bytes:
 
 
 def uniform(
-  keys_Tx8: Array | np.ndarray,
+  keys_Zx8: Array | np.ndarray,
   first_word: int,
   num_words: int,
   field: PrimeField,
@@ -80,29 +80,29 @@ def uniform(
 
   Same arguments, result and error, but for NumPy; `first_word` is an int.
   """
-  randomness.check_words(keys_Tx8, first_word, num_words)
-  keys_Tx8 = np.asarray(keys_Tx8)
+  randomness.check_words(keys_Zx8, first_word, num_words)
+  keys_Zx8 = np.asarray(keys_Zx8)
   num_blocks = -(-num_words // chacha.BLOCK_WORDS)
-  state_Tx12 = np.zeros((len(keys_Tx8), chacha.STATE_WORDS), np.uint32)
-  state_Tx12[:, : chacha.KEY_WORDS] = keys_Tx8
-  state_Tx12[:, 8] = first_word // chacha.BLOCK_WORDS
+  state_Zx12 = np.zeros((len(keys_Zx8), chacha.STATE_WORDS), np.uint32)
+  state_Zx12[:, : chacha.KEY_WORDS] = keys_Zx8
+  state_Zx12[:, 8] = first_word // chacha.BLOCK_WORDS
   low_bits = np.uint32(2**field.bits - 1)
 
   def draw() -> np.ndarray:
-    words = keystream(state_Tx12, chacha.BLOCK_WORDS * num_blocks)
+    words = keystream(state_Zx12, chacha.BLOCK_WORDS * num_blocks)
     words &= low_bits
     return words[:, :num_words]
 
   def draw_at(rows_K: np.ndarray, positions_K: np.ndarray) -> np.ndarray:
     blocks_K, places_K = np.divmod(positions_K, chacha.BLOCK_WORDS)
-    state_Kx12 = state_Tx12[rows_K]
+    state_Kx12 = state_Zx12[rows_K]
     state_Kx12[:, 8] += blocks_K.astype(np.uint32)
     blocks_Kx16 = chacha.blocks_on_host(state_Kx12)
     return blocks_Kx16[np.arange(len(rows_K)), places_K] & low_bits
 
   words = draw()
   while words.size and words.max() >= field.modulus:
-    state_Tx12[:, 9] += 1  # Of the nonce: the attempt.
+    state_Zx12[:, 9] += 1  # Of the nonce: the attempt.
     is_outside = words >= field.modulus
     outside = np.nonzero(is_outside)
     if len(outside[0]) * _MANY_BLOCKS > words.size:
@@ -115,7 +115,7 @@ def uniform(
 def share_in_tiles(
   scheme: Shamir,
   secrets_LxM: np.ndarray,
-  seeds_Tx8: np.ndarray,
+  seeds_Zx8: np.ndarray,
   tile_columns: int = TILE_COLUMNS,
 ) -> Iterator[Array]:
   """Iterates over the shares that travel as such, a tile at a time.
@@ -125,43 +125,43 @@ def share_in_tiles(
   Args:
     scheme: the sharing scheme.
     secrets_LxM: uint32 [L, M] field elements, on the host.
-    seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
+    seeds_Zx8: uint32 [Z, 8], the seeds of servers 1 .. t.
     tile_columns: columns of a tile, a multiple of 16; the last has the rest.
 
   Returns:
-    uint32 [N - T, columns] a tile; put together, the last rows of
+    uint32 [N - Z, columns] a tile; put together, the last rows of
     `scheme.share`'s.
 
   Raises:
     ValueError: if the arguments do not fit.
   """
-  _check(scheme, secrets_LxM, seeds_Tx8)
+  _check(scheme, secrets_LxM, seeds_Zx8)
   arrays.check_integer('tile_columns', tile_columns, 1)
   if tile_columns % chacha.BLOCK_WORDS:
     raise ValueError(
       f'tile_columns={tile_columns} must be a multiple of '
       f'{chacha.BLOCK_WORDS}: tiles begin where a block of the cipher does'
     )
-  return _share_tiles(scheme, secrets_LxM, seeds_Tx8, tile_columns)
+  return _share_tiles(scheme, secrets_LxM, seeds_Zx8, tile_columns)
 
 
 def _share_tiles(
   scheme: Shamir,
   secrets_LxM: np.ndarray,
-  seeds_Tx8: np.ndarray,
+  seeds_Zx8: np.ndarray,
   tile_columns: int,
 ) -> Iterator[Array]:
   for start in range(0, secrets_LxM.shape[1], tile_columns):
     tile_LxW = secrets_LxM[:, start : start + tile_columns]
-    random_TxW = uniform(seeds_Tx8, start, tile_LxW.shape[1], scheme.field)
-    yield _share(scheme, tile_LxW, random_TxW)
+    random_ZxW = uniform(seeds_Zx8, start, tile_LxW.shape[1], scheme.field)
+    yield _share(scheme, tile_LxW, random_ZxW)
 
 
 def add_in_tiles(
   scheme: Shamir,
   held: list[Array],
   secrets_LxM: np.ndarray,
-  seeds_Tx8: np.ndarray,
+  seeds_Zx8: np.ndarray,
 ) -> list[Array]:
   """Adds the shares of one client to what the servers hold, tile by tile.
 
@@ -169,7 +169,7 @@ def add_in_tiles(
     scheme: the sharing scheme.
     held: uint32 [N, columns] a tile; donated, they must not be used again.
     secrets_LxM: uint32 [L, M] field elements, on the host.
-    seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
+    seeds_Zx8: uint32 [Z, 8], the seeds of servers 1 .. t.
 
   Returns:
     What the servers hold then, in the same tiles.
@@ -178,7 +178,7 @@ def add_in_tiles(
     ValueError: if the tiles do not hold as many columns as the secrets have, or
       other arguments do not fit.
   """
-  _check(scheme, secrets_LxM, seeds_Tx8)
+  _check(scheme, secrets_LxM, seeds_Zx8)
   for sums_NxW in held:
     arrays.check('held', sums_NxW, np.uint32, (scheme.num_servers, 'W'))
   num_columns = sum(sums_NxW.shape[1] for sums_NxW in held)
@@ -190,28 +190,28 @@ def add_in_tiles(
   added, start = [], 0
   for sums_NxW in held:
     tile_LxW = secrets_LxM[:, start : start + sums_NxW.shape[1]]
-    random_TxW = uniform(seeds_Tx8, start, tile_LxW.shape[1], scheme.field)
-    added.append(_add_shares(scheme, sums_NxW, tile_LxW, random_TxW))
+    random_ZxW = uniform(seeds_Zx8, start, tile_LxW.shape[1], scheme.field)
+    added.append(_add_shares(scheme, sums_NxW, tile_LxW, random_ZxW))
     start += sums_NxW.shape[1]
   return added
 
 
 def _check(
-  scheme: Shamir, secrets_LxM: np.ndarray, seeds_Tx8: np.ndarray
+  scheme: Shamir, secrets_LxM: np.ndarray, seeds_Zx8: np.ndarray
 ) -> None:
   num_secrets, num_seeds = scheme.secrets_per_polynomial, scheme.num_random
   scheme.field.check('secrets_LxM', secrets_LxM, (num_secrets, 'M'))
-  arrays.check('seeds_Tx8', seeds_Tx8, np.uint32, (num_seeds, chacha.KEY_WORDS))
+  arrays.check('seeds_Zx8', seeds_Zx8, np.uint32, (num_seeds, chacha.KEY_WORDS))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _share(scheme: Shamir, secrets_LxW: Array, random_TxW: Array) -> Array:
-  return scheme.explicit_shares(secrets_LxW, random_TxW)
+def _share(scheme: Shamir, secrets_LxW: Array, random_ZxW: Array) -> Array:
+  return scheme.explicit_shares(secrets_LxW, random_ZxW)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _add_shares(
-  scheme: Shamir, sums_NxW: Array, secrets_LxW: Array, random_TxW: Array
+  scheme: Shamir, sums_NxW: Array, secrets_LxW: Array, random_ZxW: Array
 ) -> Array:
-  shares_NxW = scheme.share_with(secrets_LxW, random_TxW)
+  shares_NxW = scheme.share_with(secrets_LxW, random_ZxW)
   return scheme.field.add(sums_NxW, shares_NxW)

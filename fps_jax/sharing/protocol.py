@@ -42,13 +42,13 @@ class Dealing(NamedTuple):
   """What one client draws on when it shares its update in a round.
 
   Attributes:
-    seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t.
+    seeds_Zx8: uint32 [Z, 8], the seeds of servers 1 .. t.
     blinds_Kx8: uint32 [K, 8], for the words that blind its check; [0, 8] where
       clients are not checked.
     is_consistent: bool [], whether it deals shares of one polynomial each.
   """
 
-  seeds_Tx8: PlanArray
+  seeds_Zx8: PlanArray
   blinds_Kx8: PlanArray
   is_consistent: PlanArray
 

@@ -153,7 +153,7 @@ def keys(
 
 
 def uniform(
-  keys_Tx8: Array | np.ndarray,
+  keys_Zx8: Array | np.ndarray,
   first_word: Array | int,
   num_words: int,
   field: PrimeField,
@@ -166,28 +166,28 @@ def uniform(
   another, and element j does not depend on how many are drawn.
 
   Args:
-    keys_Tx8: uint32 [T, 8], each used for one vector alone.
+    keys_Zx8: uint32 [Z, 8], each used for one vector alone.
     first_word: position of the first element, a multiple of 16; may be traced.
     num_words: elements a row.
     field: the field.
 
   Returns:
-    uint32 [T, num_words].
+    uint32 [Z, num_words].
 
   Raises:
     ValueError: if `first_word` is known and not a multiple of 16, or arguments
       do not fit.
   """
-  check_words(keys_Tx8, first_word, num_words)
-  keys_Tx8 = jnp.asarray(keys_Tx8)
+  check_words(keys_Zx8, first_word, num_words)
+  keys_Zx8 = jnp.asarray(keys_Zx8)
   low_bits = jnp.uint32(2**field.bits - 1)
   first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
   num_blocks = -(-num_words // chacha.BLOCK_WORDS)
 
   def draw(attempt: Array) -> Array:
     nonce = jnp.zeros(chacha.NONCE_WORDS, jnp.uint32).at[0].set(attempt)
-    nonces = jnp.broadcast_to(nonce, (len(keys_Tx8), chacha.NONCE_WORDS))
-    words = chacha.keystream(keys_Tx8, nonces, first_block, num_blocks)
+    nonces = jnp.broadcast_to(nonce, (len(keys_Zx8), chacha.NONCE_WORDS))
+    words = chacha.keystream(keys_Zx8, nonces, first_block, num_blocks)
     return words[:, :num_words] & low_bits
 
   def is_outside(carry: tuple[Array, Array]) -> Array:
@@ -198,10 +198,10 @@ def uniform(
     words = jnp.where(words < field.modulus, words, draw(attempt))
     return words, attempt + jnp.uint32(1)
 
-  if not len(keys_Tx8):
+  if not len(keys_Zx8):
     return jnp.zeros((0, num_words), jnp.uint32)
   # p itself lies outside the field, so the first pass draws every word.
-  nothing = jnp.full((len(keys_Tx8), num_words), field.modulus, jnp.uint32)
+  nothing = jnp.full((len(keys_Zx8), num_words), field.modulus, jnp.uint32)
   return jax.lax.while_loop(is_outside, redraw, (nothing, jnp.uint32(0)))[0]
 
 
@@ -219,10 +219,10 @@ def _check_numbers(**numbers: int | np.ndarray) -> None:
 
 
 def check_words(
-  keys_Tx8: Array | np.ndarray, first_word: Array | int, num_words: int
+  keys_Zx8: Array | np.ndarray, first_word: Array | int, num_words: int
 ) -> None:
   """Checks the arguments of `uniform`, and raises ValueError as it does."""
-  arrays.check('keys_Tx8', keys_Tx8, np.uint32, ('T', chacha.KEY_WORDS))
+  arrays.check('keys_Zx8', keys_Zx8, np.uint32, ('Z', chacha.KEY_WORDS))
   arrays.check_integer('num_words', num_words, 0)
   arrays.check_integer('first_word', first_word, 0, _MAX_NUMBER)
   if isinstance(first_word, int) and first_word % chacha.BLOCK_WORDS:

@@ -132,40 +132,40 @@ class Shamir:
     known = (*self.secret_points, *first.tolist())
     return self.field.lagrange_matrix(known, rest.tolist())
 
-  def explicit_shares(self, secrets_LxM: Array, random_TxM: Array) -> Array:
+  def explicit_shares(self, secrets_LxM: Array, random_ZxM: Array) -> Array:
     """Returns the shares of servers t + 1 .. N: those that always travel.
 
     Args:
       secrets_LxM: uint32 [L, M] field elements.
-      random_TxM: uint32 [T, M] field elements, uniform and used once: the
+      random_ZxM: uint32 [Z, M] field elements, uniform and used once: the
         shares of servers 1 .. t.
 
     Returns:
-      uint32 [N - T, M].
+      uint32 [N - Z, M].
     """
-    self._check_dealing(secrets_LxM, random_TxM)
-    inputs = (*secrets_LxM, *random_TxM)
+    self._check_dealing(secrets_LxM, random_ZxM)
+    inputs = (*secrets_LxM, *random_ZxM)
     return self.field.matmul(self.share_matrix, inputs)
 
-  def share_with(self, secrets_LxM: Array, random_TxM: Array) -> Array:
+  def share_with(self, secrets_LxM: Array, random_ZxM: Array) -> Array:
     """Splits secrets with the random words given: `share` without the dice.
 
     Args:
       secrets_LxM: uint32 [L, M] field elements.
-      random_TxM: uint32 [T, M] field elements, uniform and used once.
+      random_ZxM: uint32 [Z, M] field elements, uniform and used once.
 
     Returns:
       uint32 [N, M]; row i belongs to server i + 1.
     """
-    explicit = self.explicit_shares(secrets_LxM, random_TxM)
-    return jnp.concatenate([random_TxM, explicit])
+    explicit = self.explicit_shares(secrets_LxM, random_ZxM)
+    return jnp.concatenate([random_ZxM, explicit])
 
-  def share(self, secrets_LxM: Array, seeds_Tx8: Array) -> Array:
+  def share(self, secrets_LxM: Array, seeds_Zx8: Array) -> Array:
     """Splits columns of secrets into one share a server.
 
     Args:
       secrets_LxM: uint32 [L, M] field elements.
-      seeds_Tx8: uint32 [T, 8], the seeds of servers 1 .. t, each used for this
+      seeds_Zx8: uint32 [Z, 8], the seeds of servers 1 .. t, each used for this
         vector alone (`randomness.keys`).
 
     Returns:
@@ -177,20 +177,20 @@ class Shamir:
     """
     self._check_secrets(secrets_LxM)
     arrays.check(
-      'seeds_Tx8', seeds_Tx8, np.uint32, (self.num_random, KEY_WORDS)
+      'seeds_Zx8', seeds_Zx8, np.uint32, (self.num_random, KEY_WORDS)
     )
     num_words = secrets_LxM.shape[1]
-    random_TxM = randomness.uniform(seeds_Tx8, 0, num_words, self.field)
-    return self.share_with(secrets_LxM, random_TxM)
+    random_ZxM = randomness.uniform(seeds_Zx8, 0, num_words, self.field)
+    return self.share_with(secrets_LxM, random_ZxM)
 
   def _check_secrets(self, secrets_LxM: Array) -> None:
     shape = (self.secrets_per_polynomial, 'M')
     self.field.check('secrets_LxM', secrets_LxM, shape)
 
-  def _check_dealing(self, secrets_LxM: Array, random_TxM: Array) -> None:
+  def _check_dealing(self, secrets_LxM: Array, random_ZxM: Array) -> None:
     self._check_secrets(secrets_LxM)
     shape = (self.num_random, secrets_LxM.shape[1])
-    self.field.check('random_TxM', random_TxM, shape)
+    self.field.check('random_ZxM', random_ZxM, shape)
 
   def present_without(self, missing: Sequence[int]) -> tuple[int, ...]:
     """Returns the numbers of the servers that answer when some do not.

@@ -128,18 +128,18 @@ SCHEME_CASES = {
   **{
     f'shamir.Shamir.{name}': Case(
       getattr(SCHEME, name),
-      {'secrets_LxM': SECRETS, 'random_TxM': RANDOM},
+      {'secrets_LxM': SECRETS, 'random_ZxM': RANDOM},
       wrong={
         'secrets_LxM': outside(SECRETS),
-        'random_TxM': (*outside(RANDOM), words(2, 3)),
+        'random_ZxM': (*outside(RANDOM), words(2, 3)),
       },
     )
     for name in ('explicit_shares', 'share_with')
   },
   'shamir.Shamir.share': Case(
     SCHEME.share,
-    {'secrets_LxM': SECRETS, 'seeds_Tx8': SEEDS},
-    wrong={'secrets_LxM': outside(SECRETS), 'seeds_Tx8': (words(2, 7),)},
+    {'secrets_LxM': SECRETS, 'seeds_Zx8': SEEDS},
+    wrong={'secrets_LxM': outside(SECRETS), 'seeds_Zx8': (words(2, 7),)},
   ),
   'shamir.Shamir.present_without': Case(
     SCHEME.present_without,
@@ -176,12 +176,12 @@ SCHEME_CASES = {
     {
       'scheme': SCHEME,
       'secrets_LxM': SECRETS,
-      'seeds_Tx8': SEEDS,
+      'seeds_Zx8': SEEDS,
       'tile_columns': 16,
     },
     wrong={
       'secrets_LxM': outside(SECRETS),
-      'seeds_Tx8': (words(2, 7),),
+      'seeds_Zx8': (words(2, 7),),
       'tile_columns': (*NUMBERS, 0, 8),
     },
     is_traceable=False,
@@ -192,7 +192,7 @@ SCHEME_CASES = {
       'scheme': SCHEME,
       'held': [],
       'secrets_LxM': SECRETS[:, :0],
-      'seeds_Tx8': SEEDS,
+      'seeds_Zx8': SEEDS,
     },
     wrong={
       'held': ([words(4, 16)], [np.float32(words(5, 16))], [words(16)]),
@@ -247,17 +247,17 @@ RANDOM_CASES = {
     f'{module}.uniform': Case(
       function,
       {
-        'keys_Tx8': SEEDS,
+        'keys_Zx8': SEEDS,
         'first_word': 16,
         'num_words': 3,
         'field': FIELD,
       },
       wrong={
-        'keys_Tx8': (words(2, 7), words(2, 9)),
+        'keys_Zx8': (words(2, 7), words(2, 9)),
         'first_word': (*NUMBERS, 8, -16, 2**32),
         'num_words': NUMBERS,
       },
-      free=('keys_Tx8',),
+      free=('keys_Zx8',),
       is_traceable=function is randomness.uniform,
     )
     for module, function in (

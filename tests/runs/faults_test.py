@@ -118,7 +118,7 @@ def test_no_attempt_uses_the_keys_of_another():
     key.reshape(-1, 8)
     for plan in plans
     for key in (
-      plan.keys.dealings.seeds_Tx8,
+      plan.keys.dealings.seeds_Zx8,
       plan.keys.dealings.blinds_Kx8,
       plan.keys.client_coins_Qx8,
       plan.keys.sketch_coins_Qx8,

@@ -17,8 +17,8 @@ def test_sharing_auditing_and_opening_lower_without_calling_openssl(
 ):
   auditor = Auditor(SCHEME, SCHEME.server_points)
 
-  def program(secrets_LxM, seeds_Tx8, coins_Qx8, opening_LxN, num_tiles):
-    shares_NxM = SCHEME.share(secrets_LxM, seeds_Tx8)
+  def program(secrets_LxM, seeds_Zx8, coins_Qx8, opening_LxN, num_tiles):
+    shares_NxM = SCHEME.share(secrets_LxM, seeds_Zx8)
     held_NxM = SCHEME.field.sum(jnp.stack([shares_NxM, shares_NxM]))
     checks_QxN = auditor.examine(held_NxM, coins_Qx8, num_tiles, 16)
     return SCHEME.open_shares(held_NxM, opening_LxN), checks_QxN

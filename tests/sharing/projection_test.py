@@ -28,11 +28,11 @@ def test_sums_of_shares_open_to_the_exact_inner_product(
   multiples_WxL = rng.integers(
     -projection.limit, projection.limit + 1, (32, num_secrets)
   )
-  random_TxW = jnp.uint32(
+  random_ZxW = jnp.uint32(
     rng.integers(0, FIELD.modulus, (scheme.num_random, 32))
   )
   words_LxW = FIELD.from_signed(jnp.int32(values_WxL.T))
-  shares_NxW = scheme.share_with(words_LxW, random_TxW)
+  shares_NxW = scheme.share_with(words_LxW, random_ZxW)
   sums_NxV = FIELD.add(
     *(
       projection.apply(shares_NxW[:, piece], jnp.int32(multiples_WxL[piece].T))

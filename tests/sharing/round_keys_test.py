@@ -29,7 +29,7 @@ def test_every_key_is_used_once() -> None:
     make_keys(ROOT, number, clients, (2, 5), attempt)
     for number, attempt in ((0, 0), (1, 0), (1, 1), (0, 2))
   ]
-  assert rounds[0].dealings.seeds_Tx8.shape == (4, 3, 8)
+  assert rounds[0].dealings.seeds_Zx8.shape == (4, 3, 8)
   assert rounds[0].dealings.blinds_Kx8.shape == (4, 4, 8)
   coins = ('client_coins_Qx8', 'sketch_coins_Qx8', 'coins_Qx8')
   for name in coins:
@@ -53,7 +53,7 @@ def test_every_key_is_used_once() -> None:
   # A client's keys do not depend on who else takes part.
   alone = make_keys(ROOT, 1, clients[2:3])
   np.testing.assert_array_equal(
-    alone.dealings.seeds_Tx8[0], rounds[1].dealings.seeds_Tx8[2]
+    alone.dealings.seeds_Zx8[0], rounds[1].dealings.seeds_Zx8[2]
   )
   # Without an audit there is nothing to draw for one.
   honest = ShamirSum(CODEC, scheme, scheme.server_points)
@@ -74,5 +74,5 @@ def test_lies_are_of_the_seed_whatever_the_root() -> None:
   for root in (ROOT, randomness.fresh_root_key(), randomness.root_key(seed=7)):
     keys = lying.make_keys(root, 2, clients, (4,), 1)
     np.testing.assert_array_equal(keys.lies_Nx8, expected)
-    shares.append(keys.dealings.seeds_Tx8.tobytes())
+    shares.append(keys.dealings.seeds_Zx8.tobytes())
   assert len(set(shares)) == 3

@@ -258,8 +258,8 @@ def test_results_are_the_same_eager_jit_and_vmap() -> None:
   secrets_CxLxM = jnp.asarray(worst_words(LARGEST, 6).reshape(3, 2, 40))
   seeds_CxTx8 = jnp.stack([seeds(2, client) for client in range(3)])
 
-  def share_and_open(secrets_LxM, seeds_Tx8, opening):
-    shares = scheme.share(secrets_LxM, seeds_Tx8)
+  def share_and_open(secrets_LxM, seeds_Zx8, opening):
+    shares = scheme.share(secrets_LxM, seeds_Zx8)
     return shares, scheme.open_shares(shares, opening)
 
   opening = scheme.opening((1, 3, 4, 5))
@@ -397,7 +397,7 @@ def test_rows_that_do_not_fit_are_refused() -> None:
   with pytest.raises(ValueError, match='3 rows of shares for num_servers=5'):
     scheme.reconstruct(jnp.asarray(shares[:3]), (1, 2, 3, 4))
   for random in (shares[:1], shares[:3]):
-    message = rf'random_TxM is uint32 \[{len(random)}, 40\], must be .*2, 40'
+    message = rf'random_ZxM is uint32 \[{len(random)}, 40\], must be .*2, 40'
     with pytest.raises(ValueError, match=message):
       scheme.share_with(jnp.asarray(secrets), jnp.asarray(random))
 

@@ -61,11 +61,11 @@ def test_sketches_of_shares_open_to_that_of_the_secret(
   scheme = Shamir(FIELD, num_servers, threshold, secrets)
   rng = np.random.default_rng(1)
   secrets_LxW = jnp.uint32(rng.integers(0, FIELD.modulus, (secrets, 40)))
-  random_TxW = jnp.uint32(
+  random_ZxW = jnp.uint32(
     rng.integers(0, FIELD.modulus, (threshold - secrets, 40))
   )
   sketch = Sketch(16, FIELD)
-  shares = sketch.apply(scheme.share_with(secrets_LxW, random_TxW), KEY, 0)
+  shares = sketch.apply(scheme.share_with(secrets_LxW, random_ZxW), KEY, 0)
   present = range(num_servers - threshold + 1, num_servers + 1)
   opened = scheme.open_shares(shares, scheme.opening(tuple(present)))
   np.testing.assert_array_equal(opened, sketch.apply(secrets_LxW, KEY, 0))

@@ -105,8 +105,8 @@ def below_t(codec: Codec, scheme: Shamir) -> View:
   matrix = scheme.field.lagrange_matrix(servers, scheme.secret_points)
 
   @jax.jit
-  def guess(shares_TxW):
-    words_LxW = scheme.field.matmul(matrix, shares_TxW)
+  def guess(shares_ZxW):
+    words_LxW = scheme.field.matmul(matrix, shares_ZxW)
     return codec.decode(words_LxW).T.ravel()
 
   def see(updates_CxD, seed):

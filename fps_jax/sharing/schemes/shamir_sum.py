@@ -122,10 +122,10 @@ class ShamirSum(SumProtocol):
     )
     secrets_LxW = words.reshape(-1, num_secrets).T
     with jax.named_scope('share'):
-      random_TxW = randomness.uniform(
-        dealing.seeds_Tx8, first_column, secrets_LxW.shape[1], field
+      random_ZxW = randomness.uniform(
+        dealing.seeds_Zx8, first_column, secrets_LxW.shape[1], field
       )
-      shares_NxW = self.shamir.share_with(secrets_LxW, random_TxW)
+      shares_NxW = self.shamir.share_with(secrets_LxW, random_ZxW)
     if self.faults.inconsistent_clients:
       error = jnp.where(dealing.is_consistent, jnp.uint32(0), jnp.uint32(1))
       wrong_W = field.add(shares_NxW[-1], error)
