@@ -3,6 +3,7 @@
 import pytest
 
 from fps_jax.config.validate import validate
+from tests.helpers import small
 from tests.helpers.config_cases import make_config, problems
 
 ATTACKED = (('attack.malicious', 0.2), ('attack.updates', 'alie'))
@@ -146,3 +147,14 @@ def test_everything_wrong_with_a_defence_is_said_at_once():
   assert len(found) == len(expected)
   for message, problem in zip(expected, found, strict=True):
     assert message in problem
+
+
+def test_more_root_examples_than_there_are_are_refused():
+  config = small.make_config(
+    cohort__weighting='clients',
+    defence__name='fltrust',
+    defence__root_examples=10**6,
+  )
+  validate(config)
+  with pytest.raises(ValueError, match=r'root_examples=1000000 must be at most'):
+    small.make(config)

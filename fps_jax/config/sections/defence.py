@@ -236,10 +236,10 @@ def _num_buckets(config: ConfigDict) -> int:
   """
   size = config.defence.sketch_size
   per_column = config.sharing.secrets_per_polynomial
-  if size < 1 or size % per_column:
+  if size % per_column:
     raise ValueError(
       f'sketch_size={size} must be a multiple of '
-      f'sharing.secrets_per_polynomial={per_column}, and above 0'
+      f'sharing.secrets_per_polynomial={per_column}'
     )
   return size // per_column
 
@@ -305,9 +305,9 @@ def _make_train_root(
     )
   num_examples = config.defence.root_examples
   num_all = len(dataset.train_labels)
-  if not 1 <= num_examples <= num_all:
+  if num_examples > num_all:
     raise ValueError(
-      f'defence.root_examples={num_examples} must be in [1, {num_all}], the '
+      f'defence.root_examples={num_examples} must be at most {num_all}, the '
       'number of training examples'
     )
   rows = host_generator(seed, Stream.ROOT_SET).permutation(num_all)
