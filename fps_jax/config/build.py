@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -60,12 +61,13 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   network = make_network(config, dataset)
   pruner = pruning.make_pruner(config, network.template)
   plans = pruning.make_plans(config, network.num_params, pruner)
-  accounts = _make_accounts(config, seed, placed, network, plans)
-  planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
-  protocol = sharing.make_protocol(
-    config, _setup(config, seed, network), planner.max_count
+  setup = sharing.make_setup(
+    config, seed, defence.num_opened_columns(config, network.num_params)
   )
-  trained = _make_trained(config, placed.dataset, network, protocol, plans)
+  accounts = _make_accounts(config, seed, dataset, network, plans, setup)
+  planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
+  protocol = sharing.make_protocol(config, setup, planner.max_count)
+  trained = _make_trained(config, dataset, network, protocol, plans)
   method = _make_method(config, seed, trained, network, pruner, planner)
   everywhere = NamedSharding(mesh, PartitionSpec())
   key = jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
@@ -77,7 +79,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     protocol=protocol,
     sharing_root=sharing.make_root_key(config.sharing.entropy, seed),
     init_state=jax.jit(
-      lambda: _init_state(config, network, key),
+      lambda: _init_state(config, network, method.server_optimizer, key),
       out_shardings=everywhere,
     ),
     key=key,
@@ -94,31 +96,22 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
 
 
-def _setup(config: ConfigDict, seed: int, network: Network) -> Setup:
-  num_opened = defence.num_opened_columns(config, network.num_params)
-  return sharing.make_setup(config, seed, num_opened)
-
-
 def _make_accounts(
   config: ConfigDict,
   seed: int,
-  placed: PlacedDataset,
+  dataset: Dataset,
   network: Network,
   plans: tuple[PruningPlan, ...],
+  setup: Setup,
 ) -> Accounts:
   """Returns what rows are made of besides what devices measure."""
   count_bytes = sharing.make_byte_counter(
-    config,
-    _setup(config, seed, network),
-    network.num_params,
-    pruning.has_own_masks(config),
+    config, setup, network.num_params, pruning.has_own_masks(config)
   )
   prunes_model = pruning.mask_of(config) == 'shared'
   return Accounts(
     count_bytes=count_bytes,
-    clock=simulated_time.make_clock(
-      config, seed, placed.dataset, plans, count_bytes
-    ),
+    clock=simulated_time.make_clock(config, seed, dataset, plans, count_bytes),
     opened_values=lambda kept, reporting: defence.opened_values(
       config, network.num_params, kept, reporting
     ),
@@ -129,7 +122,6 @@ def _make_accounts(
     ),
     num_params=network.num_params,
     prunes_model=prunes_model,
-    has_codec=sharing.scheme_of(config).has_codec,
     is_attacked=config.attack.malicious > 0,
   )
 
@@ -217,7 +209,12 @@ def _make_evaluation(
   )
 
 
-def _init_state(config: ConfigDict, network: Network, key: Key) -> RoundState:
+def _init_state(
+  config: ConfigDict,
+  network: Network,
+  optimizer: optax.GradientTransformation,
+  key: Key,
+) -> RoundState:
   """Returns the state before round 0."""
   params_D = ravel_pytree(network.init(key))[0]
   mask, num_clients = pruning.mask_of(config), config.data.num_clients
@@ -232,5 +229,5 @@ def _init_state(config: ConfigDict, network: Network, key: Key) -> RoundState:
       if mask == 'top_k'
       else None
     ),
-    optimizer_state=server.make_optimizer(config).init(params_D),
+    optimizer_state=optimizer.init(params_D),
   )

@@ -193,7 +193,7 @@ def _clipped_fraction(simulation: Simulation, outcome: Outcome) -> float | None:
   """Returns the part of what counted clients share that the codec clipped."""
   plan, counted_C = outcome.plan, outcome.is_counted
   tiers = plan.cohort.tiers[counted_C]
-  if not simulation.accounts.has_codec or not len(tiers):
+  if simulation.protocol.field is None or not len(tiers):
     return None
   num_values = int(plan.pruning.keep_counts_T[tiers].sum())
   return int(outcome.metrics.clipped_values[counted_C].sum()) / num_values

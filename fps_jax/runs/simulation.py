@@ -89,7 +89,6 @@ class Accounts(NamedTuple):
     emptied_layers: global model -> layers of which pruning left nothing.
     num_params: D.
     prunes_model: whether the global model is sparse, not what clients send.
-    has_codec: whether updates pass through the codec.
     is_attacked: whether there are malicious clients; if so, a run goes on
       although no update of a round is finite: that is what the attack is worth.
   """
@@ -100,7 +99,6 @@ class Accounts(NamedTuple):
   emptied_layers: Callable[[Array], list[str]]
   num_params: int
   prunes_model: bool
-  has_codec: bool
   is_attacked: bool
 
 

@@ -156,5 +156,7 @@ def test_more_root_examples_than_there_are_are_refused():
     defence__root_examples=10**6,
   )
   validate(config)
-  with pytest.raises(ValueError, match=r'root_examples=1000000 must be at most'):
+  with pytest.raises(
+    ValueError, match=r'root_examples=1000000 must be at most'
+  ):
     small.make(config)

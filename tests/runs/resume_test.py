@@ -349,7 +349,7 @@ def _diverging_in_round(number):
 
   def finish_or_diverge(simulation, round_number, *rest):
     state, outcome = finish(simulation, round_number, *rest)
-    if round_number + 1 == number and not simulation.accounts.has_codec:
+    if round_number + 1 == number and simulation.protocol.field is None:
       params = state.params.at[0].set(np.inf)
       state = dataclasses.replace(state, params=params)
     return state, outcome

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
@@ -21,9 +22,7 @@ MAX_UNITS = 2**16
 
 
 def _arguments(config: ConfigDict) -> Iterator[str]:
-  name = config.model.name
-  arguments = config.model.args.get(name, {})
-  yield from collect('model', lambda: models.make(name, 2, **arguments))
+  yield from collect('model', lambda: make_model(config, num_classes=2))
 
 
 SECTION = Section(
@@ -59,12 +58,19 @@ class Network(NamedTuple):
   num_params: int
 
 
+def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
+  """Returns a config's model for some classes.
+
+  Raises:
+    ValueError: if an argument does not fit.
+  """
+  name = config.model.name
+  return models.make(name, num_classes, **config.model.args.get(name, {}))
+
+
 def make_network(config: ConfigDict, dataset: Dataset) -> Network:
   """Returns a config's model for the images and classes of a data set."""
-  name = config.model.name
-  model = models.make(
-    name, dataset.num_classes, **config.model.args.get(name, {})
-  )
+  model = make_model(config, dataset.num_classes)
 
   def init(key: Key) -> Params:
     image = jnp.zeros((1, *dataset.image_shape), jnp.float32)

@@ -12,6 +12,7 @@ from fps_jax.config.checks import (
   within,
 )
 from fps_jax.config.section import Field, Section, collect, takes
+from fps_jax.config.sections.model import make_model
 from fps_jax.config.sections.pruning import mask_of
 from fps_jax.core.types import PruningPlan
 from fps_jax.data.dataset import Dataset
@@ -103,7 +104,9 @@ def make_clock(
   settings = config.profiles
   if settings.distribution == 'none':
     return None
-  flops = training_flops(config, dataset)
+  flops = training_flops(
+    make_model(config, dataset.num_classes), dataset, config.client.batch_size
+  )
 
   def work_of(plan: PruningPlan, tier: int) -> Work:
     sent = count_bytes(plan, [tier], [tier])

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from fps_jax import data
 from fps_jax.config.build import build
+from fps_jax.config.sections.model import make_model
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.environment import describe_environment
 from fps_jax.core.host_memory import aligned_empty
@@ -121,7 +122,10 @@ class _Run:
     """
     config, timed = self._config, self._seconds[1:]
     seconds = statistics.median(timed)
-    flops = self._trained * training_flops(config, self._dataset)
+    model = make_model(config, self._dataset.num_classes)
+    flops = self._trained * training_flops(
+      model, self._dataset, config.client.batch_size
+    )
     num_params = self.simulation.accounts.num_params
     plan = self.simulation.pruning_plans[len(self._seconds) - 1]
     num_kept = int(plan.keep_count)

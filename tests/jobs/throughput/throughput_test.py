@@ -9,7 +9,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from fps_jax import data
+from fps_jax import data, models
 from fps_jax.config import defaults as configs
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.options import Options
@@ -147,13 +147,11 @@ ENTRY %main (x: f32[2]) -> f32[2] {
 
 
 def test_flops_are_those_of_the_matrix_products():
-  config = throughput.default()
-  config.model.args.mlp.widths = (30,)
-  config.client.batch_size = 10
   dataset = data.load('fake')
   # Forwards, and both gradients but the images'.
   products = 2 * (2 * 64 * 30 + 3 * 30 * 10)
-  flops = training_flops(config, dataset)
+  model = models.make('mlp', dataset.num_classes, widths=(30,))
+  flops = training_flops(model, dataset, batch_size=10)
   # Activations and the loss come on top.
   assert products < flops < 1.2 * products
 
