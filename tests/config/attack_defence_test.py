@@ -160,3 +160,15 @@ def test_more_root_examples_than_there_are_are_refused():
     ValueError, match=r'root_examples=1000000 must be at most'
   ):
     small.make(config)
+
+
+def test_what_a_rule_cannot_bear_and_what_it_does_not_take_are_both_said():
+  config = small.make_config(
+    cohort__weighting='clients',
+    defence__name='geometric_median',
+    defence__num_malicious=7,
+  )
+  del config.defence.args.geometric_median.iterations
+  found = problems(config)
+  assert any('num_malicious=7' in line for line in found)
+  assert any('iterations' in line for line in found)

@@ -210,11 +210,12 @@ def _args(config: ConfigDict) -> tuple[tuple[str, ...], dict[str, dict]]:
 
 
 def _make(config: ConfigDict) -> defences.Defence:
-  defence, cohort_size = config.defence, config.cohort.size
-  args = _args(config)
-  defences.check(defence.name, defence.num_malicious, cohort_size, *args)
+  defence = config.defence
   return defences.make(
-    defence.name, defence.num_malicious, *args, cohort_size=cohort_size
+    defence.name,
+    defence.num_malicious,
+    *_args(config),
+    cohort_size=config.cohort.size,
   )
 
 
