@@ -10,13 +10,11 @@ import tempfile
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Most of the time is the compiler's. Optimised, programs round otherwise:
 # `small.full_compilation` is for what is held to the bits that users get.
-os.environ['XLA_FLAGS'] = ' '.join(
-  [
-    *os.environ.get('XLA_FLAGS', '').split(),
-    '--xla_backend_optimization_level=0',
-    '--xla_cpu_use_fusion_emitters=false',
-  ]
+_QUICK = (
+  '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
 )
+if _QUICK not in os.environ.get('XLA_FLAGS', ''):
+  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_QUICK}'
 # Tests compile the same small programs over and over; within one session each
 # is compiled once. The cache holds programs, not results, and starts empty.
 # Worker processes inherit the folder of the process that started them.
