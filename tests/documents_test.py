@@ -11,6 +11,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+import fps_jax
 from fps_jax import data, defences, models
 from fps_jax.attacks import data as data_attacks
 from fps_jax.attacks import updates
@@ -95,8 +96,9 @@ def test_messages_that_documents_quote_exist(name, message):
 
 
 def test_changelog_and_citation_have_the_version_of_the_package():
+  version = [fps_jax.__version__]
   metadata = (_ROOT / 'setup.cfg').read_text()
-  version = re.findall(r'^version = (.*)$', metadata, re.MULTILINE)
+  assert 'version = attr: fps_jax.__version__' in metadata
   citation = (_ROOT / 'CITATION.cff').read_text()
   assert re.findall(r'^version: (.*)$', citation, re.MULTILINE) == version
   assert version[0] in (_ROOT / 'CHANGELOG.md').read_text()

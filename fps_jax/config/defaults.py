@@ -48,12 +48,20 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def default() -> ConfigDict:
-  """Returns the default config: FedPruneShare on the bundled MNIST sample.
+def default(method: str = 'fedpruneshare') -> ConfigDict:
+  """Returns the default config of a method, on the bundled MNIST sample.
 
   It is locked, but for `sections.OPEN_SECTIONS`: only fields that there are can
   be set.
+
+  Args:
+    method: a key of `METHODS`.
+
+  Raises:
+    ValueError: if there is no such method.
   """
+  if method not in METHODS:
+    raise ValueError(f'method {method!r} is not one of {list(METHODS)}')
   config = ConfigDict()
   # Named overrides of this config, but not of STUDY_FIELDS; each is a method in
   # the report. Empty: the config itself is the one method. A name may have a
@@ -61,6 +69,7 @@ def default() -> ConfigDict:
   config.variants = ConfigDict(sort_keys=False, allow_dotted_keys=True)
   for section in SECTIONS.values():
     _add(config, section)
+  config.update(METHODS[method])
   return _lock(config)
 
 

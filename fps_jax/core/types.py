@@ -26,9 +26,11 @@ gradient inversion have axes of their own, some of them under the same letters.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import jax
+import numpy as np
 
 # For the reference, which would list every method of JAX's arrays otherwise.
 __all__ = [
@@ -122,6 +124,20 @@ class PruningPlan:
   num_candidates: PlanArray
   num_regrown: PlanArray
   layer_counts_TxA: PlanArray | None
+
+  @classmethod
+  def keeping(
+    cls, count: int, layer_counts: Sequence[int] | None = None
+  ) -> Self:
+    """Returns that of one tier without regrowth; counts as of `masks`."""
+    return cls(
+      keep_counts_T=np.array([count], np.int32),
+      num_candidates=np.int32(0),
+      num_regrown=np.int32(0),
+      layer_counts_TxA=(
+        None if layer_counts is None else np.array([layer_counts], np.int32)
+      ),
+    )
 
   @property
   def keep_count(self) -> Any:

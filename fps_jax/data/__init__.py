@@ -3,10 +3,8 @@
 `load` names a source and gives a `Dataset`; `partition` names a scheme and
 gives the examples of each client:
 
->>> import numpy as np
 >>> dataset = load('fake', num_train=100)
->>> rng = np.random.default_rng(0)
->>> parts = partition('dirichlet', dataset.train_labels, 5, rng, alpha=0.3)
+>>> parts = partition('dirichlet', dataset.train_labels, 5, rng=0, alpha=0.3)
 >>> sum(len(part) for part in parts)
 100
 
@@ -79,7 +77,7 @@ def partition(
   name: str,
   labels: np.ndarray,
   num_clients: int,
-  rng: np.random.Generator,
+  rng: np.random.Generator | int,
   **kwargs: Any,
 ) -> list[np.ndarray]:
   """Splits examples over clients by the partitioner of that name.
@@ -88,7 +86,7 @@ def partition(
     name: a key of `PARTITIONERS`.
     labels: integer [n], the class of each example.
     num_clients: number of clients, in [1, n].
-    rng: source of randomness; its state advances.
+    rng: source of randomness, whose state advances; or a seed for one.
     **kwargs: further arguments of the partitioner.
 
   Returns:
@@ -98,4 +96,6 @@ def partition(
   Raises:
     ValueError: if there is no such partitioner, or as it says itself.
   """
-  return PARTITIONERS.make(name, kwargs, labels, num_clients, rng)
+  return PARTITIONERS.make(
+    name, kwargs, np.asarray(labels), num_clients, np.random.default_rng(rng)
+  )

@@ -262,7 +262,7 @@ def emptied_layers(params: Params, patterns: Sequence[str]) -> list[str]:
 
 def _named_layers(params: Params) -> list[tuple[str, Array]]:
   return [
-    ('/'.join(entry.key for entry in path), layer)
+    (jax.tree_util.keystr(path, simple=True, separator='/'), layer)
     for path, layer in jax.tree_util.tree_leaves_with_path(params)
   ]
 

@@ -43,6 +43,7 @@ class Purpose(enum.IntEnum):
   LIE = 5
   CHECK_SKETCH = 6
   CHECK_CLIENT = 7
+  ROUNDING = 8
 
 
 def root_key(seed: int) -> np.ndarray:

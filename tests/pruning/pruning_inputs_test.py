@@ -173,6 +173,8 @@ CASES = {
 }
 # What takes no array, or leaves the check to what it calls.
 OTHERS = {
+  'prune.prune',
+  'prune.keep_mask',
   'pruner.Pruner.of',
   'pruner.Pruner.layer_counts',
   'pruner.check',

@@ -14,6 +14,12 @@ CASES = {**input_words.CASES, **input_values.CASES, **input_messages.CASES}
 # What takes no array and no number, or bytes, headers and device meshes, which
 # other tests are about.
 OTHERS = {
+  'vector_sharing.Shamir',
+  'vector_sharing.Shamir.add',
+  'vector_sharing.Shamir.reconstruct',
+  'vector_sharing.Shamir.reconstruct_floats',
+  'vector_sharing.Shamir.share',
+  'vector_sharing.Shamir.share_floats',
   'bits.check_padding',
   'clear.decode_model',
   'clear.decode_positions_message',

@@ -1,0 +1,93 @@
+"""Pruning of one's own parameters: a pytree in, a pytree out.
+
+Example:
+  >>> params = {'kernel': jnp.float32([[3, -1], [0.5, 2]]), 'bias': jnp.ones(2)}
+  >>> pruned = prune(params, sparsity=0.5, exempt=('bias',))
+  >>> pruned['kernel'].tolist(), pruned['bias'].tolist()
+  ([[3.0, 0.0], [0.0, 0.0]], [1.0, 1.0])
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fps_jax.core import registry
+from fps_jax.core.types import Params, PruningPlan
+from fps_jax.pruning import masks
+from fps_jax.pruning.pruner import Pruner, check_patterns
+
+
+def prune(
+  params: Params,
+  sparsity: float,
+  scope: str = 'global',
+  exempt: Sequence[str] = (),
+) -> Params:
+  """Returns parameters with the smallest magnitudes set to 0.
+
+  Args:
+    params: pytree of float arrays.
+    sparsity: fraction of all of them that is removed, in [0, 1).
+    scope: a key of `fps_jax.pruning.scopes.SCOPES`.
+    exempt: regular expressions, searched for in paths such as
+      `'hidden_0/kernel'`: what matches is kept whole.
+
+  Returns:
+    The pytree, with the types that it had.
+
+  Raises:
+    ValueError: as of `keep_mask`.
+  """
+  mask = keep_mask(params, sparsity, scope, exempt)
+  return jax.tree.map(lambda kept, a: jnp.where(kept, a, 0), mask, params)
+
+
+def keep_mask(
+  params: Params,
+  sparsity: float,
+  scope: str = 'global',
+  exempt: Sequence[str] = (),
+) -> Params:
+  """Returns which parameters `prune` keeps: exactly D - round(sparsity * D).
+
+  Arguments as of `prune`.
+
+  Returns:
+    Pytree of bool like the parameters.
+
+  Raises:
+    ValueError: if there are none, one is no array of floats, the sparsity is
+      out of range or keeps fewer than are exempt, the scope is unknown, or a
+      pattern matches nothing.
+  """
+  _check_floats(params)
+  if not registry.is_number(sparsity):
+    raise ValueError(f'sparsity={sparsity!r} must be a number in [0, 1)')
+  pruner = Pruner.of(params, exempt, scope=scope)
+  check_patterns(params, exempt)
+  num_params = sum(pruner.sizes)
+  count = masks.keep_count(num_params, sparsity, pruner.num_exempt)
+  plan = PruningPlan.keeping(count, pruner.layer_counts(count))
+  leaves, structure = jax.tree.flatten(params)
+  # In float32, whatever they are: magnitudes are only compared.
+  params_D = jnp.concatenate([jnp.ravel(a).astype(jnp.float32) for a in leaves])
+  ends = list(itertools.accumulate(pruner.sizes))[:-1]
+  parts = jnp.split(pruner.keep(params_D, plan), ends)
+  shaped = [m.reshape(np.shape(a)) for m, a in zip(parts, leaves, strict=True)]
+  return jax.tree.unflatten(structure, shaped)
+
+
+def _check_floats(params: Params) -> None:
+  leaves = jax.tree.leaves(params)
+  kinds = {str(getattr(a, 'dtype', type(a).__name__)) for a in leaves}
+  is_float = [
+    jnp.issubdtype(getattr(a, 'dtype', object), jnp.floating) for a in leaves
+  ]
+  if not leaves or not all(is_float):
+    raise ValueError(
+      f'params has leaves of {sorted(kinds) or "nothing"}, must be a pytree of '
+      "float arrays: give a model's parameters"
+    )
