@@ -22,7 +22,7 @@ from fps_jax.config.sections import (
 )
 from fps_jax.config.sections.defence import Trained
 from fps_jax.config.sections.model import Network, make_network
-from fps_jax.core.types import Key, PruningPlan, RoundState
+from fps_jax.core.types import Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
@@ -188,12 +188,11 @@ def _make_evaluation(
   """Returns tests of a model: on the test set, and with a trigger."""
   dataset = placed.dataset
 
-  def evaluate(images: np.ndarray, labels: np.ndarray) -> Evaluate:
+  def evaluate(inputs: np.ndarray, targets: np.ndarray) -> Evaluate:
     return make_evaluate(
       network.apply,
       network.unravel,
-      images,
-      labels,
+      Examples(inputs, targets),
       config.eval.batch_size,
       placed.mesh,
     )

@@ -27,7 +27,7 @@ gradient inversion have axes of their own, some of them under the same letters.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -35,6 +35,7 @@ import numpy as np
 # For the reference, which would list every method of JAX's arrays otherwise.
 __all__ = [
   'CohortPlan',
+  'Examples',
   'OptimizerState',
   'Params',
   'PlanArray',
@@ -50,8 +51,22 @@ OptimizerState = Any  # A pytree of arrays, as optax makes it.
 Key = jax.Array
 # More than a run may have: what tells attempts apart in one number.
 MAX_ROUNDS = 2**20
-# Of a plan: NumPy's on the host, JAX's in a program, a sharding in between.
+# NumPy's on the host, JAX's in a program, a sharding in between.
 PlanArray = Any
+
+
+class Examples(NamedTuple):
+  """A training set, or a batch of it: what is known, and what is to be found.
+
+  Attributes:
+    inputs: numeric [n, ...], as the model takes them: uint8 images [n, height,
+      width, channels], integers [n, T], reals.
+    targets: of a class int32 [n], of a sequence of them int32 [n, T], of
+      numbers float32 [n] or [n, K].
+  """
+
+  inputs: PlanArray
+  targets: PlanArray
 
 
 @jax.tree_util.register_dataclass

@@ -1,28 +1,13 @@
-"""The training set on the devices, as uint8, for as long as a run lasts."""
+"""The training set on the devices, as it is, for as long as a run lasts."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from jax.sharding import Mesh
 
 from fps_jax.core.devices import Placement, put_per_process
-from fps_jax.core.types import Array
+from fps_jax.core.types import Examples
 from fps_jax.data.dataset import Dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class DeviceData:
-  """Examples on the devices.
-
-  Attributes:
-    images: uint8 [P * n, height, width, channels]; each process's devices hold
-      its n rows.
-    labels: int32 [P * n].
-  """
-
-  images: Array
-  labels: Array
 
 
 class PlacedDataset:
@@ -42,7 +27,7 @@ class PlacedDataset:
     self.dataset = dataset
     self.mesh = mesh
     self.placement = Placement.of(mesh)
-    self._everything: DeviceData | None = None
+    self._everything: Examples | None = None
 
   def number_rows(self, partition: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Returns each client's rows, counted as its process holds them."""
@@ -58,16 +43,18 @@ class PlacedDataset:
       numbered.append(np.arange(start, next_row[owner], dtype=np.int32))
     return numbered
 
-  def put(self, partition: Sequence[np.ndarray]) -> DeviceData:
+  def put(self, partition: Sequence[np.ndarray]) -> Examples:
     """Returns the examples of this process's clients, on its devices.
+
+    They have P * n rows; each of P processes' devices hold its n.
 
     Args:
       partition: rows of the training set that each client owns, all clients.
     """
-    images, labels = self.dataset.train_images, self.dataset.train_labels
+    inputs, targets = self.dataset.train_images, self.dataset.train_labels
     if self.placement.num_processes == 1:
       if self._everything is None:
-        self._everything = self._put(images, labels)
+        self._everything = self._put(inputs, targets)
       return self._everything
     clients = np.arange(len(partition))
     owners = self.placement.owners(clients)
@@ -85,9 +72,9 @@ class PlacedDataset:
       missing = ((0, num_rows - len(own)),) + ((0, 0),) * (own.ndim - 1)
       return np.pad(own, missing)
 
-    return self._put(pad(images[rows]), pad(labels[rows]))
+    return self._put(pad(inputs[rows]), pad(targets[rows]))
 
-  def _put(self, images: np.ndarray, labels: np.ndarray) -> DeviceData:
-    return DeviceData(
-      put_per_process(self.mesh, images), put_per_process(self.mesh, labels)
+  def _put(self, inputs: np.ndarray, targets: np.ndarray) -> Examples:
+    return Examples(
+      put_per_process(self.mesh, inputs), put_per_process(self.mesh, targets)
     )

@@ -9,7 +9,7 @@ from fps_jax.core.rng import Stream
 from fps_jax.core.types import Array, CohortPlan
 from fps_jax.federated import layout
 from fps_jax.federated.chunks import TrainClient
-from fps_jax.federated.client import ClientResult
+from fps_jax.federated.client import ClientResult, ClientWork
 from fps_jax.federated.method import Method, RoundInput
 
 
@@ -75,11 +75,15 @@ def make_train(
     return method.local_update(
       method.unravel(received_D),
       None if trained_D is None else method.unravel(trained_D),
-      inputs.images,
-      inputs.labels,
-      row.indices,
-      row.num_steps,
-      row.malicious,
+      inputs.examples,
+      ClientWork(
+        indices_SxB=row.indices,
+        num_steps=row.num_steps,
+        is_malicious=row.malicious,
+        client_id=row.client_ids,
+        round=inputs.state.round,
+        key=inputs.key,
+      ),
     )
 
   return train

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fps_jax.core.types import Array, OptimizerState, Params
+from fps_jax.core.types import Array, Examples, Key, OptimizerState, Params
 
 
 class Apply(Protocol):
-  """A model, from pixels on."""
+  """A model, from what a data set holds on."""
 
-  def __call__(self, params: Params, images: Array, /) -> Array:
-    """Returns logits float32 [B, classes] of uint8 images [B, ...]."""
+  def __call__(self, params: Params, inputs: Array, /) -> Array:
+    """Returns outputs float32 [B, ...], such as logits [B, classes]."""
 
 
 class ClientResult(NamedTuple):
@@ -32,6 +32,28 @@ class ClientResult(NamedTuple):
   num_trained: Array
 
 
+class ClientWork(NamedTuple):
+  """What one client does in a round. All but the key may be traced.
+
+  Attributes:
+    indices_SxB: int32 [S, B], rows of the examples that make up the client's
+      batches; -1 is padding.
+    num_steps: int32 [], steps to take.
+    is_malicious: bool [], whether an attacker controls the client.
+    client_id: int32 [], its number.
+    round: int32 [], rounds completed before this one.
+    key: the run's root key, which draws are derived from by client and round;
+      None where nothing is drawn.
+  """
+
+  indices_SxB: Array
+  num_steps: Array | int
+  is_malicious: Array | np.bool = np.False_
+  client_id: Array | int = 0
+  round: Array | int = 0
+  key: Key | None = None
+
+
 class LocalUpdate(Protocol):
   """Local training."""
 
@@ -39,11 +61,8 @@ class LocalUpdate(Protocol):
     self,
     params: Params,
     mask: Params | None,
-    images: Array,
-    labels: Array,
-    indices_SxB: Array,
-    num_steps: Array | int,
-    is_malicious: Array | np.bool = np.False_,
+    examples: Examples,
+    work: ClientWork,
   ) -> ClientResult:
     """Trains a client on its examples.
 
@@ -55,12 +74,8 @@ class LocalUpdate(Protocol):
     Args:
       params: as received, already 0 where they are pruned.
       mask: pytree of bool like the parameters; None to train them all.
-      images: uint8 [n, ...], the whole training set on the device.
-      labels: int32 [n].
-      indices_SxB: int32 [S, B], rows of it that make up the client's batches;
-        -1 is padding.
-      num_steps: steps to take; may be traced.
-      is_malicious: bool [], whether an attacker controls the client.
+      examples: the whole training set on the device.
+      work: batches, and what tells the client and the round from others.
     """
 
 
@@ -102,19 +117,17 @@ def make_local_update(
   """
   gradient = jax.grad(_make_loss(apply), has_aux=True)
 
-  def local_update(
-    params, mask, images, labels, indices_SxB, num_steps, is_malicious=np.False_
-  ):
+  def local_update(params, mask, examples, work):
     def step(i: Array, before: _Progress) -> _Progress:
-      rows_B = indices_SxB[i]
+      rows_B = work.indices_SxB[i]
       valid_B = (rows_B >= 0).astype(jnp.float32)
       # Padding reads a row of the batch: what it computes is multiplied by 0,
       # which must not meet an infinity of somebody else's data.
       read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
-      batch = images[read_B], labels[read_B]
+      batch = Examples(*(rows[read_B] for rows in examples))
       if corrupt is not None:
-        batch = corrupt(*batch, is_malicious)
-      gradients, loss = gradient(before.params, *batch, valid_B)
+        batch = Examples(*corrupt(*batch, work.is_malicious))
+      gradients, loss = gradient(before.params, batch, valid_B)
       if proximal:
         gradients = _pull_back(gradients, proximal, before.params, params)
       if mask is not None:
@@ -133,7 +146,7 @@ def make_local_update(
 
     zero = jnp.zeros((), jnp.float32)
     start = _Progress(params, optimizer.init(params), zero, zero)
-    end = jax.lax.fori_loop(0, num_steps, step, start)
+    end = jax.lax.fori_loop(0, work.num_steps, step, start)
     delta = jax.tree.map(jnp.subtract, end.params, params)
     return ClientResult(delta, end.loss_sum, end.num_trained)
 
@@ -143,9 +156,11 @@ def make_local_update(
 def _make_loss(apply: Apply) -> Callable[..., tuple[Array, Array]]:
   """Returns the loss of a batch: its mean, and its sum over examples."""
 
-  def loss(params, images, labels, valid_B):
-    logits = apply(params, images)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  def loss(params, batch, valid_B):
+    logits = apply(params, batch.inputs)
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+      logits, batch.targets
+    )
     loss_sum = jnp.sum(losses * valid_B)
     return loss_sum / jnp.maximum(jnp.sum(valid_B), 1.0), loss_sum
 

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fps_jax.core.devices import CLIENT_AXES, put_per_device
-from fps_jax.core.types import Array, Params
+from fps_jax.core.types import Array, Examples, Params
 from fps_jax.federated.client import Apply
 
 
@@ -28,33 +28,31 @@ class Evaluate(Protocol):
 def make_evaluate(
   apply: Apply,
   unravel: Callable[[Array], Params],
-  images: np.ndarray,
-  labels: np.ndarray,
+  examples: Examples,
   batch_size: int,
   mesh: Mesh,
 ) -> Evaluate:
   """Returns the evaluation of a model, float32 [D].
 
   Guarantees:
-    - every test image counts exactly once, whatever the batch size;
+    - every test example counts exactly once, whatever the batch size;
     - the number of devices changes no bit of the result.
 
   Args:
     apply: the model.
     unravel: float32 [D] -> pytree of parameters.
-    images: uint8 [n, height, width, channels]; put on the devices once.
-    labels: int32 [n].
-    batch_size: images evaluated at a time, at least 1.
+    examples: n of them, on the host; put on the devices once.
+    batch_size: examples evaluated at a time, at least 1.
     mesh: see `fps_jax.core.devices`.
   """
-  count = len(labels)
+  count = len(examples.targets)
   batch_size = min(batch_size, count)
   num_batches = -(-count // batch_size)
   # Whole batches for each device.
   num_rows = -(-num_batches // mesh.size) * mesh.size
-  batches = (
-    _put_batches(images, 0, (num_rows, batch_size), mesh),
-    _put_batches(labels, -1, (num_rows, batch_size), mesh),
+  batches = Examples(
+    _put_batches(examples.inputs, 0, (num_rows, batch_size), mesh),
+    _put_batches(examples.targets, -1, (num_rows, batch_size), mesh),
   )
 
   def evaluate_here(params_D, batches):
@@ -100,11 +98,11 @@ def _put_batches(
 
 
 def _evaluate_batch(
-  apply: Apply, params: Params, batch: tuple[Array, Array]
+  apply: Apply, params: Params, batch: Examples
 ) -> tuple[Array, Array]:
   """Returns images classified right, and the sum of losses; -1 is padding."""
-  pixels, labels = batch
-  logits = apply(params, pixels)
+  labels = batch.targets
+  logits = apply(params, batch.inputs)
   valid = labels >= 0
   losses = optax.softmax_cross_entropy_with_integer_labels(
     logits, jnp.maximum(labels, 0)

@@ -103,7 +103,7 @@ def input_spec(protocol: SumProtocol) -> RoundInput:
     answers_N=ALIKE if has_keys else None,
     attempt=ALIKE,
   )
-  return RoundInput(ALIKE, plan, ALIKE, _BY_PROCESS, _BY_PROCESS)
+  return RoundInput(ALIKE, plan, ALIKE, _BY_PROCESS)
 
 
 def add_devices(protocol: SumProtocol, sums: ClientSums) -> ClientSums:

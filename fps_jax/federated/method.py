@@ -10,6 +10,7 @@ from fps_jax.attacks.updates import UpdateAttack
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import (
   Array,
+  Examples,
   Key,
   Params,
   PruningPlan,
@@ -35,15 +36,13 @@ class RoundInput(NamedTuple):
     state: before the round.
     plan: of the round.
     key: the run's root key, into which each round folds its number.
-    images: uint8 [n, ...], the training set, which stays on the devices.
-    labels: int32 [n].
+    examples: the training set, which stays on the devices.
   """
 
   state: RoundState
   plan: RoundPlan
   key: Key
-  images: Array
-  labels: Array
+  examples: Examples
 
   def round_key(self, stream: Stream) -> Key:
     """Returns the round's key of a stream, the same in every attempt."""
@@ -59,9 +58,9 @@ class TrainRoot(Protocol):
   """The central server's training on examples of its own."""
 
   def __call__(
-    self, params: Params, mask: Params | None, key: Key
+    self, params: Params, mask: Params | None, round: Array, key: Key
   ) -> ClientResult:
-    """Trains as clients do, on batches drawn by the key."""
+    """Trains as clients do in that round, on batches drawn by the key."""
 
 
 class Opened(NamedTuple):

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fps_jax.core.types import RoundMetrics, RoundPlan, RoundState
-from fps_jax.data.on_devices import DeviceData
+from fps_jax.core.types import Examples, RoundMetrics, RoundPlan, RoundState
 from fps_jax.federated.collection import AuditFindings
 from fps_jax.federated.round import Started
 from fps_jax.runs.simulation import Simulation
@@ -58,7 +57,7 @@ def finish(
   round_number: int,
   state: RoundState,
   plan: RoundPlan,
-  data: DeviceData,
+  data: Examples,
   started: Started,
 ) -> tuple[RoundState, Outcome]:
   """Finishes a round, with other clients and keys if that fails.

@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 from fps_jax.core.devices import put_per_device
 from fps_jax.core.types import (
   Array,
+  Examples,
   PruningPlan,
   RoundMetrics,
   RoundPlan,
   RoundState,
 )
 from fps_jax.data.cohort import CohortPlanner
-from fps_jax.data.on_devices import DeviceData
 from fps_jax.federated.collection import AuditFindings, answering
 from fps_jax.federated.evaluation import Evaluate
 from fps_jax.federated.mesh import Call
@@ -129,7 +129,7 @@ class Simulation:
   init_state: Callable[[], RoundState]
   key: Array
   mesh: Mesh
-  put_data: Callable[[], DeviceData]
+  put_data: Callable[[], Examples]
   evaluation: Evaluation
   completion: Completion
   accounts: Accounts
@@ -204,7 +204,7 @@ class Simulation:
     )
 
   def start(
-    self, state: RoundState, plan: RoundPlan, data: DeviceData
+    self, state: RoundState, plan: RoundPlan, data: Examples
   ) -> Started:
     """Starts a round; returns at once."""
     return self.round.start(self._input(state, plan, data))
@@ -213,7 +213,7 @@ class Simulation:
     self,
     state: RoundState,
     plan: RoundPlan,
-    data: DeviceData,
+    data: Examples,
     started: Started,
   ) -> tuple[RoundState, RoundMetrics, AuditFindings]:
     """Finishes a round; `state` is donated and must not be used again.
@@ -225,9 +225,9 @@ class Simulation:
     return self.round.finish(self._input(state, plan, data), started)
 
   def _input(
-    self, state: RoundState, plan: RoundPlan, data: DeviceData
+    self, state: RoundState, plan: RoundPlan, data: Examples
   ) -> RoundInput:
-    return RoundInput(state, plan, self.key, data.images, data.labels)
+    return RoundInput(state, plan, self.key, data)
 
   def check_reports(self, plan: RoundPlan) -> None:
     """Checks that a round can be completed, as far as its plan tells.
@@ -254,7 +254,7 @@ class Simulation:
       )
 
   def programs(
-    self, state: RoundState, plan: RoundPlan, data: DeviceData
+    self, state: RoundState, plan: RoundPlan, data: Examples
   ) -> tuple[Call, ...]:
     """Returns what a round calls, as `Round.programs`; runs nothing."""
     return self.round.programs(self._input(state, plan, data))

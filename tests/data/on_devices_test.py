@@ -57,10 +57,10 @@ def test_one_process_counts_rows_of_the_whole_set():
 def test_one_process_holds_the_whole_set():
   placed = make_placed()
   held = placed.put(make_partition(num_clients=2))
-  assert held.images.dtype == np.uint8
-  assert held.labels.dtype == np.int32
-  np.testing.assert_array_equal(held.images, placed.dataset.train_images)
-  np.testing.assert_array_equal(held.labels, placed.dataset.train_labels)
+  assert held.inputs.dtype == np.uint8
+  assert held.targets.dtype == np.int32
+  np.testing.assert_array_equal(held.inputs, placed.dataset.train_images)
+  np.testing.assert_array_equal(held.targets, placed.dataset.train_labels)
 
 
 def test_one_process_puts_the_set_once():
@@ -78,9 +78,9 @@ def test_client_reads_its_examples_from_its_owner(num_clients: int):
     held, numbered = placed.put(partition), placed.number_rows(partition)
     assert len(numbered) == num_clients
     assert numbered[client].dtype == np.int32
-    np.testing.assert_array_equal(held.labels[numbered[client]], rows)
+    np.testing.assert_array_equal(held.targets[numbered[client]], rows)
     np.testing.assert_array_equal(
-      held.images[numbered[client]], placed.dataset.train_images[rows]
+      held.inputs[numbered[client]], placed.dataset.train_images[rows]
     )
 
 
@@ -106,10 +106,10 @@ def test_processes_have_as_many_rows_as_the_fullest_needs(num_clients: int):
   )
   for process in range(NUM_PROCESSES):
     held = make_placed(process).put(partition)
-    assert held.images.shape == (most, 2, 3, 1)
-    assert held.labels.shape == (most,)
-    assert held.images.dtype == np.uint8
-    assert held.labels.dtype == np.int32
+    assert held.inputs.shape == (most, 2, 3, 1)
+    assert held.targets.shape == (most,)
+    assert held.inputs.dtype == np.uint8
+    assert held.targets.dtype == np.int32
 
 
 @partitions
@@ -123,12 +123,12 @@ def test_one_of_several_processes_holds_the_examples_of_its_own_clients(
     held = make_placed(process).put(partition)
     # What follows is padding.
     np.testing.assert_array_equal(
-      np.sort(held.labels[: len(own)]), np.sort(own)
+      np.sort(held.targets[: len(own)]), np.sort(own)
     )
 
 
 @pytest.mark.usefixtures('stays_on_host')
 def test_process_without_a_client_has_rows_like_the_others():
   held = make_placed(process=2).put(make_partition(num_clients=2))
-  assert held.images.shape == (max(COUNTS[:2]), 2, 3, 1)
-  assert held.labels.shape == (max(COUNTS[:2]),)
+  assert held.inputs.shape == (max(COUNTS[:2]), 2, 3, 1)
+  assert held.targets.shape == (max(COUNTS[:2]),)

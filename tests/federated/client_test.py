@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fps_jax.core.types import Examples
 from fps_jax.federated.client import (
   ClientResult,
+  ClientWork,
   LocalUpdate,
   make_local_update,
   make_optimizer,
@@ -23,6 +25,7 @@ MEAN, STD = 0.4, 0.7
 _rng = np.random.default_rng(0)
 IMAGES = _rng.integers(256, size=(NUM_EXAMPLES, SIDE, SIDE, 1), dtype=np.uint8)
 LABELS = _rng.integers(NUM_CLASSES, size=NUM_EXAMPLES, dtype=np.int32)
+EXAMPLES = Examples(IMAGES, LABELS)
 PARAMS = {
   'kernel': _rng.normal(size=(SIDE * SIDE, NUM_CLASSES)).astype(np.float32),
   'bias': _rng.normal(size=NUM_CLASSES).astype(np.float32),
@@ -99,10 +102,11 @@ def train(
   return compile_update(settings)(
     PARAMS if mask is None else PRUNED,
     mask,
-    images,
-    labels,
-    np.concatenate([batches, padding]),
-    np.int32(len(batches) if num_steps is None else num_steps),
+    Examples(images, labels),
+    ClientWork(
+      np.concatenate([batches, padding]),
+      np.int32(len(batches) if num_steps is None else num_steps),
+    ),
   )
 
 
@@ -175,7 +179,7 @@ def test_masked_entries_do_not_change(settings: Settings):
 
 def test_mask_of_ones_trains_all():
   ones = jax.tree.map(np.ones_like, MASK)
-  arguments = (IMAGES, LABELS, BATCHES, np.int32(len(BATCHES)))
+  arguments = EXAMPLES, ClientWork(BATCHES, np.int32(len(BATCHES)))
   update = compile_update(Settings())
   assert_results_equal(
     update(PARAMS, ones, *arguments), update(PARAMS, None, *arguments)
@@ -251,8 +255,8 @@ def test_num_steps_may_be_traced():
   update = jax.jit(make_local_update(counted_apply, make_optimizer(0.3)))
   trained, counted = [], []
   for num_steps in (0, 2, 6):
-    steps = np.int32(num_steps)
-    result = update(PARAMS, None, IMAGES, LABELS, BATCHES, steps)
+    work = ClientWork(BATCHES, np.int32(num_steps))
+    result = update(PARAMS, None, EXAMPLES, work)
     trained.append(float(result.num_trained))
     counted.append(traces)
   assert trained == [0, 6, 15]
@@ -269,16 +273,13 @@ def test_vmapped_clients_train_as_they_do_alone(settings: Settings):
   # The second client has fewer steps: the rest of its batches is padding.
   padded = BATCHES.copy()
   padded[2:] = -1
-  together = jax.vmap(
-    compile_update(settings), in_axes=(None, None, None, None, 0, None)
-  )(
-    PARAMS,
-    None,
-    jnp.asarray(IMAGES),
-    jnp.asarray(LABELS),
-    jnp.stack([BATCHES, padded]),
-    jnp.int32(len(BATCHES)),
-  )
+  examples = jax.tree.map(jnp.asarray, EXAMPLES)
+
+  def train_row(batches):
+    work = ClientWork(batches, jnp.int32(len(BATCHES)))
+    return compile_update(settings)(PARAMS, None, examples, work)
+
+  together = jax.vmap(train_row)(jnp.stack([BATCHES, padded]))
   for row, batches in enumerate((BATCHES, BATCHES[:2])):
     jax.tree.map(
       lambda a, b, row=row: np.testing.assert_allclose(
@@ -309,19 +310,20 @@ def test_only_malicious_clients_train_on_what_they_corrupt():
 
   corrupted = make_local_update(apply, optimizer, corrupt=corrupt)
   batches = np.array([[0, 1], [2, -1]], np.int32)
-  arguments = (PARAMS, None, IMAGES, LABELS, batches, np.int32(2))
+  work = ClientWork(batches, np.int32(2))
   honest = make_local_update(apply, optimizer)
   compiled = jax.jit(corrupted)
-  plain = jax.jit(honest)(*arguments)
+  plain = jax.jit(honest)(PARAMS, None, EXAMPLES, work)
   jax.tree.map(
     np.testing.assert_array_equal,
-    compiled(*arguments, False).delta,
+    compiled(PARAMS, None, EXAMPLES, work).delta,
     plain.delta,
   )
   flipped = 1 - np.minimum(LABELS, 1)
-  expected = jax.jit(honest)(PARAMS, None, IMAGES, flipped, *arguments[4:])
+  expected = jax.jit(honest)(PARAMS, None, Examples(IMAGES, flipped), work)
+  work = work._replace(is_malicious=np.True_)
   jax.tree.map(
     np.testing.assert_array_equal,
-    compiled(*arguments, True).delta,
+    compiled(PARAMS, None, EXAMPLES, work).delta,
     expected.delta,
   )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fps_jax.core.devices import make_mesh
+from fps_jax.core.types import Examples
 from fps_jax.federated.client import scale_pixels
 from fps_jax.federated.evaluation import make_evaluate
 
@@ -41,7 +42,7 @@ def evaluate_reference(
 @batch_sizes
 def test_evaluation_equals_a_direct_computation(batch_size: int):
   evaluate = make_evaluate(
-    apply, unravel, IMAGES, LABELS, batch_size, make_mesh()
+    apply, unravel, Examples(IMAGES, LABELS), batch_size, make_mesh()
   )
   correct, loss = evaluate(jnp.asarray(PARAMS))
   expected_correct, expected_loss = evaluate_reference(IMAGES, LABELS)
@@ -69,8 +70,7 @@ def test_every_image_counts_exactly_once(batch_size: int):
   evaluate = make_evaluate(
     apply_table,
     lambda params_D: params_D[0],
-    images,
-    labels,
+    Examples(images, labels),
     batch_size,
     make_mesh(),
   )
@@ -81,7 +81,9 @@ def test_every_image_counts_exactly_once(batch_size: int):
 
 
 def test_evaluation_uses_the_parameters_it_is_given():
-  evaluate = make_evaluate(apply, unravel, IMAGES, LABELS, 4, make_mesh())
+  evaluate = make_evaluate(
+    apply, unravel, Examples(IMAGES, LABELS), 4, make_mesh()
+  )
   losses = [float(evaluate(jnp.asarray(PARAMS * s))[1]) for s in (0, 1)]
   np.testing.assert_allclose(losses[0], np.log(NUM_CLASSES), rtol=1e-6)
   assert losses[0] != losses[1]
@@ -89,7 +91,7 @@ def test_evaluation_uses_the_parameters_it_is_given():
 
 def test_evaluation_does_not_change_the_data_set():
   images, labels = IMAGES.copy(), LABELS.copy()
-  make_evaluate(apply, unravel, images, labels, 7, make_mesh())(
+  make_evaluate(apply, unravel, Examples(images, labels), 7, make_mesh())(
     jnp.asarray(PARAMS)
   )
   np.testing.assert_array_equal(images, IMAGES)

@@ -14,10 +14,10 @@ from fps_jax.config.sections.attack import make_update_attack
 from fps_jax.config.sections.client import MAX_PASSES
 from fps_jax.config.sections.sharing import min_contributors, scheme_of
 from fps_jax.core.rng import Stream, host_generator
-from fps_jax.core.types import Array, Key, Params, PruningPlan
+from fps_jax.core.types import Array, Examples, Key, Params, PruningPlan
 from fps_jax.data.dataset import Dataset
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
-from fps_jax.federated.client import ClientResult, LocalUpdate
+from fps_jax.federated.client import ClientResult, ClientWork, LocalUpdate
 from fps_jax.federated.layout import Tiling
 from fps_jax.federated.method import Guard, Opened, TrainRoot
 from fps_jax.sharing.codec import levels_of
@@ -313,21 +313,26 @@ def _make_train_root(
     )
   rows = host_generator(seed, Stream.ROOT_SET).permutation(num_all)
   chosen = rows[:num_examples]
-  images = jnp.asarray(dataset.train_images[chosen])
-  labels = jnp.asarray(dataset.train_labels[chosen])
+  examples = Examples(
+    jnp.asarray(dataset.train_images[chosen]),
+    jnp.asarray(dataset.train_labels[chosen]),
+  )
   batch_size = min(config.client.batch_size, num_examples)
   per_epoch = -(-num_examples // batch_size)
   steps = config.client.steps or config.client.epochs * per_epoch
   num_epochs = -(-steps // per_epoch)
   missing = per_epoch * batch_size - num_examples
 
-  def train_root(params: Params, mask: Params | None, key: Key) -> ClientResult:
+  def train_root(
+    params: Params, mask: Params | None, round: Array, key: Key
+  ) -> ClientResult:
     def epoch(key: Key) -> Array:
       order = jax.random.permutation(key, num_examples)
       return jnp.pad(order, (0, missing), constant_values=-1)
 
     batches = jax.vmap(epoch)(jax.random.split(key, num_epochs))
     indices = batches.reshape(-1, batch_size).astype(jnp.int32)
-    return local_update(params, mask, images, labels, indices, steps)
+    work = ClientWork(indices, steps, round=round)
+    return local_update(params, mask, examples, work)
 
   return train_root

@@ -100,6 +100,7 @@ def _train_root(
   result = train_root(
     method.unravel(received.params_D),
     None if mask_D is None else method.unravel(mask_D),
+    inputs.state.round,
     inputs.round_key(Stream.ROOT_BATCHES),
   )
   delta_1xM = chunks.write_rows(

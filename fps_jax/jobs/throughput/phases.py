@@ -13,8 +13,7 @@ import tempfile
 
 import jax
 
-from fps_jax.core.types import RoundPlan, RoundState
-from fps_jax.data.on_devices import DeviceData
+from fps_jax.core.types import Examples, RoundPlan, RoundState
 from fps_jax.runs import profiling
 from fps_jax.runs.simulation import Simulation
 
@@ -38,7 +37,7 @@ _SCOPE = re.compile(r'op_name="(?P<scope>[^"]*)"')
 
 
 def measure_phases(
-  simulation: Simulation, state: RoundState, plan: RoundPlan, data: DeviceData
+  simulation: Simulation, state: RoundState, plan: RoundPlan, data: Examples
 ) -> dict[str, float]:
   """Runs a round and returns the seconds of each phase, averaged over devices.
 
@@ -88,7 +87,7 @@ def phases_of_instructions(text: str) -> dict[str, str | None]:
 
 
 def _read_programs(
-  simulation: Simulation, state: RoundState, plan: RoundPlan, data: DeviceData
+  simulation: Simulation, state: RoundState, plan: RoundPlan, data: Examples
 ) -> dict[tuple[str, str], str | None]:
   """Returns the phase of (module, instruction) of a round's programs."""
   phase_of = {}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fps_jax.core.types import Examples
 from fps_jax.federated import client
 from fps_jax.jobs.privacy import model as models
 
@@ -28,7 +29,10 @@ def test_update_is_that_of_the_clients_of_a_round():
   steps = 2
   rows_SxB = jnp.tile(jnp.arange(5), (steps, 1))
   expected = theirs(
-    params_D, kept_D, jnp.asarray(images), labels_B, rows_SxB, steps
+    params_D,
+    kept_D,
+    Examples(jnp.asarray(images), labels_B),
+    client.ClientWork(rows_SxB, steps),
   )
   ours = jax.jit(models.make_local_update(model.apply, 0.5, steps))
   delta_D = ours(params_D, kept_D, images / np.float32(255), labels_B)
