@@ -1,4 +1,6 @@
-"""Data of federated learning: where it comes from and who holds it.
+"""Data of federated learning: where it comes from, and who holds it.
+
+`cohort` draws who takes part in a round.
 
 `load` names a source and gives a `Dataset`; `partition` names a scheme and
 gives the examples of each client:

@@ -188,7 +188,12 @@ class CohortPlanner:
     return self.batching.examples_trained(self.num_examples[client_ids])
 
   def draw(self, round_number: int, attempt: int = 0) -> Draw:
-    """Returns who takes part in an attempt at a round, both from 0."""
+    """Returns who takes part in an attempt at a round, both from 0.
+
+    Another way to draw has to be a function of these two numbers alone, as
+    metrics and the clock ask again, and a round is planned before the one
+    before has ended; and to draw nobody twice.
+    """
     ids = _ids(round_number, attempt)
     generator = host_generator(self.seed, Stream.COHORT, *ids)
     drawn = generator.permutation(len(self.partition))[: self.cohort_size]

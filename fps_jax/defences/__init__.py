@@ -7,8 +7,10 @@ every coordinate, which takes the updates themselves.
 
 To add one: write a function and a line in `GRAM_RULES` or `COORDINATE_RULES`;
 one in `LEAST_COHORT` unless it takes 2f + 1 clients to bear f malicious ones;
-and its name in `ROOT_RULES` or `SELECTING_RULES` where that is what it does. A
-file of one's own may do so from outside.
+its name in `ROOT_RULES` or `SELECTING_RULES` where that is what it does; and
+its arguments in `config/sections/defence.py`. A file of one's own may do so
+from outside, and its weights below 0 count as 0; a rule in this folder must not
+give any.
 
 Example:
   >>> import jax

@@ -33,7 +33,7 @@ class Received(NamedTuple):
   masks_TxD: Array | None
 
 
-def prune(method: Method, inputs: RoundInput) -> Received:
+def prune_model(method: Method, inputs: RoundInput) -> Received:
   """Prunes the global model as the plan says."""
   pruner, state, pruning = method.pruner, inputs.state, inputs.plan.pruning
   if pruner is None:

@@ -147,6 +147,7 @@ def find_inconsistent(
   clients = np.asarray(plan.cohort.client_ids).tolist()
   checks = dict(zip(clients, np.asarray(checks_CxQxN), strict=True))
   checks.pop(-1, None)
+  # Servers that lie of clients are judged by their sums, which come later.
   return among_answering(auditor, plan).find_inconsistent_clients(checks)[0]
 
 

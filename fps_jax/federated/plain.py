@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from fps_jax.core.types import Array, PlanArray
 from fps_jax.federated import mesh as meshes
-from fps_jax.federated.broadcast import make_train, prune
+from fps_jax.federated.broadcast import make_train, prune_model
 from fps_jax.federated.collection import (
   AuditFindings,
   Collected,
@@ -20,7 +20,7 @@ from fps_jax.federated.collection import (
 )
 from fps_jax.federated.method import Method, RoundInput
 from fps_jax.federated.select import make_select
-from fps_jax.federated.sums import sum_clients
+from fps_jax.federated.sums import train_and_sum
 from fps_jax.sharing.audit import Auditor
 
 
@@ -77,8 +77,8 @@ def collect_updates(
     inputs: what the round goes by, of this device's clients.
     accepted_C: bool [C]; clients whose row is False add nothing.
   """
-  received = prune(method, inputs)
-  sums = sum_clients(
+  received = prune_model(method, inputs)
+  sums = train_and_sum(
     train=make_train(method, received, inputs),
     summation=method.summation(inputs, received.kept),
     accepted_C=accepted_C,

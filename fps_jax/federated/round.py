@@ -1,8 +1,21 @@
 """One round of FedPruneShare and, with parts switched off, of its baselines.
 
-Prune the global model, train every client of the cohort on it, sum the updates
-through the sum protocol, average, take the server's step. Compiled once
-whatever the sparsity and whoever takes part.
+Compiled once whatever the sparsity and whoever takes part. In this order:
+
+| who | does what | where |
+|---|---|---|
+| central | prunes the global model, and sends it | `broadcast.prune_model` |
+| client | trains on it | `client.make_local_update` |
+| client | weighs, rounds and shares | `contributions`, `SumProtocol.lift` |
+| servers | add up what they hold | `sums.train_and_sum`, in chunks of clients |
+| central | looks for wrong sums | `collection.audit_sums` |
+| central | opens the sum, and averages | `step._average` |
+| central | takes its step | `server.apply_update`, in `step` |
+| central | regrows | `Pruner.regrow`, in `step` |
+
+`plain` and `collection` put them together. Under an attack or with a defence
+`robust.gather` does, which has a step for each of its own in between: attack,
+examine, sketch, weigh.
 """
 
 import dataclasses

@@ -112,7 +112,7 @@ class _Compute(Protocol):
     """Returns results whose deltas are written over `deltas_CxM`."""
 
 
-def sum_clients(
+def train_and_sum(
   train: TrainClient,
   summation: Summation,
   accepted_C: Array,
@@ -136,7 +136,7 @@ def sum_clients(
 def sum_stored(
   stored: StoredUpdates, summation: Summation, accepted_C: Array
 ) -> ClientSums:
-  """Sums updates of clients that have trained already, as `sum_clients`.
+  """Sums updates of clients that have trained already, as `train_and_sum`.
 
   Guarantee: clients that are weighed are not checked. What weighed them has
   checked them, and the words that blind a check hide one alone.

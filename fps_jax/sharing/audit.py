@@ -24,6 +24,9 @@ the sum over another set of clients:
 
 With n = k any answers are those of some polynomial: nothing is ever noticed.
 
+In a simulation servers lie in `ShamirSum.distort`; `collection.publish_sums`
+has their words examined, and `collection.audit_sums` judged.
+
 Of clients: their combination is blinded by words that the client shares for the
 purpose, so that it says nothing about the update. One server that disagrees
 with most clients is taken for a liar, a client whose shares do not fit together

@@ -1,9 +1,10 @@
-"""Floats to field words and back: clip, round stochastically, wrap signs.
+"""Quantisation: floats to field words and back, by stochastic rounding.
 
 A value x becomes q = x / step rounded down or up at random so that its mean is
 exact: q = floor(x / step) + 1 with probability x / step - floor(x / step). The
 words of up to `max_clients` clients can be added in the field without wrapping,
-which is checked when a codec is built, not when a sum is already wrong.
+which is checked when a codec is built, not when a sum is already wrong. Rounds
+call it in `SumProtocol.lift`.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ import pytest
 
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import sum_clients
+from fps_jax.federated.sums import train_and_sum
 from tests.helpers.table_clients import (
   CLIENT_IDS,
   CODEC,
@@ -270,7 +270,7 @@ def test_keep_count_may_be_traced():
 
   @jax.jit
   def compiled(kept, keep_count):
-    return sum_clients(
+    return train_and_sum(
       train,
       make_summation(
         'ideal',

@@ -13,7 +13,7 @@ from fps_jax.federated import layout
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.contributions import Summation
 from fps_jax.federated.performance import Performance
-from fps_jax.federated.sums import ClientSums, sum_clients
+from fps_jax.federated.sums import ClientSums, train_and_sum
 from fps_jax.sharing import randomness
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
@@ -145,7 +145,7 @@ def compile_sum(scheme: str, performance: Performance):
         num_trained=(row.num_steps * 3 + client).astype(jnp.float32),
       )
 
-    return sum_clients(
+    return train_and_sum(
       train=train,
       summation=make_summation(scheme, plan, kept, key, performance),
       accepted_C=accepted,

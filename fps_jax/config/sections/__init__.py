@@ -1,7 +1,8 @@
 """Sections of a config, a file each: its fields, bounds, rules and builders.
 
 A new field is a line of `fields` in the file of its section: its default, what
-it may be, what it is. All else reads it there.
+it may be, what it is. Defaults, checks, overrides and hints read it there; the
+builder in the same file hands it on to what uses it.
 """
 
 from typing import Any

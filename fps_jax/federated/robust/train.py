@@ -16,7 +16,7 @@ from fps_jax.core.rng import Stream
 from fps_jax.core.types import Array, RoundMetrics
 from fps_jax.federated import chunks, layout
 from fps_jax.federated import mesh as meshes
-from fps_jax.federated.broadcast import Received, make_train, prune
+from fps_jax.federated.broadcast import Received, make_train, prune_model
 from fps_jax.federated.method import Guard, Method, RoundInput, TrainRoot
 
 
@@ -45,7 +45,7 @@ def train_clients(method: Method, guard: Guard, inputs: RoundInput) -> Trained:
     What they are about to share; every array but those of the model and of the
     central server has the device's rows alone.
   """
-  received = prune(method, inputs)
+  received = prune_model(method, inputs)
   train = make_train(method, received, inputs)
   cohort, performance = inputs.plan.cohort, method.performance
 
