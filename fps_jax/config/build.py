@@ -32,11 +32,12 @@ from fps_jax.federated.layout import Tiling
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
-from fps_jax.pruning.pruner import Pruner, emptied_layers
+from fps_jax.pruning.pruner import Pruner, emptied_layers, named_layers
 from fps_jax.runs.simulation import (
   Accounts,
   Completion,
   Evaluation,
+  Model,
   Simulation,
 )
 from fps_jax.sharing.protocol import SumProtocol
@@ -119,6 +120,13 @@ def _make_accounts(
       emptied_layers(network.unravel(params_D), config.pruning.exempt)
       if prunes_model
       else []
+    ),
+    model=Model(
+      dataset.image_shape,
+      str(dataset.train_images.dtype),
+      dataset.num_classes,
+      {path: layer.shape for path, layer in named_layers(network.template)},
+      network.unravel,
     ),
     num_params=network.num_params,
     prunes_model=prunes_model,

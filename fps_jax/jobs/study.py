@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 from absl import logging
 from ml_collections import ConfigDict
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from fps_jax import data
 from fps_jax.config.build import build
@@ -16,22 +16,15 @@ from fps_jax.config.validate import validate
 from fps_jax.config.variants import check_alike, resolve_variants
 from fps_jax.core import files
 from fps_jax.core.devices import make_mesh
+from fps_jax.core.types import RoundState
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.jobs import agreement, notices
+from fps_jax.jobs.keeping import Keeper, OnDisk, StudyRun
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.recording import Record
-from fps_jax.results import kept_warnings, tensorboard
-from fps_jax.results import workdir as workdirs
 from fps_jax.results.metrics import MetricsRow
-from fps_jax.results.metrics_file import (
-  MetricsWriter,
-  count_rounds,
-  has_diverged,
-  is_finished,
-  keep_rounds,
-)
+from fps_jax.results.metrics_file import has_diverged
 from fps_jax.results.summary import title_of
-from fps_jax.runs.checkpoints import CheckpointError, Checkpoints
+from fps_jax.runs.checkpoints import CheckpointError
 from fps_jax.runs.progress import Progress
 from fps_jax.runs.simulation import Simulation
 from fps_jax.runs.train import train
@@ -45,23 +38,27 @@ class StudyError(Exception):
   """A study cannot run or go on; the message says why and what to do."""
 
 
-class _Run(NamedTuple):
-  """One run of a study."""
+class Result(NamedTuple):
+  """What a run came to.
+
+  Attributes:
+    name: of its variant.
+    seed: of the run.
+    variant: the variant's config.
+    simulation: of the run.
+    rows: of all its rounds.
+    state: after the last one; None where that had been run before, and where
+      states are not kept.
+    warnings: about its settings, and about what it lost on its way.
+  """
 
   name: str
   seed: int
   variant: ConfigDict
   simulation: Simulation
-
-  @property
-  def title(self) -> str:
-    """What it is called in what a user reads."""
-    return f'{title_of(self.name)}, seed {self.seed}'
-
-  @property
-  def folder(self) -> pathlib.Path:
-    """Where it is in the work directory."""
-    return pathlib.Path(self.name, f'seed_{self.seed}')
+  rows: list[MetricsRow]
+  state: RoundState | None
+  warnings: list[str]
 
 
 def run_study(
@@ -73,14 +70,9 @@ def run_study(
 ) -> None:
   """Runs a study and writes everything about it to the work directory.
 
-  Everything is checked, and every run is built, before the first one starts;
-  several processes compare configs, versions and data, and none starts alone.
   In the work directory of the same config, finished runs are not run again and
   the one that was killed goes on from its last checkpoint. The files are those
-  that `fps_jax.results.report` reads, with `config.json` (the whole config;
-  each variant's folder has its own, resolved), `environment.json` (versions,
-  device, code, command line; `resumed` holds the same of every time that the
-  study went on) and `source` (copies of the user's own code).
+  of `fps_jax.jobs.keeping.OnDisk`.
 
   Args:
     config: see `fps_jax.config.defaults.default`.
@@ -90,55 +82,80 @@ def run_study(
     console: where progress and the table go; by default standard output.
 
   Raises:
-    StudyError: if the config is invalid, variants differ in a field of
-      `STUDY_FIELDS`, the data is missing, the work directory is of another
-      study, of one whose code has changed, or cannot be written, a checkpoint
-      is damaged, training diverges and is to stop the study, or processes
-      differ.
+    StudyError: as `run`, and if the work directory is of another study, of one
+      whose code has changed, or cannot be written, or a checkpoint is damaged.
     StoppedError: if `options.interruption` asked it to stop.
   """
   console = console or Console()
   try:
     workdir = files.local(workdir, '--workdir')
-    with files.naming(workdir), contextlib.ExitStack() as stack:
+    with files.naming(workdir):
+      keeper = OnDisk(workdir, argv, options)
+      run(config, keeper, options, console, keeps_states=False)
+  except _STOPS as error:
+    raise StudyError(str(error)) from error
+  console.print(keeper.table)
+  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+
+
+def run(
+  config: ConfigDict,
+  keeper: Keeper,
+  options: Options = _DEFAULTS,
+  console: Console | None = None,
+  keeps_states: bool = True,
+) -> list[Result]:
+  """Runs a study, and returns what every run came to.
+
+  Everything is checked, and every run is built, before the first one starts;
+  several processes compare configs, versions and data, and none starts alone.
+
+  Args:
+    config: see `fps_jax.config.defaults.default`.
+    keeper: where the study is kept, and what there is of it.
+    options: what is not part of the experiment.
+    console: where progress goes; by default standard output.
+    keeps_states: whether the last state of every run stays on the devices.
+
+  Returns:
+    What each run came to, those of a variant by the seeds of the config.
+
+  Raises:
+    StudyError: if the config is invalid, variants differ in a field of
+      `STUDY_FIELDS`, the data is missing, training diverges and is to stop the
+      study, or processes differ.
+    StoppedError: if `options.interruption` asked it to stop.
+  """
+  try:
+    with contextlib.ExitStack() as stack:
       with agreement.together() as facts:
-        variants = _check_all(config, workdir, options)
-        stack.enter_context(workdirs.hold(workdir, config, options.overwrite))
-        record = Record.now(workdir, argv, options)
+        variants = _check_all(config)
+        keeper.check(variants)
+        environment = stack.enter_context(keeper.hold(config))
         placed = _load_all(variants, options.tfds_data_dir)
         if jax.process_count() > 1:
-          facts |= agreement.describe(config, record.environment)
+          facts |= agreement.describe(config, environment)
           facts['data'] = {
             name: agreement.digest_of_data(each.dataset)
             for (name, _), each in placed.items()
           }
       runs = _build_all(variants, placed)
-      warnings = _warn(variants, runs)
-      if options.overwrite:
-        workdirs.empty(workdir)
-      record.write(workdir, config, variants)
-      kept_warnings.keep(workdir, warnings)
-      _run_all(runs, workdir, options, console)
-      table = _report(config, variants, workdir)
+      said = _find_notices(variants, runs)
+      keeper.begin(runs, _warn(said))
+      results = _run_all(
+        runs, said, keeper, options, console or Console(), keeps_states
+      )
+      keeper.finish(list(variants))
+      return results
   except _STOPS as error:
     raise StudyError(str(error)) from error
-  console.print(table)
-  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
 
 
-def _check_all(
-  config: ConfigDict, workdir: pathlib.Path, options: Options
-) -> dict[str, ConfigDict]:
+def _check_all(config: ConfigDict) -> dict[str, ConfigDict]:
   """Returns the variants of a study that can run, as far as configs tell."""
-  if options.tensorboard:
-    tensorboard.require()
   variants = resolve_variants(config)
   check_alike(config, variants)
-  for name in variants:
-    files.local(workdir / name, f'variant {name}')
   validate_all(variants)
-  if jax.process_count() > 1:
-    _check_processes(variants, workdir)
   return variants
 
 
@@ -161,23 +178,6 @@ def validate_all(variants: Mapping[str, ConfigDict]) -> None:
       ) from error
 
 
-def _check_processes(
-  variants: Mapping[str, ConfigDict], workdir: pathlib.Path
-) -> None:
-  # A study that processes did not agree on leaves its lock.
-  if workdir.is_dir() and {path.name for path in workdir.iterdir()} - {'lock'}:
-    raise ValueError(
-      f'work directory {workdir} is not empty: {jax.process_count()} processes '
-      'do not go on together, give another --workdir'
-    )
-  for variant in variants.values():
-    if variant.checkpoint.every_rounds:
-      raise ValueError(
-        f'checkpoint.every_rounds={variant.checkpoint.every_rounds} must be 0 '
-        f'with {jax.process_count()} processes, which do not go on together'
-      )
-
-
 def _load_all(
   variants: Mapping[str, ConfigDict], tfds_data_dir: str | None
 ) -> dict[tuple[str, int], PlacedDataset]:
@@ -198,134 +198,118 @@ def _use(variant: ConfigDict) -> tuple[str, int]:
 def _build_all(
   variants: Mapping[str, ConfigDict],
   placed: Mapping[tuple[str, int], PlacedDataset],
-) -> list[_Run]:
+) -> list[StudyRun]:
   """Builds every run; variants of one data set share it."""
   return [
-    _Run(name, seed, variant, build(variant, seed, placed[_use(variant)]))
+    StudyRun(name, seed, variant, build(variant, seed, placed[_use(variant)]))
     for name, variant in variants.items()
     for seed in variant.seeds
   ]
 
 
-def _warn(
-  variants: Mapping[str, ConfigDict], runs: Sequence[_Run]
-) -> list[str]:
-  """Logs what settings come to, and returns it."""
-  lines = notices.gather(
-    {
-      title_of(name): notices.before_run(
+def _find_notices(
+  variants: Mapping[str, ConfigDict], runs: Sequence[StudyRun]
+) -> dict[str, list[str]]:
+  """Returns what the settings of each variant come to."""
+  return {
+    name: list(
+      notices.before_run(
         variant, [run.simulation for run in runs if run.name == name]
       )
-      for name, variant in variants.items()
-    }
-  )
+    )
+    for name, variant in variants.items()
+  }
+
+
+def _warn(said: Mapping[str, Sequence[str]]) -> list[str]:
+  """Logs what settings come to, and returns it."""
+  lines = notices.gather({title_of(name): said[name] for name in said})
   for line in lines:
     logging.warning('%s', line)
   return lines
 
 
 def _run_all(
-  runs: Sequence[_Run],
-  workdir: pathlib.Path,
+  runs: Sequence[StudyRun],
+  said: Mapping[str, Sequence[str]],
+  keeper: Keeper,
   options: Options,
   console: Console,
-) -> None:
+  keeps_states: bool,
+) -> list[Result]:
   """Runs what has not run."""
-  profile = workdir / 'profile' if options.profile else None
+  profile, results = keeper.profile, []
   with Progress(console) as progress:
-    for run in runs:
-      rows, emptied = _run(run, workdir, progress, profile, options)
+    for each in runs:
+      rows, state = _run(each, keeper, progress, profile, options)
       profile = None  # The first run is enough.
-      for line in notices.after_run(rows, emptied):
-        logging.warning('%s: %s', run.title, line)
-      if has_diverged(rows):
-        said = notices.divergence(rows[-1], run.variant.num_rounds)
-        if run.variant.on_divergence == 'stop':
-          raise FloatingPointError(
-            f"{run.title}: {said}, or set on_divergence='end_run'"
-          )
-        logging.warning(
-          '%s: %s; the run ends, and is in no mean', run.title, said
+      lines = [*notices.after_run(rows, _emptied(each.simulation, state))]
+      if has_diverged(rows) and each.variant.on_divergence != 'stop':
+        lines.append(
+          f'{_divergence(each, rows)}; the run ends, and is in no mean'
         )
+      for line in lines:
+        logging.warning('%s: %s', each.title, line)
+      if has_diverged(rows) and each.variant.on_divergence == 'stop':
+        raise FloatingPointError(
+          f'{each.title}: {_divergence(each, rows)}, or set '
+          "on_divergence='end_run'"
+        )
+      results.append(
+        Result(
+          *each,
+          rows,
+          state if keeps_states else None,
+          [*said[each.name], *lines],
+        )
+      )
       if options.interruption:
         options.interruption.settle()
+  return results
+
+
+def _divergence(run: StudyRun, rows: Sequence[MetricsRow]) -> str:
+  return notices.divergence(rows[-1], run.variant.num_rounds)
 
 
 def _run(
-  run: _Run,
-  workdir: pathlib.Path,
+  run: StudyRun,
+  keeper: Keeper,
   progress: Progress,
   profile: pathlib.Path | None,
   options: Options,
-) -> tuple[list[MetricsRow], list[str]]:
+) -> tuple[list[MetricsRow], RoundState | None]:
   """Runs the rounds of a run that are left.
 
   Returns:
-    The rows of all its rounds, and the layers that pruning emptied.
+    The rows of all its rounds, and the state after the last if any was left.
   """
-  variant, simulation = run.variant, run.simulation
-  folder = workdir / run.folder
-  path = folder / 'metrics.jsonl'
-  events = workdir / 'tensorboard' / run.folder if options.tensorboard else None
-  with contextlib.ExitStack() as stack:
-    checkpoints, rounds_done = None, 0
-    if _is_done(path, variant, folder / 'checkpoints'):
-      rounds_done = count_rounds(path)
-    elif variant.checkpoint.every_rounds:
-      checkpoints = stack.enter_context(
-        Checkpoints(folder / 'checkpoints', **variant.checkpoint)
-      )
-      rounds_done = checkpoints.last_round
-    rows = keep_rounds(path, rounds_done)
+  variant, state = run.variant, None
+  with keeper.open(run) as kept:
+    rows = list(kept.rows)
     progress.start_run(title_of(run.name), run.seed, variant.num_rounds, rows)
-    writer = stack.enter_context(MetricsWriter(path))
-    write_events = stack.enter_context(tensorboard.writing(events))
 
     def on_row(row: MetricsRow) -> None:
-      writer.write(row)
-      write_events(row)
+      kept.write(row)
       progress.update(row)
       rows.append(row)
 
-    emptied = []
     if len(rows) < variant.num_rounds and not has_diverged(rows):
       state = train(
-        simulation,
+        run.simulation,
         variant.num_rounds,
         variant.eval.every_rounds,
         on_row,
         profile,
-        checkpoints,
+        kept.checkpoints,
         options.interruption,
       )
-      emptied = simulation.accounts.emptied_layers(jax.device_get(state.params))
   progress.finish_run()
-  return rows, emptied
+  return rows, state
 
 
-def _is_done(
-  metrics: pathlib.Path, variant: ConfigDict, checkpoints: pathlib.Path
-) -> bool:
-  """Returns whether a run has all rows it will have and is owed no checkpoint.
-
-  The folder of checkpoints precedes the first row. So where rows are without
-  one, there never were any or somebody removed them; where there is one, the
-  last checkpoint has to tell.
-  """
-  has_folder = variant.checkpoint.every_rounds and checkpoints.exists()
-  return not has_folder and is_finished(metrics, variant.num_rounds)
-
-
-def _report(
-  config: ConfigDict, variants: Mapping[str, ConfigDict], workdir: pathlib.Path
-) -> RenderableType:
-  """Writes the report of all runs, and returns its tables."""
-  # Matplotlib comes with it: not before the runs, which leave it the memory.
-  from fps_jax.results import report
-
-  return report.write_report(
-    workdir,
-    list(variants),
-    config.baseline or next(iter(variants)),
-    target_accuracy=config.target_accuracy,
-  )
+def _emptied(simulation: Simulation, state: RoundState | None) -> list[str]:
+  """Returns the layers that pruning emptied, of a run that ran."""
+  if state is None:
+    return []
+  return simulation.accounts.emptied_layers(jax.device_get(state.params))

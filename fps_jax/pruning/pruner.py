@@ -64,7 +64,7 @@ class Pruner:
         `'hidden_0/kernel'` or `'output/bias'`: what matches is exempt.
       **kwargs: the other attributes.
     """
-    layers = _named_layers(params)
+    layers = named_layers(params)
     return cls(
       shapes=tuple(layer.shape for _, layer in layers),
       exempt=tuple(_is_exempt(path, patterns) for path, _ in layers),
@@ -235,7 +235,7 @@ def check_patterns(
   Raises:
     ValueError: if one matches none.
   """
-  paths = [path for path, _ in _named_layers(params)]
+  paths = [path for path, _ in named_layers(params)]
   for pattern in patterns:
     if pattern not in optional and not any(
       _is_exempt(path, (pattern,)) for path in paths
@@ -255,12 +255,13 @@ def emptied_layers(params: Params, patterns: Sequence[str]) -> list[str]:
   """
   return [
     path
-    for path, layer in _named_layers(params)
+    for path, layer in named_layers(params)
     if not _is_exempt(path, patterns) and not np.any(layer)
   ]
 
 
-def _named_layers(params: Params) -> list[tuple[str, Array]]:
+def named_layers(params: Params) -> list[tuple[str, Array]]:
+  """Returns the arrays of a model by their paths, in the vector's order."""
   return [
     (jax.tree_util.keystr(path, simple=True, separator='/'), layer)
     for path, layer in jax.tree_util.tree_leaves_with_path(params)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from fps_jax.core.devices import put_per_device
 from fps_jax.core.types import (
   Array,
   Examples,
+  Params,
   PruningPlan,
   RoundMetrics,
   RoundPlan,
@@ -78,6 +79,30 @@ class Completion(NamedTuple):
   max_retries: int | None
 
 
+class Model(NamedTuple):
+  """What a model is made for, and how its parameters lie in one vector.
+
+  Attributes:
+    input_shape: of one example.
+    input_dtype: of the data set's inputs, by NumPy's name.
+    num_classes: of the data set.
+    shapes: of its arrays by their paths, in the order of the vector.
+    unravel: [D] -> pytree of parameters, of the vector's type.
+  """
+
+  input_shape: tuple[int, ...]
+  input_dtype: str
+  num_classes: int
+  shapes: dict[str, tuple[int, ...]]
+  unravel: Callable[[Array], Params]
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns it as it stands in a variant's `model.json`."""
+    content = self._asdict()
+    del content['unravel']
+    return content
+
+
 class Accounts(NamedTuple):
   """What a round's row is made of, besides what devices measure.
 
@@ -87,6 +112,7 @@ class Accounts(NamedTuple):
     opened_values: (kept parameters, clients that report) -> numbers of each
       single update that the central server sees.
     emptied_layers: global model -> layers of which pruning left nothing.
+    model: what it is made for, and what its parameters are.
     num_params: D.
     prunes_model: whether the global model is sparse, not what clients send.
     is_attacked: whether there are malicious clients; if so, a run goes on
@@ -97,6 +123,7 @@ class Accounts(NamedTuple):
   clock: Clock | None
   opened_values: Callable[[int, int], int]
   emptied_layers: Callable[[Array], list[str]]
+  model: Model
   num_params: int
   prunes_model: bool
   is_attacked: bool
