@@ -21,7 +21,7 @@ from fps_jax.config.sections import (
   simulated_time,
 )
 from fps_jax.config.sections.defence import Trained
-from fps_jax.config.sections.model import Network, make_network
+from fps_jax.config.sections.model import Network, make_loss, make_network
 from fps_jax.core.types import Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
@@ -29,6 +29,7 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import layout
 from fps_jax.federated.evaluation import Evaluate, make_evaluate
 from fps_jax.federated.layout import Tiling
+from fps_jax.federated.losses import num_counted
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
@@ -194,7 +195,7 @@ def _make_evaluation(
   config: ConfigDict, placed: PlacedDataset, network: Network
 ) -> Evaluation:
   """Returns tests of a model: on the test set, and with a trigger."""
-  dataset = placed.dataset
+  dataset, loss = placed.dataset, make_loss(config)
 
   def evaluate(inputs: np.ndarray, targets: np.ndarray) -> Evaluate:
     return make_evaluate(
@@ -203,6 +204,7 @@ def _make_evaluation(
       Examples(inputs, targets),
       config.eval.batch_size,
       placed.mesh,
+      loss,
     )
 
   backdoor = attack.backdoor_test_set(
@@ -210,7 +212,7 @@ def _make_evaluation(
   )
   return Evaluation(
     test=evaluate(dataset.test_images, dataset.test_labels),
-    num_test=len(dataset.test_labels),
+    num_test=num_counted(dataset.test_labels),
     backdoor=evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
   )

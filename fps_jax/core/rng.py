@@ -49,6 +49,7 @@ class Stream(enum.IntEnum):
   SERVER_LIE = 16
   ROOT_ROUNDING = 17
   RANGE_CHECK = 18
+  AUGMENTATION = 19
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -196,8 +196,8 @@ class RoundMetrics:
   Rows of padding mean nothing.
 
   Attributes:
-    loss_sum: float32 [C], training loss (nats) summed over examples.
-    num_trained: float32 [C], examples trained on, repeats counted.
+    loss_sum: float32 [C], training loss summed over targets.
+    num_trained: float32 [C], targets trained on, repeats counted.
     clipped_values: int32 [C], values that the codec clipped.
     is_finite: bool [C], whether the client's update was finite, as its own
       values tell and no share does; one that is not was left out.

@@ -1,5 +1,6 @@
 """Local training of ONE client. There is no client axis in this file."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -8,7 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fps_jax.core.types import Array, Examples, Key, OptimizerState, Params
+from fps_jax.core.types import (
+  Array,
+  Examples,
+  Key,
+  OptimizerState,
+  Params,
+  PlanArray,
+)
+from fps_jax.federated.augmentation import Augment, augment_batch, client_key
+from fps_jax.federated.losses import Loss, are_classes, cross_entropy
 
 
 class Apply(Protocol):
@@ -23,8 +33,9 @@ class ClientResult(NamedTuple):
 
   Attributes:
     delta: pytree of float32 like the parameters: trained minus received.
-    loss_sum: float32 [], loss (nats) summed over the examples trained on.
-    num_trained: float32 [], examples trained on, repeats counted.
+    loss_sum: float32 [], loss summed over the targets trained on.
+    num_trained: float32 [], targets trained on, repeats counted: one an
+      example, or one a position that is not padding.
   """
 
   delta: Params
@@ -42,13 +53,13 @@ class ClientWork(NamedTuple):
     is_malicious: bool [], whether an attacker controls the client.
     client_id: int32 [], its number.
     round: int32 [], rounds completed before this one.
-    key: the run's root key, which draws are derived from by client and round;
-      None where nothing is drawn.
+    key: the run's root key, which augmentation draws on; None to train on
+      examples as they are.
   """
 
   indices_SxB: Array
   num_steps: Array | int
-  is_malicious: Array | np.bool = np.False_
+  is_malicious: PlanArray = np.False_
   client_id: Array | int = 0
   round: Array | int = 0
   key: Key | None = None
@@ -105,29 +116,33 @@ def make_local_update(
   optimizer: optax.GradientTransformation,
   proximal: float = 0.0,
   corrupt: Corrupt | None = None,
+  augment: Augment | None = None,
+  loss: Loss | None = None,
 ) -> LocalUpdate:
   """Returns local training by mini-batch gradient descent.
 
   Args:
     apply: the model.
-    optimizer: the client's optimiser; its state starts afresh every round.
+    optimizer: the client's optimiser; its state starts afresh every round. It
+      is given `mask` and `round` as extra arguments, and without using them
+      must not move a parameter of 0 whose gradient is 0 (`optimizers.make`).
     proximal: weight mu >= 0 of FedProx's term mu / 2 |w - w_received|^2 (T. Li
       et al., Federated optimization in heterogeneous networks, MLSys 2020).
-    corrupt: what malicious clients do to their examples; None for nothing.
+    corrupt: what malicious clients do to their examples, after augmentation;
+      None for nothing.
+    augment: random changes of inputs; None for none.
+    loss: what is minimised; None for the cross-entropy.
   """
-  gradient = jax.grad(_make_loss(apply), has_aux=True)
+  optimizer = optax.with_extra_args_support(optimizer)
+  make_batch = functools.partial(_make_batch, corrupt, augment)
+  gradient = jax.grad(_make_loss(apply, loss or cross_entropy()), has_aux=True)
 
   def local_update(params, mask, examples, work):
     def step(i: Array, before: _Progress) -> _Progress:
       rows_B = work.indices_SxB[i]
       valid_B = (rows_B >= 0).astype(jnp.float32)
-      # Padding reads a row of the batch: what it computes is multiplied by 0,
-      # which must not meet an infinity of somebody else's data.
-      read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
-      batch = Examples(*(rows[read_B] for rows in examples))
-      if corrupt is not None:
-        batch = Examples(*corrupt(*batch, work.is_malicious))
-      gradients, loss = gradient(before.params, batch, valid_B)
+      batch = make_batch(examples, work, i)
+      gradients, (loss, count) = gradient(before.params, batch, valid_B)
       if proximal:
         gradients = _pull_back(gradients, proximal, before.params, params)
       if mask is not None:
@@ -135,14 +150,17 @@ def make_local_update(
           lambda g, kept: jnp.where(kept, g, 0.0), gradients, mask
         )
       old = before.params, before.optimizer_state
-      updates, state = optimizer.update(gradients, old[1], old[0])
+      updates, state = optimizer.update(
+        gradients, old[1], old[0], mask=mask, round=work.round
+      )
       new = optax.apply_updates(old[0], updates), state
       is_real = jnp.any(rows_B >= 0)
       moved, state = jax.tree.map(
         lambda a, b: jnp.where(is_real, a, b), new, old
       )
-      num_trained = before.num_trained + jnp.sum(valid_B)
-      return _Progress(moved, state, before.loss_sum + loss, num_trained)
+      return _Progress(
+        moved, state, before.loss_sum + loss, before.num_trained + count
+      )
 
     zero = jnp.zeros((), jnp.float32)
     start = _Progress(params, optimizer.init(params), zero, zero)
@@ -153,18 +171,43 @@ def make_local_update(
   return local_update
 
 
-def _make_loss(apply: Apply) -> Callable[..., tuple[Array, Array]]:
-  """Returns the loss of a batch: its mean, and its sum over examples."""
+def _make_batch(
+  corrupt: Corrupt | None,
+  augment: Augment | None,
+  examples: Examples,
+  work: ClientWork,
+  step: Array,
+) -> Examples:
+  """Returns what a client trains on in a step."""
+  rows_B = work.indices_SxB[step]
+  # Padding reads a row of the batch: what it computes is multiplied by 0,
+  # which must not meet an infinity of somebody else's data.
+  read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
+  batch = Examples(*(rows[read_B] for rows in examples))
+  if augment is not None and work.key is not None:
+    key = client_key(work.key, work.round, work.client_id)
+    inputs = augment_batch(augment, key, step, batch.inputs)
+    batch = batch._replace(inputs=inputs)
+  if corrupt is not None:
+    batch = Examples(*corrupt(*batch, work.is_malicious))
+  return batch
 
-  def loss(params, batch, valid_B):
-    logits = apply(params, batch.inputs)
-    losses = optax.softmax_cross_entropy_with_integer_labels(
-      logits, batch.targets
-    )
-    loss_sum = jnp.sum(losses * valid_B)
-    return loss_sum / jnp.maximum(jnp.sum(valid_B), 1.0), loss_sum
 
-  return loss
+def _make_loss(
+  apply: Apply, loss: Loss
+) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
+  """Returns the loss of a batch: its mean, its sum, and of how many targets."""
+
+  def mean_loss(params, batch, valid_B):
+    targets, weights = batch.targets, valid_B
+    if targets.ndim > 1 and are_classes(targets):
+      weights = jnp.where(targets >= 0, valid_B[:, None], 0.0)
+      targets = jnp.maximum(targets, 0)
+    losses = loss.train(apply(params, batch.inputs), targets)
+    loss_sum, count = jnp.sum(losses * weights), jnp.sum(weights)
+    return loss_sum / jnp.maximum(count, 1.0), (loss_sum, count)
+
+  return mean_loss
 
 
 def _pull_back(
@@ -173,19 +216,3 @@ def _pull_back(
   return jax.tree.map(
     lambda g, w, w_0: g + proximal * (w - w_0), gradients, params, received
   )
-
-
-def make_optimizer(
-  learning_rate: float, momentum: float = 0.0, weight_decay: float = 0.0
-) -> optax.GradientTransformation:
-  """Returns SGD for a client.
-
-  Args:
-    learning_rate: above 0.
-    momentum: in [0, 1); 0 keeps no state.
-    weight_decay: L2 penalty added to the gradient (coupled), >= 0.
-  """
-  sgd = optax.sgd(learning_rate, momentum=momentum or None)
-  if not weight_decay:
-    return sgd
-  return optax.chain(optax.add_decayed_weights(weight_decay), sgd)

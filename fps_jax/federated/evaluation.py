@@ -5,24 +5,42 @@ Its batches are split over all devices of the mesh.
 
 import functools
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fps_jax.core.devices import CLIENT_AXES, put_per_device
 from fps_jax.core.types import Array, Examples, Params
 from fps_jax.federated.client import Apply
+from fps_jax.federated.losses import (
+  Loss,
+  are_classes,
+  cross_entropy,
+  num_counted,
+)
+
+
+class Tested(NamedTuple):
+  """What a model is worth on some examples.
+
+  Attributes:
+    num_right: int32 [], targets that it predicts right, of
+      `losses.num_counted`; None where predictions are not right or wrong.
+    loss: float32 [], mean over the targets that count.
+  """
+
+  num_right: Array | None
+  loss: Array
 
 
 class Evaluate(Protocol):
-  """Evaluates a model on images that it knows."""
+  """Evaluates a model on examples that it knows."""
 
-  def __call__(self, params_D: Array) -> tuple[Array, Array]:
-    """Returns images classified right, int32 [], and the mean loss in nats."""
+  def __call__(self, params_D: Array) -> Tested:
+    """Returns what a model is worth on them."""
 
 
 def make_evaluate(
@@ -31,6 +49,7 @@ def make_evaluate(
   examples: Examples,
   batch_size: int,
   mesh: Mesh,
+  loss: Loss | None = None,
 ) -> Evaluate:
   """Returns the evaluation of a model, float32 [D].
 
@@ -44,20 +63,22 @@ def make_evaluate(
     examples: n of them, on the host; put on the devices once.
     batch_size: examples evaluated at a time, at least 1.
     mesh: see `fps_jax.core.devices`.
+    loss: what is reported; None for the cross-entropy.
+
+  Raises:
+    ValueError: if no target counts, or one is not finite.
   """
-  count = len(examples.targets)
-  batch_size = min(batch_size, count)
-  num_batches = -(-count // batch_size)
+  loss = loss or cross_entropy()
+  count, num_examples = _count(examples.targets), len(examples.targets)
+  batch_size = min(batch_size, num_examples)
+  num_batches = -(-num_examples // batch_size)
   # Whole batches for each device.
   num_rows = -(-num_batches // mesh.size) * mesh.size
-  batches = Examples(
-    _put_batches(examples.inputs, 0, (num_rows, batch_size), mesh),
-    _put_batches(examples.targets, -1, (num_rows, batch_size), mesh),
-  )
+  batches = _put(examples, (num_rows, batch_size), mesh)
 
   def evaluate_here(params_D, batches):
     evaluate_batch = functools.partial(
-      _evaluate_batch, apply, unravel(params_D)
+      _evaluate_batch, loss, apply, unravel(params_D)
     )
     return jax.lax.map(evaluate_batch, batches)
 
@@ -69,12 +90,12 @@ def make_evaluate(
 
   @functools.partial(jax.jit, out_shardings=everywhere)
   def evaluate(params_D, batches):
-    correct_B, loss_B = jax.lax.with_sharding_constraint(
+    right_B, loss_B = jax.lax.with_sharding_constraint(
       evaluate_batches(params_D, batches), everywhere
     )
     # A slice of fixed length: the order of additions depends on no device.
-    return (
-      jnp.sum(correct_B, dtype=jnp.int32),
+    return Tested(
+      None if right_B is None else jnp.sum(right_B, dtype=jnp.int32),
       jnp.sum(loss_B[:num_batches]) / count,
     )
 
@@ -83,8 +104,29 @@ def make_evaluate(
   return lambda params_D: evaluate(params_D, batches)
 
 
+def _count(targets: np.ndarray) -> int:
+  """Returns how many targets count, at least 1."""
+  count = num_counted(targets)
+  if not count or not np.isfinite(targets).all():
+    raise ValueError(
+      f'{count} of {len(targets)} test targets count, and all must be finite: '
+      'correct them'
+    )
+  return count
+
+
+def _put(examples: Examples, shape: tuple[int, int], mesh: Mesh) -> Examples:
+  """Puts examples on the devices as [batches, batch size, ...], padded."""
+  # Padding is what no target is.
+  fill = -1 if are_classes(examples.targets) else np.nan
+  return Examples(
+    _put_batches(examples.inputs, 0, shape, mesh),
+    _put_batches(examples.targets, fill, shape, mesh),
+  )
+
+
 def _put_batches(
-  array: np.ndarray, fill: int, shape: tuple[int, int], mesh: Mesh
+  array: np.ndarray, fill: float, shape: tuple[int, int], mesh: Mesh
 ) -> Array:
   """Puts rows on the devices as [batches, batch size, ...], padded."""
   num_rows, batch_size = shape
@@ -98,14 +140,16 @@ def _put_batches(
 
 
 def _evaluate_batch(
-  apply: Apply, params: Params, batch: Examples
-) -> tuple[Array, Array]:
-  """Returns images classified right, and the sum of losses; -1 is padding."""
-  labels = batch.targets
-  logits = apply(params, batch.inputs)
-  valid = labels >= 0
-  losses = optax.softmax_cross_entropy_with_integer_labels(
-    logits, jnp.maximum(labels, 0)
-  )
-  correct = jnp.sum((jnp.argmax(logits, 1) == labels) & valid)
-  return correct, jnp.sum(jnp.where(valid, losses, 0.0))
+  loss: Loss, apply: Apply, params: Params, batch: Examples
+) -> Tested:
+  """Returns targets predicted right, and the sum of losses."""
+  targets, outputs = batch.targets, apply(params, batch.inputs)
+  if are_classes(targets):
+    valid, targets = targets >= 0, jnp.maximum(targets, 0)
+  else:
+    valid = ~jnp.isnan(targets.reshape(len(targets), -1)[:, 0])
+  right = None
+  if loss.is_right is not None:
+    right = jnp.sum(loss.is_right(outputs, targets) & valid)
+  losses = loss.test(outputs, targets)
+  return Tested(right, jnp.sum(jnp.where(valid, losses, 0.0)))

@@ -154,6 +154,7 @@ def apply_update(
   update_D: Array,
   mask_D: Array | None,
   candidates_D: Array | None = None,
+  round: Array | int = 0,
 ) -> tuple[Array, OptimizerState]:
   """Takes one server step along the averaged update.
 
@@ -167,6 +168,7 @@ def apply_update(
       remembers of them is forgotten.
     candidates_D: bool [D] or None; entries inside the mask that were pruned
       until now, and start anew in the optimiser, too.
+    round: rounds completed before this one, for a schedule.
 
   Returns:
     The new parameters and optimiser state.
@@ -182,7 +184,7 @@ def apply_update(
       optimizer.init(params_D),
     )
   updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
-    -update_D, optimizer_state, params_D, mask_D=mask_D
+    -update_D, optimizer_state, params_D, mask_D=mask_D, round=round
   )
   params_D = optax.apply_updates(params_D, updates)
   if mask_D is not None:

@@ -75,6 +75,7 @@ def make_step(method: Method) -> Step:
           update_D,
           received.mask_D,
           received.candidates_D,
+          state.round,
         ),
         (received.params_D, state.optimizer_state),
       )

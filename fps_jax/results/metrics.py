@@ -77,11 +77,13 @@ class ModelMetrics(TypedDict):
     diverged: whether the run ends with this round, as its loss, the model or
       the updates of all clients that report are not finite. Never with
       malicious clients: a run under attack goes on.
-    test_accuracy: fraction of the test set, in [0, 1].
-    test_loss_nats: mean cross-entropy on the test set; None if it is not
-      finite, too.
-    train_loss_nats: mean cross-entropy of the clients' local steps; None if
-      no client reported, or if it is not finite.
+    test_accuracy: fraction of the test set's targets, in [0, 1]; None, too,
+      with a loss under which no prediction is right or wrong.
+    test_loss: mean over the test set's targets: of the cross-entropy, in nats,
+      where they are classes; None if it is not finite, too.
+    train_loss: mean over the targets of the clients' local steps of what is
+      minimised (`model.loss`); None if no client reported, or if it is not
+      finite.
     attack_success: fraction of test images with an attacker's trigger, of all
       classes but the target, that are classified as the target; None without a
       backdoor.
@@ -106,8 +108,8 @@ class ModelMetrics(TypedDict):
       has_range=True,
     ),
   ]
-  test_loss_nats: float | None
-  train_loss_nats: float | None
+  test_loss: float | None
+  train_loss: float | None
   attack_success: Annotated[float | None, Column(mean_of_last, format_percent)]
   sparsity: Annotated[
     float,

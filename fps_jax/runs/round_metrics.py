@@ -7,6 +7,7 @@ import numpy as np
 
 from fps_jax.core.types import Array, PruningPlan, RoundPlan
 from fps_jax.federated.collection import among_answering, answering
+from fps_jax.federated.evaluation import Tested
 from fps_jax.results.metrics import (
   ClientMetrics,
   CostMetrics,
@@ -25,16 +26,15 @@ class Finished(NamedTuple):
   Attributes:
     round_number: from 0.
     outcome: what came of it.
-    test: (images right, mean loss) on the test set; None where it was not
-      evaluated.
+    test: on the test set; None where it was not evaluated.
     backdoor: the same of images with an attacker's trigger.
     is_model_finite: bool [], of the global model after it.
   """
 
   round_number: int
   outcome: Outcome
-  test: tuple[Array, Array] | None
-  backdoor: tuple[Array, Array] | None
+  test: Tested | None
+  backdoor: Tested | None
   is_model_finite: Array
 
 
@@ -70,7 +70,7 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   # The exact sums: no row's place matters.
   loss_sum = math.fsum(outcome.metrics.loss_sum[counted_C])
   num_trained = math.fsum(outcome.metrics.num_trained[counted_C])
-  test_loss = float(test[1]) if test else 0.0
+  test_loss = float(test.loss) if test else 0.0
   train_loss = loss_sum / num_trained if num_trained else 0.0
   is_finite = finished.is_model_finite and math.isfinite(test_loss + train_loss)
   all_left_out = np.any(outcome.is_sent) and not np.any(counted_C)
@@ -79,12 +79,10 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
     'diverged': bool(
       (all_left_out or not is_finite) and not accounts.is_attacked
     ),
-    'test_accuracy': int(test[0]) / evaluation.num_test if test else None,
-    'test_loss_nats': _finite(test_loss) if test else None,
-    'train_loss_nats': _finite(train_loss) if num_trained else None,
-    'attack_success': (
-      int(backdoor[0]) / evaluation.num_backdoor if backdoor else None
-    ),
+    'test_accuracy': _fraction(test, evaluation.num_test),
+    'test_loss': _finite(test_loss) if test else None,
+    'train_loss': _finite(train_loss) if num_trained else None,
+    'attack_success': _fraction(backdoor, evaluation.num_backdoor),
     'sparsity': 1 - num_left / accounts.num_params,
     'kept_parameters': kept,
   }
@@ -199,8 +197,15 @@ def _clipped_fraction(simulation: Simulation, outcome: Outcome) -> float | None:
   return int(outcome.metrics.clipped_values[counted_C].sum()) / num_values
 
 
-def _finite(nats: float) -> float | None:
-  return nats if math.isfinite(nats) else None
+def _finite(loss: float) -> float | None:
+  return loss if math.isfinite(loss) else None
+
+
+def _fraction(tested: Tested | None, count: int) -> float | None:
+  """Returns the part of targets that is right; None where none may be."""
+  if tested is None or tested.num_right is None:
+    return None
+  return int(tested.num_right) / count
 
 
 def _malicious_weight(

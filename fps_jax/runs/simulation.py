@@ -48,8 +48,8 @@ class Evaluation(NamedTuple):
   """Tests of a model.
 
   Attributes:
-    test: parameters -> (images right, mean loss), on the test set.
-    num_test: test images.
+    test: parameters -> what the model is worth, on the test set.
+    num_test: test targets that count.
     backdoor: the same of images with an attacker's trigger, right where they
       are classified as the attacker wants; None without one.
     num_backdoor: such images.

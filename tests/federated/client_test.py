@@ -14,9 +14,9 @@ from fps_jax.federated.client import (
   ClientWork,
   LocalUpdate,
   make_local_update,
-  make_optimizer,
   scale_pixels,
 )
+from fps_jax.federated.optimizers import sgd
 
 NUM_EXAMPLES, SIDE, NUM_CLASSES = 11, 2, 3
 MAX_STEPS = 8
@@ -81,7 +81,7 @@ def apply(params, images):
 @functools.cache
 def compile_update(settings: Settings) -> LocalUpdate:
   """Returns local training, compiled once however many tests use it."""
-  optimizer = make_optimizer(
+  optimizer = sgd(
     settings.learning_rate, settings.momentum, settings.weight_decay
   )
   update = make_local_update(apply, optimizer, settings.proximal)
@@ -252,7 +252,7 @@ def test_num_steps_may_be_traced():
     traces += 1
     return apply(params, images)
 
-  update = jax.jit(make_local_update(counted_apply, make_optimizer(0.3)))
+  update = jax.jit(make_local_update(counted_apply, sgd(0.3)))
   trained, counted = [], []
   for num_steps in (0, 2, 6):
     work = ClientWork(BATCHES, np.int32(num_steps))
@@ -298,12 +298,12 @@ def test_pixels_are_scaled_then_standardised():
 
 def test_optimizer_without_momentum_keeps_no_state():
   params = jax.tree.map(jnp.asarray, PARAMS)
-  assert not jax.tree.leaves(make_optimizer(0.1).init(params))
-  assert jax.tree.leaves(make_optimizer(0.1, momentum=0.5).init(params))
+  assert not jax.tree.leaves(sgd(0.1).init(params))
+  assert jax.tree.leaves(sgd(0.1, momentum=0.5).init(params))
 
 
 def test_only_malicious_clients_train_on_what_they_corrupt():
-  optimizer = make_optimizer(0.1)
+  optimizer = sgd(0.1)
 
   def corrupt(images, labels, malicious):
     return images, jnp.where(malicious, 1 - jnp.minimum(labels, 1), labels)

@@ -112,8 +112,8 @@ def assert_identical_for_every_surviving_subset(
       )
       params, rows = small.run_simulation(surviving, config)
       np.testing.assert_array_equal(params, ideal_run[0])
-      assert [row['test_loss_nats'] for row in rows] == [
-        row['test_loss_nats'] for row in ideal_run[1]
+      assert [row['test_loss'] for row in rows] == [
+        row['test_loss'] for row in ideal_run[1]
       ]
 
 
@@ -210,7 +210,7 @@ def test_round_without_a_reporting_client_leaves_the_model_as_it_is():
   params, rows = small.run(config)
   np.testing.assert_array_equal(params, before)
   assert [row['clients_reporting'] for row in rows] == [0, 0, 0]
-  assert rows[0]['train_loss_nats'] is None
+  assert rows[0]['train_loss'] is None
   assert rows[0]['clipped_fraction'] is None
 
 

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
       simulation = small.make(config)
       params, rows = small.run_simulation(simulation, config)
     model = hashlib.sha256(params.tobytes()).hexdigest()
-    losses = [row['train_loss_nats'] for row in rows]
+    losses = [row['train_loss'] for row in rows]
     print('root', simulation.sharing_root.tolist())
     print('model', model, losses, [row['clients_per_tier'] for row in rows])
 

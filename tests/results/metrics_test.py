@@ -50,8 +50,8 @@ def test_existing_file_is_continued(tmp_path: pathlib.Path) -> None:
   [
     (make_row(2), 'round 2 where round 1 is next'),
     (
-      make_row(1, train_loss_nats=float('nan')),
-      'train_loss_nats=nan in round 1',
+      make_row(1, train_loss=float('nan')),
+      'train_loss=nan in round 1',
     ),
     (make_row(1, round_seconds=float('inf')), 'round_seconds=inf in round 1'),
     (make_row(1, round_seconds=None), 'round_seconds=None is a NoneType'),

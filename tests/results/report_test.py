@@ -472,13 +472,13 @@ def test_column_that_is_declared_with_a_heading_is_in_reports(
 ) -> None:
   column = metrics.Column(mean_over_rounds, key='mean_loss', heading='Loss')
   for declared in (metrics.COLUMNS, metrics.REPORTED):
-    monkeypatch.setitem(declared, 'train_loss_nats', column)
+    monkeypatch.setitem(declared, 'train_loss', column)
   (summary,) = _summarise_one(tmp_path, 0.9)
   assert summary.to_json()['mean_loss'] == 0.5
   assert report.cells(summary)[-1] == '0.5'
   # A study of an earlier version has no such column.
   for row in (runs := summaries.collect(tmp_path, ['mine']))['mine'][0].rows:
-    del row['train_loss_nats']
+    del row['train_loss']
   (summary,) = summaries.summarise(runs, 'mine')
   assert summary.to_json()['mean_loss'] is None
   assert report.cells(summary)[-1] == '-'

@@ -112,8 +112,8 @@ def test_study_writes_events_of_each_run_in_a_folder_that_is_taken(tmp_path):
   rows = metrics_file.read_metrics(
     workdir / 'mine' / 'seed_0' / 'metrics.jsonl'
   )
-  assert series['train_loss_nats'] == {
-    row['round']: pytest.approx(row['train_loss_nats']) for row in rows
+  assert series['train_loss'] == {
+    row['round']: pytest.approx(row['train_loss']) for row in rows
   }
 
 

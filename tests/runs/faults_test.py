@@ -169,7 +169,7 @@ def test_defended_round_that_fails_leaves_no_trace_in_the_model(policy):
   assert any(row['failed_attempts'] for row in rows)
   # From the third round on, all rounds keep the same parameters.
   skipped = [
-    (before['test_loss_nats'], row['test_loss_nats'])
+    (before['test_loss'], row['test_loss'])
     for before, row in itertools.pairwise(rows[2:])
     if not row['clients_reporting']
   ]
@@ -186,7 +186,7 @@ def test_skipped_round_counts_its_bytes_and_nobody():
   for row, other in zip(rows, honest, strict=True):
     assert row['failed_attempts'] == 1
     assert row['clients_reporting'] == 0
-    assert row['train_loss_nats'] is None
+    assert row['train_loss'] is None
     assert len(row['missing_servers']) > 2
     for name in ('uplink_bytes_per_client', 'sparsity'):
       assert row[name] == other[name]

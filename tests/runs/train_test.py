@@ -38,7 +38,7 @@ def test_fedavg_learns_the_fake_data():
   config = small.make_config(pruning__schedule='none', num_rounds=10)
   _, rows = small.run(config)
   assert rows[-1]['test_accuracy'] > 0.9
-  assert rows[-1]['train_loss_nats'] < rows[0]['train_loss_nats'] / 2
+  assert rows[-1]['train_loss'] < rows[0]['train_loss'] / 2
 
 
 @pytest.mark.parametrize('scheme', ['none', 'shamir'])
@@ -74,7 +74,7 @@ def test_run_that_diverges_ends_with_a_row_that_json_holds(section):
   config[section].learning_rate = 1e38
   _, rows = small.run(config)
   assert [row['diverged'] for row in rows] == [True]
-  assert rows[-1]['test_loss_nats'] is None or section == 'client'
+  assert rows[-1]['test_loss'] is None or section == 'client'
   json.dumps(rows, allow_nan=False)
 
 
@@ -99,7 +99,7 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
   assert [row['diverged'] for row in rows] == [False] * (bad_round - 1) + [True]
   assert int(state.round) == bad_round
   if bad_round == 4:
-    assert rows[-1]['test_loss_nats'] is not None
+    assert rows[-1]['test_loss'] is not None
 
 
 def test_attack_that_makes_training_diverge_is_a_result_and_no_error():

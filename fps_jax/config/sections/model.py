@@ -10,12 +10,13 @@ from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
 from fps_jax import models
-from fps_jax.config.checks import choice, each, whole
+from fps_jax.config.checks import choice, each, whole, within
 from fps_jax.config.section import Field, Section, collect
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Key, Params
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated.client import Apply, scale_pixels
+from fps_jax.federated.losses import LOSSES, Loss
 from fps_jax.models import MODELS
 
 MAX_UNITS = 2**16
@@ -23,6 +24,16 @@ MAX_UNITS = 2**16
 
 def _arguments(config: ConfigDict) -> Iterator[str]:
   yield from collect('model', lambda: make_model(config, num_classes=2))
+
+
+def _loss(config: ConfigDict) -> Iterator[str]:
+  yield from collect('model', lambda: make_loss(config))
+  if config.target_accuracy and make_loss(config).is_right is None:
+    yield (
+      f'target_accuracy={config.target_accuracy} with model.loss='
+      f'{config.model.loss!r}, under which no prediction is right or wrong: '
+      'set it to 0'
+    )
 
 
 SECTION = Section(
@@ -34,9 +45,16 @@ SECTION = Section(
     'args.cifar_cnn.hidden': Field(0, whole(0, MAX_UNITS)),
     'args.resnet8.width': Field(16, whole(1, MAX_UNITS)),
     'args.resnet20.width': Field(16, whole(1, MAX_UNITS)),
+    'loss': Field(
+      'cross_entropy',
+      choice(LOSSES),
+      'what clients minimise, and evaluation reports; label_smoothing is '
+      'reported as the plain cross-entropy',
+    ),
+    'loss_args.label_smoothing.smoothing': Field(0.1, within(0, 1, '()')),
   },
-  (_arguments,),
-  {'args': (MODELS,)},
+  (_arguments, _loss),
+  {'args': (MODELS,), 'loss_args': (LOSSES,)},
 )
 
 
@@ -66,6 +84,16 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
   """
   name = config.model.name
   return models.make(name, num_classes, **config.model.args.get(name, {}))
+
+
+def make_loss(config: ConfigDict) -> Loss:
+  """Returns what clients minimise.
+
+  Raises:
+    ValueError: if an argument does not fit.
+  """
+  name = config.model.loss
+  return LOSSES.make(name, config.model.loss_args.get(name, {}))
 
 
 def make_network(config: ConfigDict, dataset: Dataset) -> Network:

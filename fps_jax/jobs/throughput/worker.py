@@ -107,8 +107,9 @@ class _Run:
 
   def evaluate(self) -> float:
     """Returns the test accuracy after the rounds so far."""
-    correct, _ = self.simulation.evaluation.test(self._state.params)
-    return int(correct) / self.simulation.evaluation.num_test
+    tested = self.simulation.evaluation.test(self._state.params)
+    assert tested.num_right is not None  # The job sets the loss.
+    return int(tested.num_right) / self.simulation.evaluation.num_test
 
   def results(
     self, accuracy: float, first: '_Run', peaks: Mapping[str, float]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fps_jax.core.types import Examples
-from fps_jax.federated import client
+from fps_jax.federated import client, optimizers
 from fps_jax.jobs.privacy import model as models
 
 _SHAPE = (4, 4, 1)
@@ -20,7 +20,7 @@ def test_update_is_that_of_the_clients_of_a_round():
   labels_B = jnp.arange(5) % 3
   kept_D = jnp.asarray(model.exempt_D | (rng.random(len(model.exempt_D)) < 0.5))
   params_D = jnp.where(kept_D, model.init(jax.random.key(0)), 0.0)
-  optimizer = client.make_optimizer(0.5)
+  optimizer = optimizers.sgd(0.5)
 
   def apply(params_D, images):
     return model.apply(params_D, client.scale_pixels(images, 0.0, 1.0))
