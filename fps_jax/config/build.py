@@ -148,7 +148,12 @@ def _make_trained(
   alignment, num_params = protocol.alignment, network.num_params
   return Trained(
     dataset=dataset,
-    local_update=client.make_local_update(config, network.apply, data_attack),
+    local_update=client.make_local_update(
+      config,
+      network,
+      data_attack,
+      Examples(dataset.train_images, dataset.train_labels),
+    ),
     protocol=protocol,
     tiling=Tiling.fit(
       layout.most_values(num_params, len(last_counts_T), alignment),

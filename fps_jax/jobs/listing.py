@@ -18,6 +18,10 @@ from fps_jax.attacks.updates import UPDATE_ATTACKS
 from fps_jax.config.defaults import METHODS
 from fps_jax.data import PARTITIONERS, SOURCES
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
+from fps_jax.federated.augmentation import AUGMENTATIONS
+from fps_jax.federated.learning_rates import SCHEDULES as LEARNING_RATES
+from fps_jax.federated.losses import LOSSES
+from fps_jax.federated.optimizers import OPTIMIZERS as CLIENT_OPTIMIZERS
 from fps_jax.federated.server import OPTIMIZERS
 from fps_jax.jobs.run import JOBS, Entry
 from fps_jax.models import MODELS
@@ -37,6 +41,10 @@ _REGISTRIES: dict[str, Mapping[str, Any]] = {
   'data.source: data sets, besides those prepared for TFDS': SOURCES,
   'data.partition: partitioners': PARTITIONERS,
   'model.name: models': MODELS,
+  'model.loss: losses': LOSSES,
+  'client.optimizer: client optimisers': CLIENT_OPTIMIZERS,
+  'client.schedule, server.schedule: learning rates': LEARNING_RATES,
+  'client.augmentation: augmentations': AUGMENTATIONS,
   'attack.data: attacks on data': DATA_ATTACKS,
   'attack.updates: attacks on updates': UPDATE_ATTACKS,
   'defence.name: defences by inner products': GRAM_RULES,

@@ -7,8 +7,10 @@ on its way.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
+from fps_jax.config.sections.client import make_factors
 from fps_jax.defences import LEAST_COHORT
 from fps_jax.jobs import notices_sharing
 from fps_jax.results.metrics import MetricsRow
@@ -36,6 +38,7 @@ def before_run(
   yield from _schedule(config, simulations[0])
   yield from _regrowth(config, simulations[0])
   yield from _steps(config, simulations)
+  yield from _learning_rates(config)
   yield from notices_sharing.before_run(config, simulations)
 
 
@@ -107,6 +110,24 @@ def _steps(
       f'client.batch_size={client.batch_size} is mostly padding, which is '
       f'computed and lies in memory, too: no client has more than {largest} '
       'examples; lower it'
+    )
+
+
+def _learning_rates(config: ConfigDict) -> Iterator[str]:
+  """Says what learning rates come to where they change."""
+  for section in ('client', 'server'):
+    factors = make_factors(config, section)
+    if factors is None:
+      continue
+    settings, last = config[section], config.num_rounds - 1
+    shown = ', '.join(
+      f'{settings.learning_rate * factors[r]:.3g} in round {r + 1}'
+      for r in dict.fromkeys((0, settings.warmup_rounds, last // 2, last))
+    )
+    same = ', which is the same in all rounds' * bool(np.ptp(factors) == 0)
+    yield (
+      f'{section}.schedule={settings.schedule!r} with warmup_rounds='
+      f'{settings.warmup_rounds} makes {section}.learning_rate {shown}{same}'
     )
 
 

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.attacks.data import DataAttack
@@ -17,11 +19,20 @@ from fps_jax.config.checks import (
   within,
 )
 from fps_jax.config.section import Field, Section, collect
-from fps_jax.config.sections.model import make_loss
+from fps_jax.config.sections.model import (
+  Network,
+  make_loss_on,
+  shapes_of_batch,
+)
 from fps_jax.config.sections.study import MAX_ROUNDS
+from fps_jax.core.types import Examples
 from fps_jax.federated import client, learning_rates, optimizers
-from fps_jax.federated.augmentation import AUGMENTATIONS, Augment
-from fps_jax.federated.client import Apply, LocalUpdate
+from fps_jax.federated.augmentation import (
+  AUGMENTATIONS,
+  Augment,
+  augment_batch,
+)
+from fps_jax.federated.client import LocalUpdate
 from fps_jax.federated.learning_rates import SCHEDULES
 from fps_jax.federated.optimizers import OPTIMIZERS
 
@@ -72,7 +83,7 @@ def schedule_fields() -> dict[str, Field]:
   }
 
 
-def make_factors(config: ConfigDict, section: str) -> Any:
+def make_factors(config: ConfigDict, section: str) -> np.ndarray | None:
   """Returns the factors of a schedule, as `learning_rates.factors` does.
 
   Args:
@@ -180,17 +191,46 @@ def make_augment(config: ConfigDict) -> Augment | None:
   return AUGMENTATIONS.make(name, config.client.augmentation_args.get(name, {}))
 
 
+def _make_augment_on(config: ConfigDict, examples: Examples) -> Augment | None:
+  """Returns how clients change examples such as these at random, or None.
+
+  Raises:
+    ValueError: if an argument does not fit, or it does not take such inputs.
+  """
+  augment = make_augment(config)
+  if augment is not None:
+    inputs = shapes_of_batch(examples).inputs
+    try:
+      jax.eval_shape(
+        lambda batch: augment_batch(augment, jax.random.key(0), 0, batch),
+        inputs,
+      )
+    except ValueError as error:
+      raise ValueError(
+        f'client.augmentation={config.client.augmentation!r} does not take the '
+        f'inputs of data.source={config.data.source!r}: {error}'
+      ) from error
+  return augment
+
+
 def make_local_update(
-  config: ConfigDict, apply: Apply, attack: DataAttack | None
+  config: ConfigDict,
+  network: Network,
+  attack: DataAttack | None,
+  examples: Examples,
 ) -> LocalUpdate:
-  """Returns how a client trains; malicious ones, on what an attack makes."""
+  """Returns how a client trains; malicious ones, on what an attack makes.
+
+  Raises:
+    ValueError: if loss or augmentation do not fit the examples.
+  """
   return client.make_local_update(
-    apply,
+    network.apply,
     learning_rates.scheduled(
       _make_optimizer(config), make_factors(config, 'client')
     ),
     config.client.proximal,
     corrupt=attack.corrupt if attack else None,
-    augment=make_augment(config),
-    loss=make_loss(config),
+    augment=_make_augment_on(config, examples),
+    loss=make_loss_on(config, network, examples),
   )

@@ -12,11 +12,12 @@ from ml_collections import ConfigDict
 from fps_jax import models
 from fps_jax.config.checks import choice, each, whole, within
 from fps_jax.config.section import Field, Section, collect
+from fps_jax.core import arrays
 from fps_jax.core.rng import Stream, device_key
-from fps_jax.core.types import Array, Key, Params
+from fps_jax.core.types import Array, Examples, Key, Params
 from fps_jax.data.dataset import Dataset
 from fps_jax.federated.client import Apply, scale_pixels
-from fps_jax.federated.losses import LOSSES, Loss
+from fps_jax.federated.losses import LOSSES, Loss, are_classes
 from fps_jax.models import MODELS
 
 MAX_UNITS = 2**16
@@ -94,6 +95,42 @@ def make_loss(config: ConfigDict) -> Loss:
   """
   name = config.model.loss
   return LOSSES.make(name, config.model.loss_args.get(name, {}))
+
+
+def make_loss_on(
+  config: ConfigDict, network: Network, examples: Examples
+) -> Loss:
+  """Returns what clients minimise on examples such as these.
+
+  Raises:
+    ValueError: if the loss does not take the model's outputs or the targets.
+  """
+  loss = make_loss(config)
+  batch = shapes_of_batch(examples)
+  outputs = jax.eval_shape(network.apply, network.template, batch.inputs)
+  targets = batch.targets
+  expected = targets.shape if are_classes(targets) else targets.shape[:1]
+  for compare in filter(None, loss):
+    try:
+      arrays.check(
+        'the loss',
+        returned := jax.eval_shape(compare, outputs, targets),
+        returned.dtype,
+        expected,
+      )
+    except ValueError as error:
+      raise ValueError(
+        f'model.loss={config.model.loss!r} does not fit data.source='
+        f'{config.data.source!r} and model.name={config.model.name!r}: {error}'
+      ) from error
+  return loss
+
+
+def shapes_of_batch(examples: Examples) -> Examples:
+  """Returns type and shape of a batch of two."""
+  return Examples(
+    *(jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype) for a in examples)
+  )
 
 
 def make_network(config: ConfigDict, dataset: Dataset) -> Network:
