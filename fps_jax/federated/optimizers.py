@@ -44,16 +44,12 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
     'adadelta': optax.adadelta,
     'adagrad': optax.adagrad,
     'adam': optax.adam,
-    'adamax': optax.adamax,
     'adamw': optax.adamw,
-    'adan': optax.adan,
     'amsgrad': optax.amsgrad,
     'lamb': optax.lamb,
-    'lars': optax.lars,
     'lion': optax.lion,
     'nadam': optax.nadam,
     'nadamw': optax.nadamw,
-    'novograd': optax.novograd,
     'radam': optax.radam,
     'rmsprop': optax.rmsprop,
     'sign_sgd': optax.sign_sgd,
@@ -61,7 +57,7 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
   },
   num_first=1,
   # What a config cannot hold.
-  given=('mask', 'mu_dtype', 'weight_decay_mask', 'trust_ratio_mask'),
+  given=('mask', 'mu_dtype', 'weight_decay_mask'),
 )
 
 

@@ -1,4 +1,7 @@
-"""Figures of a study for a paper column: accuracy over what it cost."""
+"""Figures of a study for a paper column: accuracy over what it cost.
+
+Of models without an accuracy they show the test loss.
+"""
 
 import contextlib
 import dataclasses
@@ -6,7 +9,7 @@ import io
 import math
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import matplotlib
@@ -16,7 +19,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
 from fps_jax.core import files
-from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics import MetricsRow, is_evaluated
 
 # Okabe and Ito (2008), without yellow: told apart by colour-blind readers. The
 # palest comes first, because the first line is the widest and lies below.
@@ -43,12 +46,17 @@ _COSTS = {
   'uplink': ('uplink_megabytes', 'Cumulative uplink per client (MB)'),
   'time': ('simulated_minutes', 'Simulated time (minutes)'),
 }
+# What is drawn: a column of the metrics, what multiplies it, the axis' label.
+_MEASURES = {
+  'accuracy': ('test_accuracy', 100, 'Test accuracy (%)'),
+  'loss': ('test_loss', 1, 'Test loss'),
+}
 _MANY_SPARSITIES = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-  """Test accuracy of one variant over its evaluated rounds.
+  """What one variant comes to in its evaluated rounds.
 
   Attributes:
     title: name of the variant in the legend.
@@ -56,20 +64,22 @@ class Curve:
     uplink_megabytes: [E] sent by a client from round 1 on, mean over seeds.
     simulated_minutes: [E] that the clients' devices take from round 1 on, mean
       over seeds; None where they have no profiles.
-    mean_percent: [E] test accuracy, mean over seeds.
-    low_percent: [E] its minimum over seeds.
-    high_percent: [E] its maximum over seeds.
+    mean: [E] test accuracy in per cent or test loss, mean over seeds.
+    low: [E] its minimum over seeds.
+    high: [E] its maximum over seeds.
     kept_percent: parameters kept in the last round, mean over seeds.
+    measure: `'accuracy'`, or `'loss'` where there is none.
   """
 
   title: str
   rounds: np.ndarray
   uplink_megabytes: np.ndarray
   simulated_minutes: np.ndarray | None
-  mean_percent: np.ndarray
-  low_percent: np.ndarray
-  high_percent: np.ndarray
+  mean: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
   kept_percent: float
+  measure: str = 'accuracy'
 
 
 def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
@@ -82,12 +92,15 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
   Returns:
     The curve over the rounds in which every run was evaluated.
   """
-  accuracy_SxR = _read(seeds, 'test_accuracy')
+  has_accuracy = any(r['test_accuracy'] is not None for s in seeds for r in s)
+  measure = 'accuracy' if has_accuracy else 'loss'
+  column, scale, _ = _MEASURES[measure]
+  tested_SxR = scale * _read(seeds, column)
   uplink_SxR = np.cumsum(_read(seeds, 'uplink_bytes_per_client'), axis=1)
   seconds_SxR = np.cumsum(_read(seeds, 'simulated_seconds'), axis=1)
   is_timed = bool(np.isfinite(seconds_SxR).all())
-  evaluated = np.isfinite(accuracy_SxR).all(axis=0)
-  percent_SxE = 100 * accuracy_SxR[:, evaluated]
+  evaluated = np.isfinite(tested_SxR).all(axis=0)
+  tested_SxE = tested_SxR[:, evaluated]
   return Curve(
     title=title,
     rounds=1 + np.flatnonzero(evaluated),
@@ -95,10 +108,11 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
     simulated_minutes=(
       seconds_SxR[:, evaluated].mean(axis=0) / 60 if is_timed else None
     ),
-    mean_percent=percent_SxE.mean(axis=0),
-    low_percent=percent_SxE.min(axis=0),
-    high_percent=percent_SxE.max(axis=0),
+    mean=tested_SxE.mean(axis=0),
+    low=tested_SxE.min(axis=0),
+    high=tested_SxE.max(axis=0),
     kept_percent=100 * float(np.mean([1 - r[-1]['sparsity'] for r in seeds])),
+    measure=measure,
   )
 
 
@@ -124,21 +138,33 @@ def make_curves(
   return curves + [
     make_curve(f'{title}, {name}', [rows])
     for name, rows in others.items()
-    if any(row['test_accuracy'] is not None for row in rows)
+    if any(map(is_evaluated, rows))
   ]
 
 
-def accuracy_limits(curves: Sequence[Curve]) -> tuple[float, float]:
-  """Limits in per cent that show every curve after its first fifth.
+def by_measure(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+  """Returns the curves of each measure that there are some of."""
+  found = {
+    measure: [curve for curve in curves if curve.measure == measure]
+    for measure in _MEASURES
+  }
+  return {measure: some for measure, some in found.items() if some}
+
+
+def limits(curves: Sequence[Curve]) -> tuple[float, float]:
+  """Limits that show every curve of one measure after its first fifth.
 
   The first rounds climb tens of points; with them in view, the differences
   between variants of less than a point would be invisible.
   """
-  low, high = 100.0, 0.0
+  low, high = math.inf, 0.0
   for curve in curves:
     late = curve.rounds > 0.2 * curve.rounds[-1]
-    low = min(low, curve.low_percent[late].min())
-    high = max(high, curve.high_percent[late].max())
+    low = min(low, curve.low[late].min())
+    high = max(high, curve.high[late].max())
+  if curves[0].measure == 'loss':
+    margin = 0.05 * max(high - low, 0.01 * high)
+    return max(low - margin, 0.0), high + margin
   margin = 0.05 * max(high - low, 1.0)
   return max(low - margin, 0.0), min(high + margin, 100.0)
 
@@ -164,8 +190,8 @@ def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
   color = _COLORS[index % len(_COLORS)]
   axes.fill_between(
     x,
-    curve.low_percent,
-    curve.high_percent,
+    curve.low,
+    curve.high,
     color=color,
     alpha=0.15,
     linewidth=0,
@@ -176,7 +202,7 @@ def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
   every = max(1, math.ceil(len(x) / 8))
   axes.plot(
     x,
-    curve.mean_percent,
+    curve.mean,
     color=color,
     label=textwrap.fill(curve.title, _MAX_TITLE_CHARACTERS),
     zorder=2,
@@ -212,9 +238,9 @@ def label_log_axis(
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _finish(axes: mpl_axes.Axes, label: str) -> None:
+def _finish(axes: mpl_axes.Axes, label: str, measure: str) -> None:
   axes.set_xlabel(label)
-  axes.set_ylabel('Test accuracy (%)')
+  axes.set_ylabel(_MEASURES[measure][2])
   draw_grid(axes)
 
 
@@ -246,14 +272,14 @@ def _make_figure(
   axes = figure.add_subplot()
   for index, (curve, x) in enumerate(zip(curves, costs, strict=True)):
     _draw(axes, curve, x, index)
-  low, high = accuracy_limits(curves)
+  low, high = limits(curves)
   axes.set_ylim(low, high)
-  _finish(axes, label)
+  _finish(axes, label, curves[0].measure)
   if label == _ROUND:
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   else:
     visible = [
-      x[curve.high_percent >= low]
+      x[(curve.high >= low) & (curve.low <= high)]
       for curve, x in zip(curves, costs, strict=True)
     ]
     _set_log_axis(axes, visible)
@@ -275,7 +301,7 @@ def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
   kept = np.array([curve.kept_percent for curve in ordered])
   mean, low, high = (
     np.array([getattr(curve, name)[-1] for curve in ordered])
-    for name in ('mean_percent', 'low_percent', 'high_percent')
+    for name in ('mean', 'low', 'high')
   )
   axes.errorbar(
     kept,
@@ -291,7 +317,7 @@ def _make_sparsity_figure(curves: Sequence[Curve]) -> mpl_figure.Figure:
   axes.invert_xaxis()
   axes.set_xticks(kept, [f'{percent:.3g}' for percent in kept])
   axes.xaxis.set_minor_locator(ticker.NullLocator())
-  _finish(axes, 'Parameters kept (%)')
+  _finish(axes, 'Parameters kept (%)', curves[0].measure)
   return figure
 
 
@@ -316,7 +342,8 @@ def render_svg(curves: Sequence[Curve]) -> dict[str, bytes]:
   Equal curves give equal bytes. Matplotlib's global state is left as it was.
 
   Args:
-    curves: one a variant, each with at least one evaluated round.
+    curves: one a variant, each with at least one evaluated round, of one
+      measure.
 
   Returns:
     Files by what they show accuracy over: `rounds`, `uplink`, and where every
@@ -329,6 +356,18 @@ def render_svg(curves: Sequence[Curve]) -> dict[str, bytes]:
       figure.savefig(file, format='svg', metadata={'Date': None})
       files[name] = file.getvalue()
   return files
+
+
+def _draw_all(
+  curves: Sequence[Curve],
+) -> Iterator[tuple[str, mpl_figure.Figure]]:
+  """Yields each figure of each measure, and its name."""
+  for measure, some in by_measure(curves).items():
+    drawn = _make_cost_figures(some)
+    if len({curve.kept_percent for curve in some}) >= _MANY_SPARSITIES:
+      drawn['sparsity'] = _make_sparsity_figure(some)
+    for name, figure in drawn.items():
+      yield f'{measure}_{name}', figure
 
 
 def write_figures(
@@ -346,15 +385,12 @@ def write_figures(
   Returns:
     The files: `accuracy_rounds`, `accuracy_uplink`, where every curve has
     simulated time `accuracy_time`, and with four sparsities or more
-    `accuracy_sparsity`; `.png` and `.pdf`.
+    `accuracy_sparsity`; `.png` and `.pdf`. Those of losses are named `loss_`.
   """
   paths = []
   with _style():
-    drawn = _make_cost_figures(curves)
-    if len({curve.kept_percent for curve in curves}) >= _MANY_SPARSITIES:
-      drawn['sparsity'] = _make_sparsity_figure(curves)
-    for name, figure in drawn.items():
-      png, pdf = (folder / f'accuracy_{name}.{end}' for end in ('png', 'pdf'))
+    for name, figure in _draw_all(curves):
+      png, pdf = (folder / f'{name}.{end}' for end in ('png', 'pdf'))
       with files.naming(png, problem='cannot be written to'):
         figure.savefig(png, dpi=200)
         figure.savefig(pdf, metadata={'CreationDate': None})

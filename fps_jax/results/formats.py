@@ -42,6 +42,26 @@ def format_accuracy(fraction: float) -> str:
   return f'{100 * fraction:.2f}'
 
 
+def format_loss(loss: float) -> str:
+  """Formats a loss with four digits.
+
+  >>> format_loss(0.0123456)
+  '0.01235'
+  """
+  return f'{loss:.4g}'
+
+
+def show_tested(accuracy: float | None, loss: float | None) -> str:
+  """Returns an accuracy in percent, or the loss where there is none.
+
+  >>> show_tested(0.975, 0.1), show_tested(None, 0.1), show_tested(None, None)
+  ('97.50', 'loss 0.1', '-')
+  """
+  if accuracy is None and loss is not None:
+    return f'loss {format_loss(loss)}'
+  return show(format_accuracy, accuracy)
+
+
 def show(form: Callable[[float], str], number: float | None) -> str:
   """Returns a number in some form; '-' where there is none."""
   return '-' if number is None else form(number)

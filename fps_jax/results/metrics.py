@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 from fps_jax.results.formats import (
   format_accuracy,
   format_bytes,
+  format_loss,
   format_percent,
   show,
   show_range,
@@ -108,7 +109,7 @@ class ModelMetrics(TypedDict):
       has_range=True,
     ),
   ]
-  test_loss: float | None
+  test_loss: Annotated[float | None, Column(mean_of_last, format_loss)]
   train_loss: float | None
   attack_success: Annotated[float | None, Column(mean_of_last, format_percent)]
   sparsity: Annotated[
@@ -277,6 +278,14 @@ class MetricsRow(
   ModelMetrics, ClientMetrics, SharingMetrics, CostMetrics, TypedDict
 ):
   """All that one round reports, group after group: a line of the metrics."""
+
+
+def is_evaluated(row: Mapping[str, Any]) -> bool:
+  """Returns whether a model was tested after a round.
+
+  Rows of other versions may lack the loss.
+  """
+  return row['test_accuracy'] is not None or row.get('test_loss') is not None
 
 
 def _declared() -> dict[str, Column]:

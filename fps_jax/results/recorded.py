@@ -9,7 +9,7 @@ from typing import Any
 
 from fps_jax.core import files
 from fps_jax.results import kept_warnings
-from fps_jax.results.metrics import COLUMNS
+from fps_jax.results.metrics import COLUMNS, is_evaluated
 from fps_jax.results.metrics_file import read_metrics
 from fps_jax.results.summary import Run, metrics_paths, title_of
 
@@ -38,13 +38,13 @@ class Variant:
 
   @property
   def complete(self) -> list[Run]:
-    """The runs that have all their rounds, with an accuracy of the last."""
+    """The runs that have all their rounds, the last one evaluated."""
     return [
       run
       for run in self.runs
       if len(run.rows) == self.num_rounds
       and not run.has_diverged
-      and run.rows[-1]['test_accuracy'] is not None
+      and is_evaluated(run.rows[-1])
     ]
 
   @property

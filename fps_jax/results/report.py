@@ -12,7 +12,12 @@ from rich import text as rich_text
 from fps_jax.core import files
 from fps_jax.results import figures, kept_warnings
 from fps_jax.results import workdir as workdirs
-from fps_jax.results.formats import format_bytes, show
+from fps_jax.results.formats import (
+  format_bytes,
+  format_loss,
+  show,
+  show_range,
+)
 from fps_jax.results.metrics import REPORTED
 from fps_jax.results.rows import rows_of, write_csv
 from fps_jax.results.summary import (
@@ -54,10 +59,18 @@ def title_with_seeds(summary: Summary) -> str:
 
 
 def cells(summary: Summary) -> list[str]:
-  """Returns what a summary says under `COLUMNS`."""
+  """Returns what a summary says under `COLUMNS`.
+
+  Where there is no accuracy, its place has the test loss, and says so.
+  """
   numbers = summary.numbers
-  shown = [column.show(numbers[name]) for name, column in REPORTED.items()]
-  return [title_with_seeds(summary), *shown]
+  shown = {
+    name: column.show(numbers[name]) for name, column in REPORTED.items()
+  }
+  loss = numbers['test_loss']
+  if numbers['test_accuracy'] is None and loss is not None:
+    shown['test_accuracy'] = f'loss {show_range(format_loss, loss)}'
+  return [title_with_seeds(summary), *shown.values()]
 
 
 def target_table(summaries: Sequence[Summary], title: str) -> Table:
@@ -170,7 +183,7 @@ def make_markdown(
     bullets(warnings),
     target_table(summaries, target_title) if target_accuracy else '',
     '\n'.join(
-      f'![Test accuracy over {name.split("_")[1]}]({name}.png)'
+      f'![Test {name.replace("_", " over ")}]({name}.png)'
       for name in figure_names
     ),
   )

@@ -8,7 +8,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fps_jax.results.metrics import COLUMNS, REPORTED, SAVING, MetricsRow
+from fps_jax.results.metrics import (
+  COLUMNS,
+  REPORTED,
+  SAVING,
+  MetricsRow,
+  is_evaluated,
+)
 from fps_jax.results.metrics_file import has_diverged, read_metrics
 from fps_jax.results.spread import Spread
 
@@ -75,7 +81,7 @@ class Run:
   @property
   def evaluated(self) -> list[MetricsRow]:
     """The rows of the rounds that were evaluated."""
-    return [row for row in self.rows if row['test_accuracy'] is not None]
+    return [row for row in self.rows if is_evaluated(row)]
 
 
 @dataclasses.dataclass(frozen=True)

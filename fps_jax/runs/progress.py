@@ -9,8 +9,8 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 from rich import table as rich_table
 
-from fps_jax.results.formats import format_accuracy, show
-from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.formats import show_tested
+from fps_jax.results.metrics import MetricsRow, is_evaluated
 
 
 def _clock(seconds: float) -> str:
@@ -89,7 +89,7 @@ class Progress:
     self._num_rounds = num_rounds
     self._round = self._first_round = 0
     self._uplink_bytes = 0.0
-    self._test_accuracy: float | None = None
+    self._tested: tuple[float | None, float | None] = None, None
     for row in before:
       self._count(row)
     self._first_round = self._round
@@ -105,8 +105,8 @@ class Progress:
     """Shows a completed round.
 
     Args:
-      row: a metrics row; reads `round`, `test_accuracy` (None keeps the last
-        one on show) and `uplink_bytes_per_client`.
+      row: a metrics row; reads `round`, `test_accuracy`, `test_loss` (None of
+        both keeps the last on show) and `uplink_bytes_per_client`.
 
     Raises:
       RuntimeError: no run is started.
@@ -138,8 +138,8 @@ class Progress:
   def _count(self, row: MetricsRow) -> None:
     self._round = row['round']
     self._uplink_bytes += row['uplink_bytes_per_client']
-    if row['test_accuracy'] is not None:
-      self._test_accuracy = row['test_accuracy']
+    if is_evaluated(row):
+      self._tested = row['test_accuracy'], row.get('test_loss')
 
   def _running(self, caller: str) -> rich_progress.TaskID:
     if self._task is None:
@@ -147,10 +147,12 @@ class Progress:
     return self._task
 
   def _status(self) -> str:
-    shown = show(format_accuracy, self._test_accuracy)
+    shown = f'{show_tested(*self._tested):>5}'
+    if not shown.startswith('loss'):
+      shown += ' %'
     digits = len(str(self._num_rounds))
     return (
-      f'{self._round:{digits}}/{self._num_rounds}  test {shown:>5} %  '
+      f'{self._round:{digits}}/{self._num_rounds}  test {shown}  '
       f'up {self._uplink_bytes / 1e6:.2f} MB'
     )
 

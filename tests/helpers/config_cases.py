@@ -36,6 +36,7 @@ _ANY_IS_RIGHT = {
   *(('baseline', text) for text in ('', 'a/b', 'n' * 101)),
   *(('data.source', text) for text in ('a/b', 'n' * 101)),
   ('attack.args.alie.deviations', None),
+  ('client.optimizer_args.rmsprop.momentum', None),
 }
 
 

@@ -64,6 +64,7 @@ def write_run(
   simulated_seconds: float | None = None,
   sparsity: float | None = None,
   diverged: bool = False,
+  losses: Sequence[float | None] | None = None,
 ) -> None:
   """Writes the metrics of a run.
 
@@ -76,6 +77,7 @@ def write_run(
     simulated_seconds: of every round.
     sparsity: of every round; by default it grows.
     diverged: whether training did in the last round.
+    losses: of each round on the test set.
   """
   path = workdir / variant / f'seed_{seed}' / 'metrics.jsonl'
   with metrics_file.MetricsWriter(path) as writer:
@@ -87,6 +89,7 @@ def write_run(
           index + 1,
           diverged=diverged and index + 1 == len(accuracies),
           test_accuracy=accuracy,
+          test_loss=None if losses is None else losses[index],
           sparsity=0.25 * index if sparsity is None else sparsity,
           uplink_bytes_per_client=uplink,
           downlink_bytes_per_client=1000 * seed,

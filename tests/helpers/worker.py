@@ -22,7 +22,15 @@ _METHODS: tuple[dict[str, Any], ...] = (
     'profiles.distribution': 'three_classes',
     'profiles.deadline_seconds': 0.03,
   },
-  {'sharing.scheme': 'ideal', 'pruning.mask': 'top_k'},
+  # What is drawn for a client's examples depends on no device, either.
+  {
+    'sharing.scheme': 'ideal',
+    'pruning.mask': 'top_k',
+    'client.augmentation': 'crop_flip',
+    'client.optimizer': 'adam',
+    'client.learning_rate': 0.01,
+    'client.schedule': 'cosine',
+  },
   {
     'cohort.weighting': 'clients',
     'attack.malicious': 0.2,

@@ -11,7 +11,9 @@ from fps_jax.attacks.data import DATA_ATTACKS
 from fps_jax.config import defaults as configs
 from fps_jax.data import PARTITIONERS, SOURCES, partitioners
 from fps_jax.defences import COORDINATE_RULES, GRAM_RULES, PRE_STEPS
-from fps_jax.federated import server
+from fps_jax.federated import learning_rates, optimizers, server
+from fps_jax.federated.augmentation import AUGMENTATIONS
+from fps_jax.federated.losses import LOSSES
 from fps_jax.jobs import listing
 from fps_jax.jobs import run as jobs
 from fps_jax.pruning import pruner, schedules
@@ -25,6 +27,10 @@ REGISTRIES = (
   SOURCES,
   PARTITIONERS,
   models.MODELS,
+  LOSSES,
+  optimizers.OPTIMIZERS,
+  learning_rates.SCHEDULES,
+  AUGMENTATIONS,
   DATA_ATTACKS,
   updates.UPDATE_ATTACKS,
   GRAM_RULES,

@@ -247,9 +247,9 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
     rounds=np.array([1, 2]),
     uplink_megabytes=np.array([0.1, 300.0]),
     simulated_minutes=None,
-    mean_percent=percent,
-    low_percent=percent,
-    high_percent=percent,
+    mean=percent,
+    low=percent,
+    high=percent,
     kept_percent=100.0,
   )
   state = matplotlib.rcParams.copy()
@@ -318,9 +318,9 @@ def test_curve_has_mean_range_and_cumulative_uplink(
   # Seed 0 was not evaluated in round 1.
   np.testing.assert_array_equal(curve.rounds, [2, 3])
   np.testing.assert_allclose(curve.uplink_megabytes, [6, 9])
-  np.testing.assert_allclose(curve.mean_percent, [62.5, 85])
-  np.testing.assert_allclose(curve.low_percent, [50, 80])
-  np.testing.assert_allclose(curve.high_percent, [75, 90])
+  np.testing.assert_allclose(curve.mean, [62.5, 85])
+  np.testing.assert_allclose(curve.low, [50, 80])
+  np.testing.assert_allclose(curve.high, [75, 90])
 
 
 def test_limits_show_every_curve_after_its_first_fifth() -> None:
@@ -330,7 +330,7 @@ def test_limits_show_every_curve_after_its_first_fifth() -> None:
     'c', rounds, rounds, None, percent, percent - 1, percent, 100.0
   )
   # From 79 to 100, and 5 % of 21 below; accuracy ends at 100 %.
-  assert figures.accuracy_limits([curve]) == pytest.approx((77.95, 100))
+  assert figures.limits([curve]) == pytest.approx((77.95, 100))
 
 
 def test_cost_to_target_is_that_of_the_rounds_until_it_is_reached(
@@ -453,9 +453,9 @@ def test_curve_of_a_run_that_diverged_ends_before_and_says_so(
     'fedavg, seed 1, diverged in round 2',
     'sharing, seed 0, diverged in round 3',
   ]
-  np.testing.assert_allclose(curves[0].mean_percent, [50, 60, 70])
-  np.testing.assert_allclose(curves[1].mean_percent, [50])
-  np.testing.assert_allclose(curves[2].mean_percent, [40, 30])
+  np.testing.assert_allclose(curves[0].mean, [50, 60, 70])
+  np.testing.assert_allclose(curves[1].mean, [50])
+  np.testing.assert_allclose(curves[2].mean, [40, 30])
 
 
 def test_study_of_which_every_run_diverged_at_once_has_no_figure(
@@ -495,3 +495,39 @@ def test_columns_keep_their_order_in_reports() -> None:
     'Sparsity (%)',
     'Round (s)',
   )
+
+
+def test_loss_is_reported_where_there_is_no_accuracy(
+  tmp_path: pathlib.Path,
+) -> None:
+  for seed, last in ((1, 0.25), (2, 0.75)):
+    write_run(
+      tmp_path, 'mine', seed, [None] * 3, [100] * 3, losses=[2.0, None, last]
+    )
+  runs = summaries.collect(tmp_path, ['mine'])
+  (summary,) = summaries.summarise(runs, 'mine')
+  assert report.cells(summary)[1] == 'loss 0.5 [0.25, 0.75]'
+  assert summary.to_json()['final_test_accuracy_fraction_mean'] is None
+  assert [len(run.evaluated) for run in runs['mine']] == [2, 2]
+  (curve,) = report.make_curves('Mine', runs['mine'])
+  assert curve.measure == 'loss'
+  np.testing.assert_array_equal(curve.mean, [2.0, 0.5])
+  # The first fifth of the rounds does not count, and a loss has no bound.
+  low, high = figures.limits([curve])
+  assert 0 <= low < 0.25
+  assert high > 2.0
+
+
+@pytest.mark.slow
+def test_losses_are_drawn_by_themselves(tmp_path: pathlib.Path) -> None:
+  write_run(tmp_path, 'fedavg', 1, [0.5, 0.9], [100] * 2, losses=[2.0, 1.0])
+  write_run(tmp_path, 'mine', 1, [None] * 2, [100] * 2, losses=[2.0, 1.0])
+  report.write_report(tmp_path, ['fedavg', 'mine'], 'fedavg')
+  names = {path.stem for path in tmp_path.glob('*.png')}
+  assert names == {
+    f'{measure}_{cost}'
+    for measure in ('accuracy', 'loss')
+    for cost in ('rounds', 'uplink')
+  }
+  page = (tmp_path / 'report.md').read_text()
+  assert '![Test loss over rounds](loss_rounds.png)' in page

@@ -81,3 +81,12 @@ def test_calls_out_of_order_are_errors() -> None:
     shown.start_run('FedAvg', seed=0, num_rounds=2)
     with pytest.raises(RuntimeError, match="during 'FedAvg, seed 0'"):
       shown.start_run('FedAvg', seed=1, num_rounds=2)
+
+
+def test_loss_is_shown_where_there_is_no_accuracy() -> None:
+  file = io.StringIO()
+  with progress.Progress(rich_console.Console(file=file, width=100)) as shown:
+    shown.start_run('Mine', seed=0, num_rounds=1)
+    shown.update({**_row(1, None), 'test_loss': 0.25})
+    shown.finish_run()
+  assert '1/1  test loss 0.25  up 1.50 MB' in file.getvalue()

@@ -41,7 +41,7 @@ MAX_BATCH = 2**20
 MAX_PASSES = 10**4
 _NONE = 'none'
 # Arguments of optimisers that weigh what was before.
-_MEMORIES = ('b1', 'b2', 'b3', 'decay', 'momentum', 'rho')
+_MEMORIES = ('b1', 'b2', 'decay', 'momentum', 'rho')
 
 
 def _argument_fields() -> Iterator[tuple[str, Field]]:

@@ -18,11 +18,19 @@ _COSTS = {
 
 
 class Drawn(NamedTuple):
-  """A figure: its content as a URL, what it says as text, and its caption."""
+  """A figure.
+
+  Attributes:
+    source: its content as a URL.
+    text: what it says.
+    caption: below it.
+    measure: that it shows, as of `figures.Curve`.
+  """
 
   source: str
   text: str
   caption: str
+  measure: str
 
 
 def draw(studies: Sequence[Study]) -> list[tuple[str, list[Drawn]]]:
@@ -44,7 +52,11 @@ def draw(studies: Sequence[Study]) -> list[tuple[str, list[Drawn]]]:
   ]
   if len(studies) > 1 and 0 < len(together) <= _MAX_CURVES:
     groups.insert(0, ('All studies', together))
-  return [(title, list(_draw(title, curves))) for title, curves in groups]
+  return [
+    (title, list(_draw(title, measure, some)))
+    for title, curves in groups
+    for measure, some in figures.by_measure(curves).items()
+  ]
 
 
 def _curves(variant: Variant, title: str) -> list[figures.Curve]:
@@ -86,17 +98,21 @@ def _groups(study: Study) -> Iterator[tuple[str, list[figures.Curve]]]:
       yield title, members[start : start + _MAX_CURVES]
 
 
-def _draw(title: str, curves: Sequence[figures.Curve]) -> Iterator[Drawn]:
+def _draw(
+  title: str, measure: str, curves: Sequence[figures.Curve]
+) -> Iterator[Drawn]:
+  form = '{:.2f} %' if measure == 'accuracy' else '{:.4g}'
   last = '; '.join(
-    f'{curve.title} {curve.mean_percent[-1]:.2f} % after round '
+    f'{curve.title} {form.format(curve.mean[-1])} after round '
     f'{curve.rounds[-1]}'
     for curve in curves
   )
   for name, content in figures.render_svg(curves).items():
-    shown = f'Test accuracy over {_COSTS[name]}'
+    shown = f'Test {measure} over {_COSTS[name]}'
     data = base64.b64encode(content).decode('ascii')
     yield Drawn(
       f'data:image/svg+xml;base64,{data}',
       f'{shown}, {title}. Last evaluated: {last}.',
       shown,
+      measure,
     )

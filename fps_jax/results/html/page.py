@@ -11,7 +11,7 @@ from markupsafe import Markup
 from fps_jax.core import files
 from fps_jax.results import report
 from fps_jax.results.differences import Field, compare
-from fps_jax.results.formats import format_accuracy, format_bytes, show
+from fps_jax.results.formats import format_bytes, show_tested
 from fps_jax.results.html.figures import draw, rounds_done
 from fps_jax.results.recorded import Study, Variant, read_studies
 from fps_jax.results.summary import Run, Summary, summarise, title_of
@@ -72,6 +72,7 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     ValueError: if a complete run sent nothing.
   """
   summaries = [_summarise(study) for study in studies]
+  drawn = draw(studies)
   return _ENVIRONMENT.get_template('page.html').render(
     title=f'Results: {", ".join(study.label for study in studies)}',
     time=f'{time:%Y-%m-%d %H:%M}',
@@ -92,7 +93,8 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     diverged=_progress(studies, lambda variant: variant.diverged),
     incomplete=_progress(studies, lambda variant: variant.incomplete),
     targets=_targets(studies, summaries),
-    drawn=draw(studies),
+    drawn=drawn,
+    measures=sorted({one.measure for _, some in drawn for one in some}),
     configs=_configs(studies),
     environments=_environments(studies),
     to_json=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
@@ -161,7 +163,7 @@ def _reached(run: Run, variant: Variant) -> list[str]:
   accuracy, number = '-', '-'
   if run.evaluated:
     last = run.evaluated[-1]
-    accuracy = show(format_accuracy, last['test_accuracy'])
+    accuracy = show_tested(last['test_accuracy'], last.get('test_loss'))
     number = str(last['round'])
   uplink = sum(row['uplink_bytes_per_client'] for row in run.rows)
   seconds = sum(row['round_seconds'] for row in run.rows)
