@@ -5,11 +5,12 @@ Random images of MNIST's size; about 15 minutes on two CPU cores:
   python launch.py --config=experiments/throughput.py
 
 Arguments: `w1` (MLP, 100 clients of 600 images, batches of 10) and `w2` (CNN,
-10 clients, batches of 50) measure FedAvg on MNIST from TFDS alone and end with
-one line of JSON; any setting can be overridden, the model's width, the cohort,
-the method or the execution. `scaling` measures cohorts of 10 to 10,000 clients
-alone, `defences` FedPruneShare with defences on shares beside it without;
-`tiny` is a test of seconds. Results are in experiments/README.md.
+10 clients, batches of 50) measure FedAvg on MNIST from TFDS alone, and end with
+a line of JSON if asked for it (`--json`); any setting can be overridden, the
+model's width, the cohort, the method or the execution. `scaling` measures
+cohorts of 10 to 10,000 clients alone, `defences` FedPruneShare with defences on
+shares beside it without; `tiny` is a test of seconds. Results are in
+experiments/README.md.
 """
 
 import itertools

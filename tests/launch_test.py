@@ -7,8 +7,17 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
-pytestmark = pytest.mark.slow
+from fps_jax.jobs import launch_flags
+
+# As ml_collections loads a config file.
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.filterwarnings(
+    r'ignore:the load_module\(\) method is deprecated'
+  ),
+]
 
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -79,8 +88,20 @@ def test_unknown_config_argument_is_named():
 def test_help_prints_the_flags_of_the_program_and_is_no_mistake(flag):
   done = _launch(flag)
   assert done.returncode == 0, done.stderr
-  assert '--config: Config file' in done.stdout
-  assert '--tfds_data_dir:' in done.stdout
+  for name in ('config', 'tfds_data_dir', 'workdir'):
+    assert f'--{name}' in done.stdout
+
+
+def test_help_begins_with_examples_and_leaves_out_what_jax_and_absl_have():
+  done = _launch('--help')
+  title, _, examples, first, *_ = done.stdout.splitlines()
+  assert (title[-1], examples) == ('.', 'Examples:')
+  assert first.startswith('  python launch.py --config=mnist ')
+  for group in ('What runs', 'What is written', 'Looking at', 'Machines'):
+    assert f'\n\n{group}' in done.stdout
+  for foreign in ('verbosity', 'only_check_args', 'chex', 'pdb'):
+    assert foreign not in done.stdout
+  assert '--verbosity' in _launch('--helpfull').stdout
 
 
 def test_misspelt_field_in_a_file_is_named_with_its_line(tmp_path):
@@ -121,7 +142,7 @@ def test_without_a_config_both_ways_on_are_named():
   done = _launch()
   assert done.returncode == 1
   assert done.stderr.strip().count('\n') == 0
-  assert 'give --config=experiments/mnist.py to run it' in done.stderr
+  assert 'give --config=mnist to run it' in done.stderr
   assert '--list for what there is' in done.stderr
 
 
@@ -129,3 +150,110 @@ def test_sweep_without_a_config_is_refused():
   done = _launch('--list', '--sweep=num_rounds=2,3')
   assert done.returncode == 1
   assert 'error: --sweep needs a config' in done.stderr
+
+
+@pytest.mark.parametrize(
+  'program',
+  [['launch.py'], ['-m', 'fps_jax']],
+  ids=['launch.py', 'module'],
+)
+def test_programs_take_the_name_of_a_config(program, tmp_path):
+  done = subprocess.run(
+    [
+      sys.executable,
+      *program,
+      '--config',
+      'mnist:tiny,methods=fedavg',
+      '--config.num_rounds=1',
+      f'--workdir={tmp_path}/work',
+    ],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  assert '1 round, seed 0' in done.stdout
+  assert (tmp_path / 'work' / 'source' / 'mnist.py').exists()
+
+
+@pytest.mark.parametrize(
+  ('stray', 'meant'),
+  [
+    ('mnist:tiny', '--config=mnist:tiny'),
+    ('experiments/mnist.py', '--config=experiments/mnist.py'),
+    ('client.epochs=2', '--config.client.epochs=2'),
+    ('config.client.epochs=2', '--config.client.epochs=2'),
+    ('\u2013config=mnist', '--config=mnist'),
+    ('workdir=a', '--workdir=a'),
+    ('swep=client.epochs=1,2', '--sweep=client.epochs=1,2'),
+    ('tiny', '--config=NAME:tiny'),
+    ('tests', '--workdir=tests or --report=tests'),
+    ('what', ''),
+  ],
+)
+def test_stray_argument_is_named_with_what_was_meant(stray, meant):
+  expected = f'did you mean {meant}?' if meant else ''
+  assert launch_flags.meant_by(stray) == expected
+
+
+def test_stray_argument_ends_in_one_line():
+  done = _launch('mnist:tiny')
+  assert done.returncode == 1
+  assert done.stderr == (
+    "error: unexpected argument 'mnist:tiny': did you mean "
+    '--config=mnist:tiny?\n'
+  )
+
+
+@pytest.mark.parametrize(
+  ('source', 'message'),
+  [
+    (b'x = (\n', ", line 1: SyntaxError: '(' was never closed"),
+    (b'import nonesuch\n', ', line 1: ModuleNotFoundError: No module named'),
+    (b'x = 1\ny = x / 0\n', ', line 2: ZeroDivisionError: division by zero'),
+    (b'x = 1\n', ': there is no function get_config(), which is'),
+    (b'def get_config():\n  return 1\n', 'takes no such arguments: leave out'),
+    (b'def get_config(_):\n  return 1\n', 'get_config() returns 1, not a Con'),
+    (
+      b'import json\ndef get_config(_):\n  return json.loads("x")\n',
+      ', line 3: Expecting value',
+    ),
+    (
+      b'def get_config(_):\n  raise RuntimeError("no luck")\n',
+      ', line 2: RuntimeError: no luck',
+    ),
+    (b'\xff\x00', 'SyntaxError: '),
+  ],
+)
+def test_broken_config_file_is_named_with_the_line(source, message, tmp_path):
+  file = tmp_path / 'mine.py'
+  file.write_bytes(source)
+  values = flags.FlagValues()
+  argv = ['fps-jax', f'--config={file}:tiny']
+  launch_flags.define(values, argv)
+  with pytest.raises(SystemExit) as caught:
+    launch_flags.parse(argv, values)
+  (line,) = str(caught.value).splitlines()
+  assert line.startswith('error: ')
+  assert message in line
+  assert str(file) in line
+
+
+def test_config_file_imports_what_is_beside_it(tmp_path, monkeypatch):
+  monkeypatch.setattr(sys, 'path', list(sys.path))
+  (tmp_path / 'its_neighbour_42.py').write_text('ROUNDS = 7\n')
+  file = tmp_path / 'mine.py'
+  file.write_text(
+    'import its_neighbour_42\n'
+    'from fps_jax.config import defaults\n'
+    'def get_config(_=None):\n'
+    '  config = defaults.default()\n'
+    '  config.num_rounds = its_neighbour_42.ROUNDS\n'
+    '  return config\n'
+  )
+  values = flags.FlagValues()
+  argv = ['fps-jax', '--config', str(file)]
+  launch_flags.define(values, argv)
+  launch_flags.parse(argv, values)
+  assert values.config.num_rounds == 7

@@ -6,6 +6,7 @@ set.
 """
 
 import ast
+import os
 import re
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_flags import tuple_parser
 
 from fps_jax.config import checks
+
+# What a wrong command line, or a field that there is not, raises.
+_MISTAKES = (flags.Error, AttributeError, KeyError, OSError, ValueError)
 
 
 class TupleParser(tuple_parser.TupleParser):
@@ -85,21 +89,37 @@ def check_is_config(value: Any) -> None:
     )
 
 
-def explain(error: Exception, argv: Sequence[str]) -> str:
+def explain(error: Exception, argv: Sequence[str]) -> str | None:
   """Returns what is wrong with the command line, or in a config file: a line.
 
   Args:
     error: raised as flags were parsed, which loads the file.
     argv: the command line.
+
+  Returns:
+    None if it is neither: a mistake of this package.
   """
-  path = _config_file(argv)
+  path, arguments = _config_file(argv)
+  raised, own = (
+    error.__context__,
+    getattr(error.__context__, '__context__', None),
+  )
+  if isinstance(raised, TypeError) and isinstance(own, ValueError):
+    # ml_collections could not raise the file's own error once more.
+    error = own
   trace = ''.join(traceback.format_exception(error))
-  numbers = re.findall(rf'File "{re.escape(path)}", line (\d+)', trace)
-  place = f'{path}, line {numbers[-1]}: ' if path and numbers else ''
-  return place + _message(error, path)
+  files = '|'.join({re.escape(path), re.escape(os.path.abspath(path))})
+  numbers = re.findall(rf'File "(?:{files})", line (\d+)', trace)
+  if not numbers and not isinstance(error, (*_MISTAKES, SyntaxError)):
+    return None
+  message = _message(error, path, arguments)
+  if path and numbers:
+    return f'{path}, line {numbers[-1]}: {message}'
+  of_file = isinstance(error, SyntaxError) or 'get_config()' in message
+  return f'{path}: {message}' if of_file else message
 
 
-def _message(error: Exception, path: str) -> str:
+def _message(error: Exception, path: str, arguments: str) -> str:
   if isinstance(error, KeyError) or (
     isinstance(error, AttributeError)
     and any(isinstance(cause, KeyError) for cause in error.args)
@@ -107,8 +127,17 @@ def _message(error: Exception, path: str) -> str:
     return (
       f'the config has no field {_field(error)} (see fps_jax/config/sections)'
     )
+  text = ' '.join(str(error).split())
+  if isinstance(error, AttributeError) and "'config_config'" in text:
+    return 'there is no function get_config(), which is to return a config'
+  if 'get_config() takes' in text:
+    return f'get_config() takes no such arguments: leave out ":{arguments}"'
   if isinstance(error, (AttributeError, OSError)):
-    return ' '.join(str(error).split())
+    return text
+  if not isinstance(error, _MISTAKES):
+    # Python's own message names its internal file as the place, too.
+    text = error.msg if isinstance(error, SyntaxError) else text
+    return f'{type(error).__name__}: {text}'
   # Of an error inside a config file, the last line says what is wrong.
   message = str(error).strip().splitlines()[-1].strip()
   seeds = re.search(r'--config\.seeds=(\d+): must be a tuple', message)
@@ -125,10 +154,11 @@ def _field(error: Exception) -> str:
   return re.sub(r'Key (\S+) does not exist.*?(; Did you|$)', r'\1\2', text)
 
 
-def _config_file(argv: Sequence[str]) -> str:
-  """Returns the file that --config names, without its arguments."""
+def _config_file(argv: Sequence[str]) -> tuple[str, str]:
+  """Returns the file that --config names, and its arguments."""
   for argument, following in zip(argv, [*argv[1:], ''], strict=True):
     flag, _, value = argument.partition('=')
     if flag in ('--config', '-config'):
-      return (value or following).partition(':')[0]
-  return ''
+      path, _, arguments = (value or following).partition(':')
+      return path, arguments
+  return '', ''

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from fps_jax.core import files
+from fps_jax.core import extras, files
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.npz_file import read_npz, write_npz
 
@@ -92,6 +92,7 @@ def _data_directory(data_dir: str | os.PathLike[str] | None) -> pathlib.Path:
 
 def _find_builder(name: str, directory: pathlib.Path) -> Any:
   """Returns the TFDS builder of a prepared set."""
+  extras.require_tfds()
   # Importing TFDS takes about a second, which other sources need not pay.
   import tensorflow_datasets as tfds
 

@@ -58,6 +58,7 @@ class Bench:
     """
     self.workdir = pathlib.Path(workdir)
     self._console = Console()
+    self._prints_json = options.prints_json
     if options.of_studies:
       raise StudyError(f'{options.of_studies} are for studies: {without}')
 
@@ -90,7 +91,8 @@ class Bench:
   ) -> None:
     """Writes `results.json` and, of the blocks, `report.md`; prints the tables.
 
-    The last line of output is one object of JSON: `last`, else the results.
+    Asked for JSON, the last line of output is an object of it: `last`, else the
+    results.
     """
     self._write('results.json', results)
     blocks = list(blocks)
@@ -101,7 +103,8 @@ class Bench:
     self._console.print(
       f'Results are in {self.workdir}', soft_wrap=True, highlight=False
     )
-    print(json.dumps(last or results))
+    if self._prints_json:
+      print(json.dumps(last or results))
 
   def _write(self, name: str, content: dict[str, Any]) -> None:
     workdirs.write_json(self.workdir / name, content)

@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import RenderableType
 
-from fps_jax.core import files
+from fps_jax.core import extras, files
 from fps_jax.core.environment import describe_environment, user_code
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.recording import Record
@@ -167,6 +167,9 @@ class OnDisk:
     """Raises ValueError if one cannot name a folder, or processes be kept."""
     if self._options.tensorboard:
       tensorboard.require()
+    extras.require_figures()
+    if any(each.checkpoint.every_rounds for each in variants.values()):
+      extras.require_checkpoints()
     for name in variants:
       files.local(self._workdir / name, f'variant {name}')
     if jax.process_count() > 1:

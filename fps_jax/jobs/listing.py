@@ -1,4 +1,4 @@
-"""What there is to choose from, read from the registries: launch.py --list.
+"""What there is to choose from, read from the registries: --list.
 
 A line is a name and the first sentence of its docstring. Nothing is imported
 for it that importing the package does not import anyway, and no device starts.
@@ -80,7 +80,7 @@ def sections(experiments: pathlib.Path) -> Iterator[Section]:
     experiments: folder of config files, which are read but not run.
   """
   files = {path.stem: path for path in sorted(experiments.glob('*.py'))}
-  configs = {'--config=experiments/NAME.py: configs': files}
+  configs = {'--config=NAME: configs': files}
   for title, registry in (configs | _REGISTRIES).items():
     entries = {name: describe(value) for name, value in registry.items()}
     if registry is METHODS:

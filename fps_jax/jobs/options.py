@@ -17,6 +17,7 @@ class Options(NamedTuple):
     tensorboard: whether every round is written for TensorBoard, too, into the
       work directory's folder `tensorboard`.
     resume_changed: whether a study goes on although its code has changed.
+    prints_json: whether the last line of output is the results as JSON.
     config_file: that the config was read from; None if it was made in Python.
     interruption: what may ask a study to stop between rounds; None for nothing.
   """
@@ -26,6 +27,7 @@ class Options(NamedTuple):
   overwrite: bool = False
   tensorboard: bool = False
   resume_changed: bool = False
+  prints_json: bool = False
   config_file: str | None = None
   interruption: Interruption | None = None
 

@@ -1,5 +1,6 @@
 """What `launch.py` can run: a config's `job` names one of these."""
 
+import json
 import pathlib
 import pkgutil
 from collections.abc import Sequence
@@ -87,5 +88,8 @@ def run(
     folder = files.local(workdir, '--workdir')
     with files.naming(folder):
       job(config, folder, argv, options)
+      if options.prints_json and JOBS[name].is_study:
+        report = json.loads(files.read_text(folder / 'report.json'))
+        print(json.dumps(report))
   except (files.PathError, OSError) as error:
     raise StudyError(str(error)) from error

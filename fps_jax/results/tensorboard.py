@@ -1,13 +1,12 @@
 """Metrics for TensorBoard, while a study runs: the extra `tensorboard`."""
 
 import contextlib
-import importlib.util
 import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fps_jax.core import files
+from fps_jax.core import extras, files
 from fps_jax.results.metrics import COLUMNS, MetricsRow
 
 _SECONDS_TO_DISK = 5
@@ -15,11 +14,7 @@ _SECONDS_TO_DISK = 5
 
 def require() -> None:
   """Raises ValueError unless events can be written."""
-  if importlib.util.find_spec('tensorboardX') is None:
-    raise ValueError(
-      '--tensorboard needs the package tensorboardX: install it with '
-      "pip install '.[tensorboard]'"
-    )
+  extras.require('tensorboardX', 'tensorboard', '--tensorboard')
 
 
 def scalars(row: MetricsRow) -> dict[str, float]:

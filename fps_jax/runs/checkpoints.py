@@ -11,12 +11,19 @@ from typing import Any, Self
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
-from fps_jax.core import files
+from fps_jax.core import extras, files
 from fps_jax.core.types import RoundState
 
 _STATE, _DIGEST = 'state', 'digest'
+
+
+def _orbax() -> Any:
+  """Returns the package, which runs that keep nothing do without."""
+  extras.require_checkpoints()
+  import orbax.checkpoint as ocp
+
+  return ocp
 
 
 class CheckpointError(Exception):
@@ -46,6 +53,7 @@ class Checkpoints:
     Raises:
       OSError: if the folder cannot be created or read.
     """
+    ocp = _orbax()
     self.every_rounds = every_rounds
     self._folder = folder
     with files.naming(folder, problem='cannot be written to'):
@@ -81,6 +89,7 @@ class Checkpoints:
     # On a CPU, NumPy would otherwise look into the donated memory.
     on_host = _named(jax.device_get(state))
     named = {name: np.array(leaf) for name, leaf in on_host.items()}
+    ocp = _orbax()
     try:
       self._manager.save(
         int(state.round),
@@ -149,7 +158,7 @@ def read(
   """
   if not folder.is_dir():
     raise CheckpointError(f'{folder} is not a folder of checkpoints')
-  with ocp.CheckpointManager(folder.resolve()) as manager:
+  with _orbax().CheckpointManager(folder.resolve()) as manager:
     step = manager.latest_step() if round_number is None else round_number
     path = folder / str(step)
     if step not in manager.all_steps():
@@ -160,9 +169,8 @@ def read(
     return _read(manager, step, path)
 
 
-def _read(
-  manager: ocp.CheckpointManager, step: int, path: pathlib.Path
-) -> dict[str, np.ndarray]:
+def _read(manager: Any, step: int, path: pathlib.Path) -> dict[str, np.ndarray]:
+  ocp = _orbax()
   args = ocp.args.Composite(
     **{_STATE: ocp.args.StandardRestore(), _DIGEST: ocp.args.JsonRestore()}
   )

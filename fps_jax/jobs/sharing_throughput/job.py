@@ -51,10 +51,7 @@ def run(
   argv: Sequence[str],
   options: Options,
 ) -> None:
-  """Measures every case, and writes and prints tables, a figure and JSON.
-
-  The last line of output is one JSON object with every figure, also written to
-  `results.json`.
+  """Measures every case, and writes and prints tables, and a figure.
 
   Args:
     config: see `default`.

@@ -66,10 +66,10 @@ def run(
   argv: Sequence[str],
   options: Options,
 ) -> None:
-  """Measures every case, and writes and prints tables, figures and JSON.
+  """Measures every case, and writes and prints tables and figures.
 
-  The last line of output is one JSON object: of a single case, its row; of
-  several, what `results.json` holds.
+  Asked for JSON, the last line of output is an object of it: of a single case,
+  its row; of several, what `results.json` holds.
 
   Args:
     config: see `default`.

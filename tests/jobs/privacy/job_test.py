@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax import data
+from fps_jax.jobs.options import Options
 from fps_jax.jobs.privacy import cases, job
 from fps_jax.jobs.privacy.inversion import Search
 from fps_jax.jobs.privacy.measure import InversionBench
@@ -71,7 +72,8 @@ def test_every_view_is_a_case():
 @pytest.mark.slow
 def test_job_writes_what_it_measured(tmp_path, capsys):
   config = privacy_config()
-  job.run(config, tmp_path / 'run', ['launch.py'])
+  options = Options(prints_json=True)
+  job.run(config, tmp_path / 'run', ['launch.py'], options)
   results = json.loads((tmp_path / 'run' / 'results.json').read_text())
   assert results['seeds'] == [0, 3]
   assert results['parameters'] == 784 * 2 + 2 + 2 * 10 + 10

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax.jobs import run as jobs
+from fps_jax.jobs.options import Options
 from fps_jax.jobs.sharing_throughput import (
   galois_peer,
 )
@@ -98,7 +99,8 @@ def test_last_line_of_output_is_every_figure(tmp_path, capsys):
   config = tiny_config()
   config.cases = config.cases[:1]
   config.log2_words = (4,)
-  jobs.run(config, tmp_path / 'new', ['launch.py'])
+  options = Options(prints_json=True)
+  jobs.run(config, tmp_path / 'new', ['launch.py'], options)
   last = capsys.readouterr().out.rstrip('\n').splitlines()[-1]
   written = (tmp_path / 'new' / 'results.json').read_text()
   assert json.loads(last) == json.loads(written)

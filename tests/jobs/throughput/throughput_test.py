@@ -91,7 +91,8 @@ def test_one_case_ends_with_one_line_that_others_print_too(tmp_path, capsys):
   config = tiny_config()
   config.name = 'w0'
   config.timing.trace = False
-  run(config, tmp_path / 'new')
+  options = Options(prints_json=True)
+  jobs.run(config, tmp_path / 'new', ['launch.py'], options)
   last = json.loads(capsys.readouterr().out.splitlines()[-1])
   assert set(last) >= KEYS
   assert last['workload'] == 'w0'
@@ -110,6 +111,7 @@ def test_scaling_measures_each_cohort_in_a_process_of_its_own(tmp_path):
       '--config=experiments/throughput.py:scaling,tiny',
       '--config.model.args.mlp.widths=(8,)',
       f'--workdir={tmp_path}/new',
+      '--json',
     ],
     cwd=_ROOT,
     capture_output=True,

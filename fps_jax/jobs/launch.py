@@ -1,0 +1,195 @@
+"""What the command line does: a job, a report, or a list of what there is."""
+
+import contextlib
+import datetime
+import logging as python_logging
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
+
+import jax
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from fps_jax.config import experiments, sweep
+from fps_jax.core import environment, extras, startup
+from fps_jax.core.interruption import Ending, Interruption, StoppedError
+from fps_jax.core.peers import Peers
+from fps_jax.jobs import agreement, launch_flags, listing
+from fps_jax.jobs import run as jobs
+from fps_jax.jobs.options import Options
+from fps_jax.jobs.study import StudyError
+
+# In which what another process says of its end arrives.
+_WORD_SECONDS = 1.0
+_VALUES = flags.FLAGS
+
+
+class _Formatter(python_logging.Formatter):
+  """Warnings as people read them: neither time nor place in the code."""
+
+  def format(self, record: python_logging.LogRecord) -> str:
+    """Returns a record as a line that begins with what it is."""
+    message = super().format(record)
+    level = record.levelname.lower()
+    return message if level == 'info' else f'{level}: {message}'
+
+
+def main() -> None:
+  """Runs what `sys.argv` asks for, and ends the process if it fails."""
+  launch_flags.define(_VALUES, sys.argv)
+  app.run(_run, flags_parser=lambda argv: launch_flags.parse(argv, _VALUES))
+
+
+def _run(argv: list[str]) -> None:
+  """Runs the study that the flags describe, or reports on others."""
+  ending, stopping = Ending(), Interruption()
+  stopping.install(ending)
+  if _VALUES.report:
+    _report([*_VALUES.report, *argv[1:]])
+    return
+  if _VALUES.list:
+    print(listing.text(experiments.folder()), end='')
+    return
+  logging.get_absl_handler().setFormatter(_Formatter())
+  if not _VALUES['verbosity'].present:
+    # At absl's default, INFO, JAX announces every accelerator it lacks.
+    logging.set_verbosity(logging.WARNING)
+  config = _VALUES.config
+  try:
+    sweep.expand(config, _VALUES.sweep)
+  except ValueError as error:
+    sys.exit(f'error: {error}')
+  now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+  workdir = _VALUES.workdir or f'runs/{config.name}-{now}'
+  peers = _prepare(ending)
+  is_alone = jax.process_count() == 1
+  stopping.advice = _advice(config.job, workdir, is_alone)
+  options = Options(
+    _VALUES.tfds_data_dir,
+    profile=_VALUES.profile,
+    overwrite=_VALUES.overwrite,
+    tensorboard=_VALUES.tensorboard,
+    resume_changed=_VALUES.resume_changed,
+    prints_json=_VALUES.json,
+    config_file=_config_file(),
+    # Of several processes none can stop between rounds that the others run.
+    interruption=stopping if is_alone else None,
+  )
+  try:
+    _compare(config, options)
+    with _silent_unless_first(ending) as folder:
+      jobs.run(config, folder or workdir, sys.argv, options)
+  except StoppedError as stopped:
+    print(stopping.describe(str(stopped)), file=sys.stderr)
+    sys.exit(stopping.exit_code)
+  except Exception as error:
+    if is_alone and not isinstance(error, StudyError):
+      raise
+    _fail(error, ending, peers)
+  if peers:
+    peers.finish()
+
+
+def _advice(job: str, workdir: str, is_alone: bool) -> str:
+  """Returns what to do after the job was stopped."""
+  if not is_alone:
+    return (
+      'nothing goes on from here, as several processes keep no checkpoints: '
+      'begin anew in another --workdir'
+    )
+  if job not in jobs.JOBS or not jobs.JOBS[job].is_study:
+    return f'this job does not go on: begin anew, not in {workdir}'
+  command = list(sys.orig_argv)
+  if _VALUES.workdir is None:
+    command.append(f'--workdir={workdir}')
+  if _VALUES.overwrite:
+    command.append('--nooverwrite')
+  return f'to go on: {shlex.join(command)}'
+
+
+def _compare(config: ConfigDict, options: Options) -> None:
+  """Raises StudyError unless all processes have the same config and code."""
+  if jax.process_count() == 1:
+    return
+  try:
+    with agreement.together() as facts:
+      # It may add models and more, which the config only names.
+      code = environment.user_code(options.config_file)
+      about = environment.describe_environment(sys.argv, code)
+      facts |= agreement.describe(config, about)
+  except (ValueError, OSError) as error:
+    raise StudyError(str(error)) from error
+
+
+def _fail(error: Exception, ending: Ending, peers: Peers | None) -> NoReturn:
+  """Ends with an error, of several processes for all of them."""
+  line = f'error: {error}'
+  is_agreed = isinstance(error.__cause__, agreement.RefusalError)
+  if jax.process_count() > 1 and not is_agreed:
+    # It may have come of the end of another, which is said better there.
+    time.sleep(_WORD_SECONDS)
+    if not isinstance(error, StudyError):
+      traceback.print_exception(error)
+    # JAX would wait for the others, and they for this one.
+    ending.now(line, 1)
+  if peers:
+    peers.finish()
+  sys.exit(line)
+
+
+def _config_file() -> str:
+  """Returns the path of the config file, without its arguments."""
+  named = config_flags.get_config_filename(_VALUES['config'])
+  return named.partition(':')[0]
+
+
+def _report(folders: list[str]) -> None:
+  try:
+    extras.require_figures()
+    # Matplotlib comes with it, which a study does without until its end.
+    from fps_jax.results.html import page as html_page
+
+    path = html_page.write(folders, _VALUES.report_file)
+  except (ValueError, OSError) as error:
+    sys.exit(f'error: {error}')
+  print(f'The report is in {path}')
+
+
+def _prepare(ending: Ending) -> Peers | None:
+  """Does everything that must precede JAX's first look at its devices."""
+  startup.share_heap()
+  startup.use_all_cores()
+  startup.keep_compiled(_VALUES.compilation_cache)
+  try:
+    return startup.Processes(
+      _VALUES.distributed,
+      _VALUES.coordinator,
+      _VALUES.num_processes,
+      _VALUES.process_id,
+      _VALUES.timeout,
+    ).join(ending)
+  except ValueError as error:
+    sys.exit(f'error: {error}')
+
+
+@contextlib.contextmanager
+def _silent_unless_first(ending: Ending) -> Iterator[str | None]:
+  """Lets process 0 alone print and write; gives others a folder to forget."""
+  if not jax.process_index():
+    yield None
+    return
+  logging.set_verbosity(logging.ERROR)
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    open(os.devnull, 'w') as nowhere,
+    contextlib.redirect_stdout(nowhere),
+  ):
+    ending.add(lambda _: shutil.rmtree(folder, ignore_errors=True))
+    yield folder
