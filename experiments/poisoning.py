@@ -11,7 +11,8 @@ update; FedAvg and secret sharing alone have none. Needs MNIST prepared for TFDS
 
 Arguments: `seeds=N` runs seeds 0 .. N - 1; `malicious=0.4` is another fraction;
 `attacks=alie+ipm` and `defences=fedavg+multi_krum_sketched` run those alone;
-`tiny` is a test of seconds. Results are in experiments/README.md.
+`tiny` is a test of seconds, of a few of both. Results are in
+experiments/README.md.
 """
 
 from typing import Any
@@ -67,6 +68,7 @@ DEFENCES: dict[str, dict[str, Any]] = {
     'pruning': {'schedule': 'cubic'},
   },
 }
+_TINY = {'attacks': 'none+alie', 'defences': 'fedavg+sharing+fltrust_sketched'}
 _USUAL_DEFENCES = (
   'fedavg+sharing+nnm_multi_krum+nnm_multi_krum_sketched+fltrust+'
   'fltrust_sketched'
@@ -79,8 +81,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     arguments,
     seeds=1,
     malicious=0.2,
-    attacks='+'.join(ATTACKS),
-    defences=_USUAL_DEFENCES,
+    attacks='',
+    defences='',
     tiny=False,
   )
   config = configs.default()
@@ -103,8 +105,10 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     configs.tiny(config)
   config.attack.malicious = args.malicious
   config.defence.num_malicious = round(args.malicious * config.cohort.size)
-  for attack in args.attacks.split('+'):
-    for defence in args.defences.split('+'):
+  usual = {'attacks': '+'.join(ATTACKS), 'defences': _USUAL_DEFENCES}
+  chosen = _TINY if args.tiny else usual
+  for attack in (args.attacks or chosen['attacks']).split('+'):
+    for defence in (args.defences or chosen['defences']).split('+'):
       config.variants[f'{attack}{SEPARATOR}{defence}'] = {
         'attack': _choose('attack', ATTACKS, attack),
         **_choose('defence', DEFENCES, defence),

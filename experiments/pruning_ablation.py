@@ -10,7 +10,8 @@ prepared for TFDS (BUILD.md, "Data"). Under a minute a run on two CPU cores:
 Arguments: `data=cifar10` learns what `experiments/cifar10.py` does, in five to
 ten minutes a run; `seeds=N` runs seeds 0 .. N - 1; `sparsity=0.9` is another
 one than 0.95; `partition=dirichlet` deals classes unevenly (alpha 0.5);
-`variants=fedavg+cubic+dense` runs those alone; `tiny` is a test of seconds.
+`variants=fedavg+cubic+dense` runs those alone; `tiny` is a test of seconds, of
+a few of them.
 Results are in experiments/README.md.
 """
 
@@ -25,6 +26,7 @@ _WIDE = {
   'mnist': ({'mlp': {'widths': (400, 400)}}, 199_210, 478_410),
   'cifar10': ({'cifar_cnn': {'hidden': 512}}, 321_450, 586_410),
 }
+_TINY = 'fedavg+cubic+dense+regrowth+erk'
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
@@ -64,7 +66,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     # As many parameters kept.
     'pruning': {'sparsity': 1 - (1 - args.sparsity) * size / wide_size},
   }
-  configs.choose(config, variants, args.variants)
+  few = _TINY if args.tiny else ''
+  configs.choose(config, variants, args.variants or few)
   return config
 
 

@@ -19,6 +19,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   args = configs.parse_arguments(arguments, tiny=False)
   config = sharing_throughput.default()
   if args.tiny:
+    config.smoke_test = True
     config.cases = config.cases[:1] + config.cases[5:6]
     config.log2_words = (10, 12)
     config.num_clients = 3

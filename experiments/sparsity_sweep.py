@@ -26,7 +26,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config = configs.default()
   config.name = 'sparsity_sweep'
   config.seeds = tuple(range(args.seeds))
-  configs.compare_sparsities(config, SPARSITIES)
+  few = (0.5, 0.9, 0.99)
+  configs.compare_sparsities(config, few if args.tiny else SPARSITIES)
   config.num_rounds = 60
   config.data.source = 'mnist'
   config.data.partition = args.partition

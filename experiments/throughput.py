@@ -46,6 +46,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     arguments, w1=False, w2=False, scaling=False, defences=False, tiny=False
   )
   config = throughput.default()
+  if args.tiny:
+    config.timing.rounds = 1
   if args.w1 or args.w2:
     config.name = 'w1' if args.w1 else 'w2'
     config.data.source = 'mnist'
@@ -59,21 +61,21 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     _add_defences(config, (8,) if args.tiny else (100, 1_000))
   else:
     if not args.scaling:
-      _add_methods(config)
+      few = ('fedavg', 'fedpruneshare')
+      _add_methods(config, few if args.tiny else tuple(_METHODS))
       _add_models(config, _MODELS[:1] if args.tiny else _MODELS)
     _add_scaling(config, (2, 8) if args.tiny else _COHORTS)
   if args.tiny:
     configs.tiny(config)
-    config.timing.rounds = 1
     config.timing.image_shape = (8, 8, 1)
   return config
 
 
-def _add_methods(config: ConfigDict) -> None:
+def _add_methods(config: ConfigDict, methods: Sequence[str]) -> None:
   """Adds w1 by each method, their rounds in turn."""
-  for name, overrides in _METHODS.items():
+  for name in methods:
     timing = {'group': 'methods', 'rounds': config.timing.rounds * 3}
-    config.variants[name] = {**overrides, 'timing': timing}
+    config.variants[name] = {**_METHODS[name], 'timing': timing}
 
 
 def _add_defences(config: ConfigDict, cohorts: Sequence[int]) -> None:

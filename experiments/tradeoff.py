@@ -28,7 +28,10 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   args = configs.parse_arguments(arguments, seeds=1, tiny=False)
   config = tradeoff.default()
   config.seeds = tuple(range(args.seeds))
-  for sparsity, bits in itertools.product(SPARSITIES, VALUE_BITS):
+  few = args.tiny
+  for sparsity, bits in itertools.product(
+    SPARSITIES[: 2 if few else None], VALUE_BITS[: 2 if few else None]
+  ):
     config.variants[f'sparsity_{100 * sparsity:g}_bits_{bits}'] = {
       'pruning': {'sparsity': sparsity},
       'sharing': {'value_bits': bits},

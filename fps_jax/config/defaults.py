@@ -199,6 +199,7 @@ def share_in_short_words(config: ConfigDict) -> None:
 
 def tiny(config: ConfigDict) -> None:
   """Shrinks a config, in place, to seconds: for tests and first tries."""
+  config.smoke_test = True
   config.data.source = 'fake'
   config.num_rounds = 3
   config.data.num_clients = min(8, config.data.num_clients)

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fps_jax.core import files
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
+from fps_jax.results import smoke
 from fps_jax.results import workdir as workdirs
-from fps_jax.results.tables import Table, page
+from fps_jax.results.tables import Table, make_console, page
 
 
 @contextlib.contextmanager
@@ -57,8 +57,9 @@ class Bench:
       StudyError: if any was given.
     """
     self.workdir = pathlib.Path(workdir)
-    self._console = Console()
+    self._console = make_console()
     self._prints_json = options.prints_json
+    self._notice = ''
     if options.of_studies:
       raise StudyError(f'{options.of_studies} are for studies: {without}')
 
@@ -73,6 +74,7 @@ class Bench:
     with refusing(prefix):
       yield
       workdirs.create(self.workdir)
+      self._notice = smoke.notice(config)
       self._write('config.json', json.loads(config.to_json()))
 
   def record(self, environment: dict[str, Any]) -> None:
@@ -96,10 +98,13 @@ class Bench:
     """
     self._write('results.json', results)
     blocks = list(blocks)
-    files.write_text(self.workdir / 'report.md', page(*blocks))
+    written = smoke.above(self._notice, page(*blocks))
+    files.write_text(self.workdir / 'report.md', written)
     for block in blocks:
       if isinstance(block, Table):
         self._console.print(block.terminal())
+    if self._notice:
+      self.say(self._notice)
     self._console.print(
       f'Results are in {self.workdir}', soft_wrap=True, highlight=False
     )

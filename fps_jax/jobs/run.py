@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from fps_jax.core import files
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
+from fps_jax.results import smoke
 
 
 class Job(Protocol):
@@ -86,6 +87,8 @@ def run(
   job: Job = pkgutil.resolve_name(JOBS[name].place)
   try:
     folder = files.local(workdir, '--workdir')
+    if notice := smoke.notice(config):
+      print(notice, flush=True)
     with files.naming(folder):
       job(config, folder, argv, options)
       if options.prints_json and JOBS[name].is_study:

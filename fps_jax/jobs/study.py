@@ -24,6 +24,7 @@ from fps_jax.jobs.options import Options
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import has_diverged
 from fps_jax.results.summary import title_of
+from fps_jax.results.tables import make_console
 from fps_jax.runs.checkpoints import CheckpointError
 from fps_jax.runs.progress import Progress
 from fps_jax.runs.simulation import Simulation
@@ -86,7 +87,7 @@ def run_study(
       whose code has changed, or cannot be written, or a checkpoint is damaged.
     StoppedError: if `options.interruption` asked it to stop.
   """
-  console = console or Console()
+  console = console or make_console()
   try:
     workdir = files.local(workdir, '--workdir')
     with files.naming(workdir):
@@ -143,7 +144,7 @@ def run(
       said = _find_notices(variants, runs)
       keeper.begin(runs, _warn(said))
       results = _run_all(
-        runs, said, keeper, options, console or Console(), keeps_states
+        runs, said, keeper, options, console or make_console(), keeps_states
       )
       keeper.finish(list(variants))
       return results

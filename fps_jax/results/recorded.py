@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fps_jax.core import files
-from fps_jax.results import kept_warnings
+from fps_jax.results import kept_warnings, smoke
 from fps_jax.results.metrics import COLUMNS, is_evaluated
 from fps_jax.results.metrics_file import read_metrics
 from fps_jax.results.summary import Run, metrics_paths, title_of
@@ -97,6 +97,11 @@ class Study:
   def diverged(self) -> list[Run]:
     """Those of them that ended early, as training diverged."""
     return [run for run in self.runs if run.has_diverged]
+
+  @property
+  def notice(self) -> str:
+    """What a reader must know first, if anything."""
+    return smoke.notice(self.config)
 
   @property
   def command_lines(self) -> list[str]:

@@ -4,13 +4,11 @@ import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from rich import box
-from rich import console as rich_console
-from rich import table as rich_table
-from rich import text as rich_text
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from fps_jax.core import files
-from fps_jax.results import figures, kept_warnings
+from fps_jax.results import figures, kept_warnings, smoke
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.formats import (
   format_bytes,
@@ -115,34 +113,20 @@ def divergences(summaries: Sequence[Summary]) -> list[str]:
 
 def make_table(
   summaries: Sequence[Summary], baseline_title: str
-) -> rich_table.Table:
+) -> RenderableType:
   """Lays out the summaries for a terminal; one row each.
 
-  Every row takes one line on 100 columns, and all numbers show on 80.
+  Every row takes one line on 100 columns, and all numbers show on any width.
   """
-  table = rich_table.Table(
-    title=_caption(summaries),
-    # As rich Text, because a title in brackets would be taken for markup.
-    caption=rich_text.Text(
-      'Uplink, downlink: per client and round. Saving: against '
-      f'{baseline_title}.\nRound: median without round 1, which compiles.'
-    ),
-    box=box.SIMPLE_HEAD,
-    padding=0,
-  )
-  for i, name in enumerate(COLUMNS):
-    # Names and ranges wrap on narrow terminals; elsewhere headings of two lines
-    # leave the width to the numbers.
-    wraps = i < 2
-    table.add_column(
-      name if wraps else name.replace(' ', '\n'),
-      justify='right' if i else 'left',
-      no_wrap=not wraps,
-      vertical='bottom',
-    )
-  for summary in summaries:
-    table.add_row(*map(rich_text.Text, cells(summary)))
-  return table
+  return Table(
+    _caption(summaries),
+    COLUMNS,
+    [cells(summary) for summary in summaries],
+    'Uplink, downlink: per client and round. Saving: against '
+    f'{baseline_title}.\nRound: median without round 1, which compiles.',
+    # Names, and ranges.
+    num_wrapping=2,
+  ).terminal()
 
 
 def make_curves(title: str, runs: Sequence[Run]) -> list[figures.Curve]:
@@ -167,16 +151,19 @@ def make_markdown(
   target_accuracy: float = 0.0,
   figure_names: Sequence[str] = ('accuracy_rounds', 'accuracy_uplink'),
   warnings: Sequence[str] = (),
+  notice: str = '',
 ) -> str:
   """Writes the summaries as a page of Markdown that shows the figures.
 
-  Warnings about settings have a section of their own, if there are any.
+  Warnings about settings have a section of their own, if there are any, and
+  what a reader must know first goes first.
   """
   target_title = (
     f'{_target_title(target_accuracy)}; `-` if a seed never reached it:'
   )
   return page(
     f'# Results: {_caption(summaries)}',
+    f'**{notice}**' if notice else '',
     Table('', COLUMNS, [cells(summary) for summary in summaries]),
     bullets([*divergences(summaries), *notes(baseline_title)]),
     '## Warnings' if warnings else '',
@@ -194,7 +181,7 @@ def write_report(
   variants: Sequence[str],
   baseline: str,
   target_accuracy: float = 0.0,
-) -> rich_console.Group:
+) -> Group:
   """Writes `report.md` and `.json`, `metrics.csv` and figures to `workdir`.
 
   Everything comes from the metrics files and the warnings that a study keeps,
@@ -212,7 +199,7 @@ def write_report(
   Raises:
     ValueError: see `collect` and `summarise`; nothing is written then.
   """
-  runs = collect(workdir, variants)
+  runs, notice = collect(workdir, variants), smoke.read(workdir)
   summaries = summarise(runs, baseline, target_accuracy)
   baseline_title = title_of(baseline)
   report = {
@@ -229,16 +216,19 @@ def write_report(
     target_accuracy,
     _write_figures(workdir, runs),
     kept_warnings.read(workdir),
+    notice,
   )
   files.write_text(workdir / 'report.md', markdown)
-  tables: list[rich_console.RenderableType] = [
+  tables: list[RenderableType] = [
     make_table(summaries, baseline_title),
-    *map(rich_text.Text, divergences(summaries)),
+    *map(Text, divergences(summaries)),
   ]
   if target_accuracy:
     target = target_table(summaries, _target_title(target_accuracy))
     tables.append(target.terminal())
-  return rich_console.Group(*tables)
+  if notice:
+    tables.append(Text(notice))
+  return Group(*tables)
 
 
 def _write_figures(

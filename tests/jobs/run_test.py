@@ -66,7 +66,8 @@ def _counting(tmp_path, monkeypatch):
 def test_job_of_ones_own_runs_with_its_fields(counting, tmp_path, capsys):
   config = counting.default()
   config.counting.most = 2
-  jobs.run(config, tmp_path / 'work', ['launch.py'])
+  options = Options(prints_json=True)
+  jobs.run(config, tmp_path / 'work', ['launch.py'], options)
   assert json.loads((tmp_path / 'work' / 'results.json').read_text()) == {
     'counted': [0, 1]
   }
@@ -119,3 +120,24 @@ def test_job_that_nobody_registered_is_named():
   config.job = 'counting'
   with pytest.raises(StudyError, match=r"job='counting' is not one of \['po"):
     jobs.run(config, 'work', [])
+
+
+def test_only_who_asks_for_it_is_shown_json(counting, tmp_path, capsys):
+  jobs.run(counting.default(), tmp_path / 'work', ['launch.py'])
+  assert '{' not in capsys.readouterr().out
+
+
+def test_cut_down_job_says_so_first_and_last_and_in_its_report(
+  counting, tmp_path, capsys
+):
+  config = counting.default()
+  defaults.tiny(config)
+  jobs.run(config, tmp_path / 'work', ['launch.py'])
+  notice = (
+    'Smoke test on made data: it shows that everything runs; its numbers are '
+    'no results.'
+  )
+  first, *_, last, _ = capsys.readouterr().out.splitlines()
+  assert first == last == notice
+  page = (tmp_path / 'work' / 'report.md').read_text()
+  assert page.startswith(f'**{notice}**\n\nCounted.')

@@ -418,10 +418,10 @@ def test_launch_reports_on_folders_without_a_config(running, tmp_path):
   ('arguments', 'message'),
   [
     (['--report=/no/such'], '/no/such is not a folder: give the --workdir'),
-    ([], 'give --config=experiments/mnist.py to run it, --report=DIR to'),
+    ([], 'give --config=mnist to run it'),
     (
       ['--config=experiments/mnist.py', '--report=runs'],
-      'give --config=experiments/mnist.py to run it, --report=DIR to',
+      'give --config=mnist to run it',
     ),
   ],
 )

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import struct
+import sys
 
 import pytest
 from rich.console import Console
@@ -120,8 +121,10 @@ def test_study_writes_events_of_each_run_in_a_folder_that_is_taken(tmp_path):
 def test_without_the_extra_a_study_says_so_before_any_work(
   tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(tensorboard.importlib.util, 'find_spec', lambda _: None)
-  with pytest.raises(study.StudyError, match=r"pip install '\.\[tensorb") as e:
+  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+  with pytest.raises(
+    study.StudyError, match=r"pip install 'fps_jax\[tensorb"
+  ) as e:
     _run(tmp_path / 'work')
   assert '\n' not in str(e.value)
   assert not (tmp_path / 'work').exists()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from fps_jax.config.checks import choice, text, whole, within
+from fps_jax.config.checks import boolean, choice, text, whole, within
 from fps_jax.config.section import Field, Section
 from fps_jax.core.registry import is_whole
 from fps_jax.core.rng import MAX_SEED
@@ -44,6 +44,12 @@ SECTION = Section(
       0.0,
       within(0, 1, '[)'),
       'what it cost to reach this test accuracy is reported; 0: nothing is',
+    ),
+    'smoke_test': Field(
+      False,
+      boolean,
+      'cut down to show that everything runs: reports say that its numbers are '
+      'no results',
     ),
     'baseline': Field(
       '', text, 'variant that savings are measured against; empty: none'

@@ -9,15 +9,16 @@ import pathlib
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fps_jax.core import files
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.poisoning.results import SEPARATOR, PoisoningResult
 from fps_jax.jobs.study import StudyError
+from fps_jax.results import smoke
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.summary import collect
+from fps_jax.results.tables import make_console
 
 _DEFAULTS = Options()
 
@@ -40,7 +41,7 @@ def run(
   Raises:
     StudyError: as `study.run_study`, and if a pair is missing.
   """
-  workdir, console = pathlib.Path(workdir), Console()
+  workdir, console = pathlib.Path(workdir), make_console()
   names = list(config.variants)
   _check_names(names)
   study.run_study(config, workdir, argv, options, console)
@@ -51,10 +52,13 @@ def run(
   workdirs.write_json(
     workdir / 'poisoning.json', [result.to_json() for result in found]
   )
-  page = report.markdown(found)
+  notice = smoke.read(workdir)
+  page = smoke.above(notice, report.markdown(found))
   files.write_text(workdir / 'poisoning.md', page)
   report.write_figure(found, workdir / 'poisoning.png')
   console.print(report.table(found))
+  if notice:
+    console.print(notice)
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import table as rich_table
+from rich.console import RenderableType
 
 from fps_jax.jobs.poisoning.results import PoisoningResult
 from fps_jax.results.formats import format_percent
@@ -73,7 +73,7 @@ def _leakage(results: Sequence[PoisoningResult]) -> Table:
   return Table(_LEAKAGE, ('Defence', *_LEAKAGE_COLUMNS), lines)
 
 
-def table(results: Sequence[PoisoningResult]) -> rich_table.Table:
+def table(results: Sequence[PoisoningResult]) -> RenderableType:
   """Returns the accuracies for a terminal."""
   return _by_pair(results, _TITLE, _accuracy).terminal()
 

@@ -27,6 +27,7 @@ def default() -> ConfigDict:
   config = ConfigDict()
   config.name = 'sharing_throughput'
   config.job = 'sharing_throughput'
+  config.smoke_test = False
   config.seed = 0  # of the words that are shared
   # (N, k, l, prime): servers, threshold, secrets per polynomial.
   config.cases = (

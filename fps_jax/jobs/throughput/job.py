@@ -119,7 +119,8 @@ def _measure_groups(
     groups.setdefault(group, {})[name] = variant.to_dict()
   measure = worker.measure if len(groups) == 1 else _in_own_process
   rows, measured = [], []
-  for group in groups.values():
+  for number, group in enumerate(groups.values(), start=1):
+    bench.say(f'{number} of {len(groups)}: measuring {", ".join(group)}')
     measured.append(measure(group, list(argv), tfds_data_dir))
     for row in measured[-1]['rows']:
       row['peak_rss_mb'] = round(measured[-1]['peak_rss_mb'])

@@ -7,7 +7,6 @@ how many bytes is counted.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -28,8 +27,10 @@ from fps_jax.jobs.bench import own_section, refusing
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.tradeoff.results import TradeoffPoint, frontier
+from fps_jax.results import smoke
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.summary import collect
+from fps_jax.results.tables import make_console
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes import SCHEMES
@@ -93,7 +94,7 @@ def run(
       not exist, or no sum fits any, or the bytes of a variant are others than
       are counted here; after the study if all variants diverged.
   """
-  workdir, console = pathlib.Path(workdir), Console()
+  workdir, console = pathlib.Path(workdir), make_console()
   with refusing('tradeoff: '), agreement.together():
     variants = resolve_variants(config)
     study.validate_all(variants)
@@ -139,14 +140,16 @@ def _write(
   # Matplotlib comes with it: not before the runs, which leave it the memory.
   from fps_jax.jobs.tradeoff import report
 
+  notice = smoke.read(workdir)
   page = report.markdown(best, len(points), num_unfit, diverged)
   workdirs.write_json(workdir / 'tradeoff.json', results)
-  files.write_text(workdir / 'tradeoff.md', page)
+  files.write_text(workdir / 'tradeoff.md', smoke.above(notice, page))
   report.write_figure(points, best, workdir / 'tradeoff.png')
   console.print(report.table(best))
+  if notice:
+    console.print(notice)
   if diverged:
     console.print(report.left_out(diverged), markup=False)
-  print(json.dumps({'workdir': str(workdir), 'frontier': len(best)}))
 
 
 def _check_is_counted(name: str, variant: ConfigDict) -> None:

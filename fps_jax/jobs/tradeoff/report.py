@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from rich import table as rich_table
+from rich.console import RenderableType
 
 from fps_jax.jobs.tradeoff.results import TradeoffPoint
 from fps_jax.results import figures
@@ -51,7 +51,7 @@ def _line(choice: TradeoffPoint) -> list[str]:
   ]
 
 
-def table(best: Sequence[TradeoffPoint]) -> rich_table.Table:
+def table(best: Sequence[TradeoffPoint]) -> RenderableType:
   """Returns the frontier for a terminal."""
   return _frontier(_TITLE, best).terminal()
 
