@@ -2,7 +2,7 @@
 
 import ast
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from fps_jax.config import known
 from fps_jax.config.defaults import STUDY_FIELDS
 from fps_jax.config.sections import fields_of
+from fps_jax.config.unread import unread
+from fps_jax.config.variants import resolve
 
 SEPARATOR = '--'
 
@@ -43,7 +45,10 @@ def expand(config: ConfigDict, sweeps: Sequence[str]) -> None:
   """Makes variants of all combinations of values, in place.
 
   Every variant of the config becomes one for each combination, named
-  `VARIANT--FIELD=VALUE--...`; the baseline becomes that of the first values.
+  `VARIANT--FIELD=VALUE--...`. Fields that a variant does not read, with what
+  else it sets (see `fps_jax.config.unread`), are left out of its name and of
+  what it sets, so that it is there once for all their values. The baseline
+  becomes that of the first values.
 
   Args:
     config: of a study.
@@ -51,7 +56,8 @@ def expand(config: ConfigDict, sweeps: Sequence[str]) -> None:
 
   Raises:
     ValueError: if a field is given twice, does not exist, is one that all
-      variants have in common, or is what a variant sets itself.
+      variants have in common, is what a variant sets itself, or is read by no
+      variant.
   """
   if not sweeps:
     return
@@ -60,28 +66,72 @@ def expand(config: ConfigDict, sweeps: Sequence[str]) -> None:
       f'baseline={config.baseline!r} is not one of the variants '
       f'{list(config.variants)}'
     )
-  grid = [parse(text) for text in sweeps]
-  swept = [field for field, _ in grid]
-  for field in swept:
-    if swept.count(field) > 1:
-      raise ValueError(f'--sweep={field} is given twice: list all its values')
-    _check(config, field)
+  grid = dict(_parse_all(config, sweeps))
   variants = config.variants.to_dict() or {config.name: {}}
-  expanded = {}
+  expanded: dict[str, dict[str, Any]] = {}
+  unused: dict[str, dict[str | None, str]] = {field: {} for field in grid}
   for name, overrides in variants.items():
-    for values in itertools.product(*(values for _, values in grid)):
-      chosen = dict(zip(swept, values, strict=True))
-      merged: Mapping[str, Any] = overrides
-      for field, value in chosen.items():
-        merged = _with(merged, field.split('.'), value, f'{name}: {field}')
-      parts = [f'{field}={value}' for field, value in chosen.items()]
-      expanded[SEPARATOR.join([name, *parts])] = merged
+    for values in itertools.product(*grid.values()):
+      chosen = dict(zip(grid, values, strict=True))
+      ignored = _ignored(config, name, overrides, chosen)
+      kept = {f: value for f, value in chosen.items() if f not in ignored}
+      for field in grid:
+        unused[field][ignored.get(field)] = name
+      parts = [f'{field}={value}' for field, value in kept.items()]
+      expanded[SEPARATOR.join([name, *parts])] = _merge(name, overrides, kept)
+  for field, reasons in unused.items():
+    if None not in reasons:
+      raise ValueError(
+        f'--sweep={field} would change nothing, as no variant reads it: '
+        + ', '.join(f'in {name} {reason}' for reason, name in reasons.items())
+      )
   with config.unlocked():
     config.variants = ConfigDict(sort_keys=False, allow_dotted_keys=True)
     config.variants.update(expanded)
   if config.baseline:
-    start = config.baseline + SEPARATOR
-    config.baseline = next(name for name in expanded if name.startswith(start))
+    base, start = config.baseline, config.baseline + SEPARATOR
+    config.baseline = next(
+      name for name in expanded if name == base or name.startswith(start)
+    )
+
+
+def _parse_all(
+  config: ConfigDict, sweeps: Sequence[str]
+) -> Iterator[tuple[str, list[Any]]]:
+  """Yields each field with its values; errors as of `expand`."""
+  seen = set()
+  for field, values in map(parse, sweeps):
+    if field in seen:
+      raise ValueError(f'--sweep={field} is given twice: list all its values')
+    seen.add(field)
+    _check(config, field)
+    yield field, values
+
+
+def _merge(
+  name: str, overrides: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns what a variant sets, with some fields more."""
+  merged = dict(overrides)
+  for field, value in chosen.items():
+    merged = _with(merged, field.split('.'), value, f'{name}: {field}')
+  return merged
+
+
+def _ignored(
+  config: ConfigDict,
+  name: str,
+  overrides: Mapping[str, Any],
+  chosen: Mapping[str, Any],
+) -> dict[str, str]:
+  """Returns the fields that a variant does not read, and why."""
+  base = config.to_dict()
+  del base['variants']
+  merged = _merge(name, overrides, chosen)
+  try:
+    return unread(resolve(base, name, merged))
+  except ValueError:
+    return {}  # Which is said when the variants are resolved.
 
 
 def _check(config: ConfigDict, field: str) -> None:

@@ -41,16 +41,31 @@ def resolve_variants(config: ConfigDict) -> dict[str, ConfigDict]:
   _check_names(list(variants))
   base = config.to_dict()
   del base['variants']
-  resolved = {}
-  for name, overrides in variants.items():
-    if not isinstance(overrides, Mapping):
-      raise ValueError(
-        f'variants.{name}={overrides!r} must be fields and their values'
-      )
-    resolved[name] = ConfigDict(base)
-    _override(resolved[name], overrides, f'variants.{name}.')
-    resolved[name].lock()
-  return resolved
+  return {
+    name: resolve(base, name, overrides) for name, overrides in variants.items()
+  }
+
+
+def resolve(
+  base: Mapping[str, Any], name: str, overrides: Mapping[str, Any]
+) -> ConfigDict:
+  """Returns the full config of one variant.
+
+  Args:
+    base: of the config, without its variants.
+    name: of the variant.
+    overrides: what it sets.
+
+  Raises:
+    ValueError: as `resolve_variants`.
+  """
+  if not isinstance(overrides, Mapping):
+    raise ValueError(
+      f'variants.{name}={overrides!r} must be fields and their values'
+    )
+  resolved = ConfigDict(base)
+  _override(resolved, overrides, f'variants.{name}.')
+  return resolved.lock()
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from fps_jax.core import files
-from fps_jax.results import figures, kept_warnings, smoke
+from fps_jax.results import figures, kept_warnings, rows, smoke
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.formats import (
   format_bytes,
@@ -17,7 +17,6 @@ from fps_jax.results.formats import (
   show_range,
 )
 from fps_jax.results.metrics import REPORTED
-from fps_jax.results.rows import rows_of, write_csv
 from fps_jax.results.summary import (
   Run,
   Summary,
@@ -182,7 +181,10 @@ def write_report(
   baseline: str,
   target_accuracy: float = 0.0,
 ) -> Group:
-  """Writes `report.md` and `.json`, `metrics.csv` and figures to `workdir`.
+  """Writes `report.md` and `.json`, tables of rows and figures to `workdir`.
+
+  The tables are `metrics.csv` and, where rounds name servers or clients,
+  `metrics_listed.csv`: see `fps_jax.results.rows`.
 
   Everything comes from the metrics files and the warnings that a study keeps,
   so that a report can be made again without the study.
@@ -208,8 +210,10 @@ def write_report(
     'variants': [summary.to_json() for summary in summaries],
   }
   workdirs.write_json(workdir / 'report.json', report)
-  every_run = itertools.chain.from_iterable(runs.values())
-  write_csv(workdir / 'metrics.csv', rows_of(every_run))
+  every_run = list(itertools.chain.from_iterable(runs.values()))
+  rows.write_csv(workdir / 'metrics.csv', rows.rows_of(every_run))
+  if listed := list(rows.listed_of(every_run)):
+    rows.write_csv(workdir / 'metrics_listed.csv', listed, rows.LISTED)
   markdown = make_markdown(
     summaries,
     baseline_title,

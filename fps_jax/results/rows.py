@@ -1,17 +1,23 @@
-"""Metrics of a whole study as one table: a row for each round of each run."""
+"""Metrics of a whole study as tables: a row for each round of each run.
 
+No cell holds a list. Where a column of the metrics does, a round's row has a
+column for each place of it (`clients_per_tier_0`), or how many it holds
+(`num_wrong_servers`); what these are, a number a row, is a table of its own.
+"""
+
+import ast
 import csv
-import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fps_jax.core import files
-from fps_jax.results.metrics import TYPES
+from fps_jax.results.metrics import COLUMNS, TYPES
 from fps_jax.results.metrics_file import read_metrics
-from fps_jax.results.summary import Run, metrics_paths
+from fps_jax.results.summary import Run, metrics_paths, split_variant
 
-COLUMNS = ('variant', 'seed', *TYPES)
+LISTED = ('variant', 'seed', 'round', 'column', 'number')
+_FIRST = ('variant', 'seed')
 
 
 def read_rows(workdir: str | pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -21,12 +27,34 @@ def read_rows(workdir: str | pathlib.Path) -> Iterator[dict[str, Any]]:
     workdir: holds `<variant>/seed_<seed>/metrics.jsonl`.
 
   Yields:
-    `variant`, `seed` and a round's metrics, by variant, seed and round. Rows of
-    an earlier version lack the columns that it did not have.
+    `variant`, `seed` and a round's metrics, by variant, seed and round. Of a
+    sweep also `method`, the variant without what is swept, and each swept
+    field, None where the variant does not read it. Rows of an earlier version
+    lack the columns that it did not have.
 
   Raises:
     ValueError: if there is no run, or a file is damaged.
   """
+  yield from rows_of(_read_runs(workdir))
+
+
+def read_listed(workdir: str | pathlib.Path) -> Iterator[dict[str, Any]]:
+  """Reads the numbers of servers and clients that rounds name, one a row.
+
+  Args:
+    workdir: as of `read_rows`.
+
+  Yields:
+    The columns `LISTED`: `column` is that of the metrics, `wrong_servers`, and
+    `number` one of what it holds. Ordered as `read_rows`.
+
+  Raises:
+    ValueError: as `read_rows`.
+  """
+  yield from listed_of(_read_runs(workdir))
+
+
+def _read_runs(workdir: str | pathlib.Path) -> list[Run]:
   runs = [
     Run(folder.name, seed, read_metrics(path, needed=()))
     for folder in sorted(pathlib.Path(workdir).glob('*/'))
@@ -37,28 +65,94 @@ def read_rows(workdir: str | pathlib.Path) -> Iterator[dict[str, Any]]:
       f'no {workdir}/<variant>/seed_<seed>/metrics.jsonl: give the --workdir '
       'of a study'
     )
-  yield from rows_of(runs)
+  return runs
 
 
-def rows_of(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+def rows_of(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
   """Yields what `read_rows` does, of runs that are read already."""
+  swept = dict.fromkeys(
+    field for run in runs for field in split_variant(run.variant)[1]
+  )
+  for run in runs:
+    first: dict[str, Any] = {'variant': run.variant, 'seed': run.seed}
+    if swept:
+      first['method'], values = split_variant(run.variant)
+      first |= {field: _value(values.get(field)) for field in swept}
+    for row in run.rows:
+      yield {**first, **_without_lists(row)}
+
+
+def _value(text: str | None) -> Any:
+  """Returns what a swept value's text stands for, as a sweep reads it."""
+  try:
+    value = ast.literal_eval(text or 'None')
+  except (ValueError, SyntaxError):
+    return text
+  return text if isinstance(value, tuple | list | dict) else value
+
+
+def _without_lists(row: Mapping[str, Any]) -> dict[str, Any]:
+  found: dict[str, Any] = {}
+  for name, value in row.items():
+    if not isinstance(value, list):
+      found[name] = value
+    elif _has_places(name):
+      found |= {f'{name}_{i}': item for i, item in enumerate(value)}
+    else:
+      found[f'num_{name}'] = len(value)
+  return found
+
+
+def _has_places(name: str) -> bool:
+  """Returns whether a list's places mean something, not what it holds."""
+  return name in COLUMNS and COLUMNS[name].plots_items
+
+
+def listed_of(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+  """Yields what `read_listed` does, of runs that are read already."""
   for run in runs:
     for row in run.rows:
-      yield {'variant': run.variant, 'seed': run.seed, **row}
+      for name, value in row.items():
+        if isinstance(value, list) and not _has_places(name):
+          for number in value:
+            cells = (run.variant, run.seed, row['round'], name, number)
+            yield dict(zip(LISTED, cells, strict=True))
 
 
-def write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
-  """Writes rows under `COLUMNS`; None is empty, and a list is JSON."""
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+  """Returns the columns of some rows, those of a list side by side."""
+  found = dict.fromkeys(name for row in rows for name in row)
+  metrics = [
+    column for name in TYPES for column in found if _stem(column) == name
+  ]
+  first = [*_FIRST, *(name for name in found if name not in metrics)]
+  return list(dict.fromkeys([*first, *metrics]))
+
+
+def _stem(column: str) -> str:
+  """Returns the column of the metrics that one of a row is made of."""
+  stem = column.removeprefix('num_')
+  return stem if stem in TYPES else column.rpartition('_')[0]
+
+
+def write_csv(
+  path: pathlib.Path,
+  rows: Iterable[Mapping[str, Any]],
+  columns: Sequence[str] | None = None,
+) -> None:
+  """Writes rows under some columns; what is None, or lacks, is empty.
+
+  Args:
+    path: replaced if it exists.
+    rows: as `read_rows` or `read_listed` have them.
+    columns: by default those of `read_rows`.
+  """
+  rows = list(rows)
+  columns = columns or columns_of(rows)
   with (
     files.naming(path, problem='cannot be written to'),
     path.open('w', encoding='utf-8', newline='') as file,
   ):
-    writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+    writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
-    for row in rows:
-      writer.writerow(
-        {
-          name: json.dumps(value) if isinstance(value, list) else value
-          for name, value in row.items()
-        }
-      )
+    writer.writerows(rows)

@@ -19,6 +19,8 @@ from fps_jax.results.metrics_file import has_diverged, read_metrics
 from fps_jax.results.spread import Spread
 
 _UPLINK: Final = 'uplink_bytes_per_client'
+# Of what a sweep adds to a variant's name: see `fps_jax.config.sweep`.
+_SEPARATOR: Final = '--'
 
 _TITLES: Mapping[str, str] = {
   'fedavg': 'FedAvg',
@@ -44,20 +46,32 @@ def title_of(variant: str) -> str:
   >>> title_of('fedavg--client.momentum=0.9--server.momentum=0.5')
   'FedAvg, client.momentum=0.9, server.momentum=0.5'
   """
-  name, separator, rest = variant.partition('--')
-  if separator and '=' in rest:
-    fields, _, values = zip(
-      *(part.partition('=') for part in rest.split('--')), strict=True
-    )
-    last = [field.rpartition('.')[2] for field in fields]
+  name, chosen = split_variant(variant)
+  if chosen:
+    last = [field.rpartition('.')[2] for field in chosen]
     # Sections are named where fields of two would otherwise be called alike.
-    names = last if len(set(last)) == len(last) else fields
-    chosen = map('='.join, zip(names, values, strict=True))
-    return ', '.join([title_of(name), *chosen])
+    names = last if len(set(last)) == len(last) else chosen
+    shown = map('='.join, zip(names, chosen.values(), strict=True))
+    return ', '.join([title_of(name), *shown])
   method, _, percent = variant.rpartition('_')
   if method in _TITLES and percent.replace('.', '').isdigit():
     return f'{_TITLES[method]} {percent} %'
   return _TITLES.get(variant, variant)
+
+
+def split_variant(variant: str) -> tuple[str, dict[str, str]]:
+  """Returns a variant's name before a sweep, and its swept fields' values.
+
+  >>> split_variant('fedavg--client.momentum=0.9')
+  ('fedavg', {'client.momentum': '0.9'})
+  """
+  *first, rest = variant.split(_SEPARATOR)
+  chosen = {}
+  while first and '=' in rest:
+    field, _, value = rest.partition('=')
+    chosen[field] = value
+    *first, rest = first
+  return _SEPARATOR.join([*first, rest]), dict(reversed(chosen.items()))
 
 
 @dataclasses.dataclass(frozen=True)

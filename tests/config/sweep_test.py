@@ -6,6 +6,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.config import sweep
 from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
+from fps_jax.results.summary import title_of
 
 
 def _config():
@@ -94,3 +95,55 @@ def test_value_of_another_type_is_named():
   sweep.expand(config, ['client.epochs=2,many'])
   with pytest.raises(ValueError, match=r'client.epochs=.* must be of type int'):
     resolve_variants(config)
+
+
+def test_variant_that_reads_no_swept_field_runs_once():
+  config = _config()
+  sweep.expand(config, ['pruning.sparsity=0.5,0.9', 'sharing.value_bits=6,8'])
+  assert list(resolve_variants(config)) == [
+    'fedavg',
+    *(
+      f'fedpruneshare--pruning.sparsity={sparsity}--sharing.value_bits={bits}'
+      for sparsity in (0.5, 0.9)
+      for bits in (6, 8)
+    ),
+  ]
+  assert config.baseline == 'fedavg'
+  assert title_of('fedavg') == 'FedAvg'
+
+
+def test_variant_that_reads_some_swept_fields_runs_for_these():
+  config = _config()
+  sweep.expand(
+    config, ['client.learning_rate=0.05,0.1', 'pruning.sparsity=0.5,0.9']
+  )
+  names = list(resolve_variants(config))
+  assert names[:2] == [
+    'fedavg--client.learning_rate=0.05',
+    'fedavg--client.learning_rate=0.1',
+  ]
+  assert len(names) == 6
+  assert config.baseline == names[0]
+
+
+def test_whether_a_field_is_read_depends_on_the_others_that_are_swept():
+  config = configs.default()
+  sweep.expand(
+    config, ['pruning.schedule=none,cubic', 'pruning.sparsity=0.5,0.9']
+  )
+  assert list(resolve_variants(config)) == [
+    'study--pruning.schedule=none',
+    'study--pruning.schedule=cubic--pruning.sparsity=0.5',
+    'study--pruning.schedule=cubic--pruning.sparsity=0.9',
+  ]
+
+
+def test_sweep_that_would_change_nothing_is_refused():
+  config = configs.default()
+  configs.compare_methods(config, 'fedavg+sharing')
+  with pytest.raises(
+    ValueError,
+    match=r'--sweep=pruning\.sparsity would change nothing, as no variant '
+    'reads it: in sharing nothing is pruned',
+  ):
+    sweep.expand(config, ['pruning.sparsity=0.5,0.9'])
