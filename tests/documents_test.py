@@ -17,7 +17,13 @@ from fps_jax.attacks import data as data_attacks
 from fps_jax.attacks import updates
 from fps_jax.config import defaults
 from fps_jax.config.validate import validate
-from fps_jax.federated import server
+from fps_jax.federated import (
+  augmentation,
+  learning_rates,
+  losses,
+  optimizers,
+  server,
+)
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.study import StudyError
 from fps_jax.pruning import schedules, scopes
@@ -33,9 +39,13 @@ _TUTORIAL = (_ROOT / 'docs' / 'tutorial.md').read_text()
 _REGISTRIES = {
   'attack.data': (data_attacks.DATA_ATTACKS, 'label_flip'),
   'attack.updates': (updates.UPDATE_ATTACKS, 'scaling'),
+  'client.augmentation': (augmentation.AUGMENTATIONS, 'crop_flip'),
+  'client.optimizer': (optimizers.OPTIMIZERS, 'adam'),
+  'client.schedule': (learning_rates.SCHEDULES, 'cosine'),
   'data.partition': (data.PARTITIONERS, 'iid'),
   'data.source': (data.SOURCES, 'fake'),
   'defence.name': (defences.GRAM_RULES, 'mean'),
+  'model.loss': (losses.LOSSES, 'label_smoothing'),
   'model.name': (models.MODELS, 'mlp'),
   'profiles.distribution': (profiles.DISTRIBUTIONS, 'lognormal'),
   'pruning.schedule': (schedules.SCHEDULES, 'cubic'),
