@@ -77,7 +77,8 @@ class ModelMetrics(TypedDict):
     round: rounds completed, from 1.
     diverged: whether the run ends with this round, as its loss, the model or
       the updates of all clients that report are not finite. Never with
-      malicious clients: a run under attack goes on.
+      malicious clients: a run under attack goes on, but where it has no
+      accuracy to go on for, and its test loss is not finite.
     test_accuracy: fraction of the test set's targets, in [0, 1]; None, too,
       with a loss under which no prediction is right or wrong.
     test_loss: mean over the test set's targets: of the cross-entropy, in nats,

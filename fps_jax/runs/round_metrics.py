@@ -74,10 +74,15 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   train_loss = loss_sum / num_trained if num_trained else 0.0
   is_finite = finished.is_model_finite and math.isfinite(test_loss + train_loss)
   all_left_out = np.any(outcome.is_sent) and not np.any(counted_C)
+  # A run under attack goes on for its accuracy.
+  has_nothing = (
+    test is not None and test.num_right is None and not math.isfinite(test_loss)
+  )
   return {
     'round': finished.round_number + 1,
     'diverged': bool(
-      (all_left_out or not is_finite) and not accounts.is_attacked
+      has_nothing
+      or ((all_left_out or not is_finite) and not accounts.is_attacked)
     ),
     'test_accuracy': _fraction(test, evaluation.num_test),
     'test_loss': _finite(test_loss) if test else None,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fps_jax.federated import evaluation
 from fps_jax.runs import train
 from tests.helpers import small
 
@@ -114,3 +115,27 @@ def test_attack_that_makes_training_diverge_is_a_result_and_no_error():
   assert not any(row['diverged'] for row in rows)
   assert rows[-1]['test_accuracy'] is not None
   assert np.all(np.isfinite(params))
+
+
+def test_run_under_attack_ends_where_it_has_neither_accuracy_nor_loss():
+  config = small.make_config(
+    sharing__scheme='ideal', attack__malicious=0.25, attack__updates='sign_flip'
+  )
+  simulation = small.make(config)
+  has_accuracy, has_none = (
+    dataclasses.replace(
+      simulation,
+      evaluation=simulation.evaluation._replace(
+        test=lambda params, right=right: evaluation.Tested(
+          right, jnp.float32(jnp.nan)
+        )
+      ),
+    )
+    for right in (jnp.int32(0), None)
+  )
+  _, rows = small.run_simulation(has_accuracy, config)
+  assert [row['diverged'] for row in rows] == [False] * 3
+  assert [row['test_accuracy'] for row in rows] == [0.0] * 3
+  _, rows = small.run_simulation(has_none, config)
+  assert [row['diverged'] for row in rows] == [True]
+  assert rows[0]['test_accuracy'] is rows[0]['test_loss'] is None
