@@ -26,7 +26,8 @@ class DataAttack(NamedTuple):
   Attributes:
     corrupt: (images uint8 [B, height, width, channels], labels int32 [B],
       malicious bool []) -> images and labels that the client trains on;
-      `malicious` may be traced. Labels are in [0, num_classes).
+      `malicious` may be traced. Labels are in [0, num_classes). Of other inputs
+      or targets that it does not take, it raises ValueError: before a run.
     trigger: uint8 [n, height, width, channels] -> the same images with the
       trigger, which the model is to take for `target`; None without a backdoor.
     target: the backdoor's label; None without one.

@@ -59,7 +59,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       pattern of what is exempt that matches no parameter.
   """
   dataset, mesh = placed.dataset, placed.mesh
-  partition = data.make_partition(config, seed, dataset.train_labels)
+  partition = data.make_partition(config, seed, dataset)
   network = make_network(config, dataset)
   pruner = pruning.make_pruner(config, network.template)
   plans = pruning.make_plans(config, network.num_params, pruner)
@@ -124,7 +124,7 @@ def _make_accounts(
     ),
     model=Model(
       dataset.image_shape,
-      str(dataset.train_images.dtype),
+      str(dataset.train_inputs.dtype),
       dataset.num_classes,
       {path: layer.shape for path, layer in named_layers(network.template)},
       network.unravel,
@@ -143,7 +143,7 @@ def _make_trained(
   plans: tuple[PruningPlan, ...],
 ) -> Trained:
   """Returns local training, and how what it gives is cut to be summed."""
-  data_attack = attack.make_data_attack(config, dataset.num_classes)
+  data_attack = attack.make_attack_on(config, dataset)
   last_counts_T = plans[-1].keep_counts_T
   alignment, num_params = protocol.alignment, network.num_params
   return Trained(
@@ -152,7 +152,7 @@ def _make_trained(
       config,
       network,
       data_attack,
-      Examples(dataset.train_images, dataset.train_labels),
+      Examples(dataset.train_inputs, dataset.train_targets),
     ),
     protocol=protocol,
     tiling=Tiling.fit(
@@ -213,11 +213,11 @@ def _make_evaluation(
     )
 
   backdoor = attack.backdoor_test_set(
-    dataset, attack.make_data_attack(config, dataset.num_classes)
+    dataset, attack.make_attack_on(config, dataset)
   )
   return Evaluation(
-    test=evaluate(dataset.test_images, dataset.test_labels),
-    num_test=num_counted(dataset.test_labels),
+    test=evaluate(dataset.test_inputs, dataset.test_targets),
+    num_test=num_counted(dataset.test_targets),
     backdoor=evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
   )

@@ -6,7 +6,7 @@
 gives the examples of each client:
 
 >>> dataset = load('fake', num_train=100)
->>> parts = partition('dirichlet', dataset.train_labels, 5, rng=0, alpha=0.3)
+>>> parts = partition('dirichlet', dataset.train_targets, 5, rng=0, alpha=0.3)
 >>> sum(len(part) for part in parts)
 100
 
@@ -15,18 +15,23 @@ scheme is a function like those in `partitioners`, added to `PARTITIONERS`.
 """
 
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from fps_jax.core import files
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.fake import make_fake
 from fps_jax.data.mnist_sample import load_mnist_sample
+from fps_jax.data.npz_file import read_npz, write_npz
 from fps_jax.data.partitioners import (
+  OF_CLIENTS,
   PARTITIONERS,
   dirichlet,
   iid,
+  natural,
   quantity_skew,
   shards,
 )
@@ -47,9 +52,11 @@ __all__ = [
   'load_mnist_sample',
   'load_tfds',
   'make_fake',
+  'natural',
   'partition',
   'quantity_skew',
   'shards',
+  'write_npz',
 ]
 
 
@@ -58,37 +65,50 @@ def load(
   data_dir: str | os.PathLike[str] | None = None,
   **kwargs: Any,
 ) -> Dataset:
-  """Loads a bundled source, or else the TFDS set of that name.
+  """Loads a bundled source, an .npz file, or else the TFDS set of that name.
 
   Args:
-    source: a key of `SOURCES`, or a name for `load_tfds`.
+    source: a key of `SOURCES`, the path of a file for `read_npz`, which ends in
+      .npz, or a name for `load_tfds`.
     data_dir: where to look for TFDS sets; see `load_tfds`.
     **kwargs: further arguments of the source's function.
 
   Raises:
-    FileNotFoundError: if the TFDS set is not prepared in the folder.
+    FileNotFoundError: if there is no such file, or the TFDS set is not prepared
+      in the folder.
     ValueError: if neither `SOURCES` nor TFDS knows the name, or as the
       source's function says.
   """
   if source in SOURCES:
     return SOURCES[source](**kwargs)
+  if source.endswith('.npz'):
+    path = files.local(source, 'data.source').expanduser()
+    if not path.is_file():
+      raise FileNotFoundError(
+        f'data.source={source!r}: there is no such file, seen from '
+        f'{pathlib.Path.cwd()}: give the path of one that write_npz wrote'
+      )
+    return read_npz(path, path.stem, 'write it with fps_jax.data.write_npz')
   return load_tfds(source, data_dir, **kwargs)
 
 
 def partition(
   name: str,
-  labels: np.ndarray,
+  targets: np.ndarray,
   num_clients: int,
   rng: np.random.Generator | int,
+  clients: np.ndarray | None = None,
   **kwargs: Any,
 ) -> list[np.ndarray]:
   """Splits examples over clients by the partitioner of that name.
 
   Args:
     name: a key of `PARTITIONERS`.
-    labels: integer [n], the class of each example.
+    targets: of `Dataset`, [n, ...]; most partitioners read classes, integer
+      [n], alone.
     num_clients: number of clients, in [1, n].
     rng: source of randomness, whose state advances; or a seed for one.
+    clients: int [n], whose each example is; None where the data does not say.
     **kwargs: further arguments of the partitioner.
 
   Returns:
@@ -96,8 +116,20 @@ def partition(
     and covering.
 
   Raises:
-    ValueError: if there is no such partitioner, or as it says itself.
+    ValueError: if there is no such partitioner, it needs to be told whose the
+      examples are, or as it says itself.
   """
+  generator = np.random.default_rng(rng)
+  if name not in OF_CLIENTS:
+    return PARTITIONERS.make(
+      name, kwargs, np.asarray(targets), num_clients, generator
+    )
+  if clients is None:
+    raise ValueError(
+      f'partition {name!r} needs to know whose each example is: give the data '
+      'set train_clients (docs/tutorial.md, "Clients of your own"), or '
+      'use the partition iid'
+    )
   return PARTITIONERS.make(
-    name, kwargs, np.asarray(labels), num_clients, np.random.default_rng(rng)
+    name, kwargs, np.asarray(clients), num_clients, generator
   )

@@ -18,7 +18,7 @@ def make_fake(
   linear model separates the classes; with very few pixels they overlap.
 
   >>> dataset = make_fake(num_train=20, num_test=10)
-  >>> dataset.train_images.shape
+  >>> dataset.train_inputs.shape
   (20, 8, 8, 1)
 
   Args:
@@ -46,14 +46,14 @@ def make_fake(
       raise ValueError(f'{what}={size} is below 1: raise it')
   rng = np.random.default_rng(seed)
   prototypes = rng.integers(256, size=(num_classes, *image_shape))
-  train_labels = _balanced_labels(num_train, num_classes, rng)
-  test_labels = _balanced_labels(num_test, num_classes, rng)
+  train_targets = _balanced_labels(num_train, num_classes, rng)
+  test_targets = _balanced_labels(num_test, num_classes, rng)
   return Dataset(
     name='fake',
-    train_images=_noisy(prototypes[train_labels], rng),
-    train_labels=train_labels,
-    test_images=_noisy(prototypes[test_labels], rng),
-    test_labels=test_labels,
+    train_inputs=_noisy(prototypes[train_targets], rng),
+    train_targets=train_targets,
+    test_inputs=_noisy(prototypes[test_targets], rng),
+    test_targets=test_targets,
     num_classes=num_classes,
   )
 

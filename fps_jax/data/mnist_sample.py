@@ -32,16 +32,16 @@ TEST_PER_CLASS = 200
 
 # SHA-256 of the bytes of each array in C order, labels as little-endian int32.
 ARRAY_SHA256 = {
-  'train_images': (
+  'train_inputs': (
     '136934344820b2489a4e633bab638394b93b5d37c8a3462676fe433b287dc2da'
   ),
-  'train_labels': (
+  'train_targets': (
     '63dc2d1dac11ee045a4c210beb7002289d4266061b3f859731791ae24d98023c'
   ),
-  'test_images': (
+  'test_inputs': (
     '9df822453bfa3d1e38abe60a29143ad1154f6f5d21d0c4553d75c063174fd8e0'
   ),
-  'test_labels': (
+  'test_targets': (
     '9e936c00e14be16a3aeea73f0d540094e0a594c9350a305d6a2e90f1f98435d2'
   ),
 }
@@ -51,7 +51,7 @@ def load_mnist_sample() -> Dataset:
   """Loads the bundled sample; needs neither network nor TFDS.
 
   >>> dataset = load_mnist_sample()
-  >>> dataset.train_images.shape, dataset.test_images.shape
+  >>> dataset.train_inputs.shape, dataset.test_inputs.shape
   ((10000, 28, 28, 1), (2000, 28, 28, 1))
 
   Returns:
@@ -80,8 +80,8 @@ def draw_mnist_sample(mnist: Dataset) -> Dataset:
   """
   return Dataset(
     'mnist_sample',
-    *_draw(mnist.train_images, mnist.train_labels, TRAIN_PER_CLASS),
-    *_draw(mnist.test_images, mnist.test_labels, TEST_PER_CLASS),
+    *_draw(mnist.train_inputs, mnist.train_targets, TRAIN_PER_CLASS),
+    *_draw(mnist.test_inputs, mnist.test_targets, TEST_PER_CLASS),
     num_classes=mnist.num_classes,
   )
 

@@ -1,16 +1,26 @@
-"""A `Dataset` as one .npz file: the bundled sample and the decoded cache."""
+"""A `Dataset` as one .npz file: bundled, decoded from TFDS, or a user's own."""
 
 import os
 import pathlib
 import uuid
+from collections.abc import Container
 
 import numpy as np
 
 from fps_jax.core.host_memory import aligned_empty
 from fps_jax.data.dataset import Dataset
 
-# Fields of a data set.
-ARRAYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
+# Fields of a data set; the first four are in every file.
+ARRAYS = ('train_inputs', 'train_targets', 'test_inputs', 'test_targets')
+CLIENTS = ('train_clients', 'test_clients')
+# What files of earlier versions, such as the bundled sample, call them.
+_FORMER = dict(
+  zip(
+    ARRAYS,
+    ('train_images', 'train_labels', 'test_images', 'test_labels'),
+    strict=True,
+  )
+)
 
 
 def write_npz(
@@ -37,7 +47,11 @@ def write_npz(
     with temporary.open('xb') as file:
       save(
         file,
-        **{name: getattr(dataset, name) for name in ARRAYS},
+        **{
+          name: array
+          for name in (*ARRAYS, *CLIENTS)
+          if (array := getattr(dataset, name)) is not None
+        },
         num_classes=np.int32(dataset.num_classes),
       )
     os.replace(temporary, path)
@@ -46,7 +60,10 @@ def write_npz(
 
 
 def read_npz(path: pathlib.Path, name: str, cure: str) -> Dataset:
-  """Reads a data set written by `write_npz` and checks it.
+  """Reads a data set from a file such as `write_npz` writes, and checks it.
+
+  The file has the arrays of `ARRAYS`, `num_classes` and, if examples belong to
+  clients, those of `CLIENTS`.
 
   Args:
     path: file to read.
@@ -63,8 +80,10 @@ def read_npz(path: pathlib.Path, name: str, cure: str) -> Dataset:
   """
   try:
     with path.open('rb') as file, np.load(file) as stored:
-      arrays = {array: _aligned(stored[array]) for array in ARRAYS}
-      return Dataset(name, num_classes=int(stored['num_classes']), **arrays)
+      arrays = {name: _aligned(stored[_key(name, stored)]) for name in ARRAYS}
+      clients = {name: stored[name] for name in CLIENTS if name in stored}
+      num_classes = int(stored['num_classes'])
+      return Dataset(name, num_classes=num_classes, **arrays, **clients)
   except FileNotFoundError:
     raise
   # What a damaged archive, array or header raises is not one kind.
@@ -72,6 +91,11 @@ def read_npz(path: pathlib.Path, name: str, cure: str) -> Dataset:
     raise ValueError(
       f'{path} does not hold a whole data set ({error}): {cure}'
     ) from error
+
+
+def _key(name: str, stored: Container[str]) -> str:
+  """Returns what a file calls an array."""
+  return name if name in stored else _FORMER[name]
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class PlacedDataset:
     Args:
       partition: rows of the training set that each client owns, all clients.
     """
-    inputs, targets = self.dataset.train_images, self.dataset.train_labels
+    inputs, targets = self.dataset.train_inputs, self.dataset.train_targets
     if self.placement.num_processes == 1:
       if self._everything is None:
         self._everything = self._put(inputs, targets)

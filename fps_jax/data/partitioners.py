@@ -1,8 +1,10 @@
 """Splits of a data set over the clients of a federation.
 
-A partitioner maps labels, integer [n], and num_clients, in [1, n], to an array
-of example indices for each client. Every partitioner in this file guarantees
-that
+A partitioner maps targets [n, ...] and num_clients, in [1, n], to an array of
+example indices for each client. Those that read labels take integers [n] alone,
+`natural` takes client numbers in place of targets, and the others look at
+nothing but how many examples there are. Every partitioner in this file
+guarantees that
 
 * each example belongs to exactly one client, so that the arrays are disjoint
   and cover 0..n-1;
@@ -23,6 +25,7 @@ References:
 import numpy as np
 
 from fps_jax.core.registry import Registry
+from fps_jax.data.dataset import is_label
 
 # Above this a Dirichlet draw is uniform to 4 digits, and far above it the
 # gamma variates that NumPy normalises overflow.
@@ -30,16 +33,39 @@ MAX_ALPHA = 1e9
 
 
 def iid(
-  labels: np.ndarray, num_clients: int, rng: np.random.Generator
+  targets: np.ndarray, num_clients: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
   """Deals the examples at random, in sizes that differ by at most 1.
 
-  >>> labels = np.array([0, 0, 1, 1, 1])
-  >>> [len(part) for part in iid(labels, 2, np.random.default_rng(0))]
+  >>> targets = np.array([0, 0, 1, 1, 1])
+  >>> [len(part) for part in iid(targets, 2, np.random.default_rng(0))]
   [3, 2]
   """
-  _check(labels, num_clients)
-  owners = rng.permutation(np.arange(len(labels)) % num_clients)
+  _check_count(len(targets), num_clients)
+  owners = rng.permutation(np.arange(len(targets)) % num_clients)
+  return _indices_by_owner(owners, num_clients)
+
+
+def natural(
+  clients: np.ndarray, num_clients: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+  """Leaves each example with the client that the data says it belongs to.
+
+  Clients are in ascending order of their numbers in the data, of which there
+  must be `num_clients`. Nothing is drawn.
+
+  >>> clients = np.array([17, 4, 17])
+  >>> [part.tolist() for part in natural(clients, 2, np.random.default_rng(0))]
+  [[1], [0, 2]]
+  """
+  del rng
+  numbers, owners = np.unique(clients, return_inverse=True)
+  if len(numbers) != num_clients:
+    raise ValueError(
+      f'num_clients={num_clients} is not the {len(numbers)} clients of the '
+      f'data, as the natural partition has it: set data.num_clients='
+      f'{len(numbers)}'
+    )
   return _indices_by_owner(owners, num_clients)
 
 
@@ -120,7 +146,7 @@ def shards(
 
 
 def quantity_skew(
-  labels: np.ndarray,
+  targets: np.ndarray,
   num_clients: int,
   rng: np.random.Generator,
   alpha: float = 0.5,
@@ -132,10 +158,10 @@ def quantity_skew(
   split in proportions drawn from Dir(alpha), so that no draw is rejected.
   `alpha` is in (0, 1e9]: the smaller, the less equal the sizes.
   """
-  _check(labels, num_clients)
+  _check_count(len(targets), num_clients)
   _check_alpha(alpha)
-  _check_min_examples(min_examples, num_clients, len(labels))
-  spare = np.array([len(labels) - num_clients * min_examples])
+  _check_min_examples(min_examples, num_clients, len(targets))
+  spare = np.array([len(targets) - num_clients * min_examples])
   shares = rng.dirichlet(np.full(num_clients, alpha), size=1)
   sizes = min_examples + _split_totals(spare, shares)[0]
   owners = rng.permutation(np.repeat(np.arange(num_clients), sizes))
@@ -146,24 +172,33 @@ PARTITIONERS: Registry[list[np.ndarray]] = Registry(
   'partition',
   {
     'iid': iid,
+    'natural': natural,
     'dirichlet': dirichlet,
     'shards': shards,
     'quantity_skew': quantity_skew,
   },
   num_first=3,
 )
+# Those that are given client numbers in place of targets.
+OF_CLIENTS = {'natural'}
 
 
 def _check(labels: np.ndarray, num_clients: int) -> None:
   """Raises ValueError unless labels are integers [n], n >= num_clients >= 1."""
-  if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+  if not is_label(labels):
     raise ValueError(
       f'labels are {labels.dtype} {labels.shape}, not integers [n]: pass '
-      'one class number per example'
+      'one class number per example, or deal other targets by the partition '
+      'iid, natural or quantity_skew'
     )
-  if not 1 <= num_clients <= len(labels):
+  _check_count(len(labels), num_clients)
+
+
+def _check_count(num_examples: int, num_clients: int) -> None:
+  """Raises ValueError unless every client can have an example."""
+  if not 1 <= num_clients <= num_examples:
     raise ValueError(
-      f'num_clients={num_clients} is outside [1, {len(labels)}], the number '
+      f'num_clients={num_clients} is outside [1, {num_examples}], the number '
       'of examples: every client needs at least one'
     )
 

@@ -140,11 +140,16 @@ def digest_of_data(dataset: Dataset) -> str:
   """Returns what tells the arrays of a data set from any others."""
   digest = hashlib.sha256(f'{dataset.num_classes};'.encode())
   for array in (
-    dataset.train_images,
-    dataset.train_labels,
-    dataset.test_images,
-    dataset.test_labels,
+    dataset.train_inputs,
+    dataset.train_targets,
+    dataset.test_inputs,
+    dataset.test_targets,
+    dataset.train_clients,
+    dataset.test_clients,
   ):
+    if array is None:
+      digest.update(b'None;')
+      continue
     digest.update(f'{array.dtype} {array.shape};'.encode())
     digest.update(np.ascontiguousarray(array).data)
   return digest.hexdigest()[:16]

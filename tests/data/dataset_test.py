@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fps_jax.data import Dataset, make_fake
+from fps_jax.data import Dataset, load, make_fake
 from fps_jax.data.npz_file import read_npz, write_npz
 
-ARRAYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
+ARRAYS = ('train_inputs', 'train_targets', 'test_inputs', 'test_targets')
 
 
 def with_changes(**changes: Any) -> Dataset:
@@ -32,39 +32,95 @@ def test_a_class_may_have_no_example():
   assert with_changes(num_classes=9).num_classes == 9
 
 
+NAN = np.float32([[1, 2], [3, np.nan], [5, 6]])
+# Inputs and targets of 3 examples, and num_classes, of every kind there is.
+KINDS = {
+  'images': (np.zeros((3, 4, 5, 1), np.uint8), np.int32([0, 1, 0]), 2),
+  'features': (np.float32([[1.5], [-2], [0]]), np.int32([0, 1, 0]), 2),
+  'volumes': (np.zeros((3, 2, 2, 2, 1), np.float32), np.int32([0, 1, 1]), 2),
+  'tokens': (np.int32([[7, 8], [9, 7], [0, 1]]), np.int32([0, 1, 0]), 2),
+  'sequences': (np.int32([[7], [9], [0]]), np.int32([[0], [1], [1]]), 2),
+  'padded': (np.int32([[7], [9], [0]]), np.int32([[0, -1]] * 3), 2),
+  'numbers': (np.float32([[1], [2], [0]]), np.float32([[0, 1]] * 3), 2),
+}
+
+
+def of_kind(inputs, targets, num_classes, **clients) -> Dataset:
+  return Dataset(
+    'own', inputs, targets, inputs, targets, num_classes, **clients
+  )
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_inputs_and_targets_are_of_any_kind(kind: str, tmp_path: pathlib.Path):
+  dataset = of_kind(*KINDS[kind], train_clients=np.array([5, -1, 5]))
+  assert dataset.input_shape == KINDS[kind][0].shape[1:]
+  assert dataset.has_images == (kind == 'images')
+  assert dataset.has_labels == (KINDS[kind][1].ndim == 1)
+  write_npz(tmp_path / 'own.npz', dataset)
+  copy = load(str(tmp_path / 'own.npz'))
+  for field in (*ARRAYS, 'train_clients'):
+    np.testing.assert_array_equal(getattr(copy, field), getattr(dataset, field))
+  assert (copy.name, copy.test_clients) == ('own', None)
+
+
+def test_only_images_have_an_image_shape():
+  with pytest.raises(ValueError, match=r'own has float32 .*no images: use'):
+    _ = of_kind(*KINDS['volumes']).image_shape
+
+
 @pytest.mark.parametrize('split', ['train', 'test'])
 @pytest.mark.parametrize(
-  ('images', 'message'),
+  ('inputs', 'message'),
   [
-    (np.zeros((6, 8, 8, 1), np.float32), 'dtype float32, not uint8'),
+    (np.zeros((6, 8, 8, 1)), 'dtype float64, not uint8, int32 or float32'),
+    (np.zeros((6, 8), np.int64), 'dtype int64, not uint8, int32 or float32'),
     (np.zeros((6, 8, 8), np.uint8), r'shape \(6, 8, 8\), not \[n, height'),
-    (np.zeros((0, 8, 8, 1), np.uint8), 'holds no pixel'),
-    (np.zeros((6, 8, 0, 1), np.uint8), 'holds no pixel'),
+    (np.zeros((0, 8, 8, 1), np.uint8), 'holds no value'),
+    (np.zeros((6, 0), np.float32), 'holds no value'),
+    (np.zeros(6, np.float32), 'holds no value of an example'),
+    (NAN, 'example 1 are not finite: leave it out'),
+    (NAN[:, ::-1] * np.float32('inf'), 'example 0 are not finite'),
   ],
 )
-def test_invalid_images_raise(split: str, images: np.ndarray, message: str):
-  with pytest.raises(ValueError, match=f'fake: {split}_images .*{message}'):
-    with_changes(**{f'{split}_images': images})
+def test_invalid_inputs_raise(split: str, inputs: np.ndarray, message: str):
+  with pytest.raises(ValueError, match=f'fake: {split}_inputs .*{message}'):
+    with_changes(**{f'{split}_inputs': inputs})
 
 
 @pytest.mark.parametrize(('split', 'count'), [('train', 6), ('test', 4)])
-def test_invalid_labels_raise(split: str, count: int):
+def test_invalid_targets_raise(split: str, count: int):
   labels = np.zeros(count, np.int32)
+  rows = np.zeros((count, 2), np.int32)
   invalid = {
-    'dtype int64, not int32': labels.astype(np.int64),
-    rf'shape \({count - 1},\), not \({count},\)': labels[1:],
-    rf'shape \({count}, 1\)': labels[:, np.newaxis],
+    'dtype int64, not int32 or float32': labels.astype(np.int64),
+    rf'\({count - 1},\), not \[n\] or \[n, T\] with n={count}': labels[1:],
+    rf'shape \({count}, 1, 1\)': labels[:, None, None],
+    rf'shape \({count}, 0\)': rows[:, :0],
     r'span \[-1, -1\], outside \[0, 3\)': labels - 1,
     r'span \[3, 3\], outside \[0, 3\)': labels + 3,
+    r'span \[-2, -2\], outside \[-1, 3\)': rows - 2,
+    'of example 0 are all -1, which is padding': rows - 1,
+    rf'float32 of shape \({count}, 2\).*num_classes=3': np.float32(rows),
+    'of example 0 are not finite': np.full((count, 3), np.nan, np.float32),
   }
-  for message, bad_labels in invalid.items():
-    with pytest.raises(ValueError, match=f'fake: {split}_labels .*{message}'):
-      with_changes(**{f'{split}_labels': bad_labels})
+  for message, bad in invalid.items():
+    with pytest.raises(ValueError, match=f'fake: {split}_targets .*{message}'):
+      with_changes(**{f'{split}_targets': bad})
 
 
-def test_train_and_test_images_of_unequal_shape_raise():
-  with pytest.raises(ValueError, match=r'\(8, 8, 1\) and test .*\(8, 9, 1\)'):
-    with_changes(test_images=np.zeros((4, 8, 9, 1), np.uint8))
+@pytest.mark.parametrize('split', ['train', 'test'])
+@pytest.mark.parametrize('clients', [np.zeros(3, int), np.zeros(6), 'abcdef'])
+def test_clients_are_a_whole_number_for_each_example(split, clients):
+  with pytest.raises(ValueError, match=f'{split}_clients are .*, not integers'):
+    with_changes(**{f'{split}_clients': np.array(clients)})
+
+
+def test_train_and_test_of_unequal_shape_or_type_raise():
+  with pytest.raises(ValueError, match=r'\(8, 8, 1\), and .*\(8, 9, 1\)'):
+    with_changes(test_inputs=np.zeros((4, 8, 9, 1), np.uint8))
+  with pytest.raises(ValueError, match=r'targets .* int32 .*, and .* float32'):
+    with_changes(test_targets=np.zeros((4, 3), np.float32))
 
 
 def test_num_classes_below_one_raises():
@@ -129,7 +185,7 @@ def test_every_damaged_npz_raises(tmp_path: pathlib.Path):
   whole = path.read_bytes()
   flipped = bytearray(whole)
   flipped[len(whole) // 2] ^= 1
-  np.savez(tmp_path / 'other.npz', train_images=np.zeros(3))
+  np.savez(tmp_path / 'other.npz', train_inputs=np.zeros(3))
   np.save(tmp_path / 'other.npy', np.zeros(3))
   damaged = {
     'empty': b'',
@@ -144,6 +200,23 @@ def test_every_damaged_npz_raises(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match=r'fake\.npz .*: the cure$') as info:
       read_npz(path, what, cure='the cure')
     assert '\n' not in str(info.value)
+
+
+def test_npz_of_an_earlier_version_is_read(tmp_path: pathlib.Path):
+  dataset = make_fake()
+  names = ('train_images', 'train_labels', 'test_images', 'test_labels')
+  former = {
+    name: getattr(dataset, field)
+    for name, field in zip(names, ARRAYS, strict=True)
+  }
+  np.savez(tmp_path / 'old.npz', num_classes=10, **former)
+  copy = read_npz(tmp_path / 'old.npz', 'old', cure='')
+  np.testing.assert_array_equal(copy.test_targets, dataset.test_targets)
+
+
+def test_source_that_is_no_file_raises():
+  with pytest.raises(FileNotFoundError, match=r"'a\.npz': there is no such"):
+    load('a.npz')
 
 
 def test_missing_npz_raises(tmp_path: pathlib.Path):

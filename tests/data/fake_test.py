@@ -11,10 +11,10 @@ from fps_jax.data import make_fake
 def split_arrays(seed: int) -> list[np.ndarray]:
   dataset = make_fake(seed=seed)
   return [
-    dataset.train_images,
-    dataset.train_labels,
-    dataset.test_images,
-    dataset.test_labels,
+    dataset.train_inputs,
+    dataset.train_targets,
+    dataset.test_inputs,
+    dataset.test_targets,
   ]
 
 
@@ -30,10 +30,10 @@ def test_class_sizes_differ_by_at_most_one(
   num_classes: int,
 ):
   dataset = make_fake(num_train, num_test, image_shape, num_classes)
-  assert dataset.train_images.shape == (num_train, *image_shape)
-  assert dataset.test_images.shape == (num_test, *image_shape)
+  assert dataset.train_inputs.shape == (num_train, *image_shape)
+  assert dataset.test_inputs.shape == (num_test, *image_shape)
   assert dataset.num_classes == num_classes
-  for labels in (dataset.train_labels, dataset.test_labels):
+  for labels in (dataset.train_targets, dataset.test_targets):
     assert np.ptp(np.bincount(labels, minlength=num_classes)) <= 1
 
 
@@ -49,7 +49,7 @@ def test_seeds_give_different_data():
 
 
 def test_order_is_random():
-  labels = make_fake().train_labels
+  labels = make_fake().train_targets
   assert 0.05 < np.mean(labels[1:] == labels[:-1]) < 0.15
 
 
@@ -61,10 +61,10 @@ def test_linear_model_separates_the_classes(seed: int):
     pixels = images.reshape(len(images), -1) / 255
     return np.hstack([pixels, np.ones((len(pixels), 1))])
 
-  targets = np.eye(dataset.num_classes)[dataset.train_labels]
-  weights = np.linalg.lstsq(inputs(dataset.train_images), targets)[0]
-  predictions = (inputs(dataset.test_images) @ weights).argmax(axis=1)
-  assert np.mean(predictions == dataset.test_labels) > 0.95
+  targets = np.eye(dataset.num_classes)[dataset.train_targets]
+  weights = np.linalg.lstsq(inputs(dataset.train_inputs), targets)[0]
+  predictions = (inputs(dataset.test_inputs) @ weights).argmax(axis=1)
+  assert np.mean(predictions == dataset.test_targets) > 0.95
 
 
 def test_generates_in_milliseconds():

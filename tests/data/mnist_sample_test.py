@@ -29,13 +29,13 @@ def sample() -> Dataset:
 def test_shapes(sample: Dataset):
   assert sample.name == 'mnist_sample'
   assert sample.num_classes == 10
-  assert sample.train_images.shape == (10_000, 28, 28, 1)
-  assert sample.test_images.shape == (2_000, 28, 28, 1)
+  assert sample.train_inputs.shape == (10_000, 28, 28, 1)
+  assert sample.test_inputs.shape == (2_000, 28, 28, 1)
 
 
 def test_classes_are_balanced(sample: Dataset):
-  np.testing.assert_array_equal(np.bincount(sample.train_labels), [1000] * 10)
-  np.testing.assert_array_equal(np.bincount(sample.test_labels), [200] * 10)
+  np.testing.assert_array_equal(np.bincount(sample.train_targets), [1000] * 10)
+  np.testing.assert_array_equal(np.bincount(sample.test_targets), [200] * 10)
 
 
 def test_array_hashes(sample: Dataset):
@@ -45,7 +45,7 @@ def test_array_hashes(sample: Dataset):
 
 
 def test_order_is_random_with_respect_to_the_class(sample: Dataset):
-  for labels in (sample.train_labels, sample.test_labels):
+  for labels in (sample.train_targets, sample.test_targets):
     assert 0.05 < np.mean(labels[1:] == labels[:-1]) < 0.15
 
 
@@ -59,13 +59,13 @@ def test_draw_does_not_depend_on_the_stored_order():
   test = np.random.default_rng(1).permutation(2_200)
   shuffled = dataclasses.replace(
     mnist,
-    train_images=mnist.train_images[train],
-    train_labels=mnist.train_labels[train],
-    test_images=mnist.test_images[test],
-    test_labels=mnist.test_labels[test],
+    train_inputs=mnist.train_inputs[train],
+    train_targets=mnist.train_targets[train],
+    test_inputs=mnist.test_inputs[test],
+    test_targets=mnist.test_targets[test],
   )
   first, second = draw_mnist_sample(mnist), draw_mnist_sample(shuffled)
-  assert len(first.train_labels) == 10_000
+  assert len(first.train_targets) == 10_000
   for field in ARRAY_SHA256:
     np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
 
@@ -83,7 +83,7 @@ def test_script_on_other_data_raises_and_writes_nothing(
     lambda name, data_dir: make_fake(num_train=10_000, num_test=2_000),
   )
   output = tmp_path / 'sample.npz'
-  with pytest.raises(ValueError, match='train_images has SHA-256'):
+  with pytest.raises(ValueError, match='train_inputs has SHA-256'):
     main([f'--output={output}'])
   assert not output.exists()
 

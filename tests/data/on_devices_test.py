@@ -59,8 +59,8 @@ def test_one_process_holds_the_whole_set():
   held = placed.put(make_partition(num_clients=2))
   assert held.inputs.dtype == np.uint8
   assert held.targets.dtype == np.int32
-  np.testing.assert_array_equal(held.inputs, placed.dataset.train_images)
-  np.testing.assert_array_equal(held.targets, placed.dataset.train_labels)
+  np.testing.assert_array_equal(held.inputs, placed.dataset.train_inputs)
+  np.testing.assert_array_equal(held.targets, placed.dataset.train_targets)
 
 
 def test_one_process_puts_the_set_once():
@@ -80,7 +80,7 @@ def test_client_reads_its_examples_from_its_owner(num_clients: int):
     assert numbered[client].dtype == np.int32
     np.testing.assert_array_equal(held.targets[numbered[client]], rows)
     np.testing.assert_array_equal(
-      held.inputs[numbered[client]], placed.dataset.train_images[rows]
+      held.inputs[numbered[client]], placed.dataset.train_inputs[rows]
     )
 
 

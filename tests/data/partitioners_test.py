@@ -12,7 +12,7 @@ from fps_jax.data import (
   shards,
 )
 
-NAMES = sorted(PARTITIONERS)
+NAMES = sorted(set(PARTITIONERS) - {'natural'})
 SIZES = [(2, 1), (40, 1), (40, 3), (101, 7), (1000, 50)]
 
 
@@ -84,14 +84,14 @@ def test_generators_of_other_seeds_give_other_parts(name: str):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_labels_are_not_changed(name: str):
+def test_targets_are_not_changed(name: str):
   labels = make_labels(300)
   split(name, labels, 6)
   np.testing.assert_array_equal(labels, make_labels(300))
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_labels_need_not_be_contiguous_class_numbers(name: str):
+def test_targets_need_not_be_contiguous_class_numbers(name: str):
   labels = np.array([-5, 1000, -5, 7, 1000, 7, 7, 7])
   parts = split(name, labels, 2)
   np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(8))
@@ -115,9 +115,9 @@ def test_num_clients_out_of_range_raises(name: str, num_clients: int):
     split(name, make_labels(10), num_clients)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', ['dirichlet', 'shards'])
 @pytest.mark.parametrize('labels', [np.zeros(4), np.zeros((4, 1), np.int32)])
-def test_labels_that_are_not_integers_n_raise(name: str, labels: np.ndarray):
+def test_targets_that_are_not_integers_n_raise(name: str, labels: np.ndarray):
   with pytest.raises(ValueError, match='pass one class number per example'):
     split(name, labels, 2)
 
@@ -278,3 +278,28 @@ def test_unknown_partition_raises_and_lists_the_known_ones():
     ValueError, match=r"'idd' is not one of .*dirichlet', 'iid'"
   ):
     split('idd', make_labels(10), 2)
+
+
+def test_natural_partition_keeps_to_the_clients_of_the_data():
+  clients = np.array([900, -3, 900, 12, -3, 12, 12])
+  rng = np.random.default_rng(0)
+  parts = partition('natural', make_labels(7), 3, rng, clients)
+  assert [part.tolist() for part in parts] == [[1, 4], [3, 5, 6], [0, 2]]
+  assert {part.dtype for part in parts} == {np.dtype(np.int32)}
+
+
+def test_natural_partition_takes_the_number_of_clients_that_there_are():
+  clients = np.array([4, 4, 9])
+  with pytest.raises(ValueError, match=r'num_clients=5 is not the 2 .*=2$'):
+    partition('natural', clients, 5, np.random.default_rng(0), clients)
+
+
+def test_natural_partition_of_data_without_clients_is_refused():
+  with pytest.raises(ValueError, match=r'give the data set train_clients.*iid'):
+    partition('natural', make_labels(7), 3, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize('name', ['iid', 'quantity_skew'])
+@pytest.mark.parametrize('labels', [np.zeros(4), np.zeros((4, 1), np.int32)])
+def test_partitioners_that_read_no_labels_take_any_targets(name, labels):
+  assert sum(map(len, split(name, labels, 2))) == 4

@@ -128,10 +128,10 @@ def data_dir(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def assert_is_prepared_set(dataset: Dataset) -> None:
   assert dataset.num_classes == 10
-  np.testing.assert_array_equal(dataset.train_images, IMAGES['train'])
-  np.testing.assert_array_equal(dataset.test_images, IMAGES['test'])
-  np.testing.assert_array_equal(dataset.train_labels, np.arange(12) % 10)
-  np.testing.assert_array_equal(dataset.test_labels, np.arange(5))
+  np.testing.assert_array_equal(dataset.train_inputs, IMAGES['train'])
+  np.testing.assert_array_equal(dataset.test_inputs, IMAGES['test'])
+  np.testing.assert_array_equal(dataset.train_targets, np.arange(12) % 10)
+  np.testing.assert_array_equal(dataset.test_targets, np.arange(5))
 
 
 def test_loads_a_prepared_set_in_stored_order(data_dir: pathlib.Path):
@@ -198,7 +198,7 @@ def test_data_dir_never_yields_the_data_of_another(
   prepare(tmp_path / 'other', flipped)
   assert_is_prepared_set(load_tfds('mnist', data_dir))
   other = load_tfds('mnist', tmp_path / 'other')
-  np.testing.assert_array_equal(other.test_labels, 9 - np.arange(5))
+  np.testing.assert_array_equal(other.test_targets, 9 - np.arange(5))
   assert_is_prepared_set(load_tfds('mnist', data_dir))
 
 
@@ -361,10 +361,10 @@ def test_set_of_unequal_image_shapes_raises(tmp_path: pathlib.Path):
     load_tfds('own', tmp_path)
 
 
-def test_set_of_unlabelled_test_images_raises(tmp_path: pathlib.Path):
+def test_set_of_unlabelled_test_inputs_raises(tmp_path: pathlib.Path):
   unlabelled = [example | {'label': -1} for example in EXAMPLES['test']]
   prepare(tmp_path, EXAMPLES | {'test': unlabelled})
-  with pytest.raises(ValueError, match=r'test_labels span \[-1, -1\]'):
+  with pytest.raises(ValueError, match=r'test_targets span \[-1, -1\]'):
     load_tfds('mnist', tmp_path)
 
 
@@ -409,25 +409,25 @@ def test_real_mnist(real_data_dir: str):
   dataset = load_tfds('mnist', real_data_dir)
   assert dataset.image_shape == (28, 28, 1)
   np.testing.assert_array_equal(
-    np.bincount(dataset.train_labels),
+    np.bincount(dataset.train_targets),
     [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
   )
   np.testing.assert_array_equal(
-    np.bincount(dataset.test_labels),
+    np.bincount(dataset.test_targets),
     [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
   )
   np.testing.assert_allclose(
-    dataset.train_images.mean() / 255, 0.1307, atol=1e-4
+    dataset.train_inputs.mean() / 255, 0.1307, atol=1e-4
   )
 
 
 def test_real_cifar10(real_data_dir: str):
   dataset = load_tfds('cifar10', real_data_dir)
   assert dataset.image_shape == (32, 32, 3)
-  np.testing.assert_array_equal(np.bincount(dataset.train_labels), [5000] * 10)
-  np.testing.assert_array_equal(np.bincount(dataset.test_labels), [1000] * 10)
+  np.testing.assert_array_equal(np.bincount(dataset.train_targets), [5000] * 10)
+  np.testing.assert_array_equal(np.bincount(dataset.test_targets), [1000] * 10)
   np.testing.assert_allclose(
-    dataset.train_images.mean(axis=(0, 1, 2)) / 255,
+    dataset.train_inputs.mean(axis=(0, 1, 2)) / 255,
     [0.4914, 0.4822, 0.4465],
     atol=1e-4,
   )

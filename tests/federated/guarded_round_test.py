@@ -317,7 +317,7 @@ def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
   simulation = small.make(config)
   params, rows = small.run_simulation(simulation, config)
   dataset = data.load(config.data.source)
-  others = dataset.test_images[dataset.test_labels != 1].copy()
+  others = dataset.test_inputs[dataset.test_targets != 1].copy()
   others[:, -4:-1, -4:-1] = 255
   model = models.make('mlp', dataset.num_classes, widths=(16,))
   variables = model.init(jax.random.key(0), jnp.zeros(others[:1].shape))
@@ -326,5 +326,7 @@ def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
   expected = np.mean(np.argmax(logits, axis=1) == 1)
   assert rows[-1]['attack_success'] == pytest.approx(expected)
   assert (
-    len(others) == simulation.evaluation.num_backdoor < len(dataset.test_labels)
+    len(others)
+    == simulation.evaluation.num_backdoor
+    < len(dataset.test_targets)
   )

@@ -60,8 +60,8 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
       ),
       expected,
       plan.cohort,
-      dataset.train_images,
-      dataset.train_labels,
+      dataset.train_inputs,
+      dataset.train_targets,
       config.client.learning_rate,
       reference.tier_masks(
         expected,

@@ -112,8 +112,8 @@ def test_each_coordinate_is_divided_by_the_weight_that_trained_it(
       ),
       expected,
       plan.cohort,
-      dataset.train_images,
-      dataset.train_labels,
+      dataset.train_inputs,
+      dataset.train_targets,
       config.client.learning_rate,
       reference.tier_masks(
         expected,

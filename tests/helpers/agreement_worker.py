@@ -35,9 +35,9 @@ def _load(is_other: bool, is_missing: bool) -> data.Dataset:
   if is_missing:
     raise FileNotFoundError('no data\nhere')
   dataset = make_fake(num_train=100)
-  images = dataset.train_images.copy()
+  images = dataset.train_inputs.copy()
   images[-1, -1, -1] ^= is_other
-  return dataclasses.replace(dataset, train_images=images)
+  return dataclasses.replace(dataset, train_inputs=images)
 
 
 def _configs(is_second: bool):

@@ -164,11 +164,11 @@ def test_sums_fit_for_the_largest_client_that_is_dealt_of_all_seeds(tmp_path):
   config.seeds = (0, 1)
   counts = [small.make(config, seed).planner.max_count for seed in (0, 1)]
   assert counts[0] != counts[1]
-  labels = data.load('fake').train_labels
+  dataset = data.load('fake')
   one = resolve_variants(config)['one']
-  assert [largest_sample_count(one, seed, labels) for seed in (0, 1)] == counts
+  assert [largest_sample_count(one, seed, dataset) for seed in (0, 1)] == counts
   one.cohort.weighting = 'clients'
-  assert largest_sample_count(one, 0, labels) == 1
+  assert largest_sample_count(one, 0, dataset) == 1
 
 
 @pytest.mark.parametrize('servers', [(5, 3), 5, (5, 3, 1, 1)])

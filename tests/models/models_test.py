@@ -125,7 +125,7 @@ def test_last_layer_is_named_output(name: str):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_images_of_a_batch_do_not_influence_each_other(name: str):
+def test_inputs_of_a_batch_do_not_influence_each_other(name: str):
   _, params, images = make_small(name)
   changed = images.copy()
   changed[1:] = 1 - 2 * changed[1:]

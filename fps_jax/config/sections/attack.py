@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -120,6 +121,30 @@ def make_data_attack(config: ConfigDict, num_classes: int) -> DataAttack | None:
   return data_attacks.make_data(name, num_classes, **_args(config, name))
 
 
+def make_attack_on(config: ConfigDict, dataset: Dataset) -> DataAttack | None:
+  """Returns what malicious clients do to their examples of a set, or None.
+
+  Raises:
+    ValueError: if an argument does not fit, or the attack does not take inputs
+      or targets such as those of the set.
+  """
+  attack = make_data_attack(config, dataset.num_classes)
+  if attack is None:
+    return None
+  batch = [
+    jax.ShapeDtypeStruct((config.client.batch_size, *a.shape[1:]), a.dtype)
+    for a in (dataset.train_inputs, dataset.train_targets)
+  ]
+  try:
+    jax.eval_shape(attack.corrupt, *batch, jax.ShapeDtypeStruct((), bool))
+  except ValueError as error:
+    raise ValueError(
+      f'attack.data={config.attack.data!r} does not take the examples of '
+      f'data.source={config.data.source!r}: {error}'
+    ) from error
+  return attack
+
+
 def _check_updates(config: ConfigDict) -> None:
   """Checks the arguments of what malicious clients send.
 
@@ -164,6 +189,6 @@ def backdoor_test_set(
   """
   if attack is None or attack.trigger is None or attack.target is None:
     return None
-  others = dataset.test_labels != attack.target
-  images = np.asarray(attack.trigger(jnp.asarray(dataset.test_images[others])))
+  others = dataset.test_targets != attack.target
+  images = np.asarray(attack.trigger(jnp.asarray(dataset.test_inputs[others])))
   return images, np.full(len(images), attack.target, np.int32)

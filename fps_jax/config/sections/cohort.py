@@ -10,6 +10,7 @@ from fps_jax.config.section import Field, Section
 from fps_jax.config.sections.attack import malicious_clients
 from fps_jax.config.sections.data import make_partition
 from fps_jax.data.cohort import Batching, CohortPlanner
+from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.runs.costs.clock import Clock
 
@@ -42,18 +43,18 @@ def weighs_examples(config: ConfigDict) -> bool:
 
 
 def largest_sample_count(
-  config: ConfigDict, seed: int, labels: np.ndarray
+  config: ConfigDict, seed: int, dataset: Dataset
 ) -> int:
   """Returns the largest sample count of a client; 1 where all weigh the same.
 
   Args:
     config: the config of one variant, valid.
     seed: the run's seed, by which data are dealt.
-    labels: of all train examples.
+    dataset: whose train examples are dealt.
   """
   if not weighs_examples(config):
     return 1
-  return max(map(len, make_partition(config, seed, labels)))
+  return max(map(len, make_partition(config, seed, dataset)))
 
 
 def make_planner(

@@ -1,4 +1,4 @@
-"""The section `data`: which images, and how they are dealt to clients."""
+"""The section `data`: which examples, and how they are dealt to clients."""
 
 from collections.abc import Iterator
 
@@ -16,6 +16,7 @@ from fps_jax.config.checks import (
 from fps_jax.config.section import Field, Section, takes
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.data import PARTITIONERS, partition
+from fps_jax.data.dataset import Dataset
 from fps_jax.data.partitioners import MAX_ALPHA
 
 _ALPHA = within(0, MAX_ALPHA, '(]')
@@ -33,16 +34,22 @@ def _arguments(config: ConfigDict) -> Iterator[str]:
 SECTION = Section(
   'data',
   {
-    'source': Field('mnist_sample', name, 'or fake, or any TFDS name: mnist'),
+    'source': Field(
+      'mnist_sample', name, 'or fake, a file.npz, or any TFDS name: mnist'
+    ),
     'num_clients': Field(100, whole(1)),
-    'partition': Field('dirichlet', choice(PARTITIONERS)),
+    'partition': Field(
+      'dirichlet',
+      choice(PARTITIONERS),
+      'natural keeps to the clients of the data, and num_clients is theirs',
+    ),
     'partition_args.dirichlet.alpha': Field(0.5, _ALPHA),
     'partition_args.dirichlet.min_examples': Field(1, whole(1)),
     'partition_args.shards.shards_per_client': Field(2, whole(1)),
     'partition_args.quantity_skew.alpha': Field(0.5, _ALPHA),
     'partition_args.quantity_skew.min_examples': Field(1, whole(1)),
     'pixel_mean': Field(
-      0.0, finite, 'subtracted after scaling pixels to [0, 1]'
+      0.0, finite, 'subtracted after scaling pixels of uint8 to [0, 1]'
     ),
     'pixel_std': Field(1.0, above_zero, 'and divided by'),
   },
@@ -52,18 +59,26 @@ SECTION = Section(
 
 
 def make_partition(
-  config: ConfigDict, seed: int, labels: np.ndarray
+  config: ConfigDict, seed: int, dataset: Dataset
 ) -> list[np.ndarray]:
   """Returns the rows of each client.
 
   Raises:
-    ValueError: if there are too few examples.
+    ValueError: if the data does not fit the partition: too few examples,
+      targets that it does not read, or another number of clients.
   """
   settings = config.data
-  return partition(
-    settings.partition,
-    labels,
-    settings.num_clients,
-    host_generator(seed, Stream.PARTITION),
-    **settings.partition_args.get(settings.partition, {}),
-  )
+  name = settings.partition
+  try:
+    return partition(
+      name,
+      dataset.train_targets,
+      settings.num_clients,
+      host_generator(seed, Stream.PARTITION),
+      dataset.train_clients,
+      **settings.partition_args.get(name, {}),
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'data.partition={name!r} of data.source={settings.source!r}: {error}'
+    ) from error

@@ -305,7 +305,7 @@ def _make_train_root(
       'process has alone: run it in one process'
     )
   num_examples = config.defence.root_examples
-  num_all = len(dataset.train_labels)
+  num_all = len(dataset.train_targets)
   if num_examples > num_all:
     raise ValueError(
       f'defence.root_examples={num_examples} must be at most {num_all}, the '
@@ -314,8 +314,8 @@ def _make_train_root(
   rows = host_generator(seed, Stream.ROOT_SET).permutation(num_all)
   chosen = rows[:num_examples]
   examples = Examples(
-    jnp.asarray(dataset.train_images[chosen]),
-    jnp.asarray(dataset.train_labels[chosen]),
+    jnp.asarray(dataset.train_inputs[chosen]),
+    jnp.asarray(dataset.train_targets[chosen]),
   )
   batch_size = min(config.client.batch_size, num_examples)
   per_epoch = -(-num_examples // batch_size)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
@@ -64,7 +65,7 @@ class Network(NamedTuple):
 
   Attributes:
     init: key -> pytree of parameters.
-    apply: (parameters, uint8 images) -> logits.
+    apply: (parameters, inputs as the data has them) -> logits.
     template: parameters of zeros.
     unravel: [D] -> pytree of parameters, of the vector's type.
     num_params: D.
@@ -134,18 +135,67 @@ def shapes_of_batch(examples: Examples) -> Examples:
 
 
 def make_network(config: ConfigDict, dataset: Dataset) -> Network:
-  """Returns a config's model for the images and classes of a data set."""
+  """Returns a config's model for the inputs and targets of a data set.
+
+  Raises:
+    ValueError: if it does not take such inputs, or returns something else than
+      what such targets are compared with, or pixels are to be scaled where
+      there are none.
+  """
+  settings = config.data
   model = make_model(config, dataset.num_classes)
+  scales = dataset.has_images
+  if not scales and (settings.pixel_mean or settings.pixel_std != 1):
+    raise ValueError(
+      f'data.pixel_mean={settings.pixel_mean} and data.pixel_std='
+      f'{settings.pixel_std} scale uint8 images, and {settings.source!r} has '
+      f'{dataset.train_inputs.dtype} inputs, which models are given as they '
+      'are: leave them at 0.0 and 1.0'
+    )
 
   def init(key: Key) -> Params:
-    image = jnp.zeros((1, *dataset.image_shape), jnp.float32)
-    return model.init(device_key(key, Stream.MODEL), image)['params']
+    dtype = jnp.float32 if scales else dataset.train_inputs.dtype
+    example = jnp.zeros((1, *dataset.input_shape), dtype)
+    return model.init(device_key(key, Stream.MODEL), example)['params']
 
-  def apply(params, images):
-    pixels = scale_pixels(images, config.data.pixel_mean, config.data.pixel_std)
-    return model.apply({'params': params}, pixels)
+  def apply(params, inputs):
+    if scales:
+      inputs = scale_pixels(inputs, settings.pixel_mean, settings.pixel_std)
+    return model.apply({'params': params}, inputs)
 
-  shapes = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
+  shapes = _check_fit(config.model.name, init, apply, dataset)
   template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
   flat, unravel = ravel_pytree(template)
   return Network(init, apply, template, unravel, flat.shape[0])
+
+
+def _check_fit(
+  name: str, init: Callable[[Key], Params], apply: Apply, dataset: Dataset
+) -> Params:
+  """Returns the shapes of a model's parameters, if it fits the data.
+
+  Raises:
+    ValueError: if it does not.
+  """
+  inputs, targets = dataset.train_inputs, dataset.train_targets
+  batch = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+  try:
+    shapes = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
+    returned = jax.eval_shape(apply, shapes, batch).shape
+  # What a model raises of inputs that it does not take is not one kind.
+  except Exception as error:
+    reason = ' '.join(str(error).split())
+    raise ValueError(
+      f'model.name={name!r} does not take the inputs of {dataset.name!r}, '
+      f'{inputs.dtype} of shape {dataset.input_shape}: choose another model '
+      f'({type(error).__name__}: {reason})'
+    ) from error
+  per_example = targets.shape[1:] if targets.dtype == np.int32 else ()
+  expected = (1, *per_example, dataset.num_classes)
+  if returned != expected:
+    raise ValueError(
+      f'model.name={name!r} returns {returned} for one example of '
+      f'{dataset.name!r}, and its targets, {targets.dtype} of shape '
+      f'{targets.shape[1:]}, need {expected}: choose another model'
+    )
+  return shapes

@@ -154,7 +154,7 @@ def _prepare(
     config.pruning.exempt,
   )
   cases = make_cases(config)
-  _check_sizes(config, cases, model, len(dataset.train_labels))
+  _check_sizes(config, cases, model, len(dataset.train_targets))
   bench = InversionBench(
     dataset, model, search, config.client.learning_rate, config.seeds
   )

@@ -127,7 +127,7 @@ class InversionBench:
 
   def draw(self, case: Case, images_per_client: int, seed: int) -> Trial:
     """Returns the trial of a seed; clients are drawn one after the other."""
-    data, labels = self._dataset, self._dataset.train_labels
+    data, labels = self._dataset, self._dataset.train_targets
     shape = (case.num_clients, images_per_client)
     order = np.random.default_rng(seed).permutation(len(labels))
     rows = order[: case.num_clients * images_per_client]
@@ -139,7 +139,7 @@ class InversionBench:
       return same[(place + len(same) // 2) % len(same)]
 
     def scaled(rows: Sequence[int] | np.ndarray) -> Array:
-      pixels = data.train_images[np.asarray(rows)].astype(np.float32) / 255
+      pixels = data.train_inputs[np.asarray(rows)].astype(np.float32) / 255
       return jnp.asarray(pixels.reshape(*shape, *data.image_shape))
 
     params_D = self._model.init(jax.random.key(seed))
@@ -168,7 +168,7 @@ class InversionBench:
     if case.method == 'class_mean':
       means = jnp.stack(
         [
-          data.train_images[data.train_labels == label].mean(axis=0) / 255
+          data.train_inputs[data.train_targets == label].mean(axis=0) / 255
           for label in range(data.num_classes)
         ]
       )

@@ -197,15 +197,15 @@ def _fitting(
   Raises:
     ValueError: if there are none.
   """
-  labels = {
-    source: data.load(source, options.tfds_data_dir).train_labels
+  datasets = {
+    source: data.load(source, options.tfds_data_dir)
     for source in {variant.data.source for variant in variants.values()}
   }
   fitting = []
   for name, variant in variants.items():
     # Of any seed.
     largest = max(
-      largest_sample_count(variant, seed, labels[variant.data.source])
+      largest_sample_count(variant, seed, datasets[variant.data.source])
       for seed in variant.seeds
     )
     fitting += [

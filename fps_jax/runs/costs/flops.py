@@ -1,7 +1,10 @@
 """Floating-point operations of training, counted by XLA."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -18,19 +21,29 @@ def training_flops(
 
   Args:
     model: for the data set's classes.
-    dataset: its image shape counts.
+    dataset: the shapes of its inputs and targets count.
     batch_size: what is counted is a batch's gradient, over this.
   """
-  shape = (batch_size, *dataset.image_shape)
-  images = jax.ShapeDtypeStruct(shape, jnp.float32)
-  labels = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
-  params = jax.eval_shape(model.init, jax.random.key(0), images)
 
-  def loss(params, images, labels):
-    logits = model.apply(params, images)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  def batch_of(array: np.ndarray, dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), dtype)
+
+  dtype = dataset.train_inputs.dtype
+  # A model sees pixels scaled.
+  inputs = batch_of(
+    dataset.train_inputs, jnp.float32 if dataset.has_images else dtype
+  )
+  targets = batch_of(dataset.train_targets, dataset.train_targets.dtype)
+  params = jax.eval_shape(model.init, jax.random.key(0), inputs)
+
+  def loss(params, inputs, targets):
+    outputs = model.apply(params, inputs)
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+      losses = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+    else:
+      losses = optax.squared_error(outputs, targets)
     return jnp.mean(losses)
 
-  traced = jax.jit(jax.grad(loss)).trace(params, images, labels)
+  traced = jax.jit(jax.grad(loss)).trace(params, inputs, targets)
   cost = traced.lower(lowering_platforms=('cuda',)).cost_analysis()
   return cost['flops'] / batch_size

@@ -115,13 +115,13 @@ def test_cases_attack_the_same_images_client_by_client():
   # No image is dealt twice, and the others are others of the same labels.
   images = np.concatenate([trial.images, trial.others]).reshape(12, -1)
   assert len(np.unique(images, axis=0)) == 12
-  pixels = dataset.train_images.reshape(len(dataset.train_labels), -1) / 255
+  pixels = dataset.train_inputs.reshape(len(dataset.train_targets), -1) / 255
   for shown in (trial.images, trial.others):
     for image, label in zip(
       np.reshape(shown, (6, -1)), trial.known.labels_CxB.ravel(), strict=True
     ):
       (row,) = np.flatnonzero(np.abs(pixels - image).max(axis=1) < 1e-6)
-      assert dataset.train_labels[row] == label
+      assert dataset.train_targets[row] == label
 
 
 @pytest.mark.parametrize(
