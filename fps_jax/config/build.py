@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from fps_jax.config.by_client import deal_tests, make_by_client
 from fps_jax.config.sections import (
   attack,
   client,
@@ -34,6 +35,7 @@ from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
 from fps_jax.pruning.pruner import Pruner, emptied_layers, named_layers
+from fps_jax.runs.by_client import ByClient
 from fps_jax.runs.simulation import (
   Accounts,
   Completion,
@@ -60,6 +62,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   """
   dataset, mesh = placed.dataset, placed.mesh
   partition = data.make_partition(config, seed, dataset)
+  own_tests = deal_tests(config, seed, dataset, partition)
   network = make_network(config, dataset)
   pruner = pruning.make_pruner(config, network.template)
   plans = pruning.make_plans(config, network.num_params, pruner)
@@ -74,6 +77,11 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   everywhere = NamedSharding(mesh, PartitionSpec())
   key = jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
   retries = faults.max_retries(config)
+  by_client = None
+  if own_tests:
+    by_client = make_by_client(
+      config, placed, own_tests, network.apply, planner, method, key
+    )
   return Simulation(
     planner=planner,
     pruning_plans=plans,
@@ -87,7 +95,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     key=key,
     mesh=mesh,
     put_data=lambda: placed.put(partition),
-    evaluation=_make_evaluation(config, placed, network),
+    evaluation=_make_evaluation(config, placed, network, by_client),
     completion=Completion(
       server_faults=faults.make_server_faults(config, seed),
       min_answers=sharing.min_answers(config),
@@ -197,9 +205,12 @@ def _make_method(
 
 
 def _make_evaluation(
-  config: ConfigDict, placed: PlacedDataset, network: Network
+  config: ConfigDict,
+  placed: PlacedDataset,
+  network: Network,
+  by_client: ByClient | None,
 ) -> Evaluation:
-  """Returns tests of a model: on the test set, and with a trigger."""
+  """Returns tests of a model: on the test set, with a trigger, by client."""
   dataset, loss = placed.dataset, make_loss(config)
 
   def evaluate(inputs: np.ndarray, targets: np.ndarray) -> Evaluate:
@@ -220,6 +231,7 @@ def _make_evaluation(
     num_test=num_counted(dataset.test_targets),
     backdoor=evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
+    by_client=by_client,
   )
 
 

@@ -50,6 +50,7 @@ class Stream(enum.IntEnum):
   ROOT_ROUNDING = 17
   RANGE_CHECK = 18
   AUGMENTATION = 19
+  TEST_PARTITION = 20
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

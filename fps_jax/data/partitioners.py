@@ -95,7 +95,7 @@ def dirichlet(
   class_sizes = np.unique(labels, return_counts=True)[1]
   for _ in range(max_tries):
     shares = rng.dirichlet(np.full(num_clients, alpha), size=len(class_sizes))
-    sizes = _split_totals(class_sizes, shares)
+    sizes = split_totals(class_sizes, shares)
     if sizes.sum(axis=0).min() >= min_examples:
       break
   else:
@@ -163,7 +163,7 @@ def quantity_skew(
   _check_min_examples(min_examples, num_clients, len(targets))
   spare = np.array([len(targets) - num_clients * min_examples])
   shares = rng.dirichlet(np.full(num_clients, alpha), size=1)
-  sizes = min_examples + _split_totals(spare, shares)[0]
+  sizes = min_examples + split_totals(spare, shares)[0]
   owners = rng.permutation(np.repeat(np.arange(num_clients), sizes))
   return _indices_by_owner(owners, num_clients)
 
@@ -224,7 +224,7 @@ def _check_min_examples(
     )
 
 
-def _split_totals(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def split_totals(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
   """Splits totals [rows] in whole parts near shares [rows, parts] of sum 1.
 
   Each row sums to its total exactly, and each sum of its first parts is within

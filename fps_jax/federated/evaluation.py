@@ -74,7 +74,7 @@ def make_evaluate(
   num_batches = -(-num_examples // batch_size)
   # Whole batches for each device.
   num_rows = -(-num_batches // mesh.size) * mesh.size
-  batches = _put(examples, (num_rows, batch_size), mesh)
+  batches = put_batches(examples, (num_rows, batch_size), mesh)
 
   def evaluate_here(params_D, batches):
     evaluate_batch = functools.partial(
@@ -115,17 +115,19 @@ def _count(targets: np.ndarray) -> int:
   return count
 
 
-def _put(examples: Examples, shape: tuple[int, int], mesh: Mesh) -> Examples:
+def put_batches(
+  examples: Examples, shape: tuple[int, int], mesh: Mesh
+) -> Examples:
   """Puts examples on the devices as [batches, batch size, ...], padded."""
   # Padding is what no target is.
   fill = -1 if are_classes(examples.targets) else np.nan
   return Examples(
-    _put_batches(examples.inputs, 0, shape, mesh),
-    _put_batches(examples.targets, fill, shape, mesh),
+    _put(examples.inputs, 0, shape, mesh),
+    _put(examples.targets, fill, shape, mesh),
   )
 
 
-def _put_batches(
+def _put(
   array: np.ndarray, fill: float, shape: tuple[int, int], mesh: Mesh
 ) -> Array:
   """Puts rows on the devices as [batches, batch size, ...], padded."""

@@ -18,7 +18,7 @@ from fps_jax.sharing.protocol import RoundKeys, SumProtocol
 # stands for all arrays of what it splits.
 ALIKE: Any = PartitionSpec()
 BY_CLIENT: Any = PartitionSpec(CLIENT_AXES)
-_BY_PROCESS: Any = PartitionSpec(PROCESS_AXIS)
+BY_PROCESS: Any = PartitionSpec(PROCESS_AXIS)
 # A jitted function, and its arguments or their shapes.
 Call = tuple[Any, tuple[Any, ...]]
 
@@ -103,7 +103,7 @@ def input_spec(protocol: SumProtocol) -> RoundInput:
     answers_N=ALIKE if has_keys else None,
     attempt=ALIKE,
   )
-  return RoundInput(ALIKE, plan, ALIKE, _BY_PROCESS)
+  return RoundInput(ALIKE, plan, ALIKE, BY_PROCESS)
 
 
 def add_devices(protocol: SumProtocol, sums: ClientSums) -> ClientSums:

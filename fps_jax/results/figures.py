@@ -50,6 +50,7 @@ _COSTS = {
 _MEASURES = {
   'accuracy': ('test_accuracy', 100, 'Test accuracy (%)'),
   'loss': ('test_loss', 1, 'Test loss'),
+  'worst tenth': ('', 100, 'Worst tenth of clients (%)'),
 }
 _MANY_SPARSITIES = 4
 
@@ -68,7 +69,7 @@ class Curve:
     low: [E] its minimum over seeds.
     high: [E] its maximum over seeds.
     kept_percent: parameters kept in the last round, mean over seeds.
-    measure: `'accuracy'`, or `'loss'` where there is none.
+    measure: `'accuracy'`, `'loss'` where there is none, or `'worst tenth'`.
   """
 
   title: str
@@ -367,7 +368,7 @@ def _draw_all(
     if len({curve.kept_percent for curve in some}) >= _MANY_SPARSITIES:
       drawn['sparsity'] = _make_sparsity_figure(some)
     for name, figure in drawn.items():
-      yield f'{measure}_{name}', figure
+      yield f'{measure.replace(" ", "-")}_{name}', figure
 
 
 def write_figures(
@@ -385,7 +386,7 @@ def write_figures(
   Returns:
     The files: `accuracy_rounds`, `accuracy_uplink`, where every curve has
     simulated time `accuracy_time`, and with four sparsities or more
-    `accuracy_sparsity`; `.png` and `.pdf`. Those of losses are named `loss_`.
+    `accuracy_sparsity`; `.png` and `.pdf`; those of other measures are like it.
   """
   paths = []
   with _style():

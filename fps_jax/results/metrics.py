@@ -173,6 +173,53 @@ class ClientMetrics(TypedDict):
   clients_per_tier: Annotated[list[int], Column(plots_items=True)]
 
 
+class ByClientMetrics(TypedDict):
+  """Test accuracy of single clients; None where the round did not ask for it.
+
+  It is over the honest clients that have test examples, each of which counts as
+  much as any other, however many those are. Their test examples are like what
+  they train on (`eval.by_client_every_rounds`).
+
+  Attributes:
+    client_accuracy: of the global model, the mean over clients, in [0, 1].
+    client_accuracy_worst_tenth: the mean over the tenth of clients, rounded up,
+      for which it is lowest.
+    client_accuracy_spread: its standard deviation over clients.
+    personal_accuracy: the mean over clients of the accuracy of what each makes
+      of the global model by training on its own examples for
+      `eval.personal_epochs`.
+    personal_accuracy_worst_tenth: as above.
+    personal_accuracy_spread: as above.
+    clients_untested: honest clients without a test example.
+  """
+
+  client_accuracy: Annotated[
+    float | None, Column(mean_of_last, format_accuracy, heading='Mean (%)')
+  ]
+  client_accuracy_worst_tenth: Annotated[
+    float | None,
+    Column(mean_of_last, format_accuracy, heading='Worst tenth (%)'),
+  ]
+  client_accuracy_spread: Annotated[
+    float | None, Column(mean_of_last, format_accuracy, heading='Spread (%)')
+  ]
+  personal_accuracy: Annotated[
+    float | None,
+    Column(mean_of_last, format_accuracy, heading='Personal mean (%)'),
+  ]
+  personal_accuracy_worst_tenth: Annotated[
+    float | None,
+    Column(mean_of_last, format_accuracy, heading='Worst tenth (%)'),
+  ]
+  personal_accuracy_spread: Annotated[
+    float | None, Column(mean_of_last, format_accuracy, heading='Spread (%)')
+  ]
+  clients_untested: Annotated[
+    int | None,
+    Column(mean_of_last, '{:,.0f}'.format, heading='Not tested'),
+  ]
+
+
 class SharingMetrics(TypedDict):
   """What sharing and its audit met with.
 
@@ -276,7 +323,12 @@ class CostMetrics(TypedDict):
 # By name TypedDict once more: Python 3.11 forgets the groups else, which the
 # API reference asks for.
 class MetricsRow(
-  ModelMetrics, ClientMetrics, SharingMetrics, CostMetrics, TypedDict
+  ModelMetrics,
+  ByClientMetrics,
+  ClientMetrics,
+  SharingMetrics,
+  CostMetrics,
+  TypedDict,
 ):
   """All that one round reports, group after group: a line of the metrics."""
 
@@ -299,6 +351,10 @@ def _declared() -> dict[str, Column]:
 
 TYPES: Mapping[str, Any] = typing.get_type_hints(MetricsRow)
 COLUMNS: Mapping[str, Column] = _declared()
+# What reports say of single clients, where that was measured.
+BY_CLIENT: Mapping[str, Column] = {
+  name: COLUMNS[name] for name in typing.get_type_hints(ByClientMetrics)
+}
 # Of no round: the baseline's mean uplink over a variant's.
 SAVING = 'uplink_saving_factor'
 # What reports say of a variant, in their order.

@@ -1,5 +1,6 @@
 """Report of a study: tables and figures, from the metrics files alone."""
 
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from fps_jax.results.formats import (
   show,
   show_range,
 )
-from fps_jax.results.metrics import REPORTED
+from fps_jax.results.metrics import BY_CLIENT, REPORTED, MetricsRow
 from fps_jax.results.summary import (
   Run,
   Summary,
@@ -29,6 +30,10 @@ from fps_jax.results.tables import Table, bullets, page
 
 _METHOD = 'Method'
 COLUMNS = (_METHOD, *(column.heading for column in REPORTED.values()))
+# Above what reports say of single clients.
+CLIENTS_TITLE = (
+  'Test accuracy by client, after the last round; means over seeds'
+)
 _TARGET_COLUMNS = (
   _METHOD,
   'Rounds',
@@ -84,6 +89,22 @@ def target_table(summaries: Sequence[Summary], title: str) -> Table:
       ]
     lines.append([title_with_seeds(summary), *shown])
   return Table(title, _TARGET_COLUMNS, lines)
+
+
+def client_table(summaries: Sequence[Summary], title: str) -> Table | None:
+  """Returns what was measured of single clients; None where nothing was."""
+  lines = [
+    [
+      title_with_seeds(summary),
+      *(
+        column.show(summary.numbers[name]) for name, column in BY_CLIENT.items()
+      ),
+    ]
+    for summary in summaries
+    if summary.numbers['client_accuracy']
+  ]
+  headings = [column.heading for column in BY_CLIENT.values()]
+  return Table(title, (_METHOD, *headings), lines) if lines else None
 
 
 def _target_title(target_accuracy: float) -> str:
@@ -157,6 +178,12 @@ def make_markdown(
   Warnings about settings have a section of their own, if there are any, and
   what a reader must know first goes first.
   """
+  clients = client_table(
+    summaries,
+    f'{CLIENTS_TITLE}. Clients that are honest and have test examples count '
+    'alike. Personal: of the model that each makes by training on its own '
+    'examples:',
+  )
   target_title = (
     f'{_target_title(target_accuracy)}; `-` if a seed never reached it:'
   )
@@ -165,6 +192,7 @@ def make_markdown(
     f'**{notice}**' if notice else '',
     Table('', COLUMNS, [cells(summary) for summary in summaries]),
     bullets([*divergences(summaries), *notes(baseline_title)]),
+    clients or '',
     '## Warnings' if warnings else '',
     bullets(warnings),
     target_table(summaries, target_title) if target_accuracy else '',
@@ -227,12 +255,30 @@ def write_report(
     make_table(summaries, baseline_title),
     *map(Text, divergences(summaries)),
   ]
+  if clients := client_table(summaries, CLIENTS_TITLE):
+    tables.append(clients.terminal())
   if target_accuracy:
     target = target_table(summaries, _target_title(target_accuracy))
     tables.append(target.terminal())
   if notice:
     tables.append(Text(notice))
   return Group(*tables)
+
+
+def _worst_curves(title: str, runs: Sequence[Run]) -> list[figures.Curve]:
+  """Returns the curve of the worst tenth of clients, if it was measured."""
+  rows = [[_of_worst(row) for row in run.rows] for run in runs]
+  if not any(row['test_accuracy'] for of_run in rows for row in of_run):
+    return []
+  curve = figures.make_curve(title, rows)
+  return [dataclasses.replace(curve, measure='worst tenth')]
+
+
+def _of_worst(row: MetricsRow) -> MetricsRow:
+  """Returns a row whose accuracy is that of the worst tenth of clients."""
+  changed = row.copy()
+  changed['test_accuracy'] = row.get('client_accuracy_worst_tenth')
+  return changed
 
 
 def _write_figures(
@@ -244,6 +290,11 @@ def _write_figures(
     curve
     for name, of_variant in runs.items()
     for curve in make_curves(title_of(name), of_variant)
+  ]
+  curves += [
+    curve
+    for name, of_variant in runs.items()
+    for curve in _worst_curves(title_of(name), finished(of_variant))
   ]
   paths = figures.write_figures(workdir, curves) if curves else []
   return [path.stem for path in paths if path.suffix == '.png']

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fps_jax.results.metrics import (
+  BY_CLIENT,
   COLUMNS,
   REPORTED,
   SAVING,
@@ -162,6 +163,8 @@ class Summary:
     to_target = content.pop('to_target')
     for name, column in REPORTED.items():
       content |= column.to_json(self.numbers[name])
+    if self.middle('client_accuracy') is not None:
+      content['by_client'] = {name: self.middle(name) for name in BY_CLIENT}
     return {**content, 'to_target': to_target}
 
 

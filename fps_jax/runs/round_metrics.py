@@ -9,12 +9,14 @@ from fps_jax.core.types import Array, PruningPlan, RoundPlan
 from fps_jax.federated.collection import among_answering, answering
 from fps_jax.federated.evaluation import Tested
 from fps_jax.results.metrics import (
+  ByClientMetrics,
   ClientMetrics,
   CostMetrics,
   MetricsRow,
   ModelMetrics,
   SharingMetrics,
 )
+from fps_jax.runs.by_client import NOT_ASKED, Counted
 from fps_jax.runs.costs.message_bytes import RoundBytes
 from fps_jax.runs.retries import Outcome
 from fps_jax.runs.simulation import Simulation
@@ -29,6 +31,7 @@ class Finished(NamedTuple):
     test: on the test set; None where it was not evaluated.
     backdoor: the same of images with an attacker's trigger.
     is_model_finite: bool [], of the global model after it.
+    by_client: what is right of each client's; None where it was not tested.
   """
 
   round_number: int
@@ -36,6 +39,7 @@ class Finished(NamedTuple):
   test: Tested | None
   backdoor: Tested | None
   is_model_finite: Array
+  by_client: Counted | None = None
 
 
 def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
@@ -47,6 +51,7 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
   """
   return {
     **_of_model(simulation, finished),
+    **_by_client(simulation, finished),
     **_of_clients(simulation, finished),
     **_of_sharing(simulation, finished.outcome),
     **_of_costs(simulation, finished),
@@ -91,6 +96,13 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
     'sparsity': 1 - num_left / accounts.num_params,
     'kept_parameters': kept,
   }
+
+
+def _by_client(simulation: Simulation, finished: Finished) -> ByClientMetrics:
+  tests = simulation.evaluation.by_client
+  if tests is None or finished.by_client is None:
+    return NOT_ASKED
+  return tests.summarise(finished.by_client)
 
 
 def _of_clients(simulation: Simulation, finished: Finished) -> ClientMetrics:

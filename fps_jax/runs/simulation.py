@@ -24,6 +24,7 @@ from fps_jax.federated.evaluation import Evaluate
 from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import RoundInput
 from fps_jax.federated.round import Round, Started
+from fps_jax.runs.by_client import ByClient
 from fps_jax.runs.costs.clock import Clock
 from fps_jax.runs.costs.message_bytes import RoundBytes
 from fps_jax.runs.faults import ServerFaults
@@ -53,12 +54,14 @@ class Evaluation(NamedTuple):
     backdoor: the same of images with an attacker's trigger, right where they
       are classified as the attacker wants; None without one.
     num_backdoor: such images.
+    by_client: tests of every client; None where they are not asked for.
   """
 
   test: Evaluate
   num_test: int
   backdoor: Evaluate | None = None
   num_backdoor: int = 0
+  by_client: ByClient | None = None
 
 
 class Completion(NamedTuple):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.core.interruption import Interruption, StoppedError
-from fps_jax.core.types import Array, RoundState
+from fps_jax.core.types import Array, Examples, RoundState
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.runs import profiling, retries
 from fps_jax.runs.checkpoints import Checkpoints
@@ -112,8 +112,10 @@ class _Loop(NamedTuple):
         state, outcome = retries.finish(
           simulation, r, state, plan, data, started
         )
-        waiting = self._test(r, outcome, state.params)
-        wait_if_traced((state, waiting.test, waiting.backdoor))
+        waiting = self._test(r, outcome, state.params, data)
+        wait_if_traced(
+          (state, waiting.test, waiting.backdoor, waiting.by_client)
+        )
       plan = next_plan
       if not is_last and interruption and interruption.is_asked():
         break
@@ -126,18 +128,27 @@ class _Loop(NamedTuple):
     if checkpoints and round_number % checkpoints.every_rounds == 0:
       checkpoints.save(state)
 
-  def _test(self, r: int, outcome: Outcome, params: Array) -> Finished:
+  def _test(
+    self, r: int, outcome: Outcome, params: Array, data: Examples
+  ) -> Finished:
     """Starts the tests of a model that are due after a round."""
     evaluation = self.simulation.evaluation
-    is_due = r + 1 == self.num_rounds or (r + 1) % self.eval_every_rounds == 0
+    is_due = self._is_due(r, self.eval_every_rounds)
     backdoor = evaluation.backdoor if is_due else None
+    by_client = evaluation.by_client
+    if by_client and not self._is_due(r, by_client.every_rounds):
+      by_client = None
     return Finished(
       r,
       outcome,
       evaluation.test(params) if is_due else None,
       backdoor(params) if backdoor else None,
       _is_finite(params),
+      by_client.start(params, r, data) if by_client else None,
     )
+
+  def _is_due(self, r: int, every_rounds: int) -> bool:
+    return r + 1 == self.num_rounds or (r + 1) % every_rounds == 0
 
 
 @jax.jit

@@ -53,8 +53,8 @@ def make_config(**overrides):
     ),
     (
       {'data__source': 'sequences', 'data__partition': 'iid'},
-      "model.name='mlp' returns (1, 2) for one example of 'sequences', and its "
-      'targets, int32 of shape (5,), need (1, 5, 2)',
+      "model.loss='cross_entropy' does not fit data.source='sequences' and "
+      "model.name='mlp': logits is float32 [2, 2], must be float32 [2, 5, ",
     ),
     (
       {'data__pixel_mean': 0.5},

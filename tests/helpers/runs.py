@@ -7,6 +7,7 @@ from typing import Any
 
 from fps_jax.results import metrics, metrics_file
 from fps_jax.results import workdir as workdirs
+from fps_jax.runs.by_client import NOT_ASKED
 
 
 def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
     train_loss=0.5,
     sparsity=0.25,
     kept_parameters=75,
+    **NOT_ASKED,
     clients_reporting=4,
     clients_malicious=0,
     clients_not_finite=0,

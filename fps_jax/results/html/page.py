@@ -92,6 +92,7 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     ],
     diverged=_progress(studies, lambda variant: variant.diverged),
     incomplete=_progress(studies, lambda variant: variant.incomplete),
+    clients=_clients(studies, summaries),
     targets=_targets(studies, summaries),
     drawn=drawn,
     measures=sorted({one.measure for _, some in drawn for one in some}),
@@ -175,6 +176,19 @@ def _reached(run: Run, variant: Variant) -> list[str]:
     format_bytes(uplink),
     f'{seconds:.0f}',
   ]
+
+
+def _clients(
+  studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
+) -> list[Table]:
+  """Returns what was measured of single clients, of the studies that did."""
+  tables = (
+    report.client_table(
+      list(found.values()), f'{study.label}: {report.CLIENTS_TITLE}'
+    )
+    for study, found in zip(studies, summaries, strict=True)
+  )
+  return [table for table in tables if table]
 
 
 def _targets(
