@@ -35,10 +35,12 @@ from fps_jax.data.partitioners import (
   quantity_skew,
   shards,
 )
+from fps_jax.data.text import make_text
 from fps_jax.data.tfds_source import load_tfds
 
 SOURCES: dict[str, Callable[..., Dataset]] = {
   'mnist_sample': load_mnist_sample,
+  'text': make_text,
   'fake': make_fake,
 }
 
@@ -52,6 +54,7 @@ __all__ = [
   'load_mnist_sample',
   'load_tfds',
   'make_fake',
+  'make_text',
   'natural',
   'partition',
   'quantity_skew',

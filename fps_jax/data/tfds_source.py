@@ -25,7 +25,7 @@ from fps_jax.data.dataset import Dataset
 from fps_jax.data.npz_file import read_npz, write_npz
 
 # Sources that need no TFDS, named here to tell users of a mistyped name.
-BUNDLED_SOURCES = ('mnist_sample', 'fake')
+BUNDLED_SOURCES = ('mnist_sample', 'text', 'fake')
 
 _HASH_DIGITS = 16
 

@@ -21,6 +21,7 @@ from fps_jax.federated.losses import LOSSES, Loss, are_classes
 from fps_jax.models import MODELS
 
 MAX_UNITS = 2**16
+MAX_LAYERS = 64
 
 
 def _arguments(config: ConfigDict) -> Iterator[str]:
@@ -44,6 +45,9 @@ SECTION = Section(
     'args.mlp.widths': Field((200, 200), each(whole(1, MAX_UNITS))),
     'args.cifar_cnn.channels': Field((32, 64, 64), each(whole(1, MAX_UNITS))),
     'args.cifar_cnn.hidden': Field(0, whole(0, MAX_UNITS)),
+    'args.char_lstm.embedding': Field(8, whole(1, MAX_UNITS)),
+    'args.char_lstm.width': Field(64, whole(1, MAX_UNITS)),
+    'args.char_lstm.layers': Field(1, whole(1, MAX_LAYERS)),
     'args.resnet8.width': Field(16, whole(1, MAX_UNITS)),
     'args.resnet20.width': Field(16, whole(1, MAX_UNITS)),
     'loss': Field(

@@ -34,6 +34,9 @@ def training_flops(
     dataset.train_inputs, jnp.float32 if dataset.has_images else dtype
   )
   targets = batch_of(dataset.train_targets, dataset.train_targets.dtype)
+  # XLA counts what is in a loop once.
+  if hasattr(model, 'unroll'):
+    model = model.clone(unroll=True)
   params = jax.eval_shape(model.init, jax.random.key(0), inputs)
 
   def loss(params, inputs, targets):

@@ -158,6 +158,17 @@ def test_flops_are_those_of_the_matrix_products():
   assert products < flops < 1.2 * products
 
 
+@pytest.mark.slow
+def test_flops_of_a_loop_are_those_of_all_its_steps():
+  dataset = data.make_text(num_clients=2, length=12)
+  num_tokens = dataset.num_classes
+  model = models.make('char_lstm', num_tokens, embedding=8, width=32)
+  layer = 4 * (8 * 32 + 32 * 32)
+  products = 12 * 3 * 2 * (layer + 32 * num_tokens)
+  flops = training_flops(model, dataset, batch_size=10)
+  assert 0.9 * products < flops < 1.3 * products
+
+
 @pytest.mark.parametrize(
   ('field', 'value', 'message'),
   [
