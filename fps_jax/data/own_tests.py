@@ -27,7 +27,8 @@ def deal_alike(
     - each test example of a class that is trained on belongs to one client.
 
   Args:
-    partition: rows of the training set that each client owns, which cover it.
+    partition: rows of the training set that each client owns; some may be
+      nobody's.
     train_targets: of `Dataset`, [n, ...].
     test_targets: like them.
     rng: source of randomness; its state advances.
@@ -35,17 +36,16 @@ def deal_alike(
   Returns:
     Sorted int32 rows of the test set for each client.
   """
-  owners = np.empty(len(train_targets), np.int64)
-  for client, rows in enumerate(partition):
-    owners[rows] = client
-  kinds = [
+  owned = np.concatenate(partition)
+  owners = np.repeat(np.arange(len(partition)), [len(p) for p in partition])
+  trained, tested = (
     targets if is_label(targets) else np.zeros(len(targets), np.int32)
-    for targets in (train_targets, test_targets)
-  ]
+    for targets in (train_targets[owned], test_targets)
+  )
   own: list[list[np.ndarray]] = [[] for _ in partition]
-  for kind in np.unique(kinds[0]):
-    rows = rng.permutation(np.flatnonzero(kinds[1] == kind))
-    counts = np.bincount(owners[kinds[0] == kind], minlength=len(partition))
+  for kind in np.unique(trained):
+    rows = rng.permutation(np.flatnonzero(tested == kind))
+    counts = np.bincount(owners[trained == kind], minlength=len(partition))
     # In random order, as those that share a rounded example are neighbours.
     order = rng.permutation(len(partition))
     shares = (counts / counts.sum())[order]

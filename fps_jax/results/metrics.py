@@ -205,18 +205,19 @@ class ByClientMetrics(TypedDict):
   ]
   personal_accuracy: Annotated[
     float | None,
-    Column(mean_of_last, format_accuracy, heading='Personal mean (%)'),
+    Column(mean_of_last, format_accuracy, heading='Own mean (%)'),
   ]
   personal_accuracy_worst_tenth: Annotated[
     float | None,
-    Column(mean_of_last, format_accuracy, heading='Worst tenth (%)'),
+    Column(mean_of_last, format_accuracy, heading='Own worst tenth (%)'),
   ]
   personal_accuracy_spread: Annotated[
-    float | None, Column(mean_of_last, format_accuracy, heading='Spread (%)')
+    float | None,
+    Column(mean_of_last, format_accuracy, heading='Own spread (%)'),
   ]
   clients_untested: Annotated[
     int | None,
-    Column(mean_of_last, '{:,.0f}'.format, heading='Not tested'),
+    Column(mean_of_last, '{:,.0f}'.format, heading='Untested'),
   ]
 
 

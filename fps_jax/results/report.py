@@ -181,7 +181,7 @@ def make_markdown(
   clients = client_table(
     summaries,
     f'{CLIENTS_TITLE}. Clients that are honest and have test examples count '
-    'alike. Personal: of the model that each makes by training on its own '
+    'alike. Own: of the model that each makes by training on its own '
     'examples:',
   )
   target_title = (

@@ -59,6 +59,13 @@ def test_class_that_nobody_trains_on_is_nobodys():
   assert sorted(np.concatenate(own) % 3) == [0] * 10 + [1] * 10
 
 
+def test_train_examples_of_nobody_do_not_count():
+  parts = [np.arange(4), np.arange(8, 20)]
+  labels = np.zeros(20, np.int32)
+  own = deal_alike(parts, labels, labels, np.random.default_rng(0))
+  assert [len(rows) for rows in own] == [5, 15]
+
+
 def test_targets_that_are_no_label_are_dealt_by_size():
   parts = [np.arange(5), np.arange(5, 20)]
   own = deal_alike(
