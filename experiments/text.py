@@ -4,7 +4,7 @@
 own (`data.partition='natural'`), 20 of them a round; a small LSTM, 20,951
 parameters. Accuracy is that of all characters; clients are tested each by
 itself, too, and after training the model on what they wrote.
-MINUTES minutes on two CPU cores:
+Five minutes on two CPU cores:
 
   python launch.py --config=experiments/text.py
 

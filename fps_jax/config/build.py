@@ -131,7 +131,7 @@ def _make_accounts(
       else []
     ),
     model=Model(
-      dataset.image_shape,
+      dataset.input_shape,
       str(dataset.train_inputs.dtype),
       dataset.num_classes,
       {path: layer.shape for path, layer in named_layers(network.template)},

@@ -21,6 +21,8 @@ _MUCH_CAPPED = 0.1
 _MUCH_LESS_SPARSE = 0.001
 _MANY_PASSES = 100
 _MUCH_PADDING = 10
+# Of so many, an accuracy of about one half is uncertain by ten points.
+_FEW_TESTS = 25
 # Titles that a line names; of more, it says how many.
 _NAMED = 4
 
@@ -39,6 +41,7 @@ def before_run(
   yield from _regrowth(config, simulations[0])
   yield from _steps(config, simulations)
   yield from _learning_rates(config)
+  yield from _by_client(simulations)
   yield from notices_sharing.before_run(config, simulations)
 
 
@@ -110,6 +113,25 @@ def _steps(
       f'client.batch_size={client.batch_size} is mostly padding, which is '
       f'computed and lies in memory, too: no client has more than {largest} '
       'examples; lower it'
+    )
+
+
+def _by_client(simulations: Sequence[Simulation]) -> Iterator[str]:
+  """Says what accuracies of single clients are worth."""
+  asked = [tests for run in simulations if (tests := run.evaluation.by_client)]
+  counts = [tests.num_targets[~tests.malicious] for tests in asked]
+  if not counts:
+    return
+  if untested := max(int(np.sum(each == 0)) for each in counts):
+    yield (
+      f'up to {untested} of {len(counts[0])} honest clients have no test '
+      'example, and are in no accuracy by client: take fewer clients'
+    )
+  if (usual := min(float(np.median(each)) for each in counts)) < _FEW_TESTS:
+    yield (
+      f'half of the clients are tested on {usual:g} targets or fewer, which '
+      'makes accuracies by client noisy, the worst tenth most of all: compare '
+      'methods, not numbers'
     )
 
 

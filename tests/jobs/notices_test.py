@@ -1,5 +1,6 @@
 """Settings that do not come to what they seem to are said before a run."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from fps_jax.jobs import notices
 from fps_jax.jobs.notices_sharing import effective_contributors
 from fps_jax.results import kept_warnings
+from fps_jax.runs.by_client import ByClient
 from tests.helpers import small
 from tests.helpers.runs import make_row
 
@@ -29,6 +31,30 @@ def config_of(**changes: Any) -> ConfigDict:
 
 def test_nothing_is_said_of_the_defaults():
   assert lines(config_of()) == []
+
+
+@pytest.mark.parametrize(
+  ('counts', 'said'),
+  [
+    ([30, 40, 26, 0], []),
+    ([30, 0, 0, 90, 40, 0], ['up to 2 of 5 honest clients have no test']),
+    ([24, 24, 90, 0], ['half of the clients are tested on 24 targets or']),
+  ],
+)
+def test_clients_with_few_tests_are_reported_but_for_malicious_ones(
+  counts, said
+):
+  config = config_of()
+  simulation = small.make(config)
+  # The last one is malicious.
+  malicious = np.arange(len(counts)) == len(counts) - 1
+  tests = ByClient(1, lambda _: None, None, np.array(counts), malicious)
+  evaluation = simulation.evaluation._replace(by_client=tests)
+  simulation = dataclasses.replace(simulation, evaluation=evaluation)
+  found = list(notices.before_run(config, [simulation]))
+  assert len(found) == len(said)
+  for line, part in zip(found, said, strict=True):
+    assert part in line
 
 
 @pytest.mark.parametrize(
