@@ -330,3 +330,30 @@ def test_backdoor_is_measured_on_images_of_other_classes_with_the_trigger():
     == simulation.evaluation.num_backdoor
     < len(dataset.test_targets)
   )
+
+
+def test_root_trains_by_the_clients_optimiser_and_schedule_unaugmented():
+  def train_root(**fields):
+    config = guarded_config(
+      defence__name='fltrust',
+      client__steps=1,
+      sharing__scheme='none',
+      pruning__schedule='none',
+      **fields,
+    )
+    simulation = small.make(config)
+    trained = simulation.start(
+      simulation.init_state(), simulation.plan(0), simulation.put_data()
+    )
+    return np.asarray(trained.root_M)
+
+  plain = train_root()
+  np.testing.assert_array_equal(
+    train_root(client__augmentation='crop_flip'), plain
+  )
+  # The first of two rounds is one of warm-up, at half the learning rate.
+  np.testing.assert_allclose(
+    train_root(client__warmup_rounds=1), plain / 2, rtol=1e-4, atol=1e-7
+  )
+  signs = train_root(client__optimizer='sign_sgd')
+  np.testing.assert_allclose(signs, 0.1 * np.sign(plain), atol=1e-6)
