@@ -141,7 +141,7 @@ def make_local_update(
     def step(i: Array, before: _Progress) -> _Progress:
       rows_B = work.indices_SxB[i]
       valid_B = (rows_B >= 0).astype(jnp.float32)
-      batch = make_batch(examples, work, i)
+      batch = make_batch(examples, work, i, rows_B)
       gradients, (loss, count) = gradient(before.params, batch, valid_B)
       if proximal:
         gradients = _pull_back(gradients, proximal, before.params, params)
@@ -177,9 +177,9 @@ def _make_batch(
   examples: Examples,
   work: ClientWork,
   step: Array,
+  rows_B: Array,
 ) -> Examples:
-  """Returns what a client trains on in a step."""
-  rows_B = work.indices_SxB[step]
+  """Returns what a client trains on in a step, by its rows."""
   # Padding reads a row of the batch: what it computes is multiplied by 0,
   # which must not meet an infinity of somebody else's data.
   read_B = jnp.where(rows_B >= 0, rows_B, jnp.max(rows_B))
