@@ -63,7 +63,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   dataset, mesh = placed.dataset, placed.mesh
   partition = data.make_partition(config, seed, dataset)
   own_tests = deal_tests(config, seed, dataset, partition)
-  network = make_network(config, dataset)
+  network = make_network(config, dataset.signature)
   pruner = pruning.make_pruner(config, network.template)
   plans = pruning.make_plans(config, network.num_params, pruner)
   setup = sharing.make_setup(

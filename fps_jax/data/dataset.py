@@ -5,12 +5,34 @@ a `Dataset`, which checks itself, and everything downstream reads one.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
 # Of a sequence's target, where it is shorter than others.
 PADDING = -1
 _SPLITS = ('train', 'test')
+
+
+class Signature(NamedTuple):
+  """What a model has to know of a data set.
+
+  Attributes:
+    name: of the data set.
+    input_shape: of one example's input.
+    input_dtype: of inputs, by NumPy's name.
+    num_classes: length of what a model returns for each target.
+  """
+
+  name: str
+  input_shape: tuple[int, ...]
+  input_dtype: str
+  num_classes: int
+
+  @property
+  def are_images(self) -> bool:
+    """Whether inputs are images of 8 bits a pixel."""
+    return self.input_dtype == 'uint8'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +111,12 @@ class Dataset:
         getattr(self, f'train_{kind}'),
         getattr(self, f'test_{kind}'),
       )
+
+  @property
+  def signature(self) -> Signature:
+    """What a model has to know of it."""
+    dtype = str(self.train_inputs.dtype)
+    return Signature(self.name, self.input_shape, dtype, self.num_classes)
 
   @property
   def input_shape(self) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ class Progress:
       rich_progress.TimeRemainingColumn(table_column=_whole()),
       console=console,
       expand=True,
-      disable=not console.is_terminal,
+      disable=not (console.is_terminal or console.is_jupyter),
       refresh_per_second=2,
       # A round may take minutes; the default window of 30 s would then hold
       # no two rounds to estimate the time left from.
@@ -117,7 +117,7 @@ class Progress:
     self._bar.update(task, completed=self._round, status=self._status())
     tenths = 10 * self._round // self._num_rounds
     # The last round's line is finish_run's.
-    if not self._console.is_terminal and tenths_before < tenths < 10:
+    if self._bar.disable and tenths_before < tenths < 10:
       elapsed = time.monotonic() - self._start
       per_round = elapsed / (self._round - self._first_round)
       left = per_round * (self._num_rounds - self._round)

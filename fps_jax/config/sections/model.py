@@ -15,7 +15,7 @@ from fps_jax.config.section import Field, Section, collect
 from fps_jax.core import arrays
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Examples, Key, Params
-from fps_jax.data.dataset import Dataset
+from fps_jax.data.dataset import Signature
 from fps_jax.federated.client import Apply, scale_pixels
 from fps_jax.federated.losses import LOSSES, Loss, are_classes
 from fps_jax.models import MODELS
@@ -137,27 +137,27 @@ def shapes_of_batch(examples: Examples) -> Examples:
   )
 
 
-def make_network(config: ConfigDict, dataset: Dataset) -> Network:
-  """Returns a config's model for the inputs and targets of a data set.
+def make_network(config: ConfigDict, examples: Signature) -> Network:
+  """Returns a config's model for such inputs and targets.
 
   Raises:
     ValueError: if it does not take such inputs, or pixels are to be scaled
       where there are none.
   """
   settings = config.data
-  model = make_model(config, dataset.num_classes)
-  scales = dataset.has_images
+  model = make_model(config, examples.num_classes)
+  scales = examples.are_images
   if not scales and (settings.pixel_mean or settings.pixel_std != 1):
     raise ValueError(
       f'data.pixel_mean={settings.pixel_mean} and data.pixel_std='
       f'{settings.pixel_std} scale uint8 images, and {settings.source!r} has '
-      f'{dataset.train_inputs.dtype} inputs, which models are given as they '
+      f'{examples.input_dtype} inputs, which models are given as they '
       'are: leave them at 0.0 and 1.0'
     )
 
   def init(key: Key) -> Params:
-    dtype = jnp.float32 if scales else dataset.train_inputs.dtype
-    example = jnp.zeros((1, *dataset.input_shape), dtype)
+    dtype = jnp.float32 if scales else jnp.dtype(examples.input_dtype)
+    example = jnp.zeros((1, *examples.input_shape), dtype)
     return model.init(device_key(key, Stream.MODEL), example)['params']
 
   def apply(params, inputs):
@@ -165,22 +165,22 @@ def make_network(config: ConfigDict, dataset: Dataset) -> Network:
       inputs = scale_pixels(inputs, settings.pixel_mean, settings.pixel_std)
     return model.apply({'params': params}, inputs)
 
-  shapes = _check_inputs(config.model.name, init, apply, dataset)
+  shapes = _check_inputs(config.model.name, init, apply, examples)
   template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
   flat, unravel = ravel_pytree(template)
   return Network(init, apply, template, unravel, flat.shape[0])
 
 
 def _check_inputs(
-  name: str, init: Callable[[Key], Params], apply: Apply, dataset: Dataset
+  name: str, init: Callable[[Key], Params], apply: Apply, examples: Signature
 ) -> Params:
   """Returns the shapes of a model's parameters, if it takes the inputs.
 
   Raises:
     ValueError: if it does not.
   """
-  inputs = dataset.train_inputs
-  batch = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+  shape, dtype = examples.input_shape, examples.input_dtype
+  batch = jax.ShapeDtypeStruct((1, *shape), jnp.dtype(dtype))
   try:
     shapes = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
     jax.eval_shape(apply, shapes, batch)
@@ -188,8 +188,8 @@ def _check_inputs(
   except Exception as error:
     reason = ' '.join(str(error).split())
     raise ValueError(
-      f'model.name={name!r} does not take the inputs of {dataset.name!r}, '
-      f'{inputs.dtype} of shape {dataset.input_shape}: choose another model '
+      f'model.name={name!r} does not take the inputs of {examples.name!r}, '
+      f'{dtype} of shape {shape}: choose another model '
       f'({type(error).__name__}: {reason})'
     ) from error
   return shapes

@@ -1,0 +1,347 @@
+"""Runs from Python: a config in, trained models and their metrics out.
+
+Example:
+  >>> import fps_jax as fps
+  >>> config = fps.default_config('fedavg')
+  >>> config.data.source, config.num_rounds = 'fake', 2
+  >>> config.data.num_clients = config.cohort.size = 4
+  >>> result = fps.run(config, progress=False)
+  >>> [row['round'] for row in result.rows], result.params.keys()
+  ([1, 2], dict_keys(['hidden_0', 'hidden_1', 'output']))
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from fps_jax.config.sections.model import Network, make_model, make_network
+from fps_jax.core import startup
+from fps_jax.core.types import Array, Params
+from fps_jax.data import SOURCES
+from fps_jax.data.dataset import Dataset, Signature
+from fps_jax.jobs import study
+from fps_jax.jobs.keeping import InMemory
+from fps_jax.jobs.options import Options
+from fps_jax.results import summary
+from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics_file import read_metrics
+from fps_jax.results.rows import rows_of
+from fps_jax.runs import checkpoints
+from fps_jax.runs.costs.message_bytes import RoundBytes
+
+if TYPE_CHECKING:
+  import pandas
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One trained model: a variant of a config under one seed.
+
+  Attributes:
+    variant: its name.
+    seed: of the run.
+    config: of the variant.
+    rows: a dict of metrics for each round, as `fps_jax.results.metrics` has it.
+    params: the model's parameters, a pytree of float32 arrays.
+    module: the model.
+    network: its functions, pixels' scaling included.
+    folder: where it is kept; None where it is not.
+    warnings: about its settings, and about what it lost on its way.
+  """
+
+  variant: str
+  seed: int
+  config: ConfigDict
+  rows: Sequence[MetricsRow]
+  params: Params
+  module: nn.Module
+  network: Network
+  folder: pathlib.Path | None = None
+  warnings: Sequence[str] = ()
+
+  def apply(self, inputs: Array, params: Params | None = None) -> Array:
+    """Returns what the model makes of inputs.
+
+    Args:
+      inputs: [B, ...] as the data set has them: images as uint8, unscaled.
+      params: other parameters; None for `self.params`.
+
+    Returns:
+      Logits, float32 [B, classes], or what the model returns instead.
+    """
+    params = self.params if params is None else params
+    return self.network.apply(params, jnp.asarray(inputs))
+
+  @property
+  def total_bytes(self) -> RoundBytes:
+    """Bytes of all rounds together."""
+    rows = self.rows
+    return RoundBytes(
+      sum(row['uplink_bytes_per_client'] for row in rows),
+      sum(row['downlink_bytes_per_client'] for row in rows),
+      sum(row['server_to_central_bytes'] for row in rows),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """What a study came to: its runs, by variant and seed.
+
+  A study of one run has that run's attributes itself: `result.params`.
+
+  Attributes:
+    runs: in the order of the config.
+    workdir: where it is kept; None where it is not.
+  """
+
+  runs: Sequence[Run]
+  workdir: pathlib.Path | None = None
+
+  @property
+  def rows(self) -> list[dict[str, Any]]:
+    """The rounds of all runs, as `fps_jax.results.rows` has them."""
+    return list(
+      rows_of(
+        [summary.Run(run.variant, run.seed, [*run.rows]) for run in self.runs]
+      )
+    )
+
+  def dataframe(self) -> 'pandas.DataFrame':
+    """Returns `rows` as a DataFrame.
+
+    Raises:
+      ImportError: if pandas is not installed.
+    """
+    try:
+      import pandas
+    except ImportError as error:
+      raise ImportError(
+        'a DataFrame needs pandas: pip install pandas, or take rows'
+      ) from error
+    return pandas.DataFrame(self.rows)
+
+  def __getitem__(self, key: str | tuple[str, int]) -> Run:
+    """Returns a run by its variant, or by variant and seed.
+
+    Raises:
+      KeyError: if there is none, or there are several.
+    """
+    variant, seed = key if isinstance(key, tuple) else (key, None)
+    found = [
+      run
+      for run in self.runs
+      if run.variant == variant and seed in (None, run.seed)
+    ]
+    if len(found) != 1:
+      known = [(run.variant, run.seed) for run in self.runs]
+      raise KeyError(f'{key!r} names {len(found)} runs of {known}: name one')
+    return found[0]
+
+  def __getattr__(self, name: str) -> Any:
+    """Returns an attribute of the only run."""
+    if name.startswith('_') or name not in _OF_RUN:
+      raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
+    if len(self.runs) != 1:
+      known = [(run.variant, run.seed) for run in self.runs]
+      raise AttributeError(
+        f'{name} is of one run, and there are {len(known)}: result[variant, '
+        f'seed].{name}, of {known}'
+      )
+    return getattr(self.runs[0], name)
+
+
+_OF_RUN = {
+  *(field.name for field in dataclasses.fields(Run)),
+  'apply',
+  'total_bytes',
+}
+
+
+def run(
+  config: ConfigDict,
+  workdir: str | os.PathLike[str] | None = None,
+  *,
+  dataset: Dataset | None = None,
+  progress: bool = True,
+  **options: Any,
+) -> Result:
+  """Runs a study, with all its variants and seeds.
+
+  Args:
+    config: see `default_config`.
+    workdir: where all is kept that `launch.py` keeps; a study that is there
+      already goes on, or is read. None keeps nothing on disk.
+    dataset: what to train and test on, in place of `config.data.source`.
+    progress: whether to show it, in a terminal or in a notebook.
+    **options: others of `fps_jax.jobs.options.Options`, such as
+      `tfds_data_dir`.
+
+  Returns:
+    What the runs came to.
+
+  Raises:
+    StudyError: if the config is not valid, or as `fps_jax.jobs.study.run`.
+    TypeError: if there is no such option.
+  """
+  with contextlib.suppress(RuntimeError):
+    # Once JAX has started, its devices are what they are.
+    startup.use_all_cores()
+  console = Console(quiet=not progress)
+  chosen = Options(**options)
+  with _source(config, dataset) as config:
+    if workdir is not None:
+      folder = pathlib.Path(workdir)
+      study.run_study(config, folder, ['fps_jax.run'], chosen, console)
+      return load(folder)
+    results = study.run(config, InMemory(chosen), chosen, console)
+  return Result([_of_memory(each) for each in results])
+
+
+@contextlib.contextmanager
+def _source(
+  config: ConfigDict, dataset: Dataset | None
+) -> Iterator[ConfigDict]:
+  """Yields the config of a study whose source is the data set, if any."""
+  if dataset is None:
+    yield config
+    return
+  config = config.copy_and_resolve_references()
+  config.data.source = dataset.name
+  # A data set of the same name that comes with the package is not hidden.
+  before = SOURCES.get(dataset.name)
+  SOURCES[dataset.name] = lambda: dataset
+  try:
+    yield config
+  finally:
+    if before is None:
+      del SOURCES[dataset.name]
+    else:
+      SOURCES[dataset.name] = before
+
+
+def load(folder: str | os.PathLike[str]) -> Result:
+  """Returns what a study, or one run of it, came to: from disk.
+
+  Args:
+    folder: the work directory of a study, `DIR`, or the folder of one of its
+      runs, `DIR/VARIANT/seed_SEED`.
+
+  Returns:
+    What `run` returned: of each run that is there, the last checkpoint. Of one
+    that is not finished, what there is.
+
+  Raises:
+    ValueError: if there is no run, or one has no checkpoint.
+  """
+  path = pathlib.Path(folder)
+  if (path / 'metrics.jsonl').is_file():
+    return Result([_of_disk(path)], path.parent.parent)
+  runs = [
+    _of_disk(seed_folder)
+    for variant in _variants(path)
+    for seed_folder in (
+      metrics.parent
+      for metrics in summary.metrics_paths(path / variant).values()
+    )
+  ]
+  if not runs:
+    raise ValueError(
+      f'{path} holds no study and no run: give a --workdir, or a folder '
+      'VARIANT/seed_SEED in it'
+    )
+  return Result(runs, path)
+
+
+def _variants(workdir: pathlib.Path) -> list[str]:
+  """Returns the names of variants, in the order of the config."""
+  path = workdir / 'config.json'
+  if not path.is_file():
+    return []
+  config = json.loads(path.read_text('utf-8'))
+  return list(config.get('variants') or [config['name']])
+
+
+def _of_disk(folder: pathlib.Path) -> Run:
+  """Returns a run from its folder."""
+  variant = folder.parent
+  made_for = json.loads((variant / 'model.json').read_text('utf-8'))
+  config = _read_config(variant / 'config.json')
+  try:
+    params_D = checkpoints.read(folder / 'checkpoints')['params']
+  except checkpoints.CheckpointError as error:
+    raise ValueError(
+      f'{error}: a model is loaded from checkpoints, which '
+      f'checkpoint.every_rounds={config.checkpoint.every_rounds} writes'
+    ) from error
+  examples = Signature(
+    config.data.source,
+    tuple(made_for['input_shape']),
+    made_for['input_dtype'],
+    made_for['num_classes'],
+  )
+  return _make_run(
+    (variant.name, int(folder.name.removeprefix('seed_')), config),
+    read_metrics(folder / 'metrics.jsonl', needed=()),
+    params_D,
+    examples,
+    folder,
+  )
+
+
+def _read_config(path: pathlib.Path) -> ConfigDict:
+  """Returns a variant's config; JSON has lists where configs have tuples."""
+
+  def restore(value: Any) -> Any:
+    if isinstance(value, Mapping):
+      return {name: restore(one) for name, one in value.items()}
+    return tuple(map(restore, value)) if isinstance(value, list) else value
+
+  return ConfigDict(restore(json.loads(path.read_text('utf-8'))))
+
+
+def _of_memory(result: study.Result) -> Run:
+  assert result.state is not None  # Nothing had been run before.
+  model = result.simulation.accounts.model
+  examples = Signature(
+    result.variant.data.source,
+    model.input_shape,
+    model.input_dtype,
+    model.num_classes,
+  )
+  run = _make_run(
+    (result.name, result.seed, result.variant),
+    result.rows,
+    jax.device_get(result.state.params),
+    examples,
+  )
+  return dataclasses.replace(run, warnings=result.warnings)
+
+
+def _make_run(
+  named: tuple[str, int, ConfigDict],
+  rows: Sequence[MetricsRow],
+  params_D: np.ndarray,
+  examples: Signature,
+  folder: pathlib.Path | None = None,
+) -> Run:
+  network = make_network(named[2], examples)
+  module = make_model(named[2], examples.num_classes)
+  return Run(
+    *named,
+    rows,
+    network.unravel(jnp.asarray(params_D)),
+    module,
+    network,
+    folder,
+  )
