@@ -95,7 +95,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     key=key,
     mesh=mesh,
     put_data=lambda: placed.put(partition),
-    evaluation=_make_evaluation(config, placed, network, by_client),
+    evaluation=_make_evaluation(config, seed, placed, network, by_client),
     completion=Completion(
       server_faults=faults.make_server_faults(config, seed),
       min_answers=sharing.min_answers(config),
@@ -206,12 +206,15 @@ def _make_method(
 
 def _make_evaluation(
   config: ConfigDict,
+  seed: int,
   placed: PlacedDataset,
   network: Network,
   by_client: ByClient | None,
 ) -> Evaluation:
-  """Returns tests of a model: on the test set, with a trigger, by client."""
+  """Returns tests of a model: held out, with a trigger, by client."""
   dataset, loss = placed.dataset, make_loss(config)
+  rows = data.split(config, seed, len(dataset.train_targets)).validation
+  held_out = dataset.train_inputs[rows], dataset.train_targets[rows]
 
   def evaluate(inputs: np.ndarray, targets: np.ndarray) -> Evaluate:
     return make_evaluate(
@@ -232,6 +235,9 @@ def _make_evaluation(
     backdoor=evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
     by_client=by_client,
+    validation=evaluate(*held_out) if len(rows) else None,
+    num_validation=num_counted(held_out[1]),
+    stop_at_accuracy=config.eval.stop_at_accuracy,
   )
 
 

@@ -51,6 +51,7 @@ class Stream(enum.IntEnum):
   RANGE_CHECK = 18
   AUGMENTATION = 19
   TEST_PARTITION = 20
+  VALIDATION = 21
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -213,11 +213,13 @@ class OnDisk:
         rounds_done = count_rounds(path)
       elif settings.every_rounds:
         checkpoints = stack.enter_context(
-          Checkpoints(folder / 'checkpoints', **settings)
+          Checkpoints(
+            folder / 'checkpoints', settings.every_rounds, settings.keep
+          )
         )
         rounds_done = checkpoints.last_round
       rows = keep_rounds(path, rounds_done)
-      writer = stack.enter_context(MetricsWriter(path))
+      writer = stack.enter_context(MetricsWriter(path, takes_own=True))
       write_events = stack.enter_context(
         tensorboard.writing(self._events(run.folder))
       )

@@ -42,6 +42,7 @@ def before_run(
   yield from _steps(config, simulations)
   yield from _learning_rates(config)
   yield from _by_client(simulations)
+  yield from _stop(config)
   yield from notices_sharing.before_run(config, simulations)
 
 
@@ -150,6 +151,15 @@ def _learning_rates(config: ConfigDict) -> Iterator[str]:
     yield (
       f'{section}.schedule={settings.schedule!r} with warmup_rounds='
       f'{settings.warmup_rounds} makes {section}.learning_rate {shown}{same}'
+    )
+
+
+def _stop(config: ConfigDict) -> Iterator[str]:
+  if config.eval.stop_at_accuracy and not config.data.validation_fraction:
+    yield (
+      f'eval.stop_at_accuracy={config.eval.stop_at_accuracy:.4g} is measured '
+      'on the test set: rounds to an accuracy on test data are a measure of '
+      'cost, no way to choose a model; for one, set data.validation_fraction'
     )
 
 

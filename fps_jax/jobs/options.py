@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from fps_jax.core.interruption import Interruption
+from fps_jax.runs.hooks import OnRound
 
 
 class Options(NamedTuple):
@@ -20,6 +21,8 @@ class Options(NamedTuple):
     prints_json: whether the last line of output is the results as JSON.
     config_file: that the config was read from; None if it was made in Python.
     interruption: what may ask a study to stop between rounds; None for nothing.
+    on_round: called after every round of every run, besides those that
+      `eval.on_round` names; from Python alone.
   """
 
   tfds_data_dir: str | None = None
@@ -30,6 +33,7 @@ class Options(NamedTuple):
   prints_json: bool = False
   config_file: str | None = None
   interruption: Interruption | None = None
+  on_round: OnRound | None = None
 
   @property
   def of_studies(self) -> list[str]:

@@ -22,17 +22,18 @@ from fps_jax.jobs import agreement, notices
 from fps_jax.jobs.keeping import Keeper, OnDisk, StudyRun
 from fps_jax.jobs.options import Options
 from fps_jax.results.metrics import MetricsRow
-from fps_jax.results.metrics_file import has_diverged
+from fps_jax.results.metrics_file import has_diverged, has_ended
 from fps_jax.results.summary import title_of
 from fps_jax.results.tables import make_console
-from fps_jax.runs.checkpoints import CheckpointError
+from fps_jax.runs.checkpoints import BestModel, CheckpointError
+from fps_jax.runs.hooks import ON_ROUND, HookError, Hooks
 from fps_jax.runs.progress import Progress
 from fps_jax.runs.simulation import Simulation
-from fps_jax.runs.train import train
+from fps_jax.runs.train import Extras, Trained, train
 
 _DEFAULTS = Options()
 # What ends a study, with a message for the user.
-_STOPS = (ValueError, OSError, FloatingPointError, CheckpointError)
+_STOPS = (ValueError, OSError, FloatingPointError, CheckpointError, HookError)
 
 
 class StudyError(Exception):
@@ -50,6 +51,8 @@ class Result(NamedTuple):
     rows: of all its rounds.
     state: after the last one; None where that had been run before, and where
       states are not kept.
+    best: the best model in validation; None where there is no state, and
+      without `checkpoint.keep_best`.
     warnings: about its settings, and about what it lost on its way.
   """
 
@@ -59,6 +62,7 @@ class Result(NamedTuple):
   simulation: Simulation
   rows: list[MetricsRow]
   state: RoundState | None
+  best: BestModel | None
   warnings: list[str]
 
 
@@ -242,9 +246,9 @@ def _run_all(
   profile, results = keeper.profile, []
   with Progress(console) as progress:
     for each in runs:
-      rows, state = _run(each, keeper, progress, profile, options)
+      rows, trained = _run(each, keeper, progress, profile, options)
       profile = None  # The first run is enough.
-      lines = [*notices.after_run(rows, _emptied(each.simulation, state))]
+      lines = [*notices.after_run(rows, _emptied(each.simulation, trained))]
       if has_diverged(rows) and each.variant.on_divergence != 'stop':
         lines.append(
           f'{_divergence(each, rows)}; the run ends, and is in no mean'
@@ -256,12 +260,14 @@ def _run_all(
           f'{each.title}: {_divergence(each, rows)}, or set '
           "on_divergence='end_run'"
         )
+      kept = trained if keeps_states else None
       results.append(
         Result(
           *each,
-          rows,
-          state if keeps_states else None,
-          [*said[each.name], *lines],
+          rows=rows,
+          state=kept and kept.state,
+          best=kept and kept.best,
+          warnings=[*said[each.name], *lines],
         )
       )
       if options.interruption:
@@ -279,13 +285,13 @@ def _run(
   progress: Progress,
   profile: pathlib.Path | None,
   options: Options,
-) -> tuple[list[MetricsRow], RoundState | None]:
+) -> tuple[list[MetricsRow], Trained | None]:
   """Runs the rounds of a run that are left.
 
   Returns:
-    The rows of all its rounds, and the state after the last if any was left.
+    The rows of all its rounds, and what it came to if any was left.
   """
-  variant, state = run.variant, None
+  variant, trained = run.variant, None
   with keeper.open(run) as kept:
     rows = list(kept.rows)
     progress.start_run(title_of(run.name), run.seed, variant.num_rounds, rows)
@@ -295,22 +301,41 @@ def _run(
       progress.update(row)
       rows.append(row)
 
-    if len(rows) < variant.num_rounds and not has_diverged(rows):
-      state = train(
+    if len(rows) < variant.num_rounds and not has_ended(rows):
+      trained = train(
         run.simulation,
         variant.num_rounds,
         variant.eval.every_rounds,
         on_row,
-        profile,
         kept.checkpoints,
-        options.interruption,
+        Extras(
+          profile,
+          options.interruption,
+          variant.checkpoint.keep_best,
+          _hooks(run, rows, options),
+        ),
       )
   progress.finish_run()
-  return rows, state
+  return rows, trained
 
 
-def _emptied(simulation: Simulation, state: RoundState | None) -> list[str]:
+def _hooks(
+  run: StudyRun, rows: Sequence[MetricsRow], options: Options
+) -> Hooks | None:
+  """Returns what is called after each round, in process 0; None for nothing."""
+  hooks = {name: ON_ROUND[name] for name in run.variant.eval.on_round}
+  if options.on_round is not None:
+    hook = options.on_round
+    hooks[getattr(hook, '__name__', type(hook).__name__)] = hook
+  if not hooks or jax.process_index():
+    return None
+  unravel = run.simulation.accounts.model.unravel
+  return Hooks(hooks, run.name, run.seed, unravel, rows)
+
+
+def _emptied(simulation: Simulation, trained: Trained | None) -> list[str]:
   """Returns the layers that pruning emptied, of a run that ran."""
-  if state is None:
+  if trained is None:
     return []
-  return simulation.accounts.emptied_layers(jax.device_get(state.params))
+  params = jax.device_get(trained.state.params)
+  return simulation.accounts.emptied_layers(params)

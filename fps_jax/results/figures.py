@@ -88,7 +88,7 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
 
   Args:
     title: name of the variant in the legend.
-    seeds: the rows of each run, equally many for each.
+    seeds: the rows of each run.
 
   Returns:
     The curve over the rounds in which every run was evaluated.
@@ -96,9 +96,10 @@ def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
   has_accuracy = any(r['test_accuracy'] is not None for s in seeds for r in s)
   measure = 'accuracy' if has_accuracy else 'loss'
   column, scale, _ = _MEASURES[measure]
-  tested_SxR = scale * _read(seeds, column)
-  uplink_SxR = np.cumsum(_read(seeds, 'uplink_bytes_per_client'), axis=1)
-  seconds_SxR = np.cumsum(_read(seeds, 'simulated_seconds'), axis=1)
+  shared = [rows[: min(map(len, seeds))] for rows in seeds]
+  tested_SxR = scale * _read(shared, column)
+  uplink_SxR = np.cumsum(_read(shared, 'uplink_bytes_per_client'), axis=1)
+  seconds_SxR = np.cumsum(_read(shared, 'simulated_seconds'), axis=1)
   is_timed = bool(np.isfinite(seconds_SxR).all())
   evaluated = np.isfinite(tested_SxR).all(axis=0)
   tested_SxE = tested_SxR[:, evaluated]

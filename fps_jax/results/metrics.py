@@ -7,67 +7,21 @@ of the same group in `fps_jax.runs.round_metrics`.
 """
 
 import typing
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple, TypedDict
+from collections.abc import Mapping
+from typing import Annotated, Any, TypedDict
 
+from fps_jax.results.column import Column
 from fps_jax.results.formats import (
   format_accuracy,
   format_bytes,
   format_loss,
   format_percent,
-  show,
-  show_range,
 )
 from fps_jax.results.spread import (
-  Spread,
-  Values,
   mean_of_last,
   mean_over_rounds,
   median_without_first,
 )
-
-
-class Column(NamedTuple):
-  """What is made of a column, besides writing it down.
-
-  Attributes:
-    reduce: from its values in the runs of a variant to one; None where no
-      summary has it.
-    form: of one value as text.
-    is_needed: whether no report can do without it, and refuses rows of other
-      versions that lack it.
-    key: of what it comes to in `report.json`; '' leaves it out of reports.
-    heading: of the same in tables.
-    note: below them, on what it is; `{baseline}` stands for that variant.
-    place: among the headings; those of none are last.
-    has_range: whether reports give the least and the most, too.
-    plots_items: whether TensorBoard plots each number of a list, not how many
-      there are.
-  """
-
-  reduce: Callable[[Values], Spread | None] | None = None
-  form: Callable[[float], str] = '{:.3g}'.format
-  is_needed: bool = False
-  key: str = ''
-  heading: str = ''
-  note: str = ''
-  place: int = 99
-  has_range: bool = False
-  plots_items: bool = False
-
-  def show(self, spread: Spread | None) -> str:
-    """Returns what it comes to as text; '-' where nothing was measured."""
-    if self.has_range:
-      return show_range(self.form, spread)
-    return show(self.form, spread and spread.middle)
-
-  def to_json(self, spread: Spread | None) -> dict[str, float | None]:
-    """Returns what `report.json` says of it."""
-    if not self.has_range:
-      return {self.key: spread and spread.middle}
-    values = spread or (None, None, None)
-    keys = (f'{self.key}_{kind}' for kind in ('mean', 'min', 'max'))
-    return dict(zip(keys, values, strict=True))
 
 
 class ModelMetrics(TypedDict):
@@ -79,6 +33,11 @@ class ModelMetrics(TypedDict):
       the updates of all clients that report are not finite. Never with
       malicious clients: a run under attack goes on, but where it has no
       accuracy to go on for, and its test loss is not finite.
+    reached_accuracy: whether the run ends with this round, as it reached
+      `eval.stop_at_accuracy`.
+    validation_accuracy: of the part of the training set that nobody trains on,
+      as of the test set; None, too, without one.
+    validation_loss: likewise.
     test_accuracy: fraction of the test set's targets, in [0, 1]; None, too,
       with a loss under which no prediction is right or wrong.
     test_loss: mean over the test set's targets: of the cross-entropy, in nats,
@@ -97,6 +56,22 @@ class ModelMetrics(TypedDict):
 
   round: Annotated[int, Column(is_needed=True)]
   diverged: bool
+  reached_accuracy: bool
+  validation_accuracy: Annotated[
+    float | None,
+    Column(
+      mean_of_last,
+      format_accuracy,
+      key='final_validation_accuracy_fraction',
+      heading='Validation (%)',
+      note='Validation: accuracy on training examples that nobody trains on, '
+      'in the last evaluated round.',
+      place=1,
+      is_optional=True,
+      has_range=True,
+    ),
+  ]
+  validation_loss: float | None
   test_accuracy: Annotated[
     float | None,
     Column(
@@ -123,7 +98,7 @@ class ModelMetrics(TypedDict):
       heading='Sparsity (%)',
       note='Sparsity: parameters removed after the last round, mean over '
       'seeds.',
-      place=5,
+      place=6,
     ),
   ]
   kept_parameters: int
@@ -282,7 +257,7 @@ class CostMetrics(TypedDict):
       heading='Uplink',
       note='Uplink, Downlink: per client and round. To central: servers to the '
       'centre, per round. Means over rounds and seeds; 1 kB = 1000 B.',
-      place=1,
+      place=2,
     ),
   ]
   downlink_bytes_per_client: Annotated[
@@ -293,7 +268,7 @@ class CostMetrics(TypedDict):
       is_needed=True,
       key='downlink_bytes_per_client_and_round',
       heading='Downlink',
-      place=2,
+      place=3,
     ),
   ]
   server_to_central_bytes: Annotated[
@@ -304,7 +279,7 @@ class CostMetrics(TypedDict):
       is_needed=True,
       key='server_to_central_bytes_per_round',
       heading='To central',
-      place=3,
+      place=4,
     ),
   ]
   simulated_seconds: Annotated[float | None, Column(is_needed=True)]
@@ -316,7 +291,7 @@ class CostMetrics(TypedDict):
       key='median_round_seconds',
       heading='Round (s)',
       note='Round: median wall time, without round 1, which compiles.',
-      place=6,
+      place=7,
     ),
   ]
 
@@ -358,7 +333,7 @@ BY_CLIENT: Mapping[str, Column] = {
 }
 # Of no round: the baseline's mean uplink over a variant's.
 SAVING = 'uplink_saving_factor'
-# What reports say of a variant, in their order.
+# What reports may say of a variant, in their order.
 REPORTED: Mapping[str, Column] = dict(
   sorted(
     [
@@ -371,7 +346,7 @@ REPORTED: Mapping[str, Column] = dict(
           heading='Saving',
           note='Saving: uplink of {baseline} / uplink; below 1 the method '
           'sends more.',
-          place=4,
+          place=5,
         ),
       ),
     ],

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fps_jax.core import files
+from fps_jax.core.registry import is_number
 from fps_jax.results.metrics import TYPES, MetricsRow
 
 _UNREADABLE = 'cannot be read'
@@ -25,10 +26,21 @@ def _is_of_type(value: object, hint: Any) -> bool:
   return isinstance(value, hint if hint is int else hint | int)
 
 
-def _check_keys(row: Mapping[str, object]) -> None:
-  """Raises ValueError unless `row` has the keys of a MetricsRow."""
+def _is_own(value: object) -> bool:
+  return value is None or (is_number(value) and math.isfinite(value))  # type: ignore[arg-type]
+
+
+def _check_keys(row: Mapping[str, object], takes_own: bool) -> None:
+  """Raises ValueError unless `row` has the keys of a MetricsRow.
+
+  Numbers of the user's own, if these are taken, it may have besides.
+  """
   missing = sorted(TYPES.keys() - row.keys())
-  unknown = sorted(row.keys() - TYPES.keys())
+  unknown = sorted(
+    key
+    for key in row.keys() - TYPES.keys()
+    if not (takes_own and key.isidentifier() and _is_own(row[key]))
+  )
   if missing or unknown:
     raise ValueError(
       f'metrics row misses {missing} and has unknown {unknown}: '
@@ -111,7 +123,7 @@ def _parse(
       ) from error
     try:
       if needed is None:
-        _check_keys(row)
+        _check_keys(row, takes_own=True)
       elif missing := sorted(set(needed) - row.keys()):
         raise ValueError(
           f'metrics row misses {missing}: read it with the version of fps_jax '
@@ -132,8 +144,18 @@ def has_diverged(rows: Sequence[Mapping[str, Any]]) -> bool:
   return bool(rows) and bool(rows[-1].get('diverged'))
 
 
+def has_reached_accuracy(rows: Sequence[Mapping[str, Any]]) -> bool:
+  """Returns whether a run ended with the last of its rows, as it was to."""
+  return bool(rows) and bool(rows[-1].get('reached_accuracy'))
+
+
+def has_ended(rows: Sequence[Mapping[str, Any]]) -> bool:
+  """Returns whether no round follows the last row, whatever is planned."""
+  return has_diverged(rows) or has_reached_accuracy(rows)
+
+
 def is_finished(path: pathlib.Path, num_rounds: int) -> bool:
-  """Returns whether a run has all its rows, or has diverged.
+  """Returns whether a run has all its rows, or has ended before.
 
   Raises:
     OSError: if its metrics cannot be read.
@@ -143,7 +165,7 @@ def is_finished(path: pathlib.Path, num_rounds: int) -> bool:
     return num_found == num_rounds
   line = path.read_bytes().splitlines(keepends=True)[num_found - 1]
   try:
-    return has_diverged([_parse_line(line)])
+    return has_ended([_parse_line(line)])
   except ValueError:
     return False
 
@@ -194,17 +216,18 @@ class MetricsWriter:
     last_round: the last round in the file; 0 when it is empty.
   """
 
-  def __init__(self, path: str | pathlib.Path):
+  def __init__(self, path: str | pathlib.Path, takes_own: bool = False):
     """Opens `path`, and creates its folder if need be.
 
     Args:
       path: the run's `metrics.jsonl`.
+      takes_own: whether rows may have numbers of the user's own.
 
     Raises:
       ValueError: the file exists and `read_metrics` refuses it.
       OSError: it cannot be read or written to.
     """
-    self._path = pathlib.Path(path)
+    self._path, self._takes_own = pathlib.Path(path), takes_own
     with self._naming():
       self._path.parent.mkdir(parents=True, exist_ok=True)
       is_there = self._path.exists()
@@ -227,7 +250,8 @@ class MetricsWriter:
     """Appends one round.
 
     Args:
-      row: exactly the keys of `MetricsRow`, with Python numbers.
+      row: exactly the keys of `MetricsRow`, with Python numbers; and those of
+        the user's own, if they are taken.
 
     Raises:
       ValueError: a key is missing or unknown, a value has the wrong type, a
@@ -235,7 +259,7 @@ class MetricsWriter:
         file is left as it was.
       OSError: it cannot be written to.
     """
-    _check_keys(row)
+    _check_keys(row, self._takes_own)
     _check_values(row, expected_round=self.last_round + 1)
     with self._naming():
       self._file.write(json.dumps(dict(row), allow_nan=False) + '\n')

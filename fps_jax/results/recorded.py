@@ -38,11 +38,14 @@ class Variant:
 
   @property
   def complete(self) -> list[Run]:
-    """The runs that have all their rounds, the last one evaluated."""
+    """The runs that have all their rounds, the last one evaluated.
+
+    One that was to stop at an accuracy, and did, will have no more.
+    """
     return [
       run
       for run in self.runs
-      if len(run.rows) == self.num_rounds
+      if (len(run.rows) == self.num_rounds or run.has_reached_accuracy)
       and not run.has_diverged
       and is_evaluated(run.rows[-1])
     ]

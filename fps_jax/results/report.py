@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,12 +12,13 @@ from fps_jax.core import files
 from fps_jax.results import figures, kept_warnings, rows, smoke
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.formats import (
+  format_accuracy,
   format_bytes,
   format_loss,
   show,
   show_range,
 )
-from fps_jax.results.metrics import BY_CLIENT, REPORTED, MetricsRow
+from fps_jax.results.metrics import BY_CLIENT, REPORTED, Column, MetricsRow
 from fps_jax.results.summary import (
   Run,
   Summary,
@@ -29,11 +30,12 @@ from fps_jax.results.summary import (
 from fps_jax.results.tables import Table, bullets, page
 
 _METHOD = 'Method'
-COLUMNS = (_METHOD, *(column.heading for column in REPORTED.values()))
 # Above what reports say of single clients.
 CLIENTS_TITLE = (
   'Test accuracy by client, after the last round; means over seeds'
 )
+_BEST_COLUMNS = (_METHOD, 'Round', 'Validation (%)', 'Test accuracy (%)')
+BEST_TITLE = 'Where validation is best, means over seeds'
 _TARGET_COLUMNS = (
   _METHOD,
   'Rounds',
@@ -42,11 +44,36 @@ _TARGET_COLUMNS = (
 )
 
 
-def notes(baseline_title: str) -> list[str]:
+def shown_of(summaries: Iterable[Summary]) -> dict[str, Column]:
+  """Returns what a report on some variants says: what any of them has."""
+  summaries = list(summaries)
+  return {
+    name: column
+    for name, column in REPORTED.items()
+    if not column.is_optional or any(each.numbers[name] for each in summaries)
+  }
+
+
+def header(shown: Mapping[str, Column]) -> tuple[str, ...]:
+  """Returns the headings over `cells`."""
+  return (_METHOD, *(column.heading for column in shown.values()))
+
+
+# Those that every report has.
+COLUMNS = header(shown_of(()))
+
+
+def _or_always(shown: Mapping[str, Column] | None) -> Mapping[str, Column]:
+  return shown_of(()) if shown is None else shown
+
+
+def notes(
+  baseline_title: str, shown: Mapping[str, Column] | None = None
+) -> list[str]:
   """Returns what a reader must know of the numbers."""
   return [
     column.note.format(baseline=baseline_title)
-    for column in REPORTED.values()
+    for column in _or_always(shown).values()
     if column.note
   ]
 
@@ -60,19 +87,22 @@ def title_with_seeds(summary: Summary) -> str:
   return f'{summary.title} ({num_diverged} of {num_runs} diverged)'
 
 
-def cells(summary: Summary) -> list[str]:
-  """Returns what a summary says under `COLUMNS`.
+def cells(
+  summary: Summary, shown: Mapping[str, Column] | None = None
+) -> list[str]:
+  """Returns what a summary says under the `header`.
 
   Where there is no accuracy, its place has the test loss, and says so.
   """
   numbers = summary.numbers
-  shown = {
-    name: column.show(numbers[name]) for name, column in REPORTED.items()
+  found = {
+    name: column.show(numbers[name])
+    for name, column in _or_always(shown).items()
   }
   loss = numbers['test_loss']
   if numbers['test_accuracy'] is None and loss is not None:
-    shown['test_accuracy'] = f'loss {show_range(format_loss, loss)}'
-  return [title_with_seeds(summary), *shown.values()]
+    found['test_accuracy'] = f'loss {show_range(format_loss, loss)}'
+  return [title_with_seeds(summary), *found.values()]
 
 
 def target_table(summaries: Sequence[Summary], title: str) -> Table:
@@ -107,6 +137,24 @@ def client_table(summaries: Sequence[Summary], title: str) -> Table | None:
   return Table(title, (_METHOD, *headings), lines) if lines else None
 
 
+def best_table(summaries: Sequence[Summary], title: str) -> Table | None:
+  """Returns what models were worth where they were best in validation.
+
+  None without a validation part.
+  """
+  lines = [
+    [
+      title_with_seeds(summary),
+      f'{best.round:,.4g}',
+      format_accuracy(best.validation_accuracy),
+      format_accuracy(best.test_accuracy),
+    ]
+    for summary in summaries
+    if (best := summary.at_best)
+  ]
+  return Table(title, _BEST_COLUMNS, lines) if lines else None
+
+
 def _target_title(target_accuracy: float) -> str:
   return f'To {100 * target_accuracy:g} % test accuracy, means over seeds'
 
@@ -115,10 +163,21 @@ def _caption(summaries: Sequence[Summary]) -> str:
   first = summaries[0]
   seeds = sorted([*first.seeds, *(run.seed for run in first.diverged)])
   shown = f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}'
-  rounds = next((each.rounds for each in summaries if each.rounds), None)
-  if rounds is None:
+  rounds = max((each.rounds or 0 for each in summaries), default=0)
+  if not rounds:
     return shown
-  return f'{rounds} round{"s" * (rounds != 1)}, {shown}'
+  most = 'up to ' * any(each.reached for each in summaries)
+  return f'{most}{rounds} round{"s" * (rounds != 1)}, {shown}'
+
+
+def endings(summaries: Iterable[Summary]) -> list[str]:
+  """Returns a line for each run that ended as it was accurate enough."""
+  return [
+    f'{summary.title}, seed {run.seed}: reached eval.stop_at_accuracy in round '
+    f'{run.round}, its last.'
+    for summary in summaries
+    for run in summary.reached
+  ]
 
 
 def divergences(summaries: Sequence[Summary]) -> list[str]:
@@ -138,14 +197,15 @@ def make_table(
 
   Every row takes one line on 100 columns, and all numbers show on any width.
   """
+  shown = shown_of(summaries)
   return Table(
     _caption(summaries),
-    COLUMNS,
-    [cells(summary) for summary in summaries],
+    header(shown),
+    [cells(summary, shown) for summary in summaries],
     'Uplink, downlink: per client and round. Saving: against '
     f'{baseline_title}.\nRound: median without round 1, which compiles.',
     # Names, and ranges.
-    num_wrapping=2,
+    num_wrapping=1 + sum(column.has_range for column in shown.values()),
   ).terminal()
 
 
@@ -187,14 +247,22 @@ def make_markdown(
   target_title = (
     f'{_target_title(target_accuracy)}; `-` if a seed never reached it:'
   )
+  shown = shown_of(summaries)
   return page(
     f'# Results: {_caption(summaries)}',
     f'**{notice}**' if notice else '',
-    Table('', COLUMNS, [cells(summary) for summary in summaries]),
-    bullets([*divergences(summaries), *notes(baseline_title)]),
+    Table('', header(shown), [cells(summary, shown) for summary in summaries]),
+    bullets(
+      [
+        *divergences(summaries),
+        *endings(summaries),
+        *notes(baseline_title, shown),
+      ]
+    ),
     clients or '',
     '## Warnings' if warnings else '',
     bullets(warnings),
+    best_table(summaries, f'{BEST_TITLE}:') or '',
     target_table(summaries, target_title) if target_accuracy else '',
     '\n'.join(
       f'![Test {name.replace("_", " over ")}]({name}.png)'
@@ -253,10 +321,11 @@ def write_report(
   files.write_text(workdir / 'report.md', markdown)
   tables: list[RenderableType] = [
     make_table(summaries, baseline_title),
-    *map(Text, divergences(summaries)),
+    *map(Text, [*divergences(summaries), *endings(summaries)]),
   ]
-  if clients := client_table(summaries, CLIENTS_TITLE):
-    tables.append(clients.terminal())
+  clients = client_table(summaries, CLIENTS_TITLE)
+  best = best_table(summaries, BEST_TITLE)
+  tables += [table.terminal() for table in (clients, best) if table]
   if target_accuracy:
     target = target_table(summaries, _target_title(target_accuracy))
     tables.append(target.terminal())

@@ -29,8 +29,9 @@ def read_rows(workdir: str | pathlib.Path) -> Iterator[dict[str, Any]]:
   Yields:
     `variant`, `seed` and a round's metrics, by variant, seed and round. Of a
     sweep also `method`, the variant without what is swept, and each swept
-    field, None where the variant does not read it. Rows of an earlier version
-    lack the columns that it did not have.
+    field, None where the variant does not read it. Columns that
+    `eval.on_round` added to any of them are None where it did not. Rows of an
+    earlier version lack the columns that it did not have.
 
   Raises:
     ValueError: if there is no run, or a file is damaged.
@@ -73,13 +74,21 @@ def rows_of(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
   swept = dict.fromkeys(
     field for run in runs for field in split_variant(run.variant)[1]
   )
+  own = _own_columns(runs)
   for run in runs:
     first: dict[str, Any] = {'variant': run.variant, 'seed': run.seed}
     if swept:
       first['method'], values = split_variant(run.variant)
       first |= {field: _value(values.get(field)) for field in swept}
     for row in run.rows:
-      yield {**first, **_without_lists(row)}
+      added = {name: row.get(name) for name in own}
+      yield {**first, **_without_lists(row), **added}
+
+
+def _own_columns(runs: Iterable[Run]) -> list[str]:
+  """Returns the columns that are no metrics, in the order of their coming."""
+  names = (name for run in runs for row in run.rows for name in row)
+  return [name for name in dict.fromkeys(names) if name not in TYPES]
 
 
 def _value(text: str | None) -> Any:

@@ -1,13 +1,12 @@
 """What a study found: its runs read from disk and summarised per variant."""
 
 import dataclasses
-import math
 import pathlib
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from fps_jax.results import milestones
 from fps_jax.results.metrics import (
   BY_CLIENT,
   COLUMNS,
@@ -16,7 +15,12 @@ from fps_jax.results.metrics import (
   MetricsRow,
   is_evaluated,
 )
-from fps_jax.results.metrics_file import has_diverged, read_metrics
+from fps_jax.results.metrics_file import (
+  has_diverged,
+  has_reached_accuracy,
+  read_metrics,
+)
+from fps_jax.results.milestones import AtBest, CostToTarget
 from fps_jax.results.spread import Spread
 
 _UPLINK: Final = 'uplink_bytes_per_client'
@@ -89,6 +93,11 @@ class Run:
     return has_diverged(self.rows)
 
   @property
+  def has_reached_accuracy(self) -> bool:
+    """Whether it ended with its last row, since that is accurate enough."""
+    return has_reached_accuracy(self.rows)
+
+  @property
   def rows_before(self) -> list[MetricsRow]:
     """The rows, without that in which training diverged."""
     return self.rows[:-1] if self.has_diverged else self.rows
@@ -108,19 +117,11 @@ class Diverged:
 
 
 @dataclasses.dataclass(frozen=True)
-class CostToTarget:
-  """What it took until a round's evaluation first reached a target; means.
+class Reached:
+  """A run that ended as it was accurate enough: its seed, and last round."""
 
-  Attributes:
-    rounds: to that round, itself included.
-    uplink_bytes_per_client: sent in them by a client of each.
-    simulated_seconds: that they take the clients' devices; None where they have
-      no profiles.
-  """
-
-  rounds: float
-  uplink_bytes_per_client: float
-  simulated_seconds: float | None
+  seed: int
+  round: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,10 @@ class Summary:
     title: name for the reader.
     seeds: those that the numbers are of, ascending.
     diverged: the runs of the other seeds, ascending.
-    rounds: rounds of each run; None if it diverged under every seed.
+    reached: the runs among them that ended before their last round, as they
+      reached the accuracy that they were to stop at, ascending.
+    rounds: rounds of each run, or of the longest; None if it diverged under
+      every seed.
     numbers: what each column of the metrics comes to, as it is declared to be
       reduced, and the saving: the baseline's mean uplink divided by this one's;
       0.2 means that this variant sends five times the baseline. None where
@@ -141,15 +145,18 @@ class Summary:
       sent anything.
     to_target: what the target accuracy cost; None where there is no target, or
       a seed never reached it.
+    at_best: the rounds that are best in validation; None without one.
   """
 
   variant: str
   title: str
   seeds: list[int]
   diverged: list[Diverged]
+  reached: list[Reached]
   rounds: int | None
   numbers: Mapping[str, Spread | None]
   to_target: CostToTarget | None = None
+  at_best: AtBest | None = None
 
   def middle(self, column: str) -> float | None:
     """Returns the mean or median that a column comes to."""
@@ -160,12 +167,12 @@ class Summary:
     """Returns it as it stands in `report.json`."""
     content = dataclasses.asdict(self)
     del content['numbers']
-    to_target = content.pop('to_target')
+    last = {name: content.pop(name) for name in ('to_target', 'at_best')}
     for name, column in REPORTED.items():
       content |= column.to_json(self.numbers[name])
     if self.middle('client_accuracy') is not None:
       content['by_client'] = {name: self.middle(name) for name in BY_CLIENT}
-    return {**content, 'to_target': to_target}
+    return content | last
 
 
 def collect(
@@ -184,7 +191,8 @@ def collect(
     ValueError: a variant has no run, a run was never evaluated, or the runs
       differ in seeds, rounds or last evaluated round, which would make their
       means incomparable; or a file is damaged (see `read_metrics`). Runs that
-      diverged may be shorter, and need no evaluation.
+      diverged may be shorter, and need no evaluation; those that were to stop
+      at an accuracy, and did, may be shorter, too.
   """
   runs = {variant: _read_runs(workdir / variant) for variant in variants}
   seeds = {
@@ -195,6 +203,7 @@ def collect(
     f'{variant}/seed_{run.seed}': (len(run.rows), run.evaluated[-1]['round'])
     for variant, of_variant in runs.items()
     for run in finished(of_variant)
+    if not run.has_reached_accuracy
   }
   for name, values in (
     ('seeds', seeds),
@@ -252,34 +261,6 @@ def reduce(runs: Sequence[Run]) -> dict[str, Spread | None]:
   }
 
 
-def _cost_to_target(
-  runs: Sequence[Run], target_accuracy: float
-) -> CostToTarget | None:
-  needed = []
-  for run in runs:
-    reached = [
-      row['round']
-      for row in run.evaluated
-      if (row['test_accuracy'] or 0.0) >= target_accuracy
-    ]
-    if not target_accuracy or not reached:
-      return None
-    needed.append(run.rows[: reached[0]])
-  seconds = [
-    [s for row in rows if (s := row['simulated_seconds']) is not None]
-    for rows in needed
-  ]
-  return CostToTarget(
-    rounds=statistics.fmean(map(len, needed)),
-    uplink_bytes_per_client=statistics.fmean(
-      sum(row[_UPLINK] for row in rows) for rows in needed
-    ),
-    simulated_seconds=(
-      statistics.fmean(map(math.fsum, seconds)) if all(seconds) else None
-    ),
-  )
-
-
 def _saving(baseline: Spread | None, uplink: Spread | None) -> Spread | None:
   if not baseline or not uplink or not baseline.middle or not uplink.middle:
     return None
@@ -311,7 +292,7 @@ def summarise_variant(
   """
   runs = finished(all_runs)
   _check_sent(runs)
-  numbers = reduce(runs)
+  numbers, rows = reduce(runs), [run.rows for run in runs]
   return Summary(
     variant=all_runs[0].variant,
     title=title_of(all_runs[0].variant),
@@ -319,9 +300,15 @@ def summarise_variant(
     diverged=[
       Diverged(run.seed, len(run.rows)) for run in all_runs if run.has_diverged
     ],
-    rounds=len(runs[0].rows) if runs else None,
+    reached=[
+      Reached(run.seed, len(run.rows))
+      for run in runs
+      if run.has_reached_accuracy
+    ],
+    rounds=max((len(run.rows) for run in runs), default=None),
     numbers={**numbers, SAVING: _saving(baseline_uplink, numbers[_UPLINK])},
-    to_target=_cost_to_target(runs, target_accuracy) if runs else None,
+    to_target=milestones.cost_to_target(rows, target_accuracy),
+    at_best=milestones.at_best(rows),
   )
 
 

@@ -7,15 +7,16 @@ whole, so that a run that is killed at any moment finds the one before.
 import hashlib
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
 
 from fps_jax.core import extras, files
-from fps_jax.core.types import RoundState
+from fps_jax.core.types import Array, RoundState
+from fps_jax.results.metrics import MetricsRow
 
-_STATE, _DIGEST = 'state', 'digest'
+_STATE, _DIGEST, _BEST = 'state', 'digest', 'best'
 
 
 def _orbax() -> Any:
@@ -28,6 +29,39 @@ def _orbax() -> Any:
 
 class CheckpointError(Exception):
   """A checkpoint cannot be written or read; the message says what to do."""
+
+
+class BestModel(NamedTuple):
+  """The model of the round with the highest accuracy in validation.
+
+  Attributes:
+    round: rounds completed by then.
+    accuracy: in validation.
+    params: float32 [D].
+  """
+
+  round: int
+  accuracy: float
+  params: np.ndarray
+
+
+def better(
+  best: BestModel | None, row: MetricsRow, params: Array
+) -> BestModel | None:
+  """Returns the better of the best model so far and that after a round.
+
+  Args:
+    best: of the rounds before; None without any.
+    row: of the round.
+    params: float32 [D], copied if it is the better one.
+  """
+  accuracy = row['validation_accuracy']
+  if (
+    accuracy is None or row['diverged'] or (best and accuracy <= best.accuracy)
+  ):
+    return best
+  # On a CPU, NumPy would otherwise look into memory that is donated next.
+  return BestModel(row['round'], accuracy, np.array(jax.device_get(params)))
 
 
 class Checkpoints:
@@ -80,8 +114,12 @@ class Checkpoints:
     """Rounds completed in the last checkpoint; 0 without one."""
     return self._manager.latest_step() or 0
 
-  def save(self, state: RoundState) -> None:
+  def save(self, state: RoundState, best: BestModel | None = None) -> None:
     """Copies a state and begins to write it; `state` may be donated then.
+
+    Args:
+      state: after some round.
+      best: the best model so far; None where it is not kept.
 
     Raises:
       CheckpointError: if this or the checkpoint before cannot be written.
@@ -90,16 +128,15 @@ class Checkpoints:
     on_host = _named(jax.device_get(state))
     named = {name: np.array(leaf) for name, leaf in on_host.items()}
     ocp = _orbax()
+    digests = {'sha256': _digest(named)}
+    items = {_STATE: ocp.args.StandardSave(named)}
+    if best is not None:
+      arrays = {name: np.array(one) for name, one in best._asdict().items()}
+      digests[_BEST] = _digest(arrays)
+      items[_BEST] = ocp.args.StandardSave(arrays)
+    items[_DIGEST] = ocp.args.JsonSave(digests)
     try:
-      self._manager.save(
-        int(state.round),
-        args=ocp.args.Composite(
-          **{
-            _STATE: ocp.args.StandardSave(named),
-            _DIGEST: ocp.args.JsonSave({'sha256': _digest(named)}),
-          }
-        ),
-      )
+      self._manager.save(int(state.round), args=ocp.args.Composite(**items))
     except Exception as error:
       raise self._unwritable(error) from error
 
@@ -132,6 +169,16 @@ class Checkpoints:
     ]
     return jax.tree.unflatten(jax.tree.structure(initial), placed)
 
+  def restore_best(self) -> BestModel | None:
+    """Returns the best model as of the last checkpoint; None without any.
+
+    Raises:
+      CheckpointError: if it is damaged.
+    """
+    if not (self._folder / str(self.last_round) / _BEST).is_dir():
+      return None
+    return read_best(self._folder, self.last_round)
+
   def _unwritable(self, error: Exception) -> CheckpointError:
     return CheckpointError(
       f'no checkpoint can be written to {files.show(self._folder)} '
@@ -156,6 +203,31 @@ def read(
   Raises:
     CheckpointError: if there is no checkpoint, or it is damaged.
   """
+  return _read(folder, round_number, _STATE)
+
+
+def read_best(
+  folder: pathlib.Path, round_number: int | None = None
+) -> BestModel:
+  """Returns the best model of a run with `checkpoint.keep_best`.
+
+  Args:
+    folder: of a run's checkpoints.
+    round_number: rounds that were completed by then, of which it is the best;
+      None for those of the last checkpoint.
+
+  Raises:
+    CheckpointError: if there is none, or it is damaged.
+  """
+  named = _read(folder, round_number, _BEST)
+  return BestModel(
+    int(named['round']), float(named['accuracy']), named['params']
+  )
+
+
+def _read(
+  folder: pathlib.Path, round_number: int | None, item: str
+) -> dict[str, np.ndarray]:
   if not folder.is_dir():
     raise CheckpointError(f'{folder} is not a folder of checkpoints')
   with _orbax().CheckpointManager(folder.resolve()) as manager:
@@ -166,13 +238,20 @@ def read(
         f'{folder} has no checkpoint {"" if step is None else step}: it has '
         f'those of rounds {sorted(manager.all_steps())}'
       )
-    return _read(manager, step, path)
+    if item == _BEST and not (path / item).is_dir():
+      raise CheckpointError(
+        f'checkpoint {path} has no best model: its run has none with '
+        'checkpoint.keep_best=False, and before its first evaluation'
+      )
+    return _read_item(manager, step, path, item)
 
 
-def _read(manager: Any, step: int, path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_item(
+  manager: Any, step: int, path: pathlib.Path, item: str
+) -> dict[str, np.ndarray]:
   ocp = _orbax()
   args = ocp.args.Composite(
-    **{_STATE: ocp.args.StandardRestore(), _DIGEST: ocp.args.JsonRestore()}
+    **{item: ocp.args.StandardRestore(), _DIGEST: ocp.args.JsonRestore()}
   )
   cure = (
     f'remove {path} to go on from the checkpoint before, if there is one, or '
@@ -180,8 +259,8 @@ def _read(manager: Any, step: int, path: pathlib.Path) -> dict[str, np.ndarray]:
   )
   try:
     restored = manager.restore(step, args=args)
-    named = {name: np.asarray(leaf) for name, leaf in restored[_STATE].items()}
-    digest = restored[_DIGEST]['sha256']
+    named = {name: np.asarray(leaf) for name, leaf in restored[item].items()}
+    digest = restored[_DIGEST]['sha256' if item == _STATE else item]
   except Exception as error:
     raise CheckpointError(
       f'checkpoint {path} cannot be read ({_one_line(error)}): {cure}'

@@ -30,6 +30,7 @@ class Finished(NamedTuple):
     outcome: what came of it.
     test: on the test set; None where it was not evaluated.
     backdoor: the same of images with an attacker's trigger.
+    validation: the same of training examples that nobody trains on.
     is_model_finite: bool [], of the global model after it.
     by_client: what is right of each client's; None where it was not tested.
   """
@@ -38,6 +39,7 @@ class Finished(NamedTuple):
   outcome: Outcome
   test: Tested | None
   backdoor: Tested | None
+  validation: Tested | None
   is_model_finite: Array
   by_client: Counted | None = None
 
@@ -66,6 +68,7 @@ def _kept(simulation: Simulation, pruning: PruningPlan) -> int:
 
 def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   outcome, test, backdoor = finished.outcome, finished.test, finished.backdoor
+  held = finished.validation
   accounts, evaluation = simulation.accounts, simulation.evaluation
   counted_C = outcome.is_counted
   pruning = simulation.pruning_plans[finished.round_number]
@@ -83,19 +86,33 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   has_nothing = (
     test is not None and test.num_right is None and not math.isfinite(test_loss)
   )
+  diverged = bool(
+    has_nothing
+    or ((all_left_out or not is_finite) and not accounts.is_attacked)
+  )
+  accuracy = _fraction(test, evaluation.num_test)
+  held_out = _fraction(held, evaluation.num_validation)
   return {
     'round': finished.round_number + 1,
-    'diverged': bool(
-      has_nothing
-      or ((all_left_out or not is_finite) and not accounts.is_attacked)
+    'diverged': diverged,
+    'reached_accuracy': not diverged
+    and _has_reached(
+      accuracy if evaluation.validation is None else held_out,
+      evaluation.stop_at_accuracy,
     ),
-    'test_accuracy': _fraction(test, evaluation.num_test),
+    'validation_accuracy': held_out,
+    'validation_loss': _finite(float(held.loss)) if held else None,
+    'test_accuracy': accuracy,
     'test_loss': _finite(test_loss) if test else None,
     'train_loss': _finite(train_loss) if num_trained else None,
     'attack_success': _fraction(backdoor, evaluation.num_backdoor),
     'sparsity': 1 - num_left / accounts.num_params,
     'kept_parameters': kept,
   }
+
+
+def _has_reached(accuracy: float | None, target: float) -> bool:
+  return accuracy is not None and 0 < target <= accuracy
 
 
 def _by_client(simulation: Simulation, finished: Finished) -> ByClientMetrics:

@@ -55,6 +55,11 @@ class Evaluation(NamedTuple):
       are classified as the attacker wants; None without one.
     num_backdoor: such images.
     by_client: tests of every client; None where they are not asked for.
+    validation: as `test`, on training examples that nobody trains on; None
+      without any.
+    num_validation: such examples.
+    stop_at_accuracy: of the validation part, or of the test set without one: a
+      run ends with the round whose model has it; 0 for none.
   """
 
   test: Evaluate
@@ -62,6 +67,9 @@ class Evaluation(NamedTuple):
   backdoor: Evaluate | None = None
   num_backdoor: int = 0
   by_client: ByClient | None = None
+  validation: Evaluate | None = None
+  num_validation: int = 0
+  stop_at_accuracy: float = 0.0
 
 
 class Completion(NamedTuple):

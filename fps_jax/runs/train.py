@@ -1,9 +1,11 @@
 """The training loop of one run: rounds, evaluation, one row of metrics each."""
 
+import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,41 @@ import jax.numpy as jnp
 from fps_jax.core.interruption import Interruption, StoppedError
 from fps_jax.core.types import Array, Examples, RoundState
 from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics_file import has_ended
 from fps_jax.runs import profiling, retries
-from fps_jax.runs.checkpoints import Checkpoints
+from fps_jax.runs.checkpoints import BestModel, Checkpoints, better
+from fps_jax.runs.hooks import HookError
 from fps_jax.runs.retries import Outcome
 from fps_jax.runs.round_metrics import Finished, make_row
 from fps_jax.runs.simulation import Simulation
+
+
+class Extras(NamedTuple):
+  """What a run does besides its rounds.
+
+  Attributes:
+    profile: folder for a trace of the second round that runs, or of the only
+      one.
+    interruption: asked after every round but the last whether to stop.
+    keeps_best: whether checkpoints have the model of the best round, too.
+    measure: called with each round's row and the parameters after it; returns
+      what the row has besides.
+  """
+
+  profile: pathlib.Path | None = None
+  interruption: Interruption | None = None
+  keeps_best: bool = False
+  measure: Callable[[MetricsRow, Array], Mapping[str, Any]] | None = None
+
+
+_NO_EXTRAS = Extras()
+
+
+class Trained(NamedTuple):
+  """What a run came to: its last state, and its best model if that is kept."""
+
+  state: RoundState
+  best: BestModel | None
 
 
 def train(
@@ -23,75 +55,72 @@ def train(
   num_rounds: int,
   eval_every_rounds: int,
   on_row: Callable[[MetricsRow], None],
-  profile: pathlib.Path | None = None,
   checkpoints: Checkpoints | None = None,
-  interruption: Interruption | None = None,
-) -> RoundState:
+  extras: Extras = _NO_EXTRAS,
+) -> Trained:
   """Runs a simulation to its last round, from its first or a checkpoint.
 
-  A run that diverges ends with the round whose row says so.
-
-  While devices compute a round, the host plans the next one and fetches the
-  metrics of the one before.
+  It ends with the round whose row says that it diverged, or that it reached the
+  accuracy to stop at. While devices compute a round, the host plans the next
+  one and fetches the metrics of the one before.
 
   Guarantees:
-    - a run that goes on from a checkpoint ends with the model, bit for bit,
+    - a run that goes on from a checkpoint ends with the models, bit for bit,
       that it would have had, and in the same round;
     - a round's row is handed on before its checkpoint is begun;
-    - a run that is stopped has the rows of all rounds that it ran, and a
-      checkpoint of the last one.
+    - a run that is stopped, or whose round cannot be measured, has the rows of
+      all rounds that it ran, and a checkpoint of the last one;
+    - of rounds that are equally good the first is the best.
 
   Args:
     simulation: what to run.
     num_rounds: rounds to run, at least 1.
-    eval_every_rounds: rounds between evaluations; the last one is always
-      evaluated.
+    eval_every_rounds: rounds between evaluations; the last one has one.
     on_row: called with each round's metrics, in order.
-    profile: folder for a trace of the second round that runs, or of the only
-      one.
     checkpoints: to go on from, and to add to; None for neither.
-    interruption: asked after every round but the last whether to stop.
+    extras: what it does besides.
 
   Returns:
-    The state after the last round.
+    The state after the last round, and the best model if it is kept.
 
   Raises:
     SharingError: if a round cannot be completed, and is to stop the run.
     CheckpointError: if a checkpoint cannot be written or read.
     StoppedError: if the run was asked to stop.
+    HookError: if a round could not be measured.
   """
-  state = simulation.init_state()
+  state, best = simulation.init_state(), None
   if checkpoints:
     state = checkpoints.restore(state)
+    best = checkpoints.restore_best() if extras.keeps_best else None
   if state.round == num_rounds:
-    return state
-  loop = _Loop(simulation, num_rounds, eval_every_rounds, checkpoints)
-  state, is_stopped = loop.run(state, on_row, profile, interruption)
-  if checkpoints:
-    checkpoints.save(state)
+    return Trained(state, best)
+  loop = _Loop(simulation, num_rounds, eval_every_rounds, on_row, checkpoints)
+  loop.extras, loop.best = extras, best
+  state, is_stopped = loop.run(state)
+  loop.save(state)
   if is_stopped:
     lost = '' if checkpoints else ', all lost (checkpoint.every_rounds=0)'
     raise StoppedError(f'after round {state.round} of {num_rounds}{lost}')
-  return state
+  return Trained(state, loop.best)
 
 
-class _Loop(NamedTuple):
-  """The rounds of `train`, whose arguments these are."""
+@dataclasses.dataclass
+class _Loop:
+  """The rounds of `train`, whose arguments these are; and the best so far."""
 
   simulation: Simulation
   num_rounds: int
   eval_every_rounds: int
+  on_row: Callable[[MetricsRow], None]
   checkpoints: Checkpoints | None
+  extras: Extras = _NO_EXTRAS
+  best: BestModel | None = None
 
-  def run(
-    self,
-    state: RoundState,
-    on_row: Callable[[MetricsRow], None],
-    profile: pathlib.Path | None,
-    interruption: Interruption | None,
-  ) -> tuple[RoundState, bool]:
+  def run(self, state: RoundState) -> tuple[RoundState, bool]:
     """Returns the state after the last round, and whether it was to stop."""
     simulation, clock = self.simulation, _clock()
+    profile, interruption = self.extras.profile, self.extras.interruption
     data, first = simulation.put_data(), int(state.round)
     plan = simulation.plan(first)
     waiting: Finished | None = None
@@ -103,30 +132,53 @@ class _Loop(NamedTuple):
         started = simulation.start(state, plan, data)
         next_plan = plan if is_last else simulation.plan(r + 1)
         if waiting:
-          row = _fetch_row(simulation, waiting, clock)
-          on_row(row)
-          if row['diverged']:
-            # What has been started since came of a model that is of no use.
+          if self._hand_on(waiting, state, clock):
+            # What has been started since is of no use.
             return state, False
-          self._save(state, r)
+          if self.checkpoints and r % self.checkpoints.every_rounds == 0:
+            self.save(state)
         state, outcome = retries.finish(
           simulation, r, state, plan, data, started
         )
         waiting = self._test(r, outcome, state.params, data)
-        wait_if_traced(
-          (state, waiting.test, waiting.backdoor, waiting.by_client)
-        )
+        wait_if_traced((state, waiting[2:]))
       plan = next_plan
       if not is_last and interruption and interruption.is_asked():
         break
     assert waiting is not None  # At least one round is run.
-    on_row(_fetch_row(simulation, waiting, clock))
+    self._hand_on(waiting, state, clock)
     return state, not is_last
 
-  def _save(self, state: RoundState, round_number: int) -> None:
-    checkpoints = self.checkpoints
-    if checkpoints and round_number % checkpoints.every_rounds == 0:
-      checkpoints.save(state)
+  def save(self, state: RoundState) -> None:
+    """Begins a checkpoint of a state, if there are any."""
+    if self.checkpoints:
+      self.checkpoints.save(state, self.best)
+
+  def _hand_on(
+    self, finished: Finished, state: RoundState, clock: Iterator[float]
+  ) -> bool:
+    """Makes and hands on a round's row; returns whether the run ends with it.
+
+    Args:
+      finished: the round.
+      state: after it.
+      clock: of the run.
+    """
+    row = make_row(self.simulation, jax.device_get(finished))
+    row['round_seconds'] = next(clock)
+    if self.extras.keeps_best:
+      self.best = better(self.best, row, state.params)
+    measured: Mapping[str, Any] = {}
+    try:
+      if self.extras.measure:
+        measured = self.extras.measure(row, state.params)
+    except HookError:
+      self.on_row(row)
+      self.save(state)
+      raise
+    row = typing.cast(MetricsRow, {**row, **measured})
+    self.on_row(row)
+    return has_ended([row])
 
   def _test(
     self, r: int, outcome: Outcome, params: Array, data: Examples
@@ -135,6 +187,7 @@ class _Loop(NamedTuple):
     evaluation = self.simulation.evaluation
     is_due = self._is_due(r, self.eval_every_rounds)
     backdoor = evaluation.backdoor if is_due else None
+    validation = evaluation.validation if is_due else None
     by_client = evaluation.by_client
     if by_client and not self._is_due(r, by_client.every_rounds):
       by_client = None
@@ -143,6 +196,7 @@ class _Loop(NamedTuple):
       outcome,
       evaluation.test(params) if is_due else None,
       backdoor(params) if backdoor else None,
+      validation(params) if validation else None,
       _is_finite(params),
       by_client.start(params, r, data) if by_client else None,
     )
@@ -163,11 +217,3 @@ def _clock() -> Iterator[float]:
     now = time.perf_counter()
     yield now - last
     last = now
-
-
-def _fetch_row(
-  simulation: Simulation, finished: Finished, clock: Iterator[float]
-) -> MetricsRow:
-  row = make_row(simulation, jax.device_get(finished))
-  row['round_seconds'] = next(clock)
-  return row

@@ -15,6 +15,9 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
   row = metrics.MetricsRow(
     round=round_number,
     diverged=False,
+    reached_accuracy=False,
+    validation_accuracy=None,
+    validation_loss=None,
     test_accuracy=None,
     test_loss=None,
     train_loss=0.5,

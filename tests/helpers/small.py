@@ -90,7 +90,7 @@ def run_simulation(
 ) -> tuple[np.ndarray, list[MetricsRow]]:
   """Returns what `run` does, of a simulation that is built already."""
   rows: list[MetricsRow] = []
-  state = train.train(
+  state, _ = train.train(
     simulation, small.num_rounds, small.eval.every_rounds, rows.append
   )
   for row in rows:

@@ -47,7 +47,7 @@ def _run(simulation, folder, rows=None, stop_at=None, **settings):
       raise KeyboardInterrupt
 
   with _open(folder, **settings) as checkpoints:
-    return train(simulation, 3, 1, on_row, checkpoints=checkpoints)
+    return train(simulation, 3, 1, on_row, checkpoints).state
 
 
 def _assert_equal(state, other):

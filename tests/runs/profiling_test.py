@@ -29,7 +29,11 @@ def test_operations_of_a_round_bear_the_names_of_their_phases():
 def test_one_round_of_a_run_is_traced(tmp_path, num_rounds: int):
   config = small.make_config(sharing__scheme='none')
   train.train(
-    small.make(config), num_rounds, 1, lambda row: None, tmp_path / 'profile'
+    small.make(config),
+    num_rounds,
+    1,
+    lambda row: None,
+    extras=train.Extras(profile=tmp_path / 'profile'),
   )
   (path,) = (tmp_path / 'profile').rglob('*.xplane.pb')
   trace = jax.profiler.ProfileData.from_file(str(path))

@@ -96,7 +96,7 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
   poisoned = dataclasses.replace(
     simulation, round=dataclasses.replace(simulation.round, step=step)
   )
-  state = train.train(poisoned, 4, 4, rows.append)
+  state, _ = train.train(poisoned, 4, 4, rows.append)
   assert [row['diverged'] for row in rows] == [False] * (bad_round - 1) + [True]
   assert int(state.round) == bad_round
   if bad_round == 4:

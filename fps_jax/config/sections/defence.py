@@ -12,6 +12,7 @@ from fps_jax.config.checks import above_zero, choice, each, whole
 from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.attack import make_update_attack
 from fps_jax.config.sections.client import MAX_PASSES
+from fps_jax.config.sections.data import split
 from fps_jax.config.sections.sharing import min_contributors, scheme_of
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.core.types import Array, Examples, Key, Params, PruningPlan
@@ -305,14 +306,14 @@ def _make_train_root(
       'process has alone: run it in one process'
     )
   num_examples = config.defence.root_examples
-  num_all = len(dataset.train_targets)
-  if num_examples > num_all:
+  training = split(config, seed, len(dataset.train_targets)).training
+  if num_examples > len(training):
     raise ValueError(
-      f'defence.root_examples={num_examples} must be at most {num_all}, the '
-      'number of training examples'
+      f'defence.root_examples={num_examples} must be at most '
+      f'{len(training)}, the number of training examples'
     )
-  rows = host_generator(seed, Stream.ROOT_SET).permutation(num_all)
-  chosen = rows[:num_examples]
+  order = host_generator(seed, Stream.ROOT_SET).permutation(len(training))
+  chosen = training[order[:num_examples]]
   examples = Examples(
     jnp.asarray(dataset.train_inputs[chosen]),
     jnp.asarray(dataset.train_targets[chosen]),

@@ -13,6 +13,7 @@ from fps_jax.results import report
 from fps_jax.results.differences import Field, compare
 from fps_jax.results.formats import format_bytes, show_tested
 from fps_jax.results.html.figures import draw, rounds_done
+from fps_jax.results.metrics import Column
 from fps_jax.results.recorded import Study, Variant, read_studies
 from fps_jax.results.summary import Run, Summary, summarise, title_of
 from fps_jax.results.tables import Table
@@ -73,18 +74,23 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
   """
   summaries = [_summarise(study) for study in studies]
   drawn = draw(studies)
+  shown = report.shown_of(
+    summary for found in summaries for summary in found.values()
+  )
   return _ENVIRONMENT.get_template('page.html').render(
     title=f'Results: {", ".join(study.label for study in studies)}',
     time=f'{time:%Y-%m-%d %H:%M}',
     studies=studies,
-    columns=report.COLUMNS,
-    results=_results(studies, summaries),
+    columns=report.header(shown),
+    results=_results(studies, summaries, shown),
     notes=report.notes(
       ', '.join(
         title_of(study.baseline) + (f' ({study.label})' * (len(studies) > 1))
         for study in studies
-      )
+      ),
+      shown,
     ),
+    endings=_endings(studies, summaries),
     warnings=[
       (f'{study.label}: ' * (len(studies) > 1)) + line
       for study in studies
@@ -93,6 +99,7 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     diverged=_progress(studies, lambda variant: variant.diverged),
     incomplete=_progress(studies, lambda variant: variant.incomplete),
     clients=_clients(studies, summaries),
+    best=_best(studies, summaries),
     targets=_targets(studies, summaries),
     drawn=drawn,
     measures=sorted({one.measure for _, some in drawn for one in some}),
@@ -114,23 +121,30 @@ def _summarise(study: Study) -> dict[str, Summary]:
 
 
 def _results(
-  studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
+  studies: Sequence[Study],
+  summaries: Sequence[Mapping[str, Summary]],
+  shown: Mapping[str, Column],
 ) -> Groups:
   of_each = [
-    [_result(variant, found.get(variant.name)) for variant in study.variants]
+    [
+      _result(variant, found.get(variant.name), shown)
+      for variant in study.variants
+    ]
     for study, found in zip(studies, summaries, strict=True)
   ]
   return _grouped(studies, of_each)
 
 
-def _result(variant: Variant, summary: Summary | None) -> list[str]:
+def _result(
+  variant: Variant, summary: Summary | None, shown: Mapping[str, Column]
+) -> list[str]:
   """Returns a row of the results; one without numbers if no run is complete."""
   seeds = ', '.join(str(run.seed) for run in variant.complete) or 'none'
   if len(variant.complete) < len(variant.runs):
     seeds += f' ({len(variant.complete)} of {len(variant.runs)})'
   if summary is None:
-    return [variant.title, seeds, *['-'] * (len(report.COLUMNS) - 1)]
-  title, *cells = report.cells(summary)
+    return [variant.title, seeds, *['-'] * len(shown)]
+  title, *cells = report.cells(summary, shown)
   return [title, seeds, *cells]
 
 
@@ -185,6 +199,30 @@ def _clients(
   tables = (
     report.client_table(
       list(found.values()), f'{study.label}: {report.CLIENTS_TITLE}'
+    )
+    for study, found in zip(studies, summaries, strict=True)
+  )
+  return [table for table in tables if table]
+
+
+def _endings(
+  studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
+) -> list[str]:
+  """Returns a line for each run that ended as it was accurate enough."""
+  return [
+    (f'{study.label}: ' * (len(studies) > 1)) + line
+    for study, found in zip(studies, summaries, strict=True)
+    for line in report.endings(found.values())
+  ]
+
+
+def _best(
+  studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
+) -> list[Table]:
+  """Returns the best rounds in validation, of the studies that have one."""
+  tables = (
+    report.best_table(
+      list(found.values()), f'{study.label}: {report.BEST_TITLE}'
     )
     for study, found in zip(studies, summaries, strict=True)
   )
