@@ -29,6 +29,7 @@ from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.pruning.scopes import SCOPES
 from fps_jax.results.summary import title_of
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
+from fps_jax.runs.hooks import ON_ROUND
 from fps_jax.sharing.audit import AUDITS
 from fps_jax.sharing.schemes import SCHEMES
 
@@ -56,6 +57,7 @@ _REGISTRIES: dict[str, Mapping[str, Any]] = {
   'profiles.distribution: distributions of devices': DISTRIBUTIONS,
   'sharing.scheme: sharing schemes': SCHEMES,
   'sharing.audit: audits': AUDITS,
+  'eval.on_round: numbers of your own about every round': ON_ROUND,
 }
 
 

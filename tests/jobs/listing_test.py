@@ -17,6 +17,7 @@ from fps_jax.federated.losses import LOSSES
 from fps_jax.jobs import listing
 from fps_jax.jobs import run as jobs
 from fps_jax.pruning import pruner, schedules
+from fps_jax.runs import hooks
 from fps_jax.runs.costs import profiles
 from fps_jax.sharing import audit, schemes
 
@@ -42,6 +43,7 @@ REGISTRIES = (
   profiles.DISTRIBUTIONS,
   schemes.SCHEMES,
   audit.AUDITS,
+  hooks.ON_ROUND,
 )
 
 
