@@ -1,5 +1,7 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,8 +154,6 @@ def _make_trained(
 ) -> Trained:
   """Returns local training, and how what it gives is cut to be summed."""
   data_attack = attack.make_attack_on(config, dataset)
-  last_counts_T = plans[-1].keep_counts_T
-  alignment, num_params = protocol.alignment, network.num_params
   return Trained(
     dataset=dataset,
     local_update=client.make_local_update(
@@ -163,18 +163,29 @@ def _make_trained(
       Examples(dataset.train_inputs, dataset.train_targets),
     ),
     protocol=protocol,
-    tiling=Tiling.fit(
-      layout.most_values(num_params, len(last_counts_T), alignment),
-      (
-        layout.counts_at(last_counts_T, alignment)[-1]
-        if pruning.mask_of(config) == 'shared'
-        else num_params
-      ),
-      protocol.values_per_column,
-      alignment,
-    ),
+    tiling=make_tiling(config, network.num_params, protocol, plans),
     plans=plans,
-    num_params=num_params,
+    num_params=network.num_params,
+  )
+
+
+def make_tiling(
+  config: ConfigDict,
+  num_params: int,
+  protocol: SumProtocol,
+  plans: Sequence[PruningPlan],
+) -> Tiling:
+  """Returns how updates are cut to be summed: best for the last round."""
+  last_counts_T, alignment = plans[-1].keep_counts_T, protocol.alignment
+  return Tiling.fit(
+    layout.most_values(num_params, len(last_counts_T), alignment),
+    (
+      layout.counts_at(last_counts_T, alignment)[-1]
+      if pruning.mask_of(config) == 'shared'
+      else num_params
+    ),
+    protocol.values_per_column,
+    alignment,
   )
 
 

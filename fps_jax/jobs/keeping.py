@@ -11,46 +11,21 @@ from rich.console import RenderableType
 
 from fps_jax.core import extras, files
 from fps_jax.core.environment import describe_environment, user_code
+from fps_jax.jobs import other_rounds
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.recording import Record
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results import kept_warnings, tensorboard
 from fps_jax.results import workdir as workdirs
-from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.metrics import BY_CLIENT, EVALUATED, MetricsRow
 from fps_jax.results.metrics_file import (
   MetricsWriter,
   count_rounds,
+  forget_evaluations,
   is_finished,
   keep_rounds,
 )
-from fps_jax.results.summary import title_of
 from fps_jax.runs.checkpoints import Checkpoints
-from fps_jax.runs.simulation import Simulation
-
-
-class StudyRun(NamedTuple):
-  """One run of a study.
-
-  Attributes:
-    name: of its variant.
-    seed: of the run.
-    variant: the variant's config.
-    simulation: ready to start.
-  """
-
-  name: str
-  seed: int
-  variant: ConfigDict
-  simulation: Simulation
-
-  @property
-  def title(self) -> str:
-    """What it is called in what a user reads."""
-    return f'{title_of(self.name)}, seed {self.seed}'
-
-  @property
-  def folder(self) -> pathlib.Path:
-    """Where it is in the work directory."""
-    return pathlib.Path(self.name, f'seed_{self.seed}')
 
 
 class Kept(NamedTuple):
@@ -179,14 +154,22 @@ class OnDisk:
   def hold(self, config: ConfigDict) -> Iterator[dict[str, Any]]:
     """Yields what the process runs on, which has the folder to itself."""
     overwrite = self._options.overwrite
-    with workdirs.hold(self._workdir, config, overwrite):
+    with workdirs.hold(self._workdir, config, overwrite) as before:
       self._config = config
-      self._record = Record.now(self._workdir, self._argv, self._options)
+      record = Record.now(self._workdir, self._argv, self._options)
+      if before != config.num_rounds:
+        record = record._replace(rounds_before=before)
+      self._record = record
       yield self._record.environment
 
   def begin(self, runs: Sequence[StudyRun], warnings: Sequence[str]) -> None:
     """Writes what the study is and runs on."""
     assert self._record is not None  # `hold` comes first.
+    if self._record.rounds_before is not None:
+      for run in runs:
+        other_rounds.check(
+          run, self._workdir / run.folder, self._record.rounds_before
+        )
     if self._options.overwrite:
       workdirs.empty(self._workdir)
     first = {run.name: run for run in reversed(runs)}
@@ -218,7 +201,10 @@ class OnDisk:
           )
         )
         rounds_done = checkpoints.last_round
-      rows = keep_rounds(path, rounds_done)
+      keep_rounds(path, rounds_done)
+      rows = forget_evaluations(
+        path, _every_rounds(run.variant), run.variant.num_rounds
+      )
       writer = stack.enter_context(MetricsWriter(path, takes_own=True))
       write_events = stack.enter_context(
         tensorboard.writing(self._events(run.folder))
@@ -246,6 +232,15 @@ class OnDisk:
       self._config.baseline or variants[0],
       target_accuracy=self._config.target_accuracy,
     )
+
+
+def _every_rounds(variant: ConfigDict) -> dict[str, int]:
+  """Returns the rounds between evaluations, by column."""
+  by_client = variant.eval.by_client_every_rounds
+  return {
+    **dict.fromkeys(EVALUATED, variant.eval.every_rounds),
+    **(dict.fromkeys(BY_CLIENT, by_client) if by_client else {}),
+  }
 
 
 def _check_processes(

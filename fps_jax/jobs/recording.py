@@ -26,11 +26,13 @@ class Record(NamedTuple):
     code: the user's own files, as `core.environment.user_code` has them.
     changed: names of what is not as when the study began; of what
       `fps_jax.core.environment.code_of` returns.
+    rounds_before: that the study was to have; None if it has as many now.
   """
 
   environment: dict[str, Any]
   code: dict[str, bytes]
   changed: tuple[str, ...] = ()
+  rounds_before: int | None = None
 
   @classmethod
   def now(
@@ -78,19 +80,24 @@ class Record(NamedTuple):
       OSError: if a file cannot be read or written.
     """
     environment, source = self.environment, workdir / _SOURCE
-    copied = self.code
-    if _has_begun(workdir):
+    copied, whole = self.code, json.loads(config.to_json())
+    if not _has_begun(workdir):
+      # Of a study's files the first: what tells that it is one.
+      workdirs.write_json(workdir / 'config.json', whole)
+    else:
       environment = _read(workdir / _ENVIRONMENT)
       resumed = environment.setdefault('resumed', [])
       resumed.append({**self.environment, 'changed': list(self.changed)})
+      if self.rounds_before is not None:
+        resumed[-1]['num_rounds'] = [self.rounds_before, whole['num_rounds']]
       source /= f'resumed_{len(resumed)}'
       copied = self.code if self.changed else {}
-    workdirs.write_json(workdir / 'config.json', json.loads(config.to_json()))
     for name, content in copied.items():
       with files.naming(source, problem='cannot be written to'):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(content)
     workdirs.write_json(workdir / _ENVIRONMENT, environment)
+    workdirs.write_json(workdir / 'config.json', whole)
     for name, variant in variants.items():
       workdirs.write_json(
         workdir / name / 'config.json', json.loads(variant.to_json())

@@ -19,8 +19,9 @@ from fps_jax.core.devices import make_mesh
 from fps_jax.core.types import RoundState
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.jobs import agreement, notices
-from fps_jax.jobs.keeping import Keeper, OnDisk, StudyRun
+from fps_jax.jobs.keeping import Keeper, OnDisk
 from fps_jax.jobs.options import Options
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import has_diverged, has_ended
 from fps_jax.results.summary import title_of

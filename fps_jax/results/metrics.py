@@ -331,6 +331,14 @@ COLUMNS: Mapping[str, Column] = _declared()
 BY_CLIENT: Mapping[str, Column] = {
   name: COLUMNS[name] for name in typing.get_type_hints(ByClientMetrics)
 }
+# Those of rounds that are evaluated alone; there are others by client.
+EVALUATED = (
+  'validation_accuracy',
+  'validation_loss',
+  'test_accuracy',
+  'test_loss',
+  'attack_success',
+)
 # Of no round: the baseline's mean uplink over a variant's.
 SAVING = 'uplink_saving_factor'
 # What reports may say of a variant, in their order.

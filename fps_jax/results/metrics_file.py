@@ -205,6 +205,36 @@ def keep_rounds(path: pathlib.Path, num_rounds: int) -> list[MetricsRow]:
   return rows
 
 
+def forget_evaluations(
+  path: pathlib.Path, every_rounds: Mapping[str, int], num_rounds: int
+) -> list[MetricsRow]:
+  """Removes evaluations that are not due, and were as a run had fewer rounds.
+
+  Args:
+    path: of the metrics; may not exist.
+    every_rounds: rounds between those of a column, by its name.
+    num_rounds: that the run has now, of which the last is evaluated, too.
+
+  Returns:
+    The rows.
+  """
+  rows, is_changed = read_metrics(path) if path.exists() else [], False
+  for row in rows:
+    early: dict[str, Any] = {
+      name: None
+      for name, every in every_rounds.items()
+      if row['round'] % every
+      and row['round'] != num_rounds
+      and row.get(name) is not None
+    }
+    row.update(early)  # type: ignore[typeddict-item]
+    is_changed |= bool(early)
+  if is_changed:
+    lines = (json.dumps(row, allow_nan=False) + '\n' for row in rows)
+    files.write_text(path, ''.join(lines))
+  return rows
+
+
 class MetricsWriter:
   """Appends the rows of a run to its file.
 

@@ -28,13 +28,18 @@ NAME_RULE = (
 @contextlib.contextmanager
 def hold(
   workdir: pathlib.Path, config: ConfigDict, overwrite: bool = False
-) -> Iterator[None]:
+) -> Iterator[int | None]:
   """Makes a work directory this process's own, for a new study or an old one.
 
   Args:
-    workdir: created if need be. What is in it stays, if it is of this config.
+    workdir: created if need be. What is in it stays, if it is of this config,
+      but for how many rounds it has.
     config: of the study.
     overwrite: whether what is there may be the study of another config.
+
+  Yields:
+    How many rounds the study that is there was to have; None without one that
+    stays.
 
   Raises:
     ValueError: if it holds the study of another config, or anything that is
@@ -46,9 +51,10 @@ def hold(
   with _open_lock(workdir) as lock:
     _lock(workdir, lock)
     _check_is_study(workdir)
-    if not overwrite:
-      _check_config(workdir, json.loads(config.to_json()))
-    yield
+    if overwrite:
+      yield None
+    else:
+      yield _check_config(workdir, json.loads(config.to_json()))
 
 
 def _open_lock(workdir: pathlib.Path) -> TextIO:
@@ -106,11 +112,17 @@ def _check_is_study(workdir: pathlib.Path) -> None:
     raise _not_empty(workdir)
 
 
-def _check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Raises ValueError if a directory is of another config."""
+def _check_config(
+  workdir: pathlib.Path, config: Mapping[str, Any]
+) -> int | None:
+  """Returns the rounds of the study that is there; None if there is none.
+
+  Raises:
+    ValueError: if the directory is of another config, in more than its rounds.
+  """
   path = workdir / _CONFIG
   if not path.exists():
-    return
+    return None
   try:
     old = json.loads(files.read_text(path))
     changed = [field for field in compare([old, config]) if field.differs]
@@ -119,7 +131,7 @@ def _check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
       f'{path} is not the JSON of a config ({error}): give another --workdir, '
       f'or --overwrite what is in {workdir}'
     ) from error
-  if changed:
+  if [field.name for field in changed] not in ([], ['num_rounds']):
     raise ValueError(
       f'work directory {workdir} holds a study of another config: give another '
       '--workdir, or --overwrite, or undo'
@@ -128,6 +140,7 @@ def _check_config(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
         for field in changed
       )
     )
+  return old.get('num_rounds')
 
 
 def empty(workdir: pathlib.Path) -> None:

@@ -187,6 +187,14 @@ class Checkpoints:
     )
 
 
+def last_round(folder: pathlib.Path) -> int:
+  """Returns the rounds completed in a folder's last checkpoint; 0 without."""
+  if not folder.is_dir():
+    return 0
+  with ocp.CheckpointManager(folder.resolve()) as manager:
+    return manager.latest_step() or 0
+
+
 def read(
   folder: pathlib.Path, round_number: int | None = None
 ) -> dict[str, np.ndarray]:
