@@ -1,5 +1,6 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -23,9 +24,10 @@ from fps_jax.config.sections import (
   sharing,
   simulated_time,
 )
+from fps_jax.config.sections import model as model_section
 from fps_jax.config.sections.defence import Trained
 from fps_jax.config.sections.model import Network, make_loss, make_network
-from fps_jax.core.types import Examples, Key, PruningPlan, RoundState
+from fps_jax.core.types import Array, Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
@@ -37,6 +39,7 @@ from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
 from fps_jax.pruning.pruner import Pruner, emptied_layers, named_layers
+from fps_jax.runs import initial
 from fps_jax.runs.by_client import ByClient
 from fps_jax.runs.simulation import (
   Accounts,
@@ -90,9 +93,14 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     round=make_round(method, mesh),
     protocol=protocol,
     sharing_root=sharing.make_root_key(config.sharing.entropy, seed),
-    init_state=jax.jit(
-      lambda: _init_state(config, network, method.server_optimizer, key),
-      out_shardings=everywhere,
+    init_state=functools.partial(
+      jax.jit(
+        functools.partial(
+          _init_state, config, network, method.server_optimizer, key
+        ),
+        out_shardings=everywhere,
+      ),
+      _initial_params(config, seed, accounts.model),
     ),
     key=key,
     mesh=mesh,
@@ -252,14 +260,27 @@ def _make_evaluation(
   )
 
 
+def _initial_params(
+  config: ConfigDict, seed: int, model: Model
+) -> np.ndarray | None:
+  """Returns the model of another run to begin with; None for a random one."""
+  params_D = model_section.initial_model(config, seed)
+  if params_D is not None:
+    initial.check_fits(model_section.initial_folder(config, seed), model)
+  return params_D
+
+
 def _init_state(
   config: ConfigDict,
   network: Network,
   optimizer: optax.GradientTransformation,
   key: Key,
+  initial_D: Array | None,
 ) -> RoundState:
-  """Returns the state before round 0."""
-  params_D = ravel_pytree(network.init(key))[0]
+  """Returns the state before round 0, with a model if one is given."""
+  params_D = initial_D
+  if params_D is None:
+    params_D = ravel_pytree(network.init(key))[0]
   mask, num_clients = pruning.mask_of(config), config.data.num_clients
   remembers = mask == 'shared' and config.pruning.server == 'dense'
   return RoundState(

@@ -124,7 +124,7 @@ def _is_installed(file: str) -> bool:
 
 def code_of(environment: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the part of a description that must not change within a study."""
-  names = ('code_sha256', 'packages', 'user_code')
+  names = ('code_sha256', 'packages', 'user_code', 'initial_models')
   return {name: environment[name] for name in names if name in environment}
 
 

@@ -13,7 +13,7 @@ from fps_jax.core import extras, files
 from fps_jax.core.environment import describe_environment, user_code
 from fps_jax.jobs import other_rounds
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.recording import Record
+from fps_jax.jobs.recording import Record, initial_models
 from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results import kept_warnings, tensorboard
 from fps_jax.results import workdir as workdirs
@@ -53,7 +53,7 @@ class Keeper(Protocol):
     """Raises ValueError if these could not be kept."""
 
   def hold(
-    self, config: ConfigDict
+    self, config: ConfigDict, variants: Mapping[str, ConfigDict]
   ) -> contextlib.AbstractContextManager[dict[str, Any]]:
     """Makes the place this process's own, for as long as the study runs.
 
@@ -92,9 +92,13 @@ class InMemory:
       )
 
   @contextlib.contextmanager
-  def hold(self, config: ConfigDict) -> Iterator[dict[str, Any]]:
-    """Yields what the process runs on."""
-    yield describe_environment((), user_code(self._options.config_file))
+  def hold(
+    self, config: ConfigDict, variants: Mapping[str, ConfigDict]
+  ) -> Iterator[dict[str, Any]]:
+    """Yields what the process runs on, and begins with."""
+    code = user_code(self._options.config_file)
+    models = {'initial_models': initial_models(variants)}
+    yield describe_environment((), code) | models
 
   def begin(self, runs: Sequence[StudyRun], warnings: Sequence[str]) -> None:
     """Keeps nothing."""
@@ -151,12 +155,14 @@ class OnDisk:
       _check_processes(variants, self._workdir)
 
   @contextlib.contextmanager
-  def hold(self, config: ConfigDict) -> Iterator[dict[str, Any]]:
+  def hold(
+    self, config: ConfigDict, variants: Mapping[str, ConfigDict]
+  ) -> Iterator[dict[str, Any]]:
     """Yields what the process runs on, which has the folder to itself."""
     overwrite = self._options.overwrite
     with workdirs.hold(self._workdir, config, overwrite) as before:
       self._config = config
-      record = Record.now(self._workdir, self._argv, self._options)
+      record = Record.now(self._workdir, self._argv, self._options, variants)
       if before != config.num_rounds:
         record = record._replace(rounds_before=before)
       self._record = record

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.config.sections.client import make_factors
+from fps_jax.config.sections.model import initial_model
 from fps_jax.defences import LEAST_COHORT
 from fps_jax.jobs import notices_sharing
 from fps_jax.results.metrics import MetricsRow
@@ -23,6 +24,7 @@ _MANY_PASSES = 100
 _MUCH_PADDING = 10
 # Of so many, an accuracy of about one half is uncertain by ten points.
 _FEW_TESTS = 25
+_MUCH_REVIVED = 0.01
 # Titles that a line names; of more, it says how many.
 _NAMED = 4
 
@@ -43,6 +45,7 @@ def before_run(
   yield from _learning_rates(config)
   yield from _by_client(simulations)
   yield from _stop(config)
+  yield from _initial(config, simulations[0])
   yield from notices_sharing.before_run(config, simulations)
 
 
@@ -160,6 +163,24 @@ def _stop(config: ConfigDict) -> Iterator[str]:
       f'eval.stop_at_accuracy={config.eval.stop_at_accuracy:.4g} is measured '
       'on the test set: rounds to an accuracy on test data are a measure of '
       'cost, no way to choose a model; for one, set data.validation_fraction'
+    )
+
+
+def _initial(config: ConfigDict, run: Simulation) -> Iterator[str]:
+  """Looks for zeros of a pruned model that the first round trains again."""
+  params_D = initial_model(config, config.seeds[0])
+  if params_D is None:
+    return
+  sparsity = 1 - np.count_nonzero(params_D) / len(params_D)
+  kept = run.accounts.num_params
+  if run.accounts.prunes_model:
+    kept = int(run.pruning_plans[0].keep_count)
+  if kept / len(params_D) - (1 - sparsity) > _MUCH_REVIVED:
+    yield (
+      f'{100 * sparsity:.1f} % of the model of model.init_from are 0, as if '
+      f'pruned, and round 1 trains {kept} of {len(params_D)} parameters, '
+      "zeros among them: to keep it as sparse, set pruning.schedule='constant' "
+      f'and pruning.sparsity={sparsity:.4g}'
     )
 
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from fps_jax.config import build
 from fps_jax.config.sections import pruning
+from fps_jax.config.sections.client import make_factors
 from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import has_ended, read_metrics
@@ -102,6 +103,11 @@ def _planned(config: ConfigDict, run: StudyRun) -> Mapping[str, Sequence[Any]]:
   planned: dict[str, Sequence[Any]] = {
     f'pruning.schedule={config.pruning.schedule!r}': plans
   }
+  for section in ('client', 'server'):
+    factors = make_factors(config, section)
+    if factors is None:
+      factors = np.ones(config.num_rounds, np.float32)
+    planned[f'{section}.schedule={config[section].schedule!r}'] = list(factors)
   if config.attack.updates != 'none' or config.defence.name != 'none':
     # Sketches and noise are drawn for whole tiles, which fit the last round.
     tiling = build.make_tiling(config, num_params, simulation.protocol, plans)

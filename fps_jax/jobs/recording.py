@@ -3,15 +3,18 @@
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from ml_collections import ConfigDict
 
+from fps_jax.config.sections.model import initial_folder, initial_model
 from fps_jax.core import files
 from fps_jax.core.environment import code_of, describe_environment, user_code
 from fps_jax.jobs.options import Options
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.differences import NOT_SET, Field, compare
+from fps_jax.runs import initial
 
 _ENVIRONMENT = 'environment.json'
 _SOURCE = 'source'
@@ -36,7 +39,11 @@ class Record(NamedTuple):
 
   @classmethod
   def now(
-    cls, workdir: pathlib.Path, argv: Sequence[str], options: Options
+    cls,
+    workdir: pathlib.Path,
+    argv: Sequence[str],
+    options: Options,
+    variants: Mapping[str, ConfigDict] = MappingProxyType({}),
   ) -> Self:
     """Describes this process, and compares it with what a study began with.
 
@@ -44,14 +51,18 @@ class Record(NamedTuple):
       workdir: of the study, or of none yet; held by this process.
       argv: the command line.
       options: of the command line.
+      variants: whose runs may begin with models of others.
 
     Raises:
-      ValueError: if the code has changed since the study's first run began,
-        unless the options let it; or if what it began with cannot be read.
+      ValueError: if the code or such a model has changed since the study's
+        first run began, unless the options let it; or if what it began with
+        cannot be read.
       OSError: if a file cannot be read.
     """
     code = user_code(options.config_file)
     environment = describe_environment(argv, code)
+    if models := initial_models(variants):
+      environment['initial_models'] = models
     if options.overwrite or not _has_begun(workdir):
       return cls(environment, code)
     first = _read(workdir / _ENVIRONMENT)
@@ -104,6 +115,23 @@ class Record(NamedTuple):
       )
 
 
+def initial_models(variants: Mapping[str, ConfigDict]) -> dict[str, str]:
+  """Returns the SHA-256 of the models of others that runs begin with.
+
+  Raises:
+    ValueError: if one cannot be read.
+  """
+  found = {}
+  for variant in variants.values():
+    for seed in variant.seeds:
+      params_D = initial_model(variant, seed)
+      if params_D is not None:
+        folder = initial_folder(variant, seed)
+        name = f'{variant.model.init_model} of {folder}'
+        found[name] = initial.digest(params_D)
+  return found
+
+
 def _has_begun(workdir: pathlib.Path) -> bool:
   """Returns whether a run of the study has."""
   return any(workdir.glob('*/seed_*/'))
@@ -126,8 +154,11 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _refusal(workdir: pathlib.Path, fields: Sequence[Field]) -> str:
+  kind = 'holds a study of other code'
+  if all(field.name.startswith('initial_models.') for field in fields):
+    kind = 'holds a study that began with another model (model.init_from)'
   lines = [
-    f'work directory {workdir} holds a study of other code: undo the change, '
+    f'work directory {workdir} {kind}: undo the change, '
     'give another --workdir, --overwrite, or go on all the same with '
     f'--resume_changed, which {_ENVIRONMENT} will say'
   ]

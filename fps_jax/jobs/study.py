@@ -137,7 +137,7 @@ def run(
       with agreement.together() as facts:
         variants = _check_all(config)
         keeper.check(variants)
-        environment = stack.enter_context(keeper.hold(config))
+        environment = stack.enter_context(keeper.hold(config, variants))
         placed = _load_all(variants, options.tfds_data_dir)
         if jax.process_count() > 1:
           facts |= agreement.describe(config, environment)

@@ -191,7 +191,7 @@ def last_round(folder: pathlib.Path) -> int:
   """Returns the rounds completed in a folder's last checkpoint; 0 without."""
   if not folder.is_dir():
     return 0
-  with ocp.CheckpointManager(folder.resolve()) as manager:
+  with _orbax().CheckpointManager(folder.resolve()) as manager:
     return manager.latest_step() or 0
 
 

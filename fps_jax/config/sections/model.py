@@ -1,24 +1,28 @@
 """The section `model`: the network, and its parameters as one vector."""
 
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
 from fps_jax import models
-from fps_jax.config.checks import choice, each, whole, within
+from fps_jax.config.checks import choice, each, text, whole, within
 from fps_jax.config.section import Field, Section, collect
-from fps_jax.core import arrays
+from fps_jax.core import arrays, files
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Examples, Key, Params
 from fps_jax.data.dataset import Signature
 from fps_jax.federated.client import Apply, scale_pixels
 from fps_jax.federated.losses import LOSSES, Loss, are_classes
 from fps_jax.models import MODELS
+from fps_jax.runs import initial
+from fps_jax.runs.initial import INITIAL_MODELS
 
 MAX_UNITS = 2**16
 MAX_LAYERS = 64
@@ -38,10 +42,29 @@ def _loss(config: ConfigDict) -> Iterator[str]:
     )
 
 
+def _begins(config: ConfigDict) -> Iterator[str]:
+  if config.model.init_model != 'last' and not config.model.init_from:
+    yield (
+      f'model.init_model={config.model.init_model!r} is of model.init_from, '
+      "which is '': set it, too"
+    )
+
+
 SECTION = Section(
   'model',
   {
     'name': Field('mlp', choice(MODELS)),
+    'init_from': Field(
+      '',
+      text,
+      'folder of a run, WORKDIR/VARIANT/seed_N, with whose model this one '
+      'begins; {seed} stands for the seed; empty: with a random one',
+    ),
+    'init_model': Field(
+      'last',
+      choice(INITIAL_MODELS),
+      "the run's, of its last checkpoint or, best, the best in validation",
+    ),
     'args.mlp.widths': Field((200, 200), each(whole(1, MAX_UNITS))),
     'args.cifar_cnn.channels': Field((32, 64, 64), each(whole(1, MAX_UNITS))),
     'args.cifar_cnn.hidden': Field(0, whole(0, MAX_UNITS)),
@@ -58,7 +81,7 @@ SECTION = Section(
     ),
     'loss_args.label_smoothing.smoothing': Field(0.1, within(0, 1, '()')),
   },
-  (_arguments, _loss),
+  (_arguments, _loss, _begins),
   {'args': (MODELS,), 'loss_args': (LOSSES,)},
 )
 
@@ -193,3 +216,24 @@ def _check_inputs(
       f'({type(error).__name__}: {reason})'
     ) from error
   return shapes
+
+
+def initial_model(config: ConfigDict, seed: int) -> np.ndarray | None:
+  """Returns the model that a run begins with; None for a random one.
+
+  Returns:
+    float32 [D].
+
+  Raises:
+    ValueError: if it cannot be read.
+  """
+  settings = config.model
+  if not settings.init_from:
+    return None
+  return initial.load(initial_folder(config, seed), settings.init_model)
+
+
+def initial_folder(config: ConfigDict, seed: int) -> pathlib.Path:
+  """Returns the folder of the run whose model another begins with."""
+  path = config.model.init_from.replace('{seed}', str(seed))
+  return files.local(path, 'model.init_from')
