@@ -103,7 +103,8 @@ def user_code(config_file: str | None) -> dict[str, bytes]:
   found = {config_path: config_path.name}
   for name, module in sorted(sys.modules.items()):
     file = getattr(module, '__file__', None)
-    if not file or _is_installed(file):
+    # What began the process is `fps-jax`, `launch.py` or the like.
+    if not file or name == '__main__' or _is_installed(file):
       continue
     path = pathlib.Path(file).resolve()
     if path.is_relative_to(config_path.parent):

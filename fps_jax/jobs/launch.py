@@ -21,9 +21,9 @@ from fps_jax.config import experiments, sweep
 from fps_jax.core import environment, extras, startup
 from fps_jax.core.interruption import Ending, Interruption, StoppedError
 from fps_jax.core.peers import Peers
-from fps_jax.jobs import agreement, launch_flags, listing
+from fps_jax.jobs import agreement, cluster, launch_flags, listing
 from fps_jax.jobs import run as jobs
-from fps_jax.jobs.options import Options
+from fps_jax.jobs.options import Cluster, Options
 from fps_jax.jobs.study import StudyError
 
 # In which what another process says of its end arrives.
@@ -71,6 +71,8 @@ def _run(argv: list[str]) -> None:
   peers = _prepare(ending)
   is_alone = jax.process_count() == 1
   stopping.advice = _advice(config.job, workdir, is_alone)
+  if _VALUES.only_run:
+    cluster.end_with_parent(ending)
   options = Options(
     _VALUES.tfds_data_dir,
     profile=_VALUES.profile,
@@ -78,6 +80,8 @@ def _run(argv: list[str]) -> None:
     tensorboard=_VALUES.tensorboard,
     resume_changed=_VALUES.resume_changed,
     prints_json=_VALUES.json,
+    cluster=_cluster(workdir),
+    only_run=_VALUES.only_run,
     config_file=_config_file(),
     # Of several processes none can stop between rounds that the others run.
     interruption=stopping if is_alone else None,
@@ -95,6 +99,25 @@ def _run(argv: list[str]) -> None:
     _fail(error, ending, peers)
   if peers:
     peers.finish()
+
+
+def _cluster(workdir: str) -> Cluster | None:
+  """Returns what runs are handed in to, as the command line has it."""
+  if _VALUES.cluster in (None, '', 'none'):
+    return None
+  try:
+    args = cluster.parse_args(_VALUES.cluster_args)
+  except ValueError as error:
+    sys.exit(f'error: {error}')
+  command = [
+    sys.executable,
+    *sys.orig_argv[1:],
+    f'--workdir={os.path.abspath(workdir)}',
+    '--nooverwrite',
+    '--nojson',
+    '--cluster=none',
+  ]
+  return Cluster(_VALUES.cluster, args, command)
 
 
 def _advice(job: str, workdir: str, is_alone: bool) -> str:

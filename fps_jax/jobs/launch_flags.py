@@ -48,7 +48,7 @@ class Flag(NamedTuple):
       define: Any = flags.DEFINE_multi_string
     elif not self.takes:
       define = flags.DEFINE_bool
-    elif self.takes.startswith('N'):
+    elif self.takes == 'N':
       define = flags.DEFINE_integer
     else:
       define = flags.DEFINE_string
@@ -60,6 +60,7 @@ class Flag(NamedTuple):
 
 
 _CONFIG = 'config'
+_CLUSTERS = ('slurm', 'local')
 GROUPS: dict[str, dict[str, Flag]] = {
   'What runs': {
     _CONFIG: Flag(
@@ -134,6 +135,20 @@ GROUPS: dict[str, dict[str, Flag]] = {
     ),
   },
   'Machines': {
+    'cluster': Flag(
+      'slurm|local',
+      'Run each variant under each seed of a study as a job of its own, of '
+      'Slurm or of this machine; wait for them, and report. Needs pip install '
+      "'fps_jax[cluster]'.",
+    ),
+    'cluster_args': Flag(
+      'NAME=VALUE,...',
+      'With --cluster: what each job is to have, such as timeout_min=60, '
+      'mem_gb, cpus_per_task, gpus_per_node; partition and all else that '
+      'sbatch takes; and max_jobs, how many are handed in at a time.',
+      (),
+      is_many=True,
+    ),
     'compilation_cache': Flag(
       'DIR',
       'Folder that keeps compiled programs for the next run; empty to keep '
@@ -161,6 +176,8 @@ GROUPS: dict[str, dict[str, Flag]] = {
     ),
   },
 }
+# For jobs of --cluster alone.
+_ONLY_RUN = Flag('VARIANT/seed_N', 'Do one run of a study that is being run.')
 # Flags that ask for help, of which the last has absl's own, too.
 _HELP = ('?', 'h', 'help', 'helpshort')
 
@@ -171,6 +188,7 @@ def define(values: flags.FlagValues, argv: Sequence[str]) -> None:
     for name, flag in group.items():
       if name != _CONFIG:
         flag.define(name, values)
+  _ONLY_RUN.define('only_run', values)
   config_flags.DEFINE_config_file(
     _CONFIG,
     None,
@@ -213,13 +231,16 @@ def resolve(argv: Sequence[str]) -> list[str]:
   Raises:
     ValueError: if there is no such file.
   """
-  resolved = list(argv)
+  resolved, is_given = list(argv), False
   for i, argument in enumerate(argv[1:], start=1):
     if argument == '--':
       break
     flag, equals, value = argument.partition('=')
     if flag not in ('--config', '-config'):
       continue
+    if is_given:
+      raise ValueError('--config is given twice: give one')
+    is_given = True
     if equals:
       resolved[i] = f'{flag}={_find(value)}'
     elif i + 1 < len(argv):
@@ -303,6 +324,12 @@ def _check(values: flags.FlagValues, rest: Sequence[str]) -> None:
   if len(rest) > 1 and not values.report:
     meant = meant_by(rest[1]) or f'see {pathlib.Path(rest[0]).name} --help'
     sys.exit(f'error: unexpected argument {rest[1]!r}: {meant}')
+  if values.cluster not in (None, '', 'none', *_CLUSTERS):
+    sys.exit(
+      f'error: --cluster={values.cluster} must be one of {", ".join(_CLUSTERS)}'
+    )
+  if values.cluster_args and not values.cluster:
+    sys.exit('error: --cluster_args needs --cluster=slurm or --cluster=local')
   if values.sweep and not values.config:
     sys.exit('error: --sweep needs a config to sweep over: give --config, too')
   if bool(values.config or values.list) == bool(values.report):

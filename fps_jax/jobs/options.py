@@ -1,9 +1,25 @@
 """What a command line says besides the config."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fps_jax.core.interruption import Interruption
 from fps_jax.runs.hooks import OnRound
+
+
+class Cluster(NamedTuple):
+  """Where the runs of a study are jobs of their own.
+
+  Attributes:
+    kind: a member of `fps_jax.jobs.cluster.KINDS`.
+    args: what each job is to have, such as `timeout_min`; and `max_jobs`, how
+      many are handed in at a time.
+    command: that does one run, once it is told which.
+  """
+
+  kind: str
+  args: Mapping[str, Any]
+  command: Sequence[str]
 
 
 class Options(NamedTuple):
@@ -20,6 +36,9 @@ class Options(NamedTuple):
     resume_changed: whether a study goes on although its code has changed.
     prints_json: whether the last line of output is the results as JSON.
     config_file: that the config was read from; None if it was made in Python.
+    cluster: where runs are jobs of their own; None: in this process, in turn.
+    only_run: of all runs, that which this process does for another that is
+      holding the work directory, `VARIANT/seed_SEED`; None: all.
     interruption: what may ask a study to stop between rounds; None for nothing.
     on_round: called after every round of every run, besides those that
       `eval.on_round` names; from Python alone.
@@ -32,11 +51,13 @@ class Options(NamedTuple):
   resume_changed: bool = False
   prints_json: bool = False
   config_file: str | None = None
+  cluster: Cluster | None = None
+  only_run: str | None = None
   interruption: Interruption | None = None
   on_round: OnRound | None = None
 
   @property
   def of_studies(self) -> list[str]:
     """The flags given that no other job but a study knows."""
-    names = ('profile', 'overwrite', 'tensorboard', 'resume_changed')
+    names = ('profile', 'overwrite', 'tensorboard', 'resume_changed', 'cluster')
     return [f'--{name}' for name in names if getattr(self, name)]

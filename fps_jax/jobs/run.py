@@ -10,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from fps_jax.core import files
+from fps_jax.jobs import cluster
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.results import smoke
@@ -54,8 +55,9 @@ class Entry(NamedTuple):
   is_study: bool = False
 
 
+_STUDY = 'fps_jax.jobs.study:run_study'
 JOBS = {
-  'study': Entry('fps_jax.jobs.study:run_study', is_study=True),
+  'study': Entry(_STUDY, is_study=True),
   'sharing_throughput': Entry('fps_jax.jobs.sharing_throughput.job:run'),
   'poisoning': Entry('fps_jax.jobs.poisoning.job:run', is_study=True),
   'privacy': Entry('fps_jax.jobs.privacy.job:run'),
@@ -84,14 +86,22 @@ def run(
       f'job={name!r} runs in one process, not in {jax.process_count()}: '
       'leave out --coordinator and --distributed'
     )
-  job: Job = pkgutil.resolve_name(JOBS[name].place)
+  place = JOBS[name].place
+  if options.only_run:
+    # A job that is made of a study has nothing to say of one run.
+    place = _STUDY
+    try:
+      config = cluster.only_run(config, options.only_run)
+    except ValueError as error:
+      raise StudyError(str(error)) from error
+  job: Job = pkgutil.resolve_name(place)
   try:
     folder = files.local(workdir, '--workdir')
     if notice := smoke.notice(config):
       print(notice, flush=True)
     with files.naming(folder):
       job(config, folder, argv, options)
-      if options.prints_json and JOBS[name].is_study:
+      if options.prints_json and not options.only_run and JOBS[name].is_study:
         report = json.loads(files.read_text(folder / 'report.json'))
         print(json.dumps(report))
   except (files.PathError, OSError) as error:

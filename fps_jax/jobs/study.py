@@ -18,7 +18,7 @@ from fps_jax.core import files
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.types import RoundState
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.jobs import agreement, notices
+from fps_jax.jobs import agreement, cluster, notices
 from fps_jax.jobs.keeping import Keeper, OnDisk
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study_run import StudyRun
@@ -96,12 +96,24 @@ def run_study(
   try:
     workdir = files.local(workdir, '--workdir')
     with files.naming(workdir):
-      keeper = OnDisk(workdir, argv, options)
+      keeper = _make_keeper(workdir, argv, options)
       run(config, keeper, options, console, keeps_states=False)
   except _STOPS as error:
     raise StudyError(str(error)) from error
+  if keeper.table is None:
+    return  # Another process reports.
   console.print(keeper.table)
   console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+
+
+def _make_keeper(
+  workdir: pathlib.Path, argv: Sequence[str], options: Options
+) -> OnDisk:
+  """Returns what keeps a study of the command line, or one run of it."""
+  if options.only_run:
+    return cluster.OneRun(workdir, argv, options)
+  kind = cluster.OnCluster if options.cluster else OnDisk
+  return kind(workdir, argv, options)
 
 
 def run(

@@ -17,7 +17,7 @@ _CONFIG, _LOCK = 'config.json', 'lock'
 _MAX_NAME = 100
 # What jobs write at the top of a work directory, beside the variants' folders:
 # these, and files that end like that. A file of another kind needs a line here.
-_TAKEN = ('.', '..', _LOCK, 'profile', 'source', 'tensorboard')
+_TAKEN = ('.', '..', _LOCK, 'cluster', 'profile', 'source', 'tensorboard')
 _ENDINGS = ('.json', '.md', '.csv', '.png', '.pdf', '.html', files.PART)
 NAME_RULE = (
   f'must name a folder: 1 to {_MAX_NAME} printable characters, no / or \\, '
@@ -55,6 +55,19 @@ def hold(
       yield None
     else:
       yield _check_config(workdir, json.loads(config.to_json()))
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path) -> Iterator[None]:
+  """Makes a folder, created if need be, this process's own.
+
+  Raises:
+    ValueError: if another process is at work in it.
+    OSError: if it cannot be created or locked.
+  """
+  with _open_lock(folder) as file:
+    _lock(folder, file)
+    yield
 
 
 def _open_lock(workdir: pathlib.Path) -> TextIO:
