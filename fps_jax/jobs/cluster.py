@@ -25,9 +25,10 @@ from ml_collections import ConfigDict
 from fps_jax.core import extras
 from fps_jax.core.interruption import Ending, Interruption, StoppedError
 from fps_jax.core.registry import is_number
-from fps_jax.jobs.keeping import OnDisk, StudyRun
+from fps_jax.jobs.keeping import OnDisk
 from fps_jax.jobs.options import Cluster
 from fps_jax.jobs.recording import Record
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.metrics_file import count_rounds, is_finished
 from fps_jax.results.tables import make_console
@@ -347,10 +348,14 @@ class OneRun(OnDisk):
   """Keeps one run of a study whose work directory another process holds."""
 
   @contextlib.contextmanager
-  def hold(self, config: ConfigDict) -> Iterator[dict[str, Any]]:
+  def hold(
+    self, config: ConfigDict, variants: Mapping[str, ConfigDict]
+  ) -> Iterator[dict[str, Any]]:
     """Yields what the process runs on, which has the run to itself."""
     with workdirs.lock(self._run_folder):
-      self._record = Record.now(self._workdir, self._argv, self._options)
+      self._record = Record.now(
+        self._workdir, self._argv, self._options, variants
+      )
       yield self._record.environment
 
   def begin(self, runs: Sequence[StudyRun], warnings: Sequence[str]) -> None:
