@@ -72,9 +72,7 @@ def make_evaluate(
   count, num_examples = _count(examples.targets), len(examples.targets)
   batch_size = min(batch_size, num_examples)
   num_batches = -(-num_examples // batch_size)
-  # Whole batches for each device.
-  num_rows = -(-num_batches // mesh.size) * mesh.size
-  batches = put_batches(examples, (num_rows, batch_size), mesh)
+  batches = put_batches(examples, (num_batches, batch_size), mesh)
 
   def evaluate_here(params_D, batches):
     evaluate_batch = functools.partial(
@@ -104,8 +102,7 @@ def make_evaluate(
       jnp.sum(loss_B[:num_batches]) / count,
     )
 
-  # The test set is an argument so that it does not become a constant of the
-  # compiled program.
+  # As an argument the test set is no constant of the compiled program.
   return lambda params_D: evaluate(params_D, batches)
 
 
@@ -123,9 +120,13 @@ def _count(targets: np.ndarray) -> int:
 def put_batches(
   examples: Examples, shape: tuple[int, int], mesh: Mesh
 ) -> Examples:
-  """Puts examples on the devices as [batches, batch size, ...], padded."""
+  """Puts examples on the devices as [batches, batch size, ...], padded.
+
+  There are at least as many batches as `shape` says: whole ones a device.
+  """
   # Padding is what no target is.
   fill = -1 if are_classes(examples.targets) else np.nan
+  shape = (-(-shape[0] // mesh.size) * mesh.size, shape[1])
   return Examples(
     _put(examples.inputs, 0, shape, mesh),
     _put(examples.targets, fill, shape, mesh),
