@@ -86,8 +86,7 @@ def make_evaluate(
     mesh=mesh,
     in_specs=(PartitionSpec(), split),
     out_specs=split,
-    # A model may loop, from constants that all devices have alike.
-    check_vma=False,
+    check_vma=False,  # A model may loop, and begin with constants.
   )
   everywhere = NamedSharding(mesh, PartitionSpec())
 

@@ -264,11 +264,13 @@ def make_markdown(
     bullets(warnings),
     best_table(summaries, f'{BEST_TITLE}:') or '',
     target_table(summaries, target_title) if target_accuracy else '',
-    '\n'.join(
-      f'![Test {name.replace("_", " over ")}]({name}.png)'
-      for name in figure_names
-    ),
+    '\n'.join(f'![Test {_shown(name)}]({name}.png)' for name in figure_names),
   )
+
+
+def _shown(figure_name: str) -> str:
+  of_worst = figure_name.replace('worst-tenth', 'accuracy of the worst tenth')
+  return of_worst.replace('_', ' over ')
 
 
 def write_report(

@@ -21,6 +21,8 @@ _METHODS: tuple[dict[str, Any], ...] = (
     'pruning.tiers': (0.2, 0.5, 1.0),
     'profiles.distribution': 'three_classes',
     'profiles.deadline_seconds': 0.03,
+    'eval.by_client_every_rounds': 1,
+    'eval.personal_epochs': 1,
   },
   # What is drawn for a client's examples depends on no device, either.
   {
@@ -43,7 +45,7 @@ _METHODS: tuple[dict[str, Any], ...] = (
 
 
 def main(arguments: list[str]) -> None:
-  """Runs two rounds of each method, and prints root key, model and losses."""
+  """Runs two rounds of each method, and prints root key, model and numbers."""
   jax.config.update('jax_num_cpu_devices', int(arguments[0]))
   if arguments[1:]:
     coordinator, num_processes, process_id = arguments[1:]
@@ -66,7 +68,11 @@ def main(arguments: list[str]) -> None:
     model = hashlib.sha256(params.tobytes()).hexdigest()
     losses = [row['train_loss'] for row in rows]
     print('root', simulation.sharing_root.tolist())
-    print('model', model, losses, [row['clients_per_tier'] for row in rows])
+    clients = [
+      (row['client_accuracy'], row['personal_accuracy']) for row in rows
+    ]
+    tiers = [row['clients_per_tier'] for row in rows]
+    print('model', model, losses, tiers, clients)
 
 
 if __name__ == '__main__':

@@ -13,10 +13,10 @@ from matplotlib import image as mpl_image
 from rich import console as rich_console
 from rich import table as rich_table
 
-from fps_jax.results import figures, metrics, report
+from fps_jax.results import figures, metrics, metrics_file, report
 from fps_jax.results import summary as summaries
 from fps_jax.results.spread import mean_over_rounds
-from tests.helpers.runs import write_run
+from tests.helpers.runs import make_row, write_run
 
 _FIGURES = (
   'accuracy_rounds.png',
@@ -531,3 +531,31 @@ def test_losses_are_drawn_by_themselves(tmp_path: pathlib.Path) -> None:
   }
   page = (tmp_path / 'report.md').read_text()
   assert '![Test loss over rounds](loss_rounds.png)' in page
+
+
+def test_clients_have_a_table_and_a_figure_where_they_were_tested(
+  tmp_path: pathlib.Path,
+) -> None:
+  for variant, worst in (('fedavg', 0.25), ('sharing', None)):
+    row = make_row(1, test_accuracy=0.5, client_accuracy_worst_tenth=worst)
+    if worst:
+      row |= {'client_accuracy': 0.375, 'clients_untested': 2}
+    path = tmp_path / variant / 'seed_0' / 'metrics.jsonl'
+    with metrics_file.MetricsWriter(path) as writer:
+      writer.write(row)
+  report.write_report(tmp_path, ['fedavg', 'sharing'], 'fedavg')
+  page = (tmp_path / 'report.md').read_text()
+  assert '| FedAvg | 37.50 | 25.00 | - | - | - | - | 2 |' in page
+  # Who was not tested is not in it, and has a line of the first table only.
+  assert page.count('| Secret sharing only') == 1
+  assert '![Test accuracy of the worst tenth over rounds](worst-t' in page
+  assert (tmp_path / 'worst-tenth_rounds.png').is_file()
+  found, other = json.loads((tmp_path / 'report.json').read_text())['variants']
+  assert found['by_client']['client_accuracy_worst_tenth'] == 0.25
+  assert 'by_client' not in other
+
+
+def test_report_without_tests_of_clients_says_nothing_of_them(workdir):
+  report.write_report(workdir, ['fedavg', 'sharing'], 'fedavg')
+  assert 'Worst tenth' not in (workdir / 'report.md').read_text()
+  assert not list(workdir.glob('worst*'))
