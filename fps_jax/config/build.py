@@ -1,7 +1,7 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -93,13 +93,11 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     round=make_round(method, mesh),
     protocol=protocol,
     sharing_root=sharing.make_root_key(config.sharing.entropy, seed),
-    init_state=functools.partial(
-      jax.jit(
-        functools.partial(
-          _init_state, config, network, method.server_optimizer, key
-        ),
-        out_shardings=everywhere,
-      ),
+    init_state=_make_init_state(
+      config,
+      network,
+      method.server_optimizer,
+      key,
       _initial_params(config, seed, accounts.model),
     ),
     key=key,
@@ -268,6 +266,18 @@ def _initial_params(
   if params_D is not None:
     initial.check_fits(model_section.initial_folder(config, seed), model)
   return params_D
+
+
+def _make_init_state(
+  config: ConfigDict,
+  network: Network,
+  optimizer: optax.GradientTransformation,
+  key: Key,
+  initial_D: np.ndarray | None,
+) -> Callable[[], RoundState]:
+  """Returns what makes the state before round 0, where the key lies."""
+  init = functools.partial(_init_state, config, network, optimizer, key)
+  return functools.partial(jax.jit(init, out_shardings=key.sharding), initial_D)
 
 
 def _init_state(

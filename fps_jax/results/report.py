@@ -325,15 +325,22 @@ def write_report(
     make_table(summaries, baseline_title),
     *map(Text, [*divergences(summaries), *endings(summaries)]),
   ]
-  clients = client_table(summaries, CLIENTS_TITLE)
-  best = best_table(summaries, BEST_TITLE)
-  tables += [table.terminal() for table in (clients, best) if table]
+  tables += [table.terminal() for table in _tables(summaries)]
   if target_accuracy:
     target = target_table(summaries, _target_title(target_accuracy))
     tables.append(target.terminal())
   if notice:
     tables.append(Text(notice))
   return Group(*tables)
+
+
+def _tables(summaries: Sequence[Summary]) -> list[Table]:
+  """Returns what was measured besides, of clients and in validation."""
+  tables = (
+    client_table(summaries, CLIENTS_TITLE),
+    best_table(summaries, BEST_TITLE),
+  )
+  return [table for table in tables if table]
 
 
 def _worst_curves(title: str, runs: Sequence[Run]) -> list[figures.Curve]:

@@ -165,6 +165,15 @@ def test_plan_that_depends_on_the_number_of_rounds_is_named(whole, monkeypatch):
     _run(_both(9), whole)
 
 
+def test_learning_rate_that_depends_on_the_number_of_rounds_is_named(tmp_path):
+  _run(_config(2, client__schedule='cosine'), tmp_path)
+  with pytest.raises(
+    study.StudyError,
+    match=r"client.schedule='cosine' would have made round 2 another, and it",
+  ):
+    _run(_config(5, client__schedule='cosine'), tmp_path)
+
+
 def test_sketches_that_the_last_round_cuts_are_named(tmp_path):
   defended = {
     'sharing__scheme': 'ideal',
