@@ -48,6 +48,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config = throughput.default()
   if args.tiny:
     config.timing.rounds = 1
+    config.timing.examples = 60
   if args.w1 or args.w2:
     config.name = 'w1' if args.w1 else 'w2'
     config.data.source = 'mnist'
@@ -63,10 +64,14 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     if not args.scaling:
       few = ('fedavg', 'fedpruneshare')
       _add_methods(config, few if args.tiny else tuple(_METHODS))
-      _add_models(config, _MODELS[:1] if args.tiny else _MODELS)
+    if not args.scaling and not args.tiny:
+      _add_models(config, _MODELS)
     _add_scaling(config, (2, 8) if args.tiny else _COHORTS)
   if args.tiny:
     configs.tiny(config)
+    if 'fedavg' in config.variants:
+      # It compiles everything once more.
+      config.variants.fedavg.timing.trace = False
     config.timing.image_shape = (8, 8, 1)
   return config
 

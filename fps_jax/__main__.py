@@ -9,7 +9,9 @@ from fps_jax.core import interruption
 def main() -> None:
   """Does what the command line asks for, and ends the process if it fails."""
   # Importing JAX takes seconds, in which Ctrl-C is to end it in a line.
-  interruption.Interruption().install(interruption.Ending())
+  stopping = interruption.Interruption()
+  stopping.advice = 'nothing has begun: give the same command again'
+  stopping.install(interruption.Ending())
   from fps_jax.jobs import launch_flags
 
   if launch_flags.asks_for_help(sys.argv):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -257,3 +258,66 @@ def test_config_file_imports_what_is_beside_it(tmp_path, monkeypatch):
   launch_flags.define(values, argv)
   launch_flags.parse(argv, values)
   assert values.config.num_rounds == 7
+
+
+# A config whose study is sent a signal at some stage, and waits there.
+_STOPPED = """
+import os, signal, time
+from fps_jax import data
+from fps_jax.config import defaults
+from fps_jax.results import report
+def stop(*args, **kwargs):
+  os.kill(os.getpid(), signal.SIGINT)
+  time.sleep(60)
+STAGE
+def get_config(_=None):
+  config = defaults.default()
+  defaults.tiny(config)
+  config.num_rounds = 1
+  config.model.args.mlp.widths = (4,)
+  config.pruning.sparsity = 0.5
+  return config
+"""
+
+
+@pytest.mark.parametrize(
+  ('stage', 'on'),
+  [
+    ('stop()', 'nothing has begun: give the same command again'),
+    ('data.load = stop', 'to go on: .*launch.py --config=.*--workdir=.*work'),
+    ('report.write_report = stop', 'to go on: .*launch.py --config=.*work'),
+  ],
+  ids=['as_the_config_is_read', 'as_data_are_loaded', 'in_the_report'],
+)
+def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(stage, on, tmp_path):
+  file = tmp_path / 'mine.py'
+  file.write_text(_STOPPED.replace('STAGE', stage))
+  done = _launch(f'--config={file}', f'--workdir={tmp_path}/work')
+  assert done.returncode == 130
+  *warned, line = done.stderr.splitlines()
+  assert re.fullmatch(f'stopped by Ctrl-C; {on}', line)
+  assert all(each.startswith('warning: ') for each in warned)
+
+
+def test_warnings_have_no_prefix_of_a_log(tmp_path):
+  done = _launch(
+    '--config=mnist:tiny,methods=sharing',
+    '--config.num_rounds=1',
+    '--config.model.args.mlp.widths=(4,)',
+    '--config.sharing.clip=1e-4',
+    f'--workdir={tmp_path}/work',
+  )
+  assert done.returncode == 0
+  for line in done.stderr.splitlines():
+    assert re.match(r'warning: Secret sharing only, seed 0: up to ', line)
+  assert done.stderr
+  # Nor is a table of it cut off, or broken, where it is no terminal.
+  assert '…' not in done.stdout
+  (row,) = (line for line in done.stdout.splitlines() if ' kB ' in line)
+  assert 'Secret sharing only' in row
+
+
+def test_config_that_is_given_twice_is_refused():
+  done = _launch('--config=mnist', '--config', 'faults')
+  assert done.returncode == 1
+  assert done.stderr == 'error: --config is given twice: give one\n'

@@ -50,6 +50,7 @@ def main() -> None:
 def _run(argv: list[str]) -> None:
   """Runs the study that the flags describe, or reports on others."""
   ending, stopping = Ending(), Interruption()
+  stopping.advice = 'nothing has begun: give the same command again'
   stopping.install(ending)
   if _VALUES.report:
     _report([*_VALUES.report, *argv[1:]])
@@ -122,6 +123,8 @@ def _cluster(workdir: str) -> Cluster | None:
 
 def _advice(job: str, workdir: str, is_alone: bool) -> str:
   """Returns what to do after the job was stopped."""
+  if _VALUES.only_run:
+    return 'to go on: the command of the whole study'
   if not is_alone:
     return (
       'nothing goes on from here, as several processes keep no checkpoints: '
