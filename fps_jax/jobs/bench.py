@@ -76,6 +76,8 @@ class Bench:
       workdirs.create(self.workdir)
       self._notice = smoke.notice(config)
       self._write('config.json', json.loads(config.to_json()))
+    if self._notice:
+      self.say(self._notice)
 
   def record(self, environment: dict[str, Any]) -> None:
     """Writes what was measured on: see `core.environment`."""

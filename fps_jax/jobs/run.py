@@ -13,7 +13,6 @@ from fps_jax.core import files
 from fps_jax.jobs import cluster
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
-from fps_jax.results import smoke
 
 
 class Job(Protocol):
@@ -97,8 +96,6 @@ def run(
   job: Job = pkgutil.resolve_name(place)
   try:
     folder = files.local(workdir, '--workdir')
-    if notice := smoke.notice(config):
-      print(notice, flush=True)
     with files.naming(folder):
       job(config, folder, argv, options)
       if options.prints_json and not options.only_run and JOBS[name].is_study:
