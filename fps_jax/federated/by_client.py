@@ -116,10 +116,8 @@ def make_count_right(
   rows = np.concatenate(tests.rows)
   owners = np.repeat(np.arange(len(tests.rows)), [len(r) for r in tests.rows])
   batch_size = min(batch_size, len(rows))
-  num_batches = -(-len(rows) // (batch_size * mesh.size)) * mesh.size
-  shape = (num_batches, batch_size)
   own = Examples(*(array[rows] for array in tests.examples))
-  data = put_batches(own, shape, mesh)
+  data = put_batches(own, (-(-len(rows) // batch_size), batch_size), mesh)
 
   def count_here(params_D: Array, data: Examples) -> Array:
     params = unravel(params_D)
