@@ -15,7 +15,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -31,7 +31,9 @@ _HASH_DIGITS = 16
 
 
 def load_tfds(
-  name: str, data_dir: str | os.PathLike[str] | None = None
+  name: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  client_feature: str | None = None,
 ) -> Dataset:
   """Loads the splits 'train' and 'test' of a prepared TFDS set.
 
@@ -42,27 +44,32 @@ def load_tfds(
     data_dir: folder that holds the prepared set as name/version/. None means
       the environment variable TFDS_DATA_DIR, or else TFDS's default,
       ~/tensorflow_datasets.
+    client_feature: the feature that says whose each example is, by a whole
+      number or a text; None if none does. For a config, a source of one's own
+      gives it: `SOURCES['NAME'] = lambda: load_tfds(...)`.
 
   Returns:
     A data set called `name`, in the order in which it is stored: uint8 images
-    and int32 labels, from the features 'image' and 'label'.
+    and int32 labels, from the features 'image' and 'label'. Clients have the
+    numbers of the feature; texts are numbered in their order, from 0.
 
   Raises:
     FileNotFoundError: if the set is not prepared in the folder.
     ValueError: if the folder is not one of this machine, if TFDS knows no such
       name, if the set is not one of uint8 images of one shape with class labels
-      and both splits, if it is prepared in a format that needs TensorFlow, or
-      if its prepared files or its cache file are damaged.
+      and both splits, if no such feature says whose examples are, if it is
+      prepared in a format that needs TensorFlow, or if its prepared files or
+      its cache file are damaged.
     OSError: if the prepared files cannot be read.
   """
   directory = _data_directory(data_dir)
   with files.naming(directory, 'prepare it again', 'cannot be read'):
     builder = _find_builder(name, directory)
-    cache_name = _cache_name(builder)
+    cache_name = _cache_name(builder, client_feature)
   cache_file = _find_cache(cache_name)
   if cache_file is not None and cache_file.exists():
     return read_npz(cache_file, name, cure='delete it, and load again')
-  dataset = _decode(name, builder)
+  dataset = _decode(name, builder, client_feature)
   if cache_file is not None:
     _write_cache(cache_file, dataset)
   return dataset
@@ -116,14 +123,16 @@ def _find_builder(name: str, directory: pathlib.Path) -> Any:
   return builder
 
 
-def _cache_name(builder: Any) -> str:
-  """Names a cache file by set, version and content of the prepared files."""
+def _cache_name(builder: Any, client_feature: str | None) -> str:
+  """Names a cache file by set, version, content and what tells clients."""
   digest = hashlib.sha256()
   folder = pathlib.Path(builder.data_dir)
   for path in sorted(path for path in folder.iterdir() if path.is_file()):
     with path.open('rb') as file:
       digest.update(hashlib.file_digest(file, 'sha256').digest())
     digest.update(path.name.encode())
+  if client_feature is not None:
+    digest.update(f'/{client_feature}'.encode())
   name = builder.info.full_name.replace('/', '-')
   return f'{name}-{digest.hexdigest()[:_HASH_DIGITS]}.npz'
 
@@ -171,18 +180,48 @@ def _without_advice() -> Iterator[None]:
     logger.removeFilter(is_other)
 
 
-def _decode(name: str, builder: Any) -> Dataset:
+def _decode(name: str, builder: Any, client_feature: str | None) -> Dataset:
   """Decodes both splits of a prepared set, after checking its features."""
-  _check_features(name, builder)
+  _check_features(name, builder, client_feature)
+  train, test = (
+    _decode_split(name, builder, split, client_feature)
+    for split in ('train', 'test')
+  )
+  clients = np.concatenate([train.clients, test.clients])
+  if clients.dtype.kind not in 'iuSU' or clients.ndim != 1:
+    raise ValueError(
+      f'TFDS data set {name!r} has client_feature={client_feature!r} of '
+      f'{clients.dtype} {clients.shape[1:]}: name one of whole numbers or text'
+    )
+  if clients.dtype.kind in 'SU':
+    clients = np.unique(clients, return_inverse=True)[1]
+  is_told = client_feature is not None
   return Dataset(
     name,
-    *_decode_split(name, builder, 'train'),
-    *_decode_split(name, builder, 'test'),
-    num_classes=builder.info.features['label'].num_classes,
+    train.images,
+    train.labels,
+    test.images,
+    test.labels,
+    builder.info.features['label'].num_classes,
+    clients[: len(train.clients)] if is_told else None,
+    clients[len(train.clients) :] if is_told else None,
   )
 
 
-def _check_features(name: str, builder: Any) -> None:
+class _Decoded(NamedTuple):
+  """A split: uint8 images, int32 [n] labels, and what its clients are called.
+
+  Where nothing says whose examples are, all clients are called 0.
+  """
+
+  images: np.ndarray
+  labels: np.ndarray
+  clients: np.ndarray
+
+
+def _check_features(
+  name: str, builder: Any, client_feature: str | None
+) -> None:
   """Raises ValueError unless the set is an image classification set."""
   import tensorflow_datasets as tfds
 
@@ -198,6 +237,11 @@ def _check_features(name: str, builder: Any) -> None:
         f'a feature {feature!r} of kind {kind.__name__}: use an image '
         'classification set'
       )
+  if client_feature is not None and client_feature not in features:
+    raise ValueError(
+      f'TFDS data set {name!r} has features {sorted(features)} without '
+      f'client_feature={client_feature!r}: name one of them'
+    )
   if features['image'].np_dtype != np.uint8:
     raise ValueError(
       f'TFDS data set {name!r} has {features["image"].np_dtype} images, not '
@@ -212,13 +256,20 @@ def _check_features(name: str, builder: Any) -> None:
 
 
 def _decode_split(
-  name: str, builder: Any, split: str
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns uint8 [n, height, width, channels] images and int32 [n] labels."""
+  name: str, builder: Any, split: str, client_feature: str | None
+) -> _Decoded:
+  """Returns a split of a prepared set."""
   try:
     source = builder.as_data_source(split=split)
     with _without_advice():
-      examples = [(example['image'], example['label']) for example in source]
+      examples = [
+        (
+          example['image'],
+          example['label'],
+          0 if client_feature is None else example[client_feature],
+        )
+        for example in source
+      ]
   except NotImplementedError as error:
     raise ValueError(
       f'TFDS data set {name!r} in {builder.data_dir} is in a format that '
@@ -231,11 +282,13 @@ def _decode_split(
       f'that cannot be read ({error}): delete that folder and prepare the '
       'set again'
     ) from error
-  images, labels = zip(*examples, strict=True)
+  images, labels, clients = zip(*examples, strict=True)
   shapes = sorted({image.shape for image in images})
   if len(shapes) > 1:
     raise ValueError(
       f'TFDS data set {name!r} has {split} images of unequal shapes, from '
       f'{shapes[0]} to {shapes[-1]}: use a set of one image shape'
     )
-  return np.stack(images), np.array(labels, np.int32)
+  return _Decoded(
+    np.stack(images), np.array(labels, np.int32), np.array(clients)
+  )

@@ -89,6 +89,7 @@ def prepare(
   image: Any = None,
   label: Any = None,
   name: str = 'mnist',
+  **more: Any,
 ) -> pathlib.Path:
   """Prepares a set and returns the folder of its version.
 
@@ -98,6 +99,7 @@ def prepare(
   features = {
     'image': image or tfds.features.Image(shape=(28, 28, 1)),
     'label': label or tfds.features.ClassLabel(num_classes=10),
+    **more,
   }
   builder = TinyBuilder(
     name, features, examples, data_dir=data_dir, file_format='array_record'
@@ -138,6 +140,35 @@ def test_loads_a_prepared_set_in_stored_order(data_dir: pathlib.Path):
   dataset = load_tfds('mnist', data_dir)
   assert dataset.name == 'mnist'
   assert_is_prepared_set(dataset)
+
+
+@pytest.mark.parametrize(
+  ('feature', 'whose', 'numbers'),
+  [
+    (tfds.features.Scalar(np.int64), lambda i: 7 * (i % 3) - 3, [-3, 4, 11]),
+    (tfds.features.Text(), lambda i: ['Zug', 'Bern', 'Chur'][i % 3], [2, 0, 1]),
+  ],
+)
+def test_feature_may_say_whose_each_example_is(
+  tmp_path: pathlib.Path, feature: Any, whose: Any, numbers: list[int]
+):
+  examples = {
+    split: [{**each, 'writer': whose(i)} for i, each in enumerate(of_split)]
+    for split, of_split in EXAMPLES.items()
+  }
+  prepare(tmp_path, examples, name='phones', writer=feature)
+  # Decoded, from the cache, and without being asked for.
+  for _ in range(2):
+    dataset = load_tfds('phones', tmp_path, client_feature='writer')
+    assert dataset.train_clients is not None
+    assert dataset.train_clients.tolist() == 4 * numbers
+    assert dataset.test_clients is not None
+    assert dataset.test_clients.tolist() == (2 * numbers)[:5]
+  assert load_tfds('phones', tmp_path).train_clients is None
+  with pytest.raises(ValueError, match="without client_feature='author'"):
+    load_tfds('phones', tmp_path, client_feature='author')
+  with pytest.raises(ValueError, match=r"'image' of uint8 .*whole numbers or"):
+    load_tfds('phones', tmp_path, client_feature='image')
 
 
 def test_name_may_pin_the_version(data_dir: pathlib.Path):
