@@ -66,11 +66,12 @@ class Record(NamedTuple):
     if options.overwrite or not _has_begun(workdir):
       return cls(environment, code)
     first = _read(workdir / _ENVIRONMENT)
-    fields = [
-      field
-      for field in compare([code_of(first), code_of(environment)])
-      if field.differs
-    ]
+    began, now = code_of(first), code_of(environment)
+    if own := now.get('initial_models'):
+      # One run of the study, in a process of its own, has its own alone.
+      there = began.get('initial_models', {})
+      began['initial_models'] = {name: there.get(name) for name in own}
+    fields = [field for field in compare([began, now]) if field.differs]
     if fields and not options.resume_changed:
       commits = [str(each.get('git_commit')) for each in (first, environment)]
       if fields[0].name == 'code_sha256':

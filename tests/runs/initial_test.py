@@ -12,6 +12,8 @@ from rich.console import Console
 from fps_jax.config.validate import validate
 from fps_jax.jobs import notices, study
 from fps_jax.jobs.options import Options
+from fps_jax.jobs.recording import Record
+from fps_jax.results import workdir as workdirs
 from fps_jax.runs import checkpoints, initial
 from tests.helpers import small
 
@@ -195,3 +197,17 @@ def test_without_a_model_of_another_run_nothing_is_new():
   simulation = small.make(small.make_config())
   leaves = jax.tree.leaves(simulation.init_state.args)
   assert leaves == []
+
+
+def test_run_of_a_study_by_itself_is_asked_for_its_own_model_alone(
+  source, tmp_path
+):
+  """As where the runs of a study are jobs."""
+  config = _begin(source / 'seed_{seed}', seeds=(0, 1))
+  of_all = Record.now(tmp_path, [], Options(), {'study': config})
+  (tmp_path / 'study' / 'seed_0').mkdir(parents=True)
+  workdirs.write_json(tmp_path / 'environment.json', of_all.environment)
+  config.seeds = (1,)
+  alone = Record.now(tmp_path, [], Options(), {'study': config})
+  assert alone.changed == ()
+  assert len(alone.environment['initial_models']) == 1
