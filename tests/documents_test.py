@@ -28,6 +28,7 @@ from fps_jax.jobs import run as jobs
 from fps_jax.jobs.study import StudyError
 from fps_jax.pruning import schedules, scopes
 from fps_jax.results import figures
+from fps_jax.runs import hooks
 from fps_jax.runs.costs import profiles
 from tests.helpers import small
 
@@ -136,6 +137,7 @@ def registries():
   with contextlib.ExitStack() as stack:
     for registry, _ in _REGISTRIES.values():
       stack.enter_context(mock.patch.dict(registry))
+    stack.enter_context(mock.patch.dict(hooks.ON_ROUND))
     yield
 
 
