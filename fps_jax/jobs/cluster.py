@@ -6,9 +6,7 @@ is the same command with `--only_run`: it does one run, from its last checkpoint
 if there is one, in the same work directory.
 """
 
-import ast
 import contextlib
-import itertools
 import os
 import pathlib
 import re
@@ -24,7 +22,7 @@ from ml_collections import ConfigDict
 
 from fps_jax.core import extras
 from fps_jax.core.interruption import Ending, Interruption, StoppedError
-from fps_jax.core.registry import is_number
+from fps_jax.jobs.cluster_args import make_executor
 from fps_jax.jobs.keeping import OnDisk
 from fps_jax.jobs.options import Cluster
 from fps_jax.jobs.recording import Record
@@ -33,50 +31,12 @@ from fps_jax.results import workdir as workdirs
 from fps_jax.results.metrics_file import count_rounds, is_finished
 from fps_jax.results.tables import make_console
 
-KINDS = ('slurm', 'local')
 _FOLDER = 'cluster'
-# Of submitit, what is the same for all kinds.
-_COMMON = (
-  'name',
-  'timeout_min',
-  'mem_gb',
-  'cpus_per_task',
-  'gpus_per_node',
-  'stderr_to_stdout',
-)
-_NUMBERS = ('timeout_min', 'mem_gb', 'cpus_per_task', 'gpus_per_node')
 # What a log says of the end of a run; submitit adds its own.
 _ERROR = re.compile(r'error: |(?!submitit\.|subprocess\.)[\w.]+Error: ')
-_ONE_PROCESS = ('nodes', 'tasks_per_node')
-_A_YEAR = 365 * 24 * 60
 _POLL_SECONDS = {'slurm': 5.0, 'local': 0.5}
 # In which a job that is told to stop is waited for.
 _LAST_SECONDS = 60.0
-
-
-def parse_args(texts: Sequence[str]) -> dict[str, Any]:
-  """Returns what jobs are to have, of `NAME=VALUE,NAME=VALUE`.
-
-  Values are Python's literals, or else words, in which a comma may stand.
-
-  Raises:
-    ValueError: if a text has no name or no value, or a name is given twice.
-
-  >>> parse_args(['partition=a,b,timeout_min=60'])
-  {'partition': 'a,b', 'timeout_min': 60}
-  """
-  found: dict[str, Any] = {}
-  for part in itertools.chain(*(re.split(r',(?=\w+=)', t) for t in texts)):
-    name, _, value = part.partition('=')
-    if not name or not value:
-      raise ValueError(f'--cluster_args={part} must be NAME=VALUE')
-    if name in found:
-      raise ValueError(f'--cluster_args={name} is given twice')
-    try:
-      found[name] = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-      found[name] = value
-  return found
 
 
 class _Job(NamedTuple):
@@ -108,7 +68,7 @@ class OnCluster(OnDisk):
         '--profile traces a run of this process: leave it out with --cluster'
       )
     with tempfile.TemporaryDirectory() as folder:
-      self._make_executor(pathlib.Path(folder))
+      make_executor(self.cluster, pathlib.Path(folder))
 
   def begin(self, runs: Sequence[StudyRun], warnings: Sequence[str]) -> None:
     """Writes what the study is, and has its runs done.
@@ -164,7 +124,7 @@ class OnCluster(OnDisk):
 
     command = [*self.cluster.command, f'--only_run={run.folder}']
     try:
-      handle = self._make_executor(self._workdir / _FOLDER).submit(
+      handle = make_executor(self.cluster, self._workdir / _FOLDER).submit(
         submitit.helpers.CommandFunction(command)
       )
     except (RuntimeError, subprocess.SubprocessError, OSError) as error:
@@ -174,48 +134,6 @@ class OnCluster(OnDisk):
         f'({" ".join(str(reason).split())})'
       ) from error
     return _Job(run, handle)
-
-  def _make_executor(self, folder: pathlib.Path) -> Any:
-    import submitit
-
-    kind, args = self.cluster.kind, dict(self.cluster.args)
-    for name in _ONE_PROCESS:
-      if name in args:
-        raise ValueError(
-          f'--cluster_args={name}={args[name]}: a run is one process, leave it '
-          'out'
-        )
-    if kind == 'slurm' and 'timeout_min' not in args:
-      raise ValueError(
-        '--cluster=slurm needs the minutes that a run may take: '
-        '--cluster_args=timeout_min=60'
-      )
-    for name in (*_NUMBERS, 'max_jobs'):
-      if name in args and not (is_number(args[name]) and args[name] >= 0):
-        raise ValueError(
-          f'--cluster_args={name}={args[name]} must be a number, 0 or more'
-        )
-    known = (*_COMMON, 'max_jobs')
-    of_slurm = [name for name in args if name not in known]
-    if kind != 'slurm' and of_slurm:
-      raise ValueError(
-        f'--cluster_args={of_slurm[0]} is for --cluster=slurm: local jobs take '
-        f'{", ".join(known)}'
-      )
-    defaults = {'name': 'fps_jax', 'timeout_min': _A_YEAR}
-    args.pop('max_jobs', None)
-    parameters = {
-      name if name in _COMMON else f'slurm_{name}': value
-      for name, value in (defaults | args).items()
-    }
-    try:
-      executor = submitit.AutoExecutor(folder, cluster=kind)
-      executor.update_parameters(**parameters)
-    except (NameError, TypeError, ValueError, RuntimeError) as error:
-      raise ValueError(
-        f'--cluster={kind} --cluster_args: {" ".join(str(error).split())}'
-      ) from error
-    return executor
 
   def _failure(self, job: _Job) -> str:
     """Returns a line about a job that did not do its run."""

@@ -21,7 +21,7 @@ from fps_jax.config import experiments, sweep
 from fps_jax.core import environment, extras, startup
 from fps_jax.core.interruption import Ending, Interruption, StoppedError
 from fps_jax.core.peers import Peers
-from fps_jax.jobs import agreement, cluster, launch_flags, listing
+from fps_jax.jobs import agreement, cluster, cluster_args, launch_flags, listing
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.options import Cluster, Options
 from fps_jax.jobs.study import StudyError
@@ -107,7 +107,7 @@ def _cluster(workdir: str) -> Cluster | None:
   if _VALUES.cluster in (None, '', 'none'):
     return None
   try:
-    args = cluster.parse_args(_VALUES.cluster_args)
+    args = cluster_args.parse_args(_VALUES.cluster_args)
   except ValueError as error:
     sys.exit(f'error: {error}')
   command = [

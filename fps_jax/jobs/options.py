@@ -11,7 +11,7 @@ class Cluster(NamedTuple):
   """Where the runs of a study are jobs of their own.
 
   Attributes:
-    kind: a member of `fps_jax.jobs.cluster.KINDS`.
+    kind: slurm or local.
     args: what each job is to have, such as `timeout_min`; and `max_jobs`, how
       many are handed in at a time.
     command: that does one run, once it is told which.

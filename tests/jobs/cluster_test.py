@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fps_jax.config import defaults
-from fps_jax.jobs import cluster, study
+from fps_jax.jobs import cluster, cluster_args, study
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.options import Cluster, Options
 from fps_jax.results import metrics_file
@@ -216,13 +216,13 @@ def test_only_run_keeps_the_variant_it_is_of():
   ],
 )
 def test_arguments_of_jobs_are_read(texts, found):
-  assert cluster.parse_args(texts) == found
+  assert cluster_args.parse_args(texts) == found
 
 
 @pytest.mark.parametrize('texts', [['60'], ['a='], ['=1'], ['a=1', 'a=2']])
 def test_arguments_that_are_none_are_refused(texts):
   with pytest.raises(ValueError, match='--cluster_args='):
-    cluster.parse_args(texts)
+    cluster_args.parse_args(texts)
 
 
 @pytest.mark.parametrize(
