@@ -16,7 +16,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,11 +37,28 @@ from fps_jax.results import summary
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import read_metrics
 from fps_jax.results.rows import rows_of
+from fps_jax.results.tables import make_console
 from fps_jax.runs import checkpoints
+from fps_jax.runs.checkpoints import BestModel
 from fps_jax.runs.costs.message_bytes import RoundBytes
+from fps_jax.runs.hooks import OnRound
 
 if TYPE_CHECKING:
   import pandas
+
+
+class Best(NamedTuple):
+  """The model of the round with the highest accuracy in validation.
+
+  Attributes:
+    round: rounds completed by then.
+    accuracy: in validation.
+    params: as of `Run`.
+  """
+
+  round: int
+  accuracy: float
+  params: Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +74,9 @@ class Run:
     module: the model.
     network: its functions, pixels' scaling included.
     folder: where it is kept; None where it is not.
-    warnings: about its settings, and about what it lost on its way.
+    best: its best model; None without `checkpoint.keep_best`.
+    warnings: about its settings, and about what it lost on its way; of a run
+      that is loaded, none: `DIR/warnings.json` has them.
   """
 
   variant: str
@@ -68,6 +87,7 @@ class Run:
   module: nn.Module
   network: Network
   folder: pathlib.Path | None = None
+  best: Best | None = None
   warnings: Sequence[str] = ()
 
   def apply(self, inputs: Array, params: Params | None = None) -> Array:
@@ -173,6 +193,7 @@ def run(
   workdir: str | os.PathLike[str] | None = None,
   *,
   dataset: Dataset | None = None,
+  on_round: OnRound | None = None,
   progress: bool = True,
   **options: Any,
 ) -> Result:
@@ -183,6 +204,7 @@ def run(
     workdir: where all is kept that `launch.py` keeps; a study that is there
       already goes on, or is read. None keeps nothing on disk.
     dataset: what to train and test on, in place of `config.data.source`.
+    on_round: called after every round; see `fps_jax.runs.hooks`.
     progress: whether to show it, in a terminal or in a notebook.
     **options: others of `fps_jax.jobs.options.Options`, such as
       `tfds_data_dir`.
@@ -197,15 +219,17 @@ def run(
   with contextlib.suppress(RuntimeError):
     # Once JAX has started, its devices are what they are.
     startup.use_all_cores()
-  console = Console(quiet=not progress)
-  chosen = Options(**options)
+  console = make_console() if progress else Console(quiet=True)
+  chosen = Options(**options, on_round=on_round)
   with _source(config, dataset) as config:
-    if workdir is not None:
-      folder = pathlib.Path(workdir)
-      study.run_study(config, folder, ['fps_jax.run'], chosen, console)
-      return load(folder)
-    results = study.run(config, InMemory(chosen), chosen, console)
-  return Result([_of_memory(each) for each in results])
+    if workdir is None:
+      results = study.run(config, InMemory(chosen), chosen, console)
+      return Result([_of_memory(each) for each in results])
+    folder, argv = pathlib.Path(workdir), ['fps_jax.run']
+    results = study.run_study(
+      config, folder, argv, chosen, console, keeps_states=True
+    )
+  return Result([_of_memory(each, folder) for each in results], folder)
 
 
 @contextlib.contextmanager
@@ -278,7 +302,10 @@ def _of_disk(folder: pathlib.Path) -> Run:
   made_for = json.loads((variant / 'model.json').read_text('utf-8'))
   config = _read_config(variant / 'config.json')
   try:
-    params_D = checkpoints.read(folder / 'checkpoints')['params']
+    kept = folder / 'checkpoints'
+    keeps_best = config.checkpoint.get('keep_best')
+    best = checkpoints.read_best(kept) if keeps_best else None
+    params_D = checkpoints.read(kept)['params']
   except checkpoints.CheckpointError as error:
     raise ValueError(
       f'{error}: a model is loaded from checkpoints, which '
@@ -293,7 +320,7 @@ def _of_disk(folder: pathlib.Path) -> Run:
   return _make_run(
     (variant.name, int(folder.name.removeprefix('seed_')), config),
     read_metrics(folder / 'metrics.jsonl', needed=()),
-    params_D,
+    (params_D, best),
     examples,
     folder,
   )
@@ -310,8 +337,14 @@ def _read_config(path: pathlib.Path) -> ConfigDict:
   return ConfigDict(restore(json.loads(path.read_text('utf-8'))))
 
 
-def _of_memory(result: study.Result) -> Run:
-  assert result.state is not None  # Nothing had been run before.
+def _of_memory(
+  result: study.Result, workdir: pathlib.Path | None = None
+) -> Run:
+  """Returns a run that has just ended; from disk if it had before."""
+  folder = workdir / result.name / f'seed_{result.seed}' if workdir else None
+  if result.state is None:
+    assert folder is not None  # Without one, all runs begin anew.
+    return dataclasses.replace(_of_disk(folder), warnings=result.warnings)
   model = result.simulation.accounts.model
   examples = Signature(
     result.variant.data.source,
@@ -322,8 +355,9 @@ def _of_memory(result: study.Result) -> Run:
   run = _make_run(
     (result.name, result.seed, result.variant),
     result.rows,
-    jax.device_get(result.state.params),
+    (jax.device_get(result.state.params), result.best),
     examples,
+    folder,
   )
   return dataclasses.replace(run, warnings=result.warnings)
 
@@ -331,17 +365,21 @@ def _of_memory(result: study.Result) -> Run:
 def _make_run(
   named: tuple[str, int, ConfigDict],
   rows: Sequence[MetricsRow],
-  params_D: np.ndarray,
+  models: tuple[np.ndarray, BestModel | None],
   examples: Signature,
   folder: pathlib.Path | None = None,
 ) -> Run:
   network = make_network(named[2], examples)
-  module = make_model(named[2], examples.num_classes)
+  last_D, best = models
   return Run(
     *named,
-    rows,
-    network.unravel(jnp.asarray(params_D)),
-    module,
-    network,
-    folder,
+    rows=rows,
+    params=network.unravel(jnp.asarray(last_D)),
+    module=make_model(named[2], examples.num_classes),
+    network=network,
+    folder=folder,
+    best=best
+    and Best(
+      best.round, best.accuracy, network.unravel(jnp.asarray(best.params))
+    ),
   )

@@ -73,7 +73,8 @@ def run_study(
   argv: Sequence[str],
   options: Options = _DEFAULTS,
   console: Console | None = None,
-) -> None:
+  keeps_states: bool = False,
+) -> list[Result]:
   """Runs a study and writes everything about it to the work directory.
 
   In the work directory of the same config, finished runs are not run again and
@@ -86,6 +87,10 @@ def run_study(
     argv: the command line, for the record.
     options: of the command line.
     console: where progress and the table go; by default standard output.
+    keeps_states: as of `run`.
+
+  Returns:
+    As `run`.
 
   Raises:
     StudyError: as `run`, and if the work directory is of another study, of one
@@ -97,13 +102,14 @@ def run_study(
     workdir = files.local(workdir, '--workdir')
     with files.naming(workdir):
       keeper = _make_keeper(workdir, argv, options)
-      run(config, keeper, options, console, keeps_states=False)
+      results = run(config, keeper, options, console, keeps_states)
   except _STOPS as error:
     raise StudyError(str(error)) from error
-  if keeper.table is None:
-    return  # Another process reports.
-  console.print(keeper.table)
-  console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+  # Where there is none, another process reports.
+  if keeper.table is not None:
+    console.print(keeper.table)
+    console.print(f'Results are in {workdir}', soft_wrap=True, highlight=False)
+  return results
 
 
 def _make_keeper(

@@ -136,9 +136,36 @@ def test_folder_without_a_study_is_refused(tmp_path):
 @pytest.mark.slow
 def test_run_without_checkpoints_cannot_be_loaded_and_says_why(tmp_path):
   config = tiny(num_rounds=1, checkpoint__every_rounds=0)
+  result = fps.run(config, tmp_path / 'study', progress=False)
+  assert result.params and result.folder.is_dir()
   message = re.escape('which checkpoint.every_rounds=0 writes')
   with pytest.raises(ValueError, match=message):
-    fps.run(config, tmp_path / 'study', progress=False)
+    fps.load(result.folder)
+
+
+@pytest.mark.slow
+def test_study_that_was_finished_is_not_run_again_but_read(kept, workdir):
+  config = tiny(seeds=(0, 1), num_rounds=2)
+  fps.compare_methods(config, 'fedavg+fedpruneshare')
+  again = fps.run(
+    config, workdir, progress=False, on_round=lambda _: pytest.fail('ran')
+  )
+  for one, other in zip(again.runs, kept.runs, strict=True):
+    assert equal(one.params, other.params)
+  assert again.rows == kept.rows
+
+
+@pytest.mark.slow
+def test_best_model_is_there_from_memory_and_from_disk(tmp_path):
+  config = tiny(
+    num_rounds=2, data__validation_fraction=0.2, checkpoint__keep_best=True
+  )
+  result = fps.run(config, tmp_path / 'study', progress=False)
+  loaded = fps.load(tmp_path / 'study')
+  assert result.best.round == loaded.best.round
+  assert equal(result.best.params, loaded.best.params)
+  accuracies = [row['validation_accuracy'] for row in result.runs[0].rows]
+  assert result.best.accuracy == max(accuracies)
 
 
 def test_wrong_config_or_option_is_refused_before_anything_runs(tmp_path):
