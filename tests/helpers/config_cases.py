@@ -30,11 +30,12 @@ WILD: dict[type, tuple[Any, ...]] = {
   str: ('', 'a/b', None, 3, 'n' * 101),
   tuple: ((None,), ('[',), (math.nan,), ((),), (10**5000,), (True,), None, 'a'),
 }
-# Whoever reads texts knows which there are: jobs, variants and data sets.
+# Whoever reads texts knows which there are: jobs, variants, data sets and runs.
 _ANY_IS_RIGHT = {
   *(('job', text) for text in ('', 'a/b', 'n' * 101)),
   *(('baseline', text) for text in ('', 'a/b', 'n' * 101)),
   *(('data.source', text) for text in ('a/b', 'n' * 101)),
+  *(('model.init_from', text) for text in ('', 'a/b', 'n' * 101)),
   ('attack.args.alie.deviations', None),
   ('client.optimizer_args.rmsprop.momentum', None),
 }

@@ -78,7 +78,7 @@ def _final_models(workdir):
   }
 
 
-def _die(*_):
+def _die(*_, **__):
   raise KeyboardInterrupt
 
 
@@ -275,11 +275,11 @@ def test_finished_run_whose_checkpoint_could_not_be_written_gets_its_model(
   config = _config(every_rounds=10)  # The only checkpoint follows the last row.
   save, fails = checkpoints.Checkpoints.save, [True]
 
-  def save_or_fail(self, state):
+  def save_or_fail(self, state, best=None):
     if fails:
       fails.clear()
       raise self._unwritable(OSError('no space left'))
-    save(self, state)
+    save(self, state, best)
 
   monkeypatch.setattr(checkpoints.Checkpoints, 'save', save_or_fail)
   with pytest.raises(study.StudyError, match=r'it goes on from round 0$'):
