@@ -17,7 +17,8 @@ def test_every_task_is_in_the_table_with_its_lines():
   listed = re.findall(r'^\| \[(.*?)\]\(#(.*?)\) \| (\d+) \|$', _PAGE, re.M)
   assert [name for name, _, _ in listed] == _NAMES
   for (name, link, lines), task in zip(listed, _TASKS, strict=True):
-    assert len(task.splitlines()) == int(lines), name
+    written = [line for line in task.splitlines() if line]
+    assert len(written) == int(lines), name
     assert link == re.sub(r'[^a-z -]', '', name.lower()).replace(' ', '-')
 
 

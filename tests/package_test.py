@@ -20,6 +20,8 @@ _HEAVY = (
   'tensorboardX',
   'tensorflow_datasets',
 )
+# As pip does where there is no setup.py.
+_BUILD = 'import setuptools; setuptools.setup()'
 _HIGH_LEVEL = ('flax', 'ml_collections', 'optax', 'rich')
 
 
@@ -66,7 +68,7 @@ def test_core_imports_jax_and_numpy_alone():
 def _setup(command: str, tmp_path: pathlib.Path) -> list[str]:
   """Returns the lines of a command of setuptools that builds nothing."""
   done = subprocess.run(
-    [sys.executable, 'setup.py', '--quiet', 'egg_info', f'-e{tmp_path}'],
+    [sys.executable, '-c', _BUILD, '--quiet', 'egg_info', f'-e{tmp_path}'],
     cwd=_ROOT,
     capture_output=True,
     text=True,
