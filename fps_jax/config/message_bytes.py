@@ -35,6 +35,17 @@ def count_bytes(
   """
   validate(config)
   arrays.check_integer('num_params', num_params, 1)
+  num_params, sparsity = arrays.plain(num_params), arrays.plain(sparsity)
+  if sparsity and pruning.mask_of(config) is None:
+    raise ValueError(
+      f'sparsity={sparsity} of a config that prunes nothing '
+      f'(pruning.schedule={config.pruning.schedule!r}): give 0'
+    )
+  if len(config.pruning.tiers) > 1:
+    raise ValueError(
+      f'pruning.tiers={tuple(config.pruning.tiers)} makes messages of several '
+      'lengths, by who is how fast: set (1.0,), or run it'
+    )
   count = masks.keep_count(num_params, sparsity)
   setup = sharing.make_setup(
     config, 0, defence.num_opened_columns(config, num_params)

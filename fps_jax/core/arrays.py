@@ -154,6 +154,11 @@ def check_broadcast(**arrays: Any) -> None:
     ) from error
 
 
+def plain(value: Any) -> Any:
+  """Returns a scalar of NumPy as one of Python, and all else as it is."""
+  return value.item() if isinstance(value, np.generic) else value
+
+
 def known(array: Any) -> np.ndarray | None:
   """Returns the values of an array; None where not all of them are here."""
   if isinstance(array, jax.core.Tracer):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fps_jax.core import arrays
 from fps_jax.core.types import Array, Key
 from fps_jax.defences import defence as defences
 
@@ -41,7 +42,9 @@ def aggregate(
     root_update: floats [M], of the server that clients are compared with; of
       `fltrust` alone.
     key: of JAX, for `bucketing`, which draws; None for seed 0.
-    **args: of the rule, such as `factor` of `norm_bound`.
+    **args: of the rule: `iterations` and `smoothing` of `geometric_median`,
+      `iterations` and `radius_factor` of `centred_clipping`, `factor` of
+      `norm_bound`, `max_scale` of `fltrust`.
 
   Returns:
     float32 [M].
@@ -51,6 +54,7 @@ def aggregate(
       bear that many malicious clients.
   """
   updates_CxM = _floats('updates', updates, 2)
+  num_malicious = arrays.plain(num_malicious)
   num_clients = len(updates_CxM)
   steps = tuple(pre_steps)
   given = {**(pre_steps if isinstance(pre_steps, Mapping) else {}), rule: args}
@@ -86,9 +90,13 @@ def _floats(name: str, values: ArrayLike, num_axes: int) -> Array:
       f'{name} are {array.dtype} {list(array.shape)}, must be floats {axes}, '
       'at least one: flatten each, as jax.flatten_util.ravel_pytree does'
     )
-  if not np.isfinite(array).all():
-    raise ValueError(f'{name} are not all finite: leave such rows out')
-  return jnp.asarray(array, jnp.float32)
+  with np.errstate(over='ignore'):
+    floats = array.astype(np.float32)
+  if not np.isfinite(floats).all():
+    raise ValueError(
+      f'{name} are not all finite in float32: leave such rows out'
+    )
+  return jnp.asarray(floats)
 
 
 def _check_length(root_M: Array, updates_CxM: Array) -> None:

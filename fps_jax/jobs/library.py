@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,11 +27,11 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fps_jax.config.sections.model import Network, make_model, make_network
-from fps_jax.core import startup
+from fps_jax.core import arrays, startup
 from fps_jax.core.types import Array, Params
 from fps_jax.data import SOURCES
 from fps_jax.data.dataset import Dataset, Signature
-from fps_jax.jobs import study
+from fps_jax.jobs import agreement, study
 from fps_jax.jobs.keeping import InMemory
 from fps_jax.jobs.options import Options
 from fps_jax.results import summary
@@ -45,6 +46,10 @@ from fps_jax.runs.hooks import OnRound
 
 if TYPE_CHECKING:
   import pandas
+
+
+# In the folder of a run.
+_KEPT = 'checkpoints'
 
 
 class Best(NamedTuple):
@@ -73,10 +78,11 @@ class Run:
     params: the model's parameters, a pytree of float32 arrays.
     module: the model.
     network: its functions, pixels' scaling included.
+    examples: what it is made for.
     folder: where it is kept; None where it is not.
     best: its best model; None without `checkpoint.keep_best`.
-    warnings: about its settings, and about what it lost on its way; of a run
-      that is loaded, none: `DIR/warnings.json` has them.
+    warnings: about its settings, and about what it lost on its way; none of a
+      run that is loaded.
   """
 
   variant: str
@@ -86,6 +92,7 @@ class Run:
   params: Params
   module: nn.Module
   network: Network
+  examples: Signature
   folder: pathlib.Path | None = None
   best: Best | None = None
   warnings: Sequence[str] = ()
@@ -99,8 +106,13 @@ class Run:
 
     Returns:
       Logits, float32 [B, classes], or what the model returns instead.
+
+    Raises:
+      ValueError: if the inputs are of another type or shape.
     """
     params = self.params if params is None else params
+    dtype, shape = self.examples.input_dtype, self.examples.input_shape
+    arrays.check('inputs', inputs, dtype, ('B', *shape))
     return self.network.apply(params, jnp.asarray(inputs))
 
   @property
@@ -138,11 +150,7 @@ class Result:
     )
 
   def dataframe(self) -> 'pandas.DataFrame':
-    """Returns `rows` as a DataFrame.
-
-    Raises:
-      ImportError: if pandas is not installed.
-    """
+    """Returns `rows` as a DataFrame; ImportError without pandas."""
     try:
       import pandas
     except ImportError as error:
@@ -202,12 +210,12 @@ def run(
   Args:
     config: see `default_config`.
     workdir: where all is kept that `launch.py` keeps; a study that is there
-      already goes on, or is read. None keeps nothing on disk.
-    dataset: what to train and test on, in place of `config.data.source`.
+      goes on, or is read. None keeps nothing on disk.
+    dataset: in place of `config.data.source`, which becomes its name and a hash
+      of it, so that no study goes on with other data.
     on_round: called after every round; see `fps_jax.runs.hooks`.
     progress: whether to show it, in a terminal or in a notebook.
-    **options: others of `fps_jax.jobs.options.Options`, such as
-      `tfds_data_dir`.
+    **options: others of `jobs.options.Options`, such as `tfds_data_dir`.
 
   Returns:
     What the runs came to.
@@ -229,7 +237,12 @@ def run(
     results = study.run_study(
       config, folder, argv, chosen, console, keeps_states=True
     )
-  return Result([_of_memory(each, folder) for each in results], folder)
+  try:
+    return Result([_of_memory(each, folder) for each in results], folder)
+  except ValueError as error:
+    raise study.StudyError(
+      f'{error}; give overwrite=True to run it again, or another work directory'
+    ) from error
 
 
 @contextlib.contextmanager
@@ -241,17 +254,13 @@ def _source(
     yield config
     return
   config = config.copy_and_resolve_references()
-  config.data.source = dataset.name
-  # A data set of the same name that comes with the package is not hidden.
-  before = SOURCES.get(dataset.name)
-  SOURCES[dataset.name] = lambda: dataset
+  name = f'{dataset.name}@{agreement.digest_of_data(dataset)}'
+  config.data.source = name
+  SOURCES[name] = lambda: dataset
   try:
     yield config
   finally:
-    if before is None:
-      del SOURCES[dataset.name]
-    else:
-      SOURCES[dataset.name] = before
+    del SOURCES[name]
 
 
 def load(folder: str | os.PathLike[str]) -> Result:
@@ -262,29 +271,29 @@ def load(folder: str | os.PathLike[str]) -> Result:
       runs, `DIR/VARIANT/seed_SEED`.
 
   Returns:
-    What `run` returned: of each run that is there, the last checkpoint. Of one
-    that is not finished, what there is.
+    What `run` returned; of a run that is not finished, what there is up to its
+    last checkpoint. Runs of a study without one are left out, with a warning.
 
   Raises:
-    ValueError: if there is no run, or one has no checkpoint.
+    ValueError: if there is no run that has a checkpoint.
   """
   path = pathlib.Path(folder)
   if (path / 'metrics.jsonl').is_file():
     return Result([_of_disk(path)], path.parent.parent)
-  runs = [
-    _of_disk(seed_folder)
+  folders = [
+    metrics.parent
     for variant in _variants(path)
-    for seed_folder in (
-      metrics.parent
-      for metrics in summary.metrics_paths(path / variant).values()
-    )
+    for metrics in summary.metrics_paths(path / variant).values()
   ]
-  if not runs:
+  if not folders:
     raise ValueError(
       f'{path} holds no study and no run: give a --workdir, or a folder '
       'VARIANT/seed_SEED in it'
     )
-  return Result(runs, path)
+  begun = [one for one in folders if checkpoints.last_round(one / _KEPT)]
+  if left_out := [str(one) for one in folders if one not in begun]:
+    warnings.warn(f'no checkpoint yet, left out: {left_out}', stacklevel=2)
+  return Result([_of_disk(one) for one in begun or folders], path)
 
 
 def _variants(workdir: pathlib.Path) -> list[str]:
@@ -302,7 +311,7 @@ def _of_disk(folder: pathlib.Path) -> Run:
   made_for = json.loads((variant / 'model.json').read_text('utf-8'))
   config = _read_config(variant / 'config.json')
   try:
-    kept = folder / 'checkpoints'
+    kept = folder / _KEPT
     keeps_best = config.checkpoint.get('keep_best')
     best = checkpoints.read_best(kept) if keeps_best else None
     params_D = checkpoints.read(kept)['params']
@@ -319,7 +328,9 @@ def _of_disk(folder: pathlib.Path) -> Run:
   )
   return _make_run(
     (variant.name, int(folder.name.removeprefix('seed_')), config),
-    read_metrics(folder / 'metrics.jsonl', needed=()),
+    read_metrics(folder / 'metrics.jsonl', needed=())[
+      : checkpoints.last_round(kept)
+    ],
     (params_D, best),
     examples,
     folder,
@@ -377,6 +388,7 @@ def _make_run(
     params=network.unravel(jnp.asarray(last_D)),
     module=make_model(named[2], examples.num_classes),
     network=network,
+    examples=examples,
     folder=folder,
     best=best
     and Best(

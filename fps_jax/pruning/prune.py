@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fps_jax.core import registry
+from fps_jax.core import arrays, registry
 from fps_jax.core.types import Params, PruningPlan
 from fps_jax.pruning import masks
 from fps_jax.pruning.pruner import Pruner, check_patterns
@@ -29,7 +29,7 @@ def prune(
   """Returns parameters with the smallest magnitudes set to 0.
 
   Args:
-    params: pytree of float arrays.
+    params: pytree of arrays of floats of at most 32 bits.
     sparsity: fraction of all of them that is removed, in [0, 1).
     scope: a key of `fps_jax.pruning.scopes.SCOPES`.
     exempt: regular expressions, searched for in paths such as
@@ -64,6 +64,11 @@ def keep_mask(
       pattern matches nothing.
   """
   _check_floats(params)
+  sparsity = arrays.plain(sparsity)
+  if isinstance(exempt, str):
+    raise ValueError(
+      f'exempt={exempt!r} must be a tuple of patterns: write ({exempt!r},)'
+    )
   if not registry.is_number(sparsity):
     raise ValueError(f'sparsity={sparsity!r} must be a number in [0, 1)')
   pruner = Pruner.of(params, exempt, scope=scope)
@@ -83,11 +88,9 @@ def keep_mask(
 def _check_floats(params: Params) -> None:
   leaves = jax.tree.leaves(params)
   kinds = {str(getattr(a, 'dtype', type(a).__name__)) for a in leaves}
-  is_float = [
-    jnp.issubdtype(getattr(a, 'dtype', object), jnp.floating) for a in leaves
-  ]
-  if not leaves or not all(is_float):
+  if not leaves or not kinds <= {'float32', 'float16', 'bfloat16'}:
     raise ValueError(
       f'params has leaves of {sorted(kinds) or "nothing"}, must be a pytree of '
-      "float arrays: give a model's parameters"
+      'float32, float16 or bfloat16 arrays: cast them, as by '
+      'jax.tree.map(numpy.float32, params)'
     )

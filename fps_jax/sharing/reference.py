@@ -23,6 +23,7 @@ PURPOSES = {
   'lie': 5,
   'check_sketch': 6,
   'check_client': 7,
+  'rounding': 8,
 }
 SOUNDNESS_BITS = 40
 

@@ -71,6 +71,9 @@ class Shamir:
   max_clients: int = 1000
 
   def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = arrays.plain(getattr(self, field.name))
+      object.__setattr__(self, field.name, value)
     _ = self.scheme, self._codec
 
   @functools.cached_property
@@ -108,21 +111,18 @@ class Shamir:
     Raises:
       ValueError: if the words are of another type or shape, or out of range.
     """
-    words_n = np.asarray(words)
+    words_n = _as_integers('words', words, self.prime)
     per_column = self.secrets_per_polynomial
-    if words_n.dtype.kind not in 'iu' or words_n.ndim != 1:
+    if words_n.ndim != 1:
       raise ValueError(
-        f'words are {words_n.dtype} {list(words_n.shape)}, must be integers '
-        '[n]: flatten them, and share floats by share_floats'
+        f'words have shape {list(words_n.shape)}, must have [n]: flatten them'
       )
-    cure = f'reduce them modulo the prime {self.prime}'
-    arrays.check_range('words', words_n, 0, self.prime - 1, cure)
     if len(words_n) % per_column:
       raise ValueError(
         f'{len(words_n)} words are no multiple of secrets_per_polynomial='
         f'{per_column}: add {-len(words_n) % per_column} zeros'
       )
-    columns = words_n.astype(np.uint32).reshape(-1, per_column).T
+    columns = words_n.reshape(-1, per_column).T
     return _share(self.scheme, columns, self._seeds(key_8))
 
   def reconstruct(
@@ -131,7 +131,7 @@ class Shamir:
     """Opens what was shared, or the sum of it.
 
     Args:
-      shares: uint32 [P, M], a row for each server that is present.
+      shares: integers [P, M], a row for each server that is present.
       present: the numbers of these servers, in the order of the rows; at least
         k of 1 .. N. None for all N.
 
@@ -144,8 +144,10 @@ class Shamir:
         names those that are wrong, if at most (n - k) // 2 are.
     """
     present = self.scheme.server_points if present is None else tuple(present)
+    for number in present:
+      arrays.check_integer('present', number)
     self.scheme.choose_servers(present)
-    rows_PxM = jnp.asarray(shares)
+    rows_PxM = _as_integers('shares', shares, self.prime)
     self.scheme.field.check('shares', rows_PxM, (len(present), 'M'))
     places = np.array(present) - 1
     shares_NxM = (
@@ -205,11 +207,13 @@ class Shamir:
     """Returns the shares of the sum of what was shared.
 
     Args:
-      *shares: uint32, of one shape: of each vector either all rows, or those of
-        the same servers.
+      *shares: integers, of one shape: of each vector either all rows, or those
+        of the same servers. At most `max_clients`; sums that are added up again
+        are the caller's to count.
 
     Raises:
-      ValueError: if there are none, or their shapes differ.
+      ValueError: if there are none or too many, their shapes differ, or they do
+        not hold words.
     """
     shapes = [np.shape(each) for each in shares]
     if not shapes or len(set(shapes)) > 1:
@@ -217,7 +221,13 @@ class Shamir:
         f'shares of shapes {shapes} cannot be added: give one or more, all of '
         'one shape'
       )
-    return self.scheme.field.sum(jnp.stack([jnp.asarray(s) for s in shares]))
+    if len(shares) > self.max_clients:
+      raise ValueError(
+        f'{len(shares)} vectors are more than max_clients={self.max_clients}, '
+        'and a sum of floats could wrap: raise max_clients'
+      )
+    words = [_as_integers('shares', each, self.prime) for each in shares]
+    return self.scheme.field.sum(jnp.asarray(np.stack(words)))
 
   def _seeds(self, key_8: np.ndarray | None) -> Array:
     key_8 = randomness.fresh_root_key() if key_8 is None else key_8
@@ -247,3 +257,16 @@ class Shamir:
       f'the shares of servers {sorted(present)} are not those of one vector '
       f'(column {column}); {said}'
     )
+
+
+def _as_integers(name: str, values: ArrayLike, prime: int) -> np.ndarray:
+  """Returns integers below a prime as uint32; what else they are is refused."""
+  array = np.asarray(values)
+  if array.dtype.kind not in 'iu' and array.size:
+    raise ValueError(
+      f'{name} are {array.dtype} {list(array.shape)}, must be integers: '
+      'nothing is rounded here, share floats by share_floats'
+    )
+  cure = f'reduce them modulo the prime {prime}'
+  arrays.check_range(name, array, 0, prime - 1, cure)
+  return array.astype(np.uint32)

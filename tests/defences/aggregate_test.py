@@ -48,7 +48,7 @@ def test_pre_steps_are_taken_before_the_rule():
     **ARGUMENTS['geometric_median'],
   )
   np.testing.assert_allclose(result_M, UPDATES.mean(0), atol=1e-5)
-  mixed_M = aggregate(UPDATES, 'krum', 1, pre_steps=('nnm',))
+  mixed_M = aggregate(UPDATES, 'krum', np.int64(1), pre_steps=('nnm',))
   assert np.abs(UPDATES - mixed_M).sum(1).min() > 1e-3
 
 
@@ -58,7 +58,8 @@ def test_pre_steps_are_taken_before_the_rule():
     ({'updates': [1.0, 2.0]}, r'updates are float64 \[2\], must be floats'),
     ({'updates': [['a']]}, 'must be floats'),
     ({'updates': np.zeros((0, 3))}, r'\[0, 3\], must be floats \[C, M\], at'),
-    ({'updates': [[np.nan]]}, 'updates are not all finite: leave such rows'),
+    ({'updates': [[np.nan]]}, 'updates are not all finite in float32: leave'),
+    ({'updates': [[1e39]]}, 'updates are not all finite in float32: leave'),
     ({'rule': 'medan'}, "defence 'medan' is not one of .* mean 'median'"),
     ({'rule': 'norm_bound'}, "'norm_bound' takes the arguments .*'factor'"),
     ({'rule': 'krum', 'num_malicious': 4}, "'krum' bears num_malicious=4 of"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 
@@ -80,6 +81,8 @@ def test_trained_model_has_the_accuracy_that_its_row_says(kept):
   outputs = run.apply(dataset.test_inputs)
   right = np.mean(np.argmax(outputs, axis=1) == dataset.test_targets)
   assert right == run.rows[-1]['test_accuracy']
+  with pytest.raises(ValueError, match=r'inputs is float64 .*must be uint8'):
+    run.apply(dataset.test_inputs / 255)
   # The module itself, on inputs that are scaled already.
   pixels = np.float32(dataset.test_inputs) / 255
   same = run.module.apply({'params': run.params}, pixels)
@@ -123,9 +126,19 @@ def test_rows_are_a_dataframe_where_pandas_is_there(kept, monkeypatch):
 def test_data_set_of_ones_own_needs_no_name_in_a_registry():
   mine = dataclasses.replace(fps.load_data('fake'), name='mine')
   result = fps.run(tiny(num_rounds=1), dataset=mine, progress=False)
-  assert result.config.data.source == 'mine'
-  assert 'mine' not in data.SOURCES
+  source = result.config.data.source
+  assert source.startswith('mine@') and source not in data.SOURCES
   assert len(result.rows) == 1
+
+
+@pytest.mark.slow
+def test_study_does_not_go_on_with_other_data_of_the_same_name(tmp_path):
+  mine = fps.load_data('fake')
+  config = tiny(num_rounds=1)
+  fps.run(config, tmp_path, dataset=mine, progress=False)
+  other = dataclasses.replace(mine, test_targets=mine.test_targets[::-1])
+  with pytest.raises(StudyError, match=r'data\.source'):
+    fps.run(config, tmp_path, dataset=other, progress=False)
 
 
 def test_folder_without_a_study_is_refused(tmp_path):
@@ -141,6 +154,26 @@ def test_run_without_checkpoints_cannot_be_loaded_and_says_why(tmp_path):
   message = re.escape('which checkpoint.every_rounds=0 writes')
   with pytest.raises(ValueError, match=message):
     fps.load(result.folder)
+  with pytest.raises(StudyError, match='give overwrite=True to run it'):
+    fps.run(config, tmp_path / 'study', progress=False)
+
+
+@pytest.mark.slow
+def test_unfinished_run_is_loaded_as_of_its_last_checkpoint(tmp_path):
+  def stop(context):
+    if context.seed == 1 and context.row['round'] == 3:
+      raise RuntimeError('stop')
+
+  config = tiny(seeds=(0, 1), num_rounds=4, checkpoint__every_rounds=2)
+  with pytest.raises(StudyError, match='stop'):
+    fps.run(config, tmp_path, progress=False, on_round=stop)
+  kept = tmp_path / 'study' / 'seed_1' / 'checkpoints'
+  shutil.rmtree(kept / '3')  # As if it had been killed there.
+  loaded = fps.load(tmp_path)
+  assert [len(run.rows) for run in loaded.runs] == [4, 2]
+  shutil.rmtree(kept)
+  with pytest.warns(UserWarning, match='no checkpoint yet, left out: .*seed_1'):
+    assert len(fps.load(tmp_path).runs) == 1
 
 
 @pytest.mark.slow

@@ -33,6 +33,11 @@ def test_exactly_the_largest_magnitudes_of_all_layers_are_kept():
   np.testing.assert_array_equal(after[kept], before[kept])
 
 
+def test_sparsity_may_be_a_number_of_numpy():
+  mask = keep_mask(parameters(), np.float32(0.5))
+  assert sum(int(m.sum()) for m in jax.tree.leaves(mask)) == 35 - round(17.5)
+
+
 def test_what_is_exempt_is_kept_whole():
   mask = keep_mask(parameters(), 0.5, exempt=('bias', 'layers/1'))
   assert mask['layers'][0]['bias'].all()
@@ -49,7 +54,9 @@ def test_every_scope_keeps_as_many_as_the_sparsity_says(scope):
 @pytest.mark.parametrize(
   ('params', 'arguments', 'message'),
   [
-    ({}, {}, 'leaves of nothing, must be a pytree of float arrays'),
+    ({}, {}, 'leaves of nothing, must be a pytree of float32, float16 or'),
+    ({'a': np.ones(3)}, {}, r"leaves of \['float64'\], .* cast them, as by"),
+    (parameters(), {'exempt': 'bias'}, "exempt='bias' must be a tuple"),
     ({'a': np.arange(3)}, {}, r"leaves of \['int64'\], must be a pytree"),
     ({'a': 1.0}, {}, r"leaves of \['float'\]"),
     (parameters(), {'sparsity': 1.0}, r'sparsity=1.0 must be in \[0, 1\)'),

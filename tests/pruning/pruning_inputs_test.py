@@ -180,6 +180,7 @@ OTHERS = {
   'pruner.check',
   'pruner.check_patterns',
   'pruner.emptied_layers',
+  'pruner.named_layers',
   'schedules.none',
   'schedules.constant',
   'schedules.cubic',

@@ -76,6 +76,13 @@ def test_sum_of_floats_is_off_by_less_than_a_step_for_each_client():
   assert np.abs(opened_M - values_CxM.sum(axis=0)).max() < 6 * scheme.step
 
 
+def test_shares_are_taken_as_any_integers_and_numbers_as_those_of_numpy():
+  scheme = tiny(prime=np.int64(7), num_servers=np.int32(3))
+  shares_NxM = np.asarray(scheme.share([1, 6])).astype(np.int64)
+  assert scheme.reconstruct(shares_NxM.tolist()).tolist() == [1, 6]
+  assert scheme.share([]).shape == scheme.share_floats([]).shape == (3, 0)
+
+
 def test_wrong_share_is_named_where_more_than_k_servers_answer():
   shares_NxM = np.array(Shamir().share(np.arange(4)))
   shares_NxM[3, 2] ^= 1
@@ -101,10 +108,10 @@ def test_wrong_share_is_noticed_where_it_cannot_be_named():
 @pytest.mark.parametrize(
   ('words', 'message'),
   [
-    ([1.5], r'words are float64 \[1\], must be integers \[n\]'),
+    ([1.5], r'words are float64 \[1\], must be integers: nothing is'),
     ([True], r'words are bool \[1\], must be integers'),
-    ([[1]], r'words are int64 \[1, 1\], must be integers \[n\]'),
-    (3, r'words are int64 \[\], must be integers'),
+    ([[1]], r'words have shape \[1, 1\], must have \[n\]: flatten'),
+    (3, r'words have shape \[\], must have \[n\]: flatten'),
     ([0, 7], r'words is 7 at \[1\], must be in \[0, 6\]: reduce them modulo'),
     ([-1], r'words is -1 at \[0\], must be in \[0, 6\]'),
   ],
@@ -141,6 +148,16 @@ def test_shares_that_do_not_fit_are_refused():
     scheme.add(shares_NxM, shares_NxM[:2])
   with pytest.raises(ValueError, match='give one or more'):
     scheme.add()
+  with pytest.raises(
+    ValueError, match=r'4 vectors are more than max_clients=3'
+  ):
+    scheme.add(*[shares_NxM] * 4)
+  beyond = np.asarray(shares_NxM).astype(np.uint64) + np.uint64(2**32)
+  for call in (scheme.reconstruct, scheme.add):
+    with pytest.raises(ValueError, match=r'shares is \d+ at \[0, 0\], must be'):
+      call(beyond)
+  with pytest.raises(ValueError, match=r'present=2\.0 is of type float'):
+    scheme.reconstruct(shares_NxM[:2], present=(1, 2.0))
   with pytest.raises(ValueError, match=r'1 words are no multiple of .*=2: add'):
     tiny(secrets_per_polynomial=2).share([1])
 
