@@ -51,7 +51,7 @@ _EXPECTED = {
   'Deal data to clients': 'sum(map(len, parts)) == 1000 and len(parts) == 20',
   'Aggregate by a robust rule': 'aggregate.shape == (100,)',
   'Count the bytes of a round': 'sent.uplink_per_client > 1e5',
-  'Clients of your own': 'result.config.data.source == "mine"',
+  'Clients of your own': 'result.config.data.source.startswith("mine@")',
   'Another test set': 'result.rows[-1]["test_accuracy"] * 50 % 1 == 0',
   'Text': 'result.rows[-1]["test_accuracy"] > 0',
   'A metric of your own': '"bias" in result.rows[-1]',
