@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -100,3 +101,34 @@ def test_config_says_its_command_and_is_in_the_readme(path):
   command = f'python launch.py --config=experiments/{path.name}'
   assert command in _load(path).__doc__
   assert command in (_FOLDER / 'README.md').read_text()
+
+
+def test_every_study_of_the_readme_has_the_same_parts_in_order():
+  readme = (_FOLDER / 'README.md').read_text()
+  readme = readme.replace('**Commands.**', '**Command.**')
+  sections = re.split(r'^#{2,3} ', readme, flags=re.MULTILINE)
+  studies = [text for text in sections if '**Question.**' in text]
+  assert len(studies) >= len(_FILES)
+  for text in studies:
+    assert re.findall(r'^\*\*(.*?)\.\*\*', text, re.MULTILINE) == [
+      'Question',
+      'Command',
+      'Setting',
+      'Result',
+      'What it says',
+      'What it does not say',
+    ], text[:40]
+
+
+def test_readme_shows_every_figure_and_its_links_lead_to_headings():
+  readme = (_FOLDER / 'README.md').read_text()
+  figures = {path.name for path in (_FOLDER / 'figures').iterdir()}
+  assert set(re.findall(r'\]\(figures/(.*?)\)', readme)) == figures
+  headings = re.findall(r'^#+ (.*)', readme, re.MULTILINE)
+  # As GitHub and myst make them.
+  anchors = [
+    re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+    for heading in headings
+  ]
+  assert len(set(anchors)) == len(anchors)
+  assert set(re.findall(r'\]\(#(.*?)\)', readme)) <= set(anchors)
