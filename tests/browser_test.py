@@ -82,7 +82,7 @@ def _probe(page, tmp_path, width):
 
 def test_browser_shows_tables_and_headings(page, tmp_path):
   dump = _browse(tmp_path, '--dump-dom', f'file://{page}')
-  for text in ('Complete runs', 'Not finished', 'Environment', '90.00'):
+  for text in ('Complete runs', 'Unfinished runs', 'Environment', '90.00'):
     assert text in dump
 
 

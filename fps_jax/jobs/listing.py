@@ -27,7 +27,7 @@ from fps_jax.jobs.run import JOBS, Entry
 from fps_jax.models import MODELS
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.pruning.scopes import SCOPES
-from fps_jax.results.summary import title_of
+from fps_jax.results.titles import title_of
 from fps_jax.runs.costs.profiles import DISTRIBUTIONS
 from fps_jax.runs.hooks import ON_ROUND
 from fps_jax.sharing.audit import AUDITS

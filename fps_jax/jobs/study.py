@@ -24,8 +24,8 @@ from fps_jax.jobs.options import Options
 from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import has_diverged, has_ended
-from fps_jax.results.summary import title_of
 from fps_jax.results.tables import make_console
+from fps_jax.results.titles import title_of
 from fps_jax.runs.checkpoints import BestModel, CheckpointError
 from fps_jax.runs.hooks import ON_ROUND, HookError, Hooks
 from fps_jax.runs.progress import Progress

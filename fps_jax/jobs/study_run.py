@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from fps_jax.results.summary import title_of
+from fps_jax.results.titles import title_of
 from fps_jax.runs.simulation import Simulation
 
 

@@ -4,12 +4,11 @@ Of models without an accuracy they show the test loss.
 """
 
 import contextlib
-import dataclasses
 import io
 import math
 import pathlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import matplotlib
@@ -19,7 +18,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 
 from fps_jax.core import files
-from fps_jax.results.metrics import MetricsRow, is_evaluated
+from fps_jax.results.curves import MEASURES, Curve, by_measure
 
 # Okabe and Ito (2008), without yellow: told apart by colour-blind readers. The
 # palest comes first, because the first line is the widest and lies below.
@@ -46,129 +45,49 @@ _COSTS = {
   'uplink': ('uplink_megabytes', 'Cumulative uplink per client (MB)'),
   'time': ('simulated_minutes', 'Simulated time (minutes)'),
 }
-# What is drawn: a column of the metrics, what multiplies it, the axis' label.
-_MEASURES = {
-  'accuracy': ('test_accuracy', 100, 'Test accuracy (%)'),
-  'loss': ('test_loss', 1, 'Test loss'),
-  'worst tenth': ('', 100, 'Worst tenth of clients (%)'),
-}
 _MANY_SPARSITIES = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-  """What one variant comes to in its evaluated rounds.
-
-  Attributes:
-    title: name of the variant in the legend.
-    rounds: [E] rounds in which every seed was evaluated.
-    uplink_megabytes: [E] sent by a client from round 1 on, mean over seeds.
-    simulated_minutes: [E] that the clients' devices take from round 1 on, mean
-      over seeds; None where they have no profiles.
-    mean: [E] test accuracy in per cent or test loss, mean over seeds.
-    low: [E] its minimum over seeds.
-    high: [E] its maximum over seeds.
-    kept_percent: parameters kept in the last round, mean over seeds.
-    measure: `'accuracy'`, `'loss'` where there is none, or `'worst tenth'`.
-  """
-
-  title: str
-  rounds: np.ndarray
-  uplink_megabytes: np.ndarray
-  simulated_minutes: np.ndarray | None
-  mean: np.ndarray
-  low: np.ndarray
-  high: np.ndarray
-  kept_percent: float
-  measure: str = 'accuracy'
-
-
-def make_curve(title: str, seeds: Sequence[Sequence[MetricsRow]]) -> Curve:
-  """Reduces the runs of one variant to a curve.
-
-  Args:
-    title: name of the variant in the legend.
-    seeds: the rows of each run.
-
-  Returns:
-    The curve over the rounds in which every run was evaluated.
-  """
-  has_accuracy = any(r['test_accuracy'] is not None for s in seeds for r in s)
-  measure = 'accuracy' if has_accuracy else 'loss'
-  column, scale, _ = _MEASURES[measure]
-  shared = [rows[: min(map(len, seeds))] for rows in seeds]
-  tested_SxR = scale * _read(shared, column)
-  uplink_SxR = np.cumsum(_read(shared, 'uplink_bytes_per_client'), axis=1)
-  seconds_SxR = np.cumsum(_read(shared, 'simulated_seconds'), axis=1)
-  is_timed = bool(np.isfinite(seconds_SxR).all())
-  evaluated = np.isfinite(tested_SxR).all(axis=0)
-  tested_SxE = tested_SxR[:, evaluated]
-  return Curve(
-    title=title,
-    rounds=1 + np.flatnonzero(evaluated),
-    uplink_megabytes=uplink_SxR[:, evaluated].mean(axis=0) / 1e6,
-    simulated_minutes=(
-      seconds_SxR[:, evaluated].mean(axis=0) / 60 if is_timed else None
-    ),
-    mean=tested_SxE.mean(axis=0),
-    low=tested_SxE.min(axis=0),
-    high=tested_SxE.max(axis=0),
-    kept_percent=100 * float(np.mean([1 - r[-1]['sparsity'] for r in seeds])),
-    measure=measure,
-  )
-
-
-def _read(seeds: Sequence[Sequence[MetricsRow]], column: str) -> np.ndarray:
-  """Returns a column [S, R] of some runs; NaN where it was not measured."""
-  return np.array([[row.get(column) for row in r] for r in seeds], dtype=float)
-
-
-def make_curves(
-  title: str,
-  complete: Sequence[Sequence[MetricsRow]],
-  others: Mapping[str, Sequence[MetricsRow]],
-) -> list[Curve]:
-  """Returns one curve of a variant's complete runs, and one of each other.
-
-  Args:
-    title: name of the variant in the legend.
-    complete: the rows of each complete run.
-    others: the rows to draw of each other run, by what follows the title. Those
-      that were never evaluated have no curve.
-  """
-  curves = [make_curve(title, complete)] if complete else []
-  return curves + [
-    make_curve(f'{title}, {name}', [rows])
-    for name, rows in others.items()
-    if any(map(is_evaluated, rows))
-  ]
-
-
-def by_measure(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
-  """Returns the curves of each measure that there are some of."""
-  found = {
-    measure: [curve for curve in curves if curve.measure == measure]
-    for measure in _MEASURES
-  }
-  return {measure: some for measure, some in found.items() if some}
+# Losses that differ by more are drawn on a log axis.
+_MANY_TIMES = 30
 
 
 def limits(curves: Sequence[Curve]) -> tuple[float, float]:
   """Limits that show every curve of one measure after its first fifth.
 
   The first rounds climb tens of points; with them in view, the differences
-  between variants of less than a point would be invisible.
+  between variants of less than a point would be invisible. Beyond what is shown
+  there is a margin, so that no line or marker lies on the edge, at 100 %
+  either.
   """
-  low, high = math.inf, 0.0
-  for curve in curves:
-    late = curve.rounds > 0.2 * curve.rounds[-1]
-    low = min(low, curve.low[late].min())
-    high = max(high, curve.high[late].max())
-  if curves[0].measure == 'loss':
-    margin = 0.05 * max(high - low, 0.01 * high)
-    return max(low - margin, 0.0), high + margin
-  margin = 0.05 * max(high - low, 1.0)
-  return max(low - margin, 0.0), min(high + margin, 100.0)
+  low, high = _range(curves)
+  if _is_log(curves):
+    margin = (high / low) ** 0.05
+    return low / margin, high * margin
+  least = 0.01 * high if curves[0].measure == 'loss' else 1.0
+  margin = 0.05 * max(high - low, least)
+  return low - margin, high + margin
+
+
+def _range(curves: Sequence[Curve]) -> tuple[float, float]:
+  """Returns the least and the most of curves after the first fifth of rounds.
+
+  Of a curve that ends before, as it diverged or is not finished, its last.
+  """
+  first = 0.2 * max(curve.rounds[-1] for curve in curves)
+  late = [curve.rounds > min(first, curve.rounds[-1] - 1) for curve in curves]
+  pairs = list(zip(curves, late, strict=True))
+  return (
+    min(float(curve.low[some].min()) for curve, some in pairs),
+    max(float(curve.high[some].max()) for curve, some in pairs),
+  )
+
+
+def _is_log(curves: Sequence[Curve]) -> bool:
+  """Whether losses differ so much that one would flatten all others.
+
+  As that of a run that diverges does.
+  """
+  low, high = _range(curves)
+  return curves[0].measure == 'loss' and high > _MANY_TIMES * low > 0
 
 
 def _style() -> contextlib.AbstractContextManager[None]:
@@ -218,12 +137,25 @@ def _draw(axes: mpl_axes.Axes, curve: Curve, x: np.ndarray, index: int) -> None:
   )
 
 
+def _set_round_axis(axes: mpl_axes.Axes, costs: Sequence[np.ndarray]) -> None:
+  first = min(x[0] for x in costs)
+  last = max(x[-1] for x in costs)
+  if first == last:
+    # There are no whole numbers around a single point else.
+    axes.set_xlim(first - 1, last + 1)
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+
+
 def _set_log_axis(axes: mpl_axes.Axes, visible: Sequence[np.ndarray]) -> None:
   # What no client has sent yet has no place on such an axis.
   costs = [cost for x in visible for cost in x if cost > 0]
   if not costs:
     return
   left, right = 0.85 * min(costs), 1.15 * max(costs)
+  if right < 4 * left:
+    # No power of ten, nor twice or five times one, may lie in between.
+    axes.set_xlim(left, right)
+    return
   # Within two and a half decades there is room for labels between the powers.
   labelled = (1, 2, 5) if right / left < 300 else (1,)
   axes.set_xscale('log')
@@ -242,7 +174,7 @@ def label_log_axis(
 
 def _finish(axes: mpl_axes.Axes, label: str, measure: str) -> None:
   axes.set_xlabel(label)
-  axes.set_ylabel(_MEASURES[measure][2])
+  axes.set_ylabel(MEASURES[measure].label)
   draw_grid(axes)
 
 
@@ -275,10 +207,12 @@ def _make_figure(
   for index, (curve, x) in enumerate(zip(curves, costs, strict=True)):
     _draw(axes, curve, x, index)
   low, high = limits(curves)
+  if _is_log(curves):
+    axes.set_yscale('log')
   axes.set_ylim(low, high)
   _finish(axes, label, curves[0].measure)
   if label == _ROUND:
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    _set_round_axis(axes, costs)
   else:
     visible = [
       x[(curve.high >= low) & (curve.low <= high)]

@@ -63,8 +63,8 @@ class ModelMetrics(TypedDict):
       mean_of_last,
       format_accuracy,
       key='final_validation_accuracy_fraction',
-      heading='Validation (%)',
-      note='Validation: accuracy on training examples that nobody trains on, '
+      heading='Validation accuracy (%)',
+      note='Validation accuracy: on training examples that nobody trains on, '
       'in the last evaluated round.',
       place=1,
       is_optional=True,
@@ -80,7 +80,8 @@ class ModelMetrics(TypedDict):
       is_needed=True,
       key='final_test_accuracy_fraction',
       heading='Test accuracy (%)',
-      note='Test accuracy: last evaluated round; mean [min, max] over seeds.',
+      note='Test accuracy: in the last evaluated round; of several seeds, '
+      'mean [lowest, highest].',
       place=0,
       has_range=True,
     ),
@@ -96,8 +97,8 @@ class ModelMetrics(TypedDict):
       is_needed=True,
       key='final_sparsity_fraction',
       heading='Sparsity (%)',
-      note='Sparsity: parameters removed after the last round, mean over '
-      'seeds.',
+      note='Sparsity: how many of the parameters are removed after the last '
+      'round, mean over seeds.',
       place=6,
     ),
   ]
@@ -169,30 +170,34 @@ class ByClientMetrics(TypedDict):
   """
 
   client_accuracy: Annotated[
-    float | None, Column(mean_of_last, format_accuracy, heading='Mean (%)')
+    float | None,
+    Column(mean_of_last, format_accuracy, heading='Mean over clients (%)'),
   ]
   client_accuracy_worst_tenth: Annotated[
     float | None,
-    Column(mean_of_last, format_accuracy, heading='Worst tenth (%)'),
+    Column(mean_of_last, format_accuracy, heading='Worst tenth of clients (%)'),
   ]
   client_accuracy_spread: Annotated[
-    float | None, Column(mean_of_last, format_accuracy, heading='Spread (%)')
+    float | None,
+    Column(
+      mean_of_last, format_accuracy, heading='Standard deviation (points)'
+    ),
   ]
   personal_accuracy: Annotated[
     float | None,
-    Column(mean_of_last, format_accuracy, heading='Own mean (%)'),
+    Column(mean_of_last, format_accuracy),
   ]
   personal_accuracy_worst_tenth: Annotated[
     float | None,
-    Column(mean_of_last, format_accuracy, heading='Own worst tenth (%)'),
+    Column(mean_of_last, format_accuracy),
   ]
   personal_accuracy_spread: Annotated[
     float | None,
-    Column(mean_of_last, format_accuracy, heading='Own spread (%)'),
+    Column(mean_of_last, format_accuracy),
   ]
   clients_untested: Annotated[
     int | None,
-    Column(mean_of_last, '{:,.0f}'.format, heading='Untested'),
+    Column(mean_of_last, '{:,.0f}'.format, heading='Clients not tested'),
   ]
 
 
@@ -254,9 +259,9 @@ class CostMetrics(TypedDict):
       format_bytes,
       is_needed=True,
       key='uplink_bytes_per_client_and_round',
-      heading='Uplink',
-      note='Uplink, Downlink: per client and round. To central: servers to the '
-      'centre, per round. Means over rounds and seeds; 1 kB = 1000 B.',
+      heading='Uplink per client',
+      note='Uplink and downlink: what one client sends and receives in one '
+      'round, mean over rounds and seeds. 1 kB = 1000 B.',
       place=2,
     ),
   ]
@@ -267,7 +272,7 @@ class CostMetrics(TypedDict):
       format_bytes,
       is_needed=True,
       key='downlink_bytes_per_client_and_round',
-      heading='Downlink',
+      heading='Downlink per client',
       place=3,
     ),
   ]
@@ -278,7 +283,9 @@ class CostMetrics(TypedDict):
       format_bytes,
       is_needed=True,
       key='server_to_central_bytes_per_round',
-      heading='To central',
+      heading='Servers to central server',
+      note='Servers to central server: what all of them send in one round, '
+      'mean over rounds and seeds.',
       place=4,
     ),
   ]
@@ -289,8 +296,9 @@ class CostMetrics(TypedDict):
       median_without_first,
       is_needed=True,
       key='median_round_seconds',
-      heading='Round (s)',
-      note='Round: median wall time, without round 1, which compiles.',
+      heading='Time per round (s)',
+      note='Time per round: median of the wall time, without round 1, which '
+      'compiles.',
       place=7,
     ),
   ]
@@ -351,9 +359,9 @@ REPORTED: Mapping[str, Column] = dict(
         Column(
           form='{:.2f}x'.format,
           key=SAVING,
-          heading='Saving',
-          note='Saving: uplink of {baseline} / uplink; below 1 the method '
-          'sends more.',
+          heading='Uplink saving',
+          note='Uplink saving: the uplink of {baseline} divided by that of '
+          'the method. Below 1x, the method sends more.',
           place=5,
         ),
       ),

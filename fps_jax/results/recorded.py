@@ -11,7 +11,8 @@ from fps_jax.core import files
 from fps_jax.results import kept_warnings, smoke
 from fps_jax.results.metrics import COLUMNS, is_evaluated
 from fps_jax.results.metrics_file import read_metrics
-from fps_jax.results.summary import Run, metrics_paths, title_of
+from fps_jax.results.summary import Run, metrics_paths
+from fps_jax.results.titles import title_of
 
 # Other versions of this package have more or fewer columns.
 _NEEDED = [name for name, column in COLUMNS.items() if column.is_needed]

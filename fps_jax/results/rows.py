@@ -14,7 +14,8 @@ from typing import Any
 from fps_jax.core import files
 from fps_jax.results.metrics import COLUMNS, TYPES
 from fps_jax.results.metrics_file import read_metrics
-from fps_jax.results.summary import Run, metrics_paths, split_variant
+from fps_jax.results.summary import Run, metrics_paths
+from fps_jax.results.titles import split_variant
 
 LISTED = ('variant', 'seed', 'round', 'column', 'number')
 _FIRST = ('variant', 'seed')

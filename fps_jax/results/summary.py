@@ -22,61 +22,9 @@ from fps_jax.results.metrics_file import (
 )
 from fps_jax.results.milestones import AtBest, CostToTarget
 from fps_jax.results.spread import Spread
+from fps_jax.results.titles import title_of
 
 _UPLINK: Final = 'uplink_bytes_per_client'
-# Of what a sweep adds to a variant's name: see `fps_jax.config.sweep`.
-_SEPARATOR: Final = '--'
-
-_TITLES: Mapping[str, str] = {
-  'fedavg': 'FedAvg',
-  'pruning': 'Pruning only',
-  'sharing': 'Secret sharing only',
-  'fedpruneshare': 'FedPruneShare',
-  'quantisation': 'Quantisation only',
-  'pruning_quantisation': 'Pruning and quantisation',
-  'local_masks': 'Masks of each client',
-  'top_k': 'Top-k, error feedback',
-  'uniform': 'Uniform sparsity',
-  'tiers': 'Sparsity per client',
-}
-
-
-def title_of(variant: str) -> str:
-  """Returns a variant's name for the reader.
-
-  >>> title_of('fedpruneshare_90'), title_of('my_method')
-  ('FedPruneShare 90 %', 'my_method')
-  >>> title_of('fedavg--client.learning_rate=0.1')
-  'FedAvg, learning_rate=0.1'
-  >>> title_of('fedavg--client.momentum=0.9--server.momentum=0.5')
-  'FedAvg, client.momentum=0.9, server.momentum=0.5'
-  """
-  name, chosen = split_variant(variant)
-  if chosen:
-    last = [field.rpartition('.')[2] for field in chosen]
-    # Sections are named where fields of two would otherwise be called alike.
-    names = last if len(set(last)) == len(last) else chosen
-    shown = map('='.join, zip(names, chosen.values(), strict=True))
-    return ', '.join([title_of(name), *shown])
-  method, _, percent = variant.rpartition('_')
-  if method in _TITLES and percent.replace('.', '').isdigit():
-    return f'{_TITLES[method]} {percent} %'
-  return _TITLES.get(variant, variant)
-
-
-def split_variant(variant: str) -> tuple[str, dict[str, str]]:
-  """Returns a variant's name before a sweep, and its swept fields' values.
-
-  >>> split_variant('fedavg--client.momentum=0.9')
-  ('fedavg', {'client.momentum': '0.9'})
-  """
-  *first, rest = variant.split(_SEPARATOR)
-  chosen = {}
-  while first and '=' in rest:
-    field, _, value = rest.partition('=')
-    chosen[field] = value
-    *first, rest = first
-  return _SEPARATOR.join([*first, rest]), dict(reversed(chosen.items()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,14 +71,14 @@ class _Fitted:
         max(map(cells.cell_len, _pieces(column, splits, i < num_wrapping)))
         for i, column in enumerate(columns)
       ]
-      needed = Measurement.get(console, anything, self._grid(splits, widths))
+      needed = Measurement.get(console, anything, self._grid(widths))
       room = options.max_width - needed.maximum
       if room >= 0:
         if num_wrapping:
           # Left to itself, the grid would break a word of one column and leave
           # another wider than it need be.
           widths = _widen(widths, columns, room)
-        yield self._grid(splits, widths)
+        yield self._grid(widths)
         return
     yield Text('\n'.join(self._list()))
 
@@ -89,7 +89,7 @@ class _Fitted:
       for i, heading in enumerate(self._table.header)
     ]
 
-  def _grid(self, splits: bool, widths: Sequence[int]) -> rich_table.Table:
+  def _grid(self, widths: Sequence[int]) -> rich_table.Table:
     """Returns a table whose columns are so wide."""
     table = self._table
     grid = rich_table.Table(
@@ -105,7 +105,7 @@ class _Fitted:
       zip(table.header, widths, strict=True)
     ):
       grid.add_column(
-        Text(heading.replace(' ', '\n') if splits else heading),
+        Text(heading),
         justify='right' if i else 'left',
         width=width,
         vertical='bottom',

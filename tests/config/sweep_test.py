@@ -6,7 +6,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.config import sweep
 from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
-from fps_jax.results.summary import title_of
+from fps_jax.results.titles import title_of
 
 
 def _config():

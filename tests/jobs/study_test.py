@@ -231,7 +231,9 @@ def test_run_that_diverges_ends_and_the_study_goes_on(tmp_path, caplog):
     'wild, seed 0: training diverged, the updates of all 8 clients are not '
     'finite in round 1 of 3: lower client.learning_rate'
   ) in caplog.text
-  assert 'wild, seed 0: diverged in round 1; in none' in output
+  assert (
+    'wild, seed 0: training diverged in round 1. The run is left out' in output
+  )
   assert 'wild (1 of 1 diverged)' in ' '.join(output.split())
   of_wild = json.loads((tmp_path / 'report.json').read_text())['variants'][1]
   assert of_wild['diverged'] == [{'seed': 0, 'round': 1}]

@@ -89,7 +89,12 @@ def _running(tmp_path):
 
 def test_page_has_means_ranges_bytes_and_savings_of_complete_runs(running):
   heading, *rows = _read(running).tables['Complete runs']
-  assert heading[:4] == ['Method', 'Seeds', 'Test accuracy (%)', 'Uplink']
+  assert heading[:4] == [
+    'Method',
+    'Seeds',
+    'Test accuracy (%)',
+    'Uplink per client',
+  ]
   assert rows[0][:4] == ['FedAvg', '0, 1', '92.00 [91.00, 93.00]', '3.00 kB']
   assert rows[0][6] == '1.00x'
 
@@ -99,10 +104,19 @@ def test_incomplete_runs_are_shown_as_such_and_never_averaged(running):
   reader = _read(running)
   rows = reader.tables['Complete runs'][1:]
   # Of two seeds one is complete, and it alone counts.
-  assert rows[1][:4] == ['FedPruneShare 90 %', '0 (1 of 2)', '90.00', '1.00 kB']
+  assert rows[1][:4] == [
+    'FedPruneShare 90 %',
+    '0 (1 of 2 complete)',
+    '90.00',
+    '1.00 kB',
+  ]
   assert rows[1][6] == '3.00x'
-  assert rows[2] == ['Secret sharing only', 'none (0 of 2)', *['-'] * 7]
-  unfinished = reader.tables['Runs with rounds to go'][1:]
+  assert rows[2] == [
+    'Secret sharing only',
+    'none (0 of 2 complete)',
+    *['-'] * 7,
+  ]
+  unfinished = reader.tables['Unfinished runs'][1:]
   assert [row[:5] for row in unfinished] == [
     ['FedPruneShare 90 %, seed 1', '2 of 3 rounds', '10.00', '1', '4.00 kB'],
     ['Secret sharing only, seed 0', '0 of 3 rounds', '-', '-', '0 B'],
@@ -118,13 +132,13 @@ def test_runs_that_diverged_are_listed_and_never_averaged(running):
   write_run(running, 'sharing', 1, [0.2, 0.1], [1000] * 2, diverged=True)
   reader = _read(running)
   row = reader.tables['Complete runs'][3]
-  assert row == ['Secret sharing only', 'none (0 of 2)', *['-'] * 7]
+  assert row == ['Secret sharing only', 'none (0 of 2 complete)', *['-'] * 7]
   rows = [row[:2] for row in reader.tables['Runs that diverged'][1:]]
   assert rows == [
     ['Secret sharing only, seed 0', 'diverged in round 3 of 3'],
     ['Secret sharing only, seed 1', 'diverged in round 2 of 3'],
   ]
-  unfinished = reader.tables['Runs with rounds to go'][1:]
+  unfinished = reader.tables['Unfinished runs'][1:]
   assert [row[0] for row in unfinished] == ['FedPruneShare 90 %, seed 1']
   assert '3 of 6 runs complete, 2 diverged, in' in _page(running)
   shown = reader.images[0]['alt']
@@ -144,7 +158,7 @@ def test_last_line_that_is_being_written_is_left_out(running):
   path = running / 'fedpruneshare_90' / 'seed_1' / 'metrics.jsonl'
   with path.open('a') as file:
     file.write('{"round": 3, "test_acc')
-  rows = _read(running).tables['Runs with rounds to go']
+  rows = _read(running).tables['Unfinished runs']
   assert rows[1][1] == '2 of 3 rounds'
 
 
@@ -159,13 +173,13 @@ def test_study_without_a_round_is_shown(tmp_path):
   write_study(tmp_path / 'new', {'fedavg': {}})
   page = _page(tmp_path / 'new')
   assert 'No run has been evaluated yet.' in page
-  assert _Reader(page).tables['Runs with rounds to go'][1][1] == '0 of 3 rounds'
+  assert _Reader(page).tables['Unfinished runs'][1][1] == '0 of 3 rounds'
 
 
 def test_finished_study_has_nothing_unfinished(tmp_path):
   write_study(tmp_path, {'fedavg': {}})
   write_run(tmp_path, 'fedavg', 0, [None, None, 0.9], [10] * 3)
-  assert 'Not finished' not in _page(tmp_path)
+  assert 'Unfinished' not in _page(tmp_path)
 
 
 def test_runs_that_the_config_does_not_name_are_shown(tmp_path):
@@ -245,11 +259,67 @@ def test_several_studies_are_drawn_together_and_each_alone(running, tmp_path):
   write_study(tmp_path / 'other', {'fedavg': {}})
   write_run(tmp_path / 'other', 'fedavg', 0, [None, None, 0.9], [10] * 3)
   reader = _read(running, tmp_path / 'other')
-  assert reader.headings[3:6] == ['Test accuracy', 'All studies', 'running']
+  assert reader.headings[3:6] == ['Figures', 'All studies', 'running']
   alts = [image['alt'] for image in reader.images]
   assert len(alts) == 6
   assert 'running: FedAvg 92.00 % after round 3' in alts[0]
   assert 'other: FedAvg 90.00 % after round 3' in alts[0]
+
+
+@pytest.mark.slow
+def test_other_data_sets_and_models_have_figures_of_their_own(tmp_path):
+  for label, data, model in (
+    ('first', 'mnist', 'mlp'),
+    ('second', 'mnist', 'mlp'),
+    ('third', 'mnist', 'cnn'),
+    ('fourth', 'text', 'mlp'),
+  ):
+    write_study(
+      tmp_path / label,
+      {'fedavg': {}},
+      data={'source': data, 'num_clients': 9},
+      model={'name': model},
+    )
+    write_run(tmp_path / label, 'fedavg', 0, [None, None, 0.9], [10] * 3)
+  labels = ('first', 'second', 'third', 'fourth')
+  page = _page(*(tmp_path / label for label in labels))
+  reader = _Reader(page)
+  assert [h for h in reader.headings if h in labels] == [*labels]
+  assert 'Studies of mnist, mlp' in reader.headings
+  alts = [image['alt'] for image in reader.images[::2]]
+  assert ['first: ' in alt and 'second: ' in alt for alt in alts] == [
+    True,
+    *[False] * 4,
+  ]
+  assert not any('third: F' in alt or 'fourth: F' in alt for alt in alts)
+  # Each study names its own, in the list and among the results.
+  assert 'Data set: text. Model: mlp. Clients: 9.' in page
+  assert ['third (mnist, cnn)'] in reader.tables['Complete runs']
+
+
+@pytest.mark.slow
+def test_variants_of_other_data_sets_are_not_drawn_together(tmp_path):
+  sources = {'a': {'data': {'source': 'x'}}, 'b': {'data': {'source': 'y'}}}
+  write_study(tmp_path / 'w', sources)
+  for name in sources:
+    write_run(tmp_path / 'w', name, 0, [None, None, 0.9], [10] * 3)
+  alts = [image['alt'] for image in _read(tmp_path / 'w').images]
+  assert [alt.count('90.00 %') for alt in alts] == [1] * 4
+
+
+@pytest.mark.slow
+def test_worst_tenth_of_clients_has_a_figure_on_the_page(tmp_path):
+  write_study(tmp_path / 'w', {'fedavg': {}}, num_rounds=1)
+  write_run(tmp_path / 'w', 'fedavg', 0, [0.9], [10])
+  path = tmp_path / 'w' / 'fedavg' / 'seed_0' / 'metrics.jsonl'
+  measured = {'client_accuracy': 0.8, 'client_accuracy_worst_tenth': 0.25}
+  path.write_text(json.dumps(json.loads(path.read_text()) | measured) + '\n')
+  reader = _read(tmp_path / 'w')
+  alts = [image['alt'] for image in reader.images]
+  assert 'worst tenth of clients over rounds, w.' in alts[2]
+  assert 'FedAvg 25.00 % after round 1' in alts[2]
+  (caption,) = (name for name in reader.tables if 'by client' in name)
+  assert reader.tables[caption][1] == ['FedAvg', '80.00', '25.00', '-', '-']
 
 
 @pytest.mark.slow
@@ -262,7 +332,6 @@ def test_many_variants_are_drawn_by_prefix_and_by_tens(tmp_path):
   assert [h for h in reader.headings if h.startswith('w')] == [
     'w: a',
     'w: b',
-    'w',
     'w',
   ]
   assert [image['alt'].count('90.00 %') for image in reader.images[::2]] == [

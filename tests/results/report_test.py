@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import re
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,14 @@ from matplotlib import image as mpl_image
 from rich import console as rich_console
 from rich import table as rich_table
 
-from fps_jax.results import figures, metrics, metrics_file, report
+from fps_jax.results import (
+  curves,
+  figures,
+  metrics,
+  metrics_file,
+  report,
+  study_tables,
+)
 from fps_jax.results import summary as summaries
 from fps_jax.results.spread import mean_over_rounds
 from tests.helpers.runs import make_row, write_run
@@ -242,7 +250,7 @@ def test_equal_curves_give_equal_bytes_and_leave_global_state(
   tmp_path: pathlib.Path,
 ) -> None:
   percent = np.array([50.0, 90.0])
-  curve = figures.Curve(
+  curve = curves.Curve(
     'c',
     rounds=np.array([1, 2]),
     uplink_megabytes=np.array([0.1, 300.0]),
@@ -271,10 +279,10 @@ def test_rounds_in_which_nothing_was_sent_yet_have_no_place_on_a_log_axis(
   assert b'Cumulative uplink' in figures.render_svg([curve])['uplink']
 
 
-def _curve(title: str) -> figures.Curve:
+def _curve(title: str) -> curves.Curve:
   percent = np.array([50.0, 90.0])
   rounds = np.array([1, 2])
-  return figures.Curve(
+  return curves.Curve(
     title, rounds, rounds, None, percent, percent, percent, 100.0
   )
 
@@ -293,8 +301,8 @@ def test_equal_curves_give_equal_svg_that_refers_to_itself_alone() -> None:
 def test_titles_of_many_curves_are_not_cut_off(
   tmp_path: pathlib.Path, title: str
 ) -> None:
-  curves = [_curve(f'{title}{index}') for index in range(10)]
-  path, *_ = figures.write_figures(tmp_path, curves)
+  many = [_curve(f'{title}{index}') for index in range(10)]
+  path, *_ = figures.write_figures(tmp_path, many)
   pixels_HxWxC = mpl_image.imread(path)[..., :3]
   assert pixels_HxWxC.shape[0] > 700
   for edge in (pixels_HxWxC[:, :2], pixels_HxWxC[:, -2:], pixels_HxWxC[:2]):
@@ -305,7 +313,10 @@ def test_no_baseline_no_saving(workdir: pathlib.Path) -> None:
   runs = summaries.collect(workdir, ['fedavg'])
   (summary,) = summaries.summarise(runs, baseline=None)
   assert summary.middle('uplink_saving_factor') is None
-  assert report.cells(summary)[report.COLUMNS.index('Saving')] == '-'
+  assert (
+    study_tables.cells(summary)[study_tables.COLUMNS.index('Uplink saving')]
+    == '-'
+  )
 
 
 def test_curve_has_mean_range_and_cumulative_uplink(
@@ -314,7 +325,7 @@ def test_curve_has_mean_range_and_cumulative_uplink(
   write_run(tmp_path, 'pruning', 0, [None, 0.5, 0.8], [4_000_000] * 3)
   write_run(tmp_path, 'pruning', 1, [0.1, 0.75, 0.9], [2_000_000] * 3)
   runs = summaries.collect(tmp_path, ['pruning'])['pruning']
-  curve = figures.make_curve('Pruning', [run.rows for run in runs])
+  curve = curves.make_curve('Pruning', [run.rows for run in runs])
   # Seed 0 was not evaluated in round 1.
   np.testing.assert_array_equal(curve.rounds, [2, 3])
   np.testing.assert_allclose(curve.uplink_megabytes, [6, 9])
@@ -326,11 +337,45 @@ def test_curve_has_mean_range_and_cumulative_uplink(
 def test_limits_show_every_curve_after_its_first_fifth() -> None:
   rounds = np.arange(1, 11)
   percent = np.array([10, 20, 80, 90, 91, 92, 93, 94, 95, 100.0])
-  curve = figures.Curve(
+  curve = curves.Curve(
     'c', rounds, rounds, None, percent, percent - 1, percent, 100.0
   )
-  # From 79 to 100, and 5 % of 21 below; accuracy ends at 100 %.
-  assert figures.limits([curve]) == pytest.approx((77.95, 100))
+  # From 79 to 100, and 5 % of 21 on either side.
+  assert figures.limits([curve]) == pytest.approx((77.95, 101.05))
+
+
+def _curve_of(values: Sequence[float], measure: str) -> curves.Curve:
+  return dataclasses.replace(
+    _curve('c'),
+    rounds=1 + np.arange(len(values)),
+    uplink_megabytes=1.0 + np.arange(len(values)),
+    **dict.fromkeys(('mean', 'low', 'high'), np.array(values)),
+    measure=measure,
+  )
+
+
+def test_run_that_ended_early_shows_its_end_and_does_not_widen_the_view() -> (
+  None
+):
+  long = _curve_of([10.0] * 4 + [97.0] * 16, 'accuracy')
+  early = _curve_of([10.0, 50.0, 90.0], 'accuracy')
+  low, high = figures.limits([long, early])
+  assert 85 < low < 90 and 97 < high < 98
+
+
+def test_loss_that_grows_beyond_all_bounds_hides_no_other() -> None:
+  good = _curve_of([3.0, 1.0, 0.5], 'loss')
+  wild = _curve_of([3.0, 1e6, 1e30], 'loss')
+  low, high = figures.limits([good, wild])
+  assert 0 < low < 0.5 and 1e30 < high < 1e33
+  # Powers of ten are along the axis.
+  assert b'{10^{' in figures.render_svg([good, wild])['rounds']
+  assert b'{10^{' not in figures.render_svg([good])['rounds']
+
+
+def test_single_round_has_a_whole_number_on_its_axis() -> None:
+  figure = figures.render_svg([_curve_of([50.0], 'accuracy')])['rounds']
+  assert b'<!-- 1 -->' in figure and b'<!-- 0.9' not in figure
 
 
 def test_cost_to_target_is_that_of_the_rounds_until_it_is_reached(
@@ -360,13 +405,13 @@ def test_target_has_a_table_of_its_own(tmp_path: pathlib.Path) -> None:
     tmp_path, variants, 'fedavg', target_accuracy=0.8
   )
   page = (tmp_path / 'report.md').read_text()
-  assert 'To 80 % test accuracy' in page
+  assert '## What 80 % test accuracy took; means over seeds' in page
   assert '| FedPruneShare 90 % | 2 | 30 B | 1 |' in page
   assert '![Test accuracy over time](accuracy_time.png)' in page
   assert (tmp_path / 'accuracy_time.png').exists()
   console = rich_console.Console(file=io.StringIO(), width=80)
   console.print(tables)
-  assert 'To 80 % test accuracy' in console.file.getvalue()
+  assert 'What 80 % test accuracy took' in console.file.getvalue()
 
 
 @pytest.mark.slow
@@ -431,10 +476,10 @@ def test_run_that_diverged_is_shown_as_such_everywhere(
     assert 'FedAvg (1 of 2 diverged)' in text
     assert 'Secret sharing only (2 of 2 diverged)' in text
     assert '3 rounds, seeds 0, 1' in text
-    assert 'FedAvg, seed 1: diverged in round 2' in text
-    assert 'Secret sharing only, seed 0: diverged in round 3' in text
+    assert 'FedAvg, seed 1: training diverged in round 2' in text
+    assert 'Secret sharing only, seed 0: training diverged in round 3' in text
   row = next(line for line in page.splitlines() if '(2 of 2' in line)
-  assert row.count('| - ') == len(report.COLUMNS) - 1
+  assert row.count('| - ') == len(study_tables.COLUMNS) - 1
   of_sharing = json.loads((diverged / 'report.json').read_text())['variants'][1]
   assert of_sharing['diverged'][1] == {'seed': 1, 'round': 1}
   table = (diverged / 'metrics.csv').read_text()
@@ -445,17 +490,17 @@ def test_curve_of_a_run_that_diverged_ends_before_and_says_so(
   diverged: pathlib.Path,
 ) -> None:
   runs = summaries.collect(diverged, ['fedavg', 'sharing'])
-  curves = [
+  drawn = [
     curve for name in runs for curve in report.make_curves(name, runs[name])
   ]
-  assert [curve.title for curve in curves] == [
+  assert [curve.title for curve in drawn] == [
     'fedavg',
     'fedavg, seed 1, diverged in round 2',
     'sharing, seed 0, diverged in round 3',
   ]
-  np.testing.assert_allclose(curves[0].mean, [50, 60, 70])
-  np.testing.assert_allclose(curves[1].mean, [50])
-  np.testing.assert_allclose(curves[2].mean, [40, 30])
+  np.testing.assert_allclose(drawn[0].mean, [50, 60, 70])
+  np.testing.assert_allclose(drawn[1].mean, [50])
+  np.testing.assert_allclose(drawn[2].mean, [40, 30])
 
 
 def test_study_of_which_every_run_diverged_at_once_has_no_figure(
@@ -475,25 +520,25 @@ def test_column_that_is_declared_with_a_heading_is_in_reports(
     monkeypatch.setitem(declared, 'train_loss', column)
   (summary,) = _summarise_one(tmp_path, 0.9)
   assert summary.to_json()['mean_loss'] == 0.5
-  assert report.cells(summary)[-1] == '0.5'
+  assert study_tables.cells(summary)[-1] == '0.5'
   # A study of an earlier version has no such column.
   for row in (runs := summaries.collect(tmp_path, ['mine']))['mine'][0].rows:
     del row['train_loss']
   (summary,) = summaries.summarise(runs, 'mine')
   assert summary.to_json()['mean_loss'] is None
-  assert report.cells(summary)[-1] == '-'
+  assert study_tables.cells(summary)[-1] == '-'
 
 
 def test_columns_keep_their_order_in_reports() -> None:
-  assert report.COLUMNS == (
+  assert study_tables.COLUMNS == (
     'Method',
     'Test accuracy (%)',
-    'Uplink',
-    'Downlink',
-    'To central',
-    'Saving',
+    'Uplink per client',
+    'Downlink per client',
+    'Servers to central server',
+    'Uplink saving',
     'Sparsity (%)',
-    'Round (s)',
+    'Time per round (s)',
   )
 
 
@@ -506,7 +551,7 @@ def test_loss_is_reported_where_there_is_no_accuracy(
     )
   runs = summaries.collect(tmp_path, ['mine'])
   (summary,) = summaries.summarise(runs, 'mine')
-  assert report.cells(summary)[1] == 'loss 0.5 [0.25, 0.75]'
+  assert study_tables.cells(summary)[1] == 'loss 0.5 [0.25, 0.75]'
   assert summary.to_json()['final_test_accuracy_fraction_mean'] is None
   assert [len(run.evaluated) for run in runs['mine']] == [2, 2]
   (curve,) = report.make_curves('Mine', runs['mine'])
@@ -545,10 +590,12 @@ def test_clients_have_a_table_and_a_figure_where_they_were_tested(
       writer.write(row)
   report.write_report(tmp_path, ['fedavg', 'sharing'], 'fedavg')
   page = (tmp_path / 'report.md').read_text()
-  assert '| FedAvg | 37.50 | 25.00 | - | - | - | - | 2 |' in page
+  assert '| FedAvg | 37.50 | 25.00 | - | 2 |' in page
+  assert 'personal models' not in page
   # Who was not tested is not in it, and has a line of the first table only.
   assert page.count('| Secret sharing only') == 1
-  assert '![Test accuracy of the worst tenth over rounds](worst-t' in page
+  alt = 'Test accuracy of the worst tenth of clients over rounds'
+  assert f'![{alt}](worst-tenth_rounds.png)' in page
   assert (tmp_path / 'worst-tenth_rounds.png').is_file()
   found, other = json.loads((tmp_path / 'report.json').read_text())['variants']
   assert found['by_client']['client_accuracy_worst_tenth'] == 0.25

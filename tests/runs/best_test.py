@@ -239,7 +239,7 @@ def test_best_model_is_that_of_the_best_round_and_in_the_report(whole, kept):
     'test_accuracy': of_round['test_accuracy'],
   }
   for text in (output, (workdir / 'report.md').read_text()):
-    assert 'Where validation is best' in text
+    assert 'The round with the best validation accuracy' in text
     assert f'{100 * best.accuracy:.2f}' in text
 
 

@@ -9,14 +9,16 @@ import jinja2
 from markupsafe import Markup
 
 from fps_jax.core import files
-from fps_jax.results import report
+from fps_jax.results import study_tables as tables
+from fps_jax.results import subject
 from fps_jax.results.differences import Field, compare
 from fps_jax.results.formats import format_bytes, show_tested
 from fps_jax.results.html.figures import draw, rounds_done
 from fps_jax.results.metrics import Column
 from fps_jax.results.recorded import Study, Variant, read_studies
-from fps_jax.results.summary import Run, Summary, summarise, title_of
+from fps_jax.results.summary import Run, Summary, summarise
 from fps_jax.results.tables import Table
+from fps_jax.results.titles import title_of
 
 _ENVIRONMENT = jinja2.Environment(
   loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -74,16 +76,16 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
   """
   summaries = [_summarise(study) for study in studies]
   drawn = draw(studies)
-  shown = report.shown_of(
+  shown = tables.shown_of(
     summary for found in summaries for summary in found.values()
   )
   return _ENVIRONMENT.get_template('page.html').render(
     title=f'Results: {", ".join(study.label for study in studies)}',
     time=f'{time:%Y-%m-%d %H:%M}',
     studies=studies,
-    columns=report.header(shown),
+    columns=tables.header(shown),
     results=_results(studies, summaries, shown),
-    notes=report.notes(
+    notes=tables.notes(
       ', '.join(
         title_of(study.baseline) + (f' ({study.label})' * (len(studies) > 1))
         for study in studies
@@ -102,7 +104,7 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     best=_best(studies, summaries),
     targets=_targets(studies, summaries),
     drawn=drawn,
-    measures=sorted({one.measure for _, some in drawn for one in some}),
+    describe=_describe,
     configs=_configs(studies),
     environments=_environments(studies),
     to_json=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
@@ -141,10 +143,10 @@ def _result(
   """Returns a row of the results; one without numbers if no run is complete."""
   seeds = ', '.join(str(run.seed) for run in variant.complete) or 'none'
   if len(variant.complete) < len(variant.runs):
-    seeds += f' ({len(variant.complete)} of {len(variant.runs)})'
+    seeds += f' ({len(variant.complete)} of {len(variant.runs)} complete)'
   if summary is None:
     return [variant.title, seeds, *['-'] * len(shown)]
-  title, *cells = report.cells(summary, shown)
+  title, *cells = tables.cells(summary, shown)
   return [title, seeds, *cells]
 
 
@@ -153,10 +155,23 @@ def _grouped(
 ) -> Groups:
   """Returns the rows of each study under its name, if there are several."""
   return [
-    (study.label if len(studies) > 1 else '', rows)
+    (_labelled(study) if len(studies) > 1 else '', rows)
     for study, rows in zip(studies, of_each, strict=True)
     if rows
   ]
+
+
+def _labelled(study: Study) -> str:
+  """Returns a study's name, and its data sets and models where recorded."""
+  subjects = dict.fromkeys(
+    str(subject.subject_of(variant.config)) for variant in study.variants
+  )
+  return f'{study.label} ({"; ".join(subjects)})'
+
+
+def _describe(study: Study) -> str:
+  """Returns a sentence about what a study is about."""
+  return subject.describe(variant.config for variant in study.variants)
 
 
 def _progress(
@@ -196,13 +211,13 @@ def _clients(
   studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
 ) -> list[Table]:
   """Returns what was measured of single clients, of the studies that did."""
-  tables = (
-    report.client_table(
-      list(found.values()), f'{study.label}: {report.CLIENTS_TITLE}'
+  found_tables = (
+    tables.client_table(
+      list(found.values()), f'{study.label}: {tables.CLIENTS_TITLE}'
     )
     for study, found in zip(studies, summaries, strict=True)
   )
-  return [table for table in tables if table]
+  return [table for table in found_tables if table]
 
 
 def _endings(
@@ -212,7 +227,7 @@ def _endings(
   return [
     (f'{study.label}: ' * (len(studies) > 1)) + line
     for study, found in zip(studies, summaries, strict=True)
-    for line in report.endings(found.values())
+    for line in tables.endings(found.values())
   ]
 
 
@@ -220,13 +235,13 @@ def _best(
   studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
 ) -> list[Table]:
   """Returns the best rounds in validation, of the studies that have one."""
-  tables = (
-    report.best_table(
-      list(found.values()), f'{study.label}: {report.BEST_TITLE}'
+  found_tables = (
+    tables.best_table(
+      list(found.values()), f'{study.label}: {tables.BEST_TITLE}'
     )
     for study, found in zip(studies, summaries, strict=True)
   )
-  return [table for table in tables if table]
+  return [table for table in found_tables if table]
 
 
 def _targets(
@@ -234,10 +249,9 @@ def _targets(
 ) -> list[Table]:
   """Returns what the target cost, of the studies that have one."""
   return [
-    report.target_table(
+    tables.target_table(
       list(found.values()),
-      f'{study.label}: what {100 * study.target_accuracy:g} % test accuracy '
-      'took; means over seeds, - if one never reached it',
+      f'{study.label}: {tables.target_title(study.target_accuracy)}',
     )
     for study, found in zip(studies, summaries, strict=True)
     if study.target_accuracy and found
