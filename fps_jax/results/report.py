@@ -93,23 +93,19 @@ def make_markdown(
         *tables.notes(baseline_title, shown),
       ]
     ),
-    *_with_notes(_others(summaries, target_accuracy)),
+    *_under_headings(_others(summaries, target_accuracy)),
     '## Warnings' if warnings else '',
     bullets(warnings),
     '\n'.join(f'![{_shown(name)}]({name}.png)' for name in figure_names),
   )
 
 
-def _with_notes(found: Sequence[Table]) -> list[str | Table]:
-  """Returns tables under headings, and what is below them on a terminal."""
+def _under_headings(found: Sequence[Table]) -> list[str | Table]:
+  """Returns tables with their titles as headings."""
   return [
     block
     for table in found
-    for block in (
-      f'## {table.title}',
-      table._replace(title=''),
-      bullets(table.caption.splitlines()),
-    )
+    for block in (f'## {table.title}', table._replace(title=''))
   ]
 
 

@@ -30,7 +30,7 @@ class Table(NamedTuple):
     title: above it.
     header: names of the columns.
     lines: as many cells each.
-    caption: below it, on a terminal alone.
+    caption: notes below it, a line each.
     num_wrapping: how many columns, the first ones, may be broken between words
       where a terminal is narrow.
   """
@@ -46,12 +46,14 @@ class Table(NamedTuple):
     return _Fitted(self)
 
   def markdown(self) -> str:
-    """Returns it in Markdown, under its title if it has one."""
+    """Returns it in Markdown, with its title and its notes if it has some."""
     rule = ['---', *['---:'] * (len(self.header) - 1)]
     table = '\n'.join(
       f'| {" | ".join(line)} |' for line in (self.header, rule, *self.lines)
     )
-    return f'{self.title}\n\n{table}' if self.title else table
+    title = f'**{self.title}**' if self.title else ''
+    blocks = (title, table, bullets(self.caption.splitlines()))
+    return '\n\n'.join(filter(None, blocks))
 
 
 class _Fitted:
@@ -79,6 +81,8 @@ class _Fitted:
           # another wider than it need be.
           widths = _widen(widths, columns, room)
         yield self._grid(widths)
+        if self._table.caption:
+          yield Text(self._table.caption)
         return
     yield Text('\n'.join(self._list()))
 
@@ -95,10 +99,8 @@ class _Fitted:
     grid = rich_table.Table(
       # As rich Text: a name in brackets would be taken for markup.
       title=Text(table.title, style='table.title') if table.title else None,
-      caption=Text(table.caption) if table.caption else None,
       box=box.SIMPLE_HEAD,
       title_justify='left',
-      caption_justify='left',
       padding=(0, 1, 0, 0),
     )
     for i, (heading, width) in enumerate(

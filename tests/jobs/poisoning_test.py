@@ -58,7 +58,11 @@ def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
     opened = 64 + 32 if cell['defence'] == 'norm_bound' else 0
     assert cell['opened_values_per_client'] == opened
   page = (tmp_path / 'run' / 'poisoning.md').read_text()
-  for heading in ('Test accuracy', 'Weight that malicious', 'taken for the'):
+  for heading in (
+    'Test accuracy',
+    'Weight that malicious',
+    'classified as its target',
+  ):
     assert heading in page
   assert (tmp_path / 'run' / 'poisoning.png').stat().st_size > 5000
   assert names_not_taken(tmp_path / 'run', config.variants) == []

@@ -39,7 +39,7 @@ def test_variant_that_diverged_is_no_choice_and_named(
   assert results['num_whose_sums_do_not_fit'] == 2
   assert {choice['test_accuracy'] for choice in results['choices']} == {0.5}
   page = (tmp_path / 'tradeoff.md').read_text()
-  assert 'Diverged under a seed, and left out: two.' in page
+  assert 'Training diverged under some seed, so left out: two.' in page
 
 
 def choice_of(accuracy: float, uplink: float, colluding: int, missing: int):

@@ -11,26 +11,33 @@ from rich.console import RenderableType
 from fps_jax.jobs.poisoning.results import PoisoningResult
 from fps_jax.results.formats import format_percent
 from fps_jax.results.tables import Table, page
+from fps_jax.results.titles import title_of_attack, title_of_defence
 
 _TITLE = 'Test accuracy (%) by attack and defence'
-_SUCCESS = 'Images with the trigger taken for the target (%).'
-_WEIGHT = 'Weight that malicious clients have in the aggregate (%).'
-_LEAKAGE = 'What a round costs and opens.'
+_SUCCESS = 'Images with the trigger that are classified as its target (%)'
+_WEIGHT = 'Weight that malicious clients have in the aggregate (%)'
+_LEAKAGE = 'What a round costs, and how much of each update is seen'
 _LEAKAGE_COLUMNS = {
-  'Opened of each update': 'opened_values_per_client',
+  'Numbers seen of each update': 'opened_values_per_client',
   'Uplink per client': 'uplink_bytes_per_client',
-  'To central': 'server_to_central_bytes',
-  'Round (s)': 'round_seconds',
+  'Servers to central server': 'server_to_central_bytes',
+  'Time per round (s)': 'round_seconds',
 }
-
-
-def words(name: str) -> str:
-  """Returns a name for the reader.
-
-  >>> words('multi_krum_sketched')
-  'multi krum sketched'
-  """
-  return name.replace('_', ' ')
+_NOTE = (
+  'Accuracies are those after the last round; of several seeds, mean [lowest, '
+  'highest].'
+)
+# Below a table that has such a defence.
+_OF_DEFENCES = {
+  'on sketches': 'On sketches: the defence sees a few sums of each update, '
+  'which are opened from shares.',
+  'NNM': 'NNM (nearest-neighbour mixing): before the defence, each update is '
+  'averaged with those nearest to it.',
+}
+_LEAKAGE_NOTE = (
+  'Numbers seen of each update: by the central server, in one round. Costs are '
+  'those without an attack, or under the first.'
+)
 
 
 def _grid(
@@ -42,7 +49,7 @@ def _grid(
     list(dict.fromkeys(names)) for names in zip(*by_name, strict=True)
   )
   grid = [[by_name[attack, rule] for rule in defences] for attack in attacks]
-  return list(map(words, defences)), grid
+  return list(map(title_of_defence, defences)), grid
 
 
 def _accuracy(result: PoisoningResult) -> str:
@@ -59,8 +66,15 @@ def _by_pair(
   show: Callable[[PoisoningResult], str],
 ) -> Table:
   defences, grid = _grid(results)
-  lines = [[words(row[0].attack), *map(show, row)] for row in grid]
-  return Table(title, ('Attack', *defences), lines)
+  lines = [[title_of_attack(row[0].attack), *map(show, row)] for row in grid]
+  shown = ', '.join(defences)
+  notes = [_NOTE, *(n for word, n in _OF_DEFENCES.items() if word in shown)]
+  return Table(
+    title,
+    ('Attack', *defences),
+    lines,
+    '\n'.join(notes) if title == _TITLE else '',
+  )
 
 
 def _leakage(results: Sequence[PoisoningResult]) -> Table:
@@ -70,7 +84,7 @@ def _leakage(results: Sequence[PoisoningResult]) -> Table:
     [defence, *map(result.show, _LEAKAGE_COLUMNS.values())]
     for defence, result in zip(defences, grid[0], strict=True)
   ]
-  return Table(_LEAKAGE, ('Defence', *_LEAKAGE_COLUMNS), lines)
+  return Table(_LEAKAGE, ('Defence', *_LEAKAGE_COLUMNS), lines, _LEAKAGE_NOTE)
 
 
 def table(results: Sequence[PoisoningResult]) -> RenderableType:
@@ -82,7 +96,7 @@ def markdown(results: Sequence[PoisoningResult]) -> str:
   """Returns all tables as a page of Markdown that shows the figure."""
   success = [each.summary.middle('attack_success') for each in results]
   return page(
-    _by_pair(results, f'{_TITLE}.', _accuracy),
+    _by_pair(results, _TITLE, _accuracy),
     _by_pair(results, _WEIGHT, lambda each: each.show('malicious_weight')),
     ''
     if success.count(None) == len(success)
@@ -118,7 +132,8 @@ def write_figure(
       color='white' if 100 * accuracy <= 60 else 'black',
     )
   axes.set_xticks(range(len(defences)), defences, rotation=40, ha='right')
-  axes.set_yticks(range(len(grid)), [words(row[0].attack) for row in grid])
+  attacks = [title_of_attack(row[0].attack) for row in grid]
+  axes.set_yticks(range(len(grid)), attacks)
   axes.tick_params(labelsize=7, length=0)
   axes.set_title(_TITLE, fontsize=8)
   figure.savefig(path, dpi=200)

@@ -73,20 +73,25 @@ def make_cases(config: ConfigDict) -> list[Case]:
   return [
     *_of_plain(settings),
     *(
-      Case(f'opened_{b}_bits', f"reveal='updates', {b} bits", opened[b], weight)
+      Case(
+        f'opened_{b}_bits', f'Opened update, {b}-bit values', opened[b], weight
+      )
       for b, weight in settings.roundings
     ),
     *itertools.chain.from_iterable(of_shares),
     Case('noise', 'Noise, no update', views.noise(), smoothness),
     Case(
-      'class_mean', 'Class means, no update', views.noise(), method='class_mean'
+      'class_mean',
+      'Mean image of each label, no update',
+      views.noise(),
+      method='class_mean',
     ),
     *_of_sums(settings, opened),
     *_of_pruned_and_sketched(settings),
     Case(
       'fedpruneshare',
-      f'Sum of {settings.joint_clients}, {100 * settings.joint_sparsity:g} % '
-      f'pruned, {bits} bits',
+      f'Sum of {settings.joint_clients} clients, '
+      f'{100 * settings.joint_sparsity:g} % pruned, {bits}-bit values',
       opened[bits],
       smoothness,
       num_clients=settings.joint_clients,
@@ -99,7 +104,7 @@ def _of_plain(settings: ConfigDict) -> Iterator[Case]:
   plain = functools.partial(Case, view=views.plain())
   smoothness = settings.plain_smoothness
   yield plain('plain', 'Plain update', smoothness=smoothness)
-  yield plain('plain_divided', 'Plain update, closed form', method='divide')
+  yield plain('plain_divided', 'Plain update, solved exactly', method='divide')
   for steps in settings.local_steps:
     yield plain(
       f'plain_{steps}_steps',
@@ -118,16 +123,17 @@ def _of_shares(
     scheme.secrets_per_polynomial,
   )
   name = 'of_' + '_'.join(map(str, numbers))
+  title = 'Shares of {} of {} servers (k = {}, l = {})'
   yield Case(
     f'shares_{scheme.num_random}_{name}',
-    f't = {scheme.num_random} servers of {numbers}',
+    title.format(scheme.num_random, *numbers),
     views.below_t(codec, scheme),
     smoothness,
   )
   if scheme.secrets_per_polynomial > 1:
     yield Case(
       f'shares_{scheme.threshold - 1}_{name}',
-      f'k - 1 = {scheme.threshold - 1} servers of {numbers}',
+      title.format(scheme.threshold - 1, *numbers),
       views.one_below_k(codec, scheme),
       smoothness,
     )
@@ -140,7 +146,7 @@ def _of_sums(
   for number in settings.clients:
     yield Case(
       f'sum_{number}_clients',
-      f'Sum of {number} clients, {bits} bits',
+      f'Sum of {number} clients, {bits}-bit values',
       opened[bits],
       smoothness,
       num_clients=number,
@@ -160,7 +166,7 @@ def _of_pruned_and_sketched(settings: ConfigDict) -> Iterator[Case]:
   for rows, smoothness in settings.sketches:
     yield Case(
       f'sketch_{rows}',
-      f'Sketch of {rows} sums, range check',
+      f'Sketch of {rows} sums, and range check',
       views.sketched(rows, jax.random.key(_SKETCH_SEED)),
       smoothness,
     )

@@ -15,18 +15,22 @@ Row = Mapping[str, Any]
 
 _HEADER = (
   'What the attacker sees',
-  'PSNR (dB)',
-  'Min',
-  'Max',
-  'SSIM',
-  f'At {RECOGNISED:g} dB (%)',
-  'Others (dB)',
+  'Mean PSNR (dB)',
+  'Lowest PSNR (dB)',
+  'Highest PSNR (dB)',
+  'Mean SSIM',
+  f'Images at {RECOGNISED:g} dB or more (%)',
+  'PSNR of other images (dB)',
 )
-_NOTE = (
-  'Over all images of all seeds, each scored against the reconstruction '
-  'nearest to it: mean, least and greatest PSNR, mean SSIM, and how many reach '
-  f'{RECOGNISED:g} dB. Others: as many other images of the same labels, scored '
-  'in the same way.'
+_NOTES = (
+  'PSNR and SSIM say how like the true image a reconstruction is: higher is '
+  f'more alike, SSIM at most 1. At {RECOGNISED:g} dB a digit is plain to see.',
+  'They are over all images of all seeds. Each image is compared with the '
+  'reconstruction nearest to it.',
+  'PSNR of other images: as many other images of the same labels, compared in '
+  'the same way. What is no better shows nothing of the true images.',
+  'Shares of M of N servers (k, l): k servers open a sum, and l values travel '
+  'in one word.',
 )
 _COLUMNS = 4  # images shown of each number a client has
 # Okabe and Ito (2008).
@@ -36,7 +40,7 @@ _COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7')
 def progress_line(row: Row) -> str:
   """Returns a line that says what was just measured."""
   return (
-    f'{row["title"]}, {_images(row["images_per_client"])} a client: '
+    f'{row["title"]}, {_images(row["images_per_client"])} per client: '
     f'{row["psnr_mean"]:.1f} dB, {row["seconds"]:.0f} s'
   )
 
@@ -56,7 +60,7 @@ def write_images(outcomes: Sequence[Outcome], path: pathlib.Path) -> None:
     axes.text(-6, i * cell + side / 2, title, ha='right', va='center', size=7)
   for block, (images_per_client, shown) in enumerate(blocks.items()):
     left = block * block_width
-    header = f'{_images(images_per_client)} a client'
+    header = f'{_images(images_per_client)} per client'
     axes.text(left, -6, header, size=7.5)
     _paste(sheet, 0, left, cell, shown[0].originals[:, :images_per_client])
     for outcome in shown:
@@ -102,7 +106,7 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
   axes.tick_params(axis='x', labelsize=7)
   axes.set_xlim(0, 80)
   axes.set_xlabel(
-    'PSNR (dB), mean and range; grey: of other images; cut off at 80',
+    'PSNR (dB): mean and range; grey: of other images; axis ends at 80',
     fontsize=7.5,
   )
   figures.draw_grid(axes, 'x')
@@ -111,7 +115,7 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
     ncols=len(numbers),
     fontsize=7,
     frameon=False,
-    title='Images of a client',
+    title='Images per client',
     title_fontsize=7,
   )
   figure.savefig(path, dpi=200)
@@ -119,7 +123,8 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
 
 def blocks(rows: Sequence[Row]) -> Iterator[Table | str]:
   """Yields a table for each number of images a client, and what shows more."""
-  for number in dict.fromkeys(row['images_per_client'] for row in rows):
+  numbers = list(dict.fromkeys(row['images_per_client'] for row in rows))
+  for number in numbers:
     lines = [
       [
         row['title'],
@@ -131,8 +136,8 @@ def blocks(rows: Sequence[Row]) -> Iterator[Table | str]:
       for row in rows
       if row['images_per_client'] == number
     ]
-    yield Table(f'{_images(number)} a client.', _HEADER, lines)
-  yield _NOTE
+    notes = '\n'.join(_NOTES) if number == numbers[-1] else ''
+    yield Table(f'{_images(number)} per client', _HEADER, lines, notes)
   yield (
     '![True images and reconstructions](privacy_images.png)\n'
     '![PSNR by view](privacy_psnr.png)'

@@ -11,15 +11,32 @@ from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.schemes.channels import Sent, ShareChannel
 from fps_jax.sharing.shamir import Shamir
 
-_CASE = '(N, k, l), prime'
+_CASE = 'Sharing (N, k, l), prime'
+_WORDS = 'Words per share'
+_SPEED_NOTES = (
+  'Sharing (N, k, l): N servers hold shares, any k of them open, and each word '
+  'of a share holds l secrets.\n'
+  'Share: expands the seeds and computes the other shares.\n'
+  'Share inside a program: the same as rounds do it, with random words of XLA '
+  'in place of those of OpenSSL.\n'
+  'Share and add: also adds every share to a sum.'
+)
+_COPY_NOTES = (
+  'Copy: the bytes that a NumPy copy reads and writes in a second.\n'
+  'Share, Open, Sum: the bytes that each moves in a second over those of the '
+  'copy. Random words are given.\n'
+  'Page faults: of sharing and adding.\n'
+  'Times galois: how many times as fast as the package galois. A dash where it '
+  'was not measured.'
+)
 # Key of a measured row, and its column.
 _SPEEDS = (
-  ('share_given', 'Share, words given'),
+  ('share_given', 'Share, random words given'),
   ('share_cipher', 'Share'),
-  ('share_cipher_in_program', 'Share, in program'),
+  ('share_cipher_in_program', 'Share inside a program'),
   ('add_to_sums', 'Share and add'),
   ('sum', 'Sum (words)'),
-  ('reconstruct', 'Reconstruct'),
+  ('reconstruct', 'Open'),
   ('check', 'Check'),
 )
 _UPLINK_SCHEMES = ((5, 3, 1), (3, 2, 1), (5, 4, 2), (7, 5, 2), (10, 8, 4))
@@ -32,8 +49,8 @@ def progress_line(row: Mapping[str, Any]) -> str:
   """Returns a line that says what was just measured."""
   return (
     f'{_name(row)}, {row["words"]:,} words: '
-    f'{row["share_cipher_million_per_second"]:.0f} million secrets shared a '
-    f'second, {row["share_given_over_copy"]:.2f}x a copy with words given'
+    f'{row["share_cipher_million_per_second"]:.0f} million secrets shared per '
+    f'second; {row["share_given_over_copy"]:.2f}x a copy, random words given'
   )
 
 
@@ -66,12 +83,12 @@ def write_figure(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   theirs = 'galois_share_drawn_million_per_second'
   if theirs in first[0]:
     speeds = [row[theirs] for row in first]
-    axes.plot(words, speeds, 'k--', label='galois: share')
+    axes.plot(words, speeds, 'k--', label='Share, by galois')
   axes.set_xscale('log', base=2)
   axes.set_yscale('log')
-  axes.set_xlabel('Words of a share')
-  axes.set_ylabel('Million secrets a second')
-  axes.set_title(_name(rows[0]), fontsize=9)
+  axes.set_xlabel(_WORDS)
+  axes.set_ylabel('Million secrets per second')
+  axes.set_title(f'{_CASE}: {_name(rows[0])}', fontsize=9)
   axes.grid(alpha=0.3)
   figure.legend(loc='outside right center', fontsize=7)
   figure.savefig(path, dpi=200)
@@ -81,10 +98,8 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
   """Yields the tables of all that was measured."""
   rows, cipher = results['rows'], results['cipher']
   yield Table(
-    'Million secrets a second. Keystream alone, million words a second: '
-    f'OpenSSL {cipher["openssl_million_words_per_second"]:.0f}, '
-    f'XLA {cipher["xla_million_words_per_second"]:.0f}.',
-    [_CASE, 'Words', *(label for _, label in _SPEEDS)],
+    'Million secrets per second',
+    [_CASE, _WORDS, *(label for _, label in _SPEEDS)],
     [
       [
         _name(row),
@@ -93,18 +108,21 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
       ]
       for row in rows
     ],
+    f'{_SPEED_NOTES}\n'
+    'Random words alone, million words per second: '
+    f'OpenSSL {cipher["openssl_million_words_per_second"]:.0f}, '
+    f'XLA {cipher["xla_million_words_per_second"]:.0f}.',
   )
   yield Table(
-    'Bytes moved a second over those of a NumPy copy; page faults of sharing '
-    'and adding; times as fast as galois.',
+    'Speed beside that of a memory copy, and of galois',
     [
       _CASE,
-      'Words',
+      _WORDS,
       'Copy (GB/s)',
       *(label for _, label in _FACTORS),
-      'Faults',
-      'Share / galois',
-      'Open / galois',
+      'Page faults',
+      'Share, times galois',
+      'Open, times galois',
     ],
     [
       [
@@ -117,15 +135,17 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
       ]
       for row in rows
     ],
+    _COPY_NOTES,
   )
   yield Table(
-    f'Uplink a client and round: {_UPLINK_PARAMETERS:,} parameters, '
-    f'{_UPLINK_KEPT:,} kept, seeds.',
-    [_CASE, 'Bytes'],
+    'Uplink per client and round',
+    [_CASE, 'Uplink (bytes)'],
     [
       [_name(row), f'{row["uplink_bytes"]:,}']
       for row in results['uplink_bytes']
     ],
+    f'Of {_UPLINK_PARAMETERS:,} parameters, {_UPLINK_KEPT:,} are kept and '
+    'sent. The first k - l servers are sent a seed for their share.',
   )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from matplotlib import figure as mpl_figure
 
 from fps_jax.jobs.throughput.phases import PHASES
-from fps_jax.jobs.throughput.report import Row
+from fps_jax.jobs.throughput.report import PHASE_TITLES, Row
+from fps_jax.results.titles import title_of
 
 
 def write_figures(rows: Sequence[Row], folder: pathlib.Path) -> None:
@@ -29,7 +30,7 @@ def _draw_phases(rows: Sequence[Row], path: pathlib.Path) -> None:
   height = 1.2 + 0.28 * len(rows)
   figure = mpl_figure.Figure(figsize=(6.5, height), layout='constrained')
   axes = figure.add_subplot()
-  names = [row['name'] for row in rows]
+  names = [title_of(row['name']) for row in rows]
   left = [0.0] * len(rows)
   for phase in PHASES:
     totals = [sum(row['phases'].values()) for row in rows]
@@ -37,10 +38,10 @@ def _draw_phases(rows: Sequence[Row], path: pathlib.Path) -> None:
       100 * row['phases'][phase] / total
       for row, total in zip(rows, totals, strict=True)
     ]
-    axes.barh(names, shares, left=left, label=phase)
+    axes.barh(names, shares, left=left, label=PHASE_TITLES[phase])
     left = [a + b for a, b in zip(left, shares, strict=True)]
   axes.invert_yaxis()
-  axes.set_xlabel('Share of the time that devices are busy (%)')
+  axes.set_xlabel('Part of the time that devices are busy (%)')
   figure.legend(loc='outside right center', fontsize=8)
   figure.savefig(path, dpi=200)
 
@@ -56,13 +57,13 @@ def _draw_scaling(rows: Sequence[Row], path: pathlib.Path) -> None:
     cohorts, [seconds[-1] * c / cohorts[-1] for c in cohorts], 'k--', lw=1
   )
   time.set_yscale('log')
-  time.set_ylabel('Round (s); dashed: linear')
+  time.set_ylabel('Time per round (s). Dashed: proportional')
   mebibytes = [row['peak_rss_mb'] for row in rows]
   memory.plot(cohorts, mebibytes, 'o-')
   memory.set_ylim(0, 1.1 * max(mebibytes))
   memory.set_ylabel('Peak memory (MiB)')
   for axes in (time, memory):
     axes.set_xscale('log')
-    axes.set_xlabel('Clients in a round')
+    axes.set_xlabel('Clients per round')
     axes.grid(alpha=0.3)
   figure.savefig(path, dpi=200)

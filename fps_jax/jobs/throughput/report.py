@@ -5,8 +5,21 @@ from typing import Any
 
 from fps_jax.jobs.throughput.phases import PHASES
 from fps_jax.results.tables import Table
+from fps_jax.results.titles import title_of
 
 Row = Mapping[str, Any]
+# What readers are shown of each phase.
+PHASE_TITLES = {
+  'train': 'Train',
+  'prune': 'Prune',
+  'encode': 'Encode',
+  'share': 'Share',
+  'sum': 'Sum',
+  'audit': 'Audit',
+  'reconstruct': 'Open',
+  'server': 'Server step',
+  'other': 'Other',
+}
 
 
 def progress_line(row: Row) -> str:
@@ -22,67 +35,76 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
   """Yields the tables of all that was measured."""
   rows, machine = results['rows'], results['machine']
   yield _table(
-    'Speed. Time of a round: median of the timed ones, and their range. '
-    'Training reaches a part of the peak of matrix products on all devices, '
-    f'{machine["matmul_gigaflops"]:.0f} GFLOP/s.',
+    'Speed',
     rows,
     {
-      'Clients/s': '{clients_per_second:,.1f}',
-      'Examples/s': '{examples_per_second:,.0f}',
-      'Round (s)': '{sec_per_round:.3f}',
-      'Range (s)': '{min:.3f}-{max:.3f}',
-      'Of peak': '{training_of_matmul_peak:.0%}',
+      'Clients per second': '{clients_per_second:,.1f}',
+      'Examples per second': '{examples_per_second:,.0f}',
+      'Time per round (s)': '{sec_per_round:.3f}',
+      'Fastest to slowest (s)': '{min:.3f}-{max:.3f}',
+      'Part of peak speed': '{training_of_matmul_peak:.0%}',
     },
+    'Time per round: the median of the timed rounds.\n'
+    'Part of peak speed: what training reaches of the speed of matrix products '
+    f'on all devices, {machine["matmul_gigaflops"]:.0f} GFLOP/s.',
   )
   yield _table(
-    'Setting and cost. The first round compiles; memory is the peak of the '
-    'process, cases of one group together.',
+    'Settings, compiling and memory',
     rows,
     {
-      'Cohort': '{cohort:,}',
-      'Batch': '{batch_size}',
+      'Clients per round': '{cohort:,}',
+      'Batch size': '{batch_size}',
       'Execution': '{execution}',
-      'First (s)': '{first_round:.2f}',
+      'First round (s)': '{first_round:.2f}',
       'Compiling (s)': '{compile_seconds:.2f}',
-      'Memory (MiB)': '{peak_rss_mb:,}',
+      'Peak memory (MiB)': '{peak_rss_mb:,}',
     },
+    'First round: with the compiling of its programs.\n'
+    'Peak memory: of the process. Cases of one group share a process, and the '
+    'number.',
   )
   if in_groups := [row for row in rows if row['over_first_case'] != 1]:
     yield _table(
-      'Time of a round over that of the first case, whose rounds took turns.',
+      'Time of a round over that of the first case of its group',
       in_groups,
-      {'Over': '{over_first_case:.3f}x'},
+      {'Time over first case': '{over_first_case:.3f}x'},
+      'Rounds of the cases of a group take turns.',
     )
   if traced := [row for row in rows if 'phases' in row]:
     yield _phases(traced, machine)
 
 
 def _table(
-  title: str, rows: Sequence[Row], columns: Mapping[str, str]
+  title: str, rows: Sequence[Row], columns: Mapping[str, str], note: str
 ) -> Table:
   """Returns a line for each case; columns are headings to formats of rows."""
   lines = [
-    [row['name'], *(form.format_map(row) for form in columns.values())]
+    [
+      title_of(row['name']),
+      *(form.format_map(row) for form in columns.values()),
+    ]
     for row in rows
   ]
-  return Table(title, ['Case', *columns], lines)
+  return Table(title, ['Case', *columns], lines, note)
 
 
 def _phases(rows: Sequence[Row], machine: Mapping[str, float]) -> Table:
   lines = [
     [
-      row['name'],
+      title_of(row['name']),
       *(f'{1e3 * row["phases"][phase]:.1f}' for phase in PHASES),
       _protocol_of_copy(row, machine),
     ]
     for row in rows
   ]
   return Table(
-    'Milliseconds of each phase in a traced round, averaged over devices. '
-    'Of copy: what encoding to summing must move at least, over what a '
-    f'copy on all devices does, {machine["copy_gigabytes"]:.1f} GB/s.',
-    ['Case', *PHASES, 'Of copy'],
+    'Milliseconds of each phase of a round',
+    ['Case', *(PHASE_TITLES[phase] for phase in PHASES), 'Part of copy speed'],
     lines,
+    'Of one traced round, averaged over devices.\n'
+    'Part of copy speed: how fast encoding, sharing and summing move the bytes '
+    'that they must, over how fast all devices copy memory, '
+    f'{machine["copy_gigabytes"]:.1f} GB/s.',
   )
 
 

@@ -11,27 +11,38 @@ from fps_jax.results import figures
 from fps_jax.results.formats import format_accuracy, format_bytes, show_range
 from fps_jax.results.spread import Spread
 from fps_jax.results.tables import Table, page
+from fps_jax.results.titles import title_of
 
 _HEADER = (
   'Sparsity (%)',
-  'Value bits',
-  '(N, k, l)',
-  'Word bits',
+  'Bits per value',
+  'Sharing (N, k, l)',
+  'Bits per word',
   'Test accuracy (%)',
-  'Uplink per client',
-  'Colluding servers',
-  'Missing servers',
+  'Total uplink per client',
+  'Servers that may collude',
+  'Servers that may be missing',
 )
-_TITLE = (
-  'Choices that no other dominates: servers that may collude, and servers '
-  'that may be missing'
+_TITLE = 'The best choices'
+_NOTES = (
+  'For every other choice there is one of these that is as good in everything '
+  'and better in something: in accuracy, in uplink, in the servers that may '
+  'collude or in those that may be missing.',
+  'Sharing (N, k, l): N servers hold shares, any k of them open a sum, and l '
+  'values travel in one word.',
+  'Total uplink per client: what a client sends in all rounds to all servers.',
+  'Servers that may collude: so many, k - l, learn nothing of an update from '
+  'their shares.',
+  'Servers that may be missing: so many, N - k, need not answer.',
 )
 # Okabe and Ito (2008), by how many servers may collude.
 _COLORS = ('#999999', '#E69F00', '#56B4E9', '#009E73', '#D55E00', '#000000')
 
 
-def _frontier(title: str, best: Sequence[TradeoffPoint]) -> Table:
-  return Table(title, _HEADER, list(map(_line, best)))
+def _frontier(
+  best: Sequence[TradeoffPoint], notes: Sequence[str] = _NOTES
+) -> Table:
+  return Table(_TITLE, _HEADER, list(map(_line, best)), '\n'.join(notes))
 
 
 def _line(choice: TradeoffPoint) -> list[str]:
@@ -53,12 +64,13 @@ def _line(choice: TradeoffPoint) -> list[str]:
 
 def table(best: Sequence[TradeoffPoint]) -> RenderableType:
   """Returns the frontier for a terminal."""
-  return _frontier(_TITLE, best).terminal()
+  return _frontier(best).terminal()
 
 
 def left_out(diverged: Sequence[str]) -> str:
   """Names the variants that are no choice."""
-  return f'Diverged under a seed, and left out: {", ".join(diverged)}.'
+  titles = ', '.join(map(title_of, diverged))
+  return f'Training diverged under some seed, so left out: {titles}.'
 
 
 def markdown(
@@ -68,15 +80,12 @@ def markdown(
   diverged: Sequence[str] = (),
 ) -> str:
   """Returns the frontier as a page of Markdown that shows the figure."""
-  note = (
-    f'{len(best)} of {num_choices} choices; the sums of {num_unfit} more do '
-    'not fit their field. Uplink: of all rounds, all shares counted.'
-  )
-  if diverged:
-    note += f' {left_out(diverged)}'
+  counted = f'These are {len(best)} of {num_choices} choices.'
+  if num_unfit:
+    counted += f' The sums of another {num_unfit} do not fit their field.'
+  last = [left_out(diverged)] if diverged else []
   return page(
-    _frontier(f'{_TITLE}.', best),
-    note,
+    _frontier(best, [*_NOTES, counted, *last]),
     '![Accuracy over uplink by colluding servers](tradeoff.png)',
   )
 
@@ -101,11 +110,11 @@ def write_figure(
         facecolors=face,
         edgecolors=color,
         linewidths=0.7,
-        label=f't = {colluding}' if shown is best_of_t else None,
+        label=str(colluding) if shown is best_of_t else None,
       )
   axes.set_xscale('log')
   figures.label_log_axis(axes)
-  axes.set_xlabel('Uplink of a client, all rounds (MB)', fontsize=7.5)
+  axes.set_xlabel('Total uplink per client (MB)', fontsize=7.5)
   axes.set_ylabel('Test accuracy (%)', fontsize=7.5)
   axes.tick_params(labelsize=7)
   figures.draw_grid(axes, 'both')
@@ -115,7 +124,7 @@ def write_figure(
     fontsize=7,
     frameon=False,
     handletextpad=0.1,
-    title='Servers that may collude; filled: no other choice dominates',
+    title='Servers that may collude. Filled: the best choices',
     title_fontsize=7,
   )
   figure.savefig(path, dpi=200)
