@@ -16,11 +16,31 @@ from tests.helpers.runs import write_run, write_study
 _BROWSER = next(
   filter(None, map(shutil.which, ('chromium', 'google-chrome'))), None
 )
-# What the page is like once it is laid out; '</title' keeps it in the dump.
+# What the page is like once it is laid out.
 _PROBE = """<script>
+const KEPT = 'tr > th:first-child:not([colspan]), span';
+const name = one => `${one.tagName} ${one.textContent.slice(0, 40)}`;
+const beyond = ({left, right}) => left < -0.5 || right > innerWidth + 0.5;
+// Cells whose texts lie on each other.
+const overlaps = box => {
+  box.scrollLeft = 0;
+  const texts = [...box.querySelectorAll('th, td, caption')].map(cell => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return [range.getBoundingClientRect(), cell];
+  });
+  return texts.flatMap(([a, first], i) => texts.slice(i + 1)
+    .filter(([b]) => a.width && b.width
+      && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
+    .map(([, second]) => `${name(first)} / ${name(second)}`));
+};
 addEventListener('load', () => {
+  const all = [...document.querySelectorAll('body *')];
+  // Closed ones are laid out, too.
+  for (const one of document.querySelectorAll('details')) one.open = true;
   const boxes = [...document.querySelectorAll('.scrolls')];
-  document.title = JSON.stringify({
+  parent.postMessage(JSON.stringify({
     images: [...document.images].map(image => image.naturalWidth),
     fetched: performance.getEntriesByType('resource')
       .map(entry => entry.name).filter(name => !name.startsWith('data:')),
@@ -29,9 +49,26 @@ addEventListener('load', () => {
     scrolling: boxes.filter(box => box.scrollWidth > box.clientWidth).length,
     columns: getComputedStyle(document.querySelector('.figures'))
       .gridTemplateColumns.split(' ').length,
-  });
+    wide: all.filter(one => !one.closest('.scrolls, pre')
+      && beyond(one.getBoundingClientRect())).map(name),
+    // What stays in sight while a table is scrolled to its end.
+    hidden: boxes.flatMap(box => {
+      box.scrollLeft = box.scrollWidth;
+      return [...box.querySelectorAll(KEPT)]
+        .filter(one => beyond(one.getBoundingClientRect())).map(name);
+    }),
+    overlapping: boxes.flatMap(box => overlaps(box)),
+    tables: boxes.length,
+  }), '*');
 });
 </script>"""
+
+# No window of a browser is as narrow as a telephone's, but a frame is.
+_FRAME = """<script>
+addEventListener('message', ({data}) => { document.title = data; });
+</script>
+<iframe src="probed.html" style="border: 0; width: {}px; height: 900px">
+</iframe>"""
 
 pytestmark = pytest.mark.skipif(
   _BROWSER is None, reason='neither chromium nor google-chrome is on PATH'
@@ -47,6 +84,31 @@ def _page(tmp_path_factory):
   write_run(workdir, 'fedavg', 0, [0.5, 0.8, 0.9], [3000] * 3)
   write_run(workdir, 'fedpruneshare_90', 0, [0.5, 0.8], [1000] * 2)
   return html_page.write([workdir])
+
+
+@pytest.fixture(scope='module', name='long_page')
+def _long_page(tmp_path_factory):
+  """A page of long names, several studies and every kind of table."""
+  folder = tmp_path_factory.mktemp('browser')
+  workdirs = [folder / name for name in ('work', f'work_{"long" * 12}')]
+  variants = ('fedavg', 'a_' + 'very_long_name' * 5, 'none--fltrust_sketched')
+  for workdir, model in zip(workdirs, ('mlp', 'mcmahan_cnn'), strict=True):
+    write_study(
+      workdir,
+      {
+        name: {'pruning': {'sparsity': number}}
+        for number, name in enumerate(variants)
+      },
+      seeds=(0, 1),
+      target_accuracy=0.8,
+      data={'source': 'mnist'},
+      model={'name': model},
+    )
+    for seed in (0, 1):
+      for name in variants[:2]:
+        write_run(workdir, name, seed, [0.5, 0.9, 1 - seed / 100], [10**8] * 3)
+    write_run(workdir, variants[2], 0, [0.5, 0.1], [10**5] * 2, diverged=True)
+  return html_page.write(workdirs)
 
 
 def _browse(tmp_path, *arguments):
@@ -71,10 +133,11 @@ def _browse(tmp_path, *arguments):
 def _probe(page, tmp_path, width):
   # The page itself lets no script run.
   text = re.sub(r'<meta http-equiv[^>]*>', '', page.read_text())
-  probed = tmp_path / 'probed.html'
+  probed, frame = tmp_path / 'probed.html', tmp_path / 'frame.html'
   probed.write_text(text.replace('</head>', f'{_PROBE}</head>'))
+  frame.write_text(_FRAME.replace('{}', str(width)))
   dump = _browse(
-    tmp_path, f'--window-size={width},900', '--dump-dom', f'file://{probed}'
+    tmp_path, '--window-size=1400,1000', '--dump-dom', f'file://{frame}'
   )
   (title,) = re.findall('<title>(.*?)</title>', dump)
   return json.loads(html.unescape(title))
@@ -100,6 +163,21 @@ def test_on_a_narrow_screen_tables_scroll_and_the_page_does_not(page, tmp_path):
   assert found['columns'] == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('width', [390, 1280])
+def test_no_text_is_wider_than_the_window_or_over_other_text(
+  long_page, tmp_path, width
+):
+  found = _probe(long_page, tmp_path, width)
+  assert found['width'] == width
+  assert found['pageWidth'] <= width
+  assert found['tables'] >= 6
+  assert found['wide'] == []
+  # Names of lines, captions and names of studies, with their tables scrolled.
+  assert found['hidden'] == []
+  assert found['overlapping'] == []
+
+
 @pytest.mark.parametrize(
   ('flags', 'is_light'), [([], True), (['--force-dark-mode'], False)]
 )
@@ -118,4 +196,5 @@ def test_screenshot_has_the_page_in_light_and_in_dark(
   assert pixels_HxWxC.shape[:2] == (1600, 1280)
   assert (pixels_HxWxC[0, 0].mean() > 0.9) == is_light
   # Text, lines of the figures in their colours: not an empty page.
-  assert len(np.unique(pixels_HxWxC.reshape(-1, 3), axis=0)) > 200
+  colors = np.round(255 * pixels_HxWxC).astype(int) @ [1 << 16, 1 << 8, 1]
+  assert len(np.unique(colors)) > 200
