@@ -32,6 +32,7 @@ _NOTES = (
   'Shares of M of N servers (k, l): k servers open a sum, and l values travel '
   'in one word.',
 )
+_MAX_PSNR = 80
 _COLUMNS = 4  # images shown of each number a client has
 # Okabe and Ito (2008).
 _COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7')
@@ -87,16 +88,19 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
       titles.index(row['title']) + 0.3 * (i - (len(numbers) - 1) / 2)
       for row in of_number
     ]
-    means = [row['psnr_mean'] for row in of_number]
-    axes.hlines(
-      places,
-      [row['psnr_min'] for row in of_number],
-      [row['psnr_max'] for row in of_number],
-      color=color,
-      linewidth=1,
+    least, means, most = (
+      [min(row[f'psnr_{kind}'], _MAX_PSNR) for row in of_number]
+      for kind in ('min', 'mean', 'max')
     )
+    axes.hlines(places, least, most, color=color, linewidth=1)
     axes.plot(
-      means, places, 'o', color=color, markersize=3.5, label=_images(number)
+      means,
+      places,
+      'o',
+      color=color,
+      markersize=3.5,
+      label=_images(number),
+      clip_on=False,
     )
     chance = [row['chance_psnr_mean'] for row in of_number]
     axes.plot(chance, places, '|', color='0.5', markersize=5)
@@ -104,9 +108,10 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
   axes.set_yticks(range(len(titles)), titles, fontsize=7)
   axes.invert_yaxis()
   axes.tick_params(axis='x', labelsize=7)
-  axes.set_xlim(0, 80)
+  axes.set_xlim(0, _MAX_PSNR)
   axes.set_xlabel(
-    'PSNR (dB): mean and range; grey: of other images; axis ends at 80',
+    f'PSNR (dB): mean and range; what is more is drawn at {_MAX_PSNR}.\n'
+    'Grey: PSNR of other images.',
     fontsize=7.5,
   )
   figures.draw_grid(axes, 'x')

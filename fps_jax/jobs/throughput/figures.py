@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from matplotlib import figure as mpl_figure
+from matplotlib import ticker
 
 from fps_jax.jobs.throughput.phases import PHASES
 from fps_jax.jobs.throughput.report import PHASE_TITLES, Row
@@ -27,7 +28,8 @@ def write_figures(rows: Sequence[Row], folder: pathlib.Path) -> None:
 
 
 def _draw_phases(rows: Sequence[Row], path: pathlib.Path) -> None:
-  height = 1.2 + 0.28 * len(rows)
+  # The legend takes as much.
+  height = max(1.2 + 0.28 * len(rows), 2.0)
   figure = mpl_figure.Figure(figsize=(6.5, height), layout='constrained')
   axes = figure.add_subplot()
   names = [title_of(row['name']) for row in rows]
@@ -51,19 +53,26 @@ def _draw_scaling(rows: Sequence[Row], path: pathlib.Path) -> None:
   time, memory = figure.subplots(1, 2)
   cohorts = [row['cohort'] for row in rows]
   seconds = [row['sec_per_round'] for row in rows]
-  time.plot(cohorts, seconds, 'o-')
+  time.plot(cohorts, seconds, 'o-', label='Measured')
   # Proportional to the largest cohort.
   time.plot(
-    cohorts, [seconds[-1] * c / cohorts[-1] for c in cohorts], 'k--', lw=1
+    cohorts,
+    [seconds[-1] * c / cohorts[-1] for c in cohorts],
+    'k--',
+    lw=1,
+    label='Proportional to clients',
   )
+  time.legend(fontsize=7, frameon=False)
   time.set_yscale('log')
-  time.set_ylabel('Time per round (s). Dashed: proportional')
+  time.set_ylabel('Time per round (s)')
   mebibytes = [row['peak_rss_mb'] for row in rows]
   memory.plot(cohorts, mebibytes, 'o-')
   memory.set_ylim(0, 1.1 * max(mebibytes))
   memory.set_ylabel('Peak memory (MiB)')
   for axes in (time, memory):
     axes.set_xscale('log')
+    axes.set_xticks(cohorts, [f'{cohort:,}' for cohort in cohorts])
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.set_xlabel('Clients per round')
     axes.grid(alpha=0.3)
   figure.savefig(path, dpi=200)
