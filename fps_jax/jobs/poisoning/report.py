@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import textwrap
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ _LEAKAGE_COLUMNS = {
   'Servers to central server': 'server_to_central_bytes',
   'Time per round (s)': 'round_seconds',
 }
+# Of a line of a defence's name in the figure.
+_NAME_CHARACTERS = 22
 _NOTE = (
   'Accuracies are those after the last round; of several seeds, mean [lowest, '
   'highest].'
@@ -115,8 +118,15 @@ def write_figure(
     [[each.summary.middle('test_accuracy') for each in row] for row in grid],
     dtype=float,
   )
+  attacks = [title_of_attack(row[0].attack) for row in grid]
+  names = [textwrap.fill(defence, _NAME_CHARACTERS) for defence in defences]
+  # Names slant at 40 degrees; letters are some 0.06 inches wide.
+  reach = 0.06 * max(len(line) for name in names for line in name.splitlines())
   figure = Figure(
-    figsize=(1.6 + 0.55 * len(defences), 1.5 + 0.26 * len(grid)),
+    figsize=(
+      max(1.0 + 0.06 * max(map(len, attacks)) + 0.6 * len(names), 3.2),
+      0.7 + 0.26 * len(grid) + 0.65 * reach,
+    ),
     layout='constrained',
   )
   axes = figure.add_subplot()
@@ -131,8 +141,7 @@ def write_figure(
       fontsize=6.5,
       color='white' if 100 * accuracy <= 60 else 'black',
     )
-  axes.set_xticks(range(len(defences)), defences, rotation=40, ha='right')
-  attacks = [title_of_attack(row[0].attack) for row in grid]
+  axes.set_xticks(range(len(names)), names, rotation=40, ha='right')
   axes.set_yticks(range(len(grid)), attacks)
   axes.tick_params(labelsize=7, length=0)
   axes.set_title(_TITLE, fontsize=8)

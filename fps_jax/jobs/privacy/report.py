@@ -79,7 +79,7 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
   """Draws the PSNR of every view: mean and range, and that of other images."""
   titles = list(dict.fromkeys(row['title'] for row in rows))
   numbers = list(dict.fromkeys(row['images_per_client'] for row in rows))
-  figure = Figure(figsize=(5.2, 0.8 + 0.22 * len(titles)), layout='constrained')
+  figure = Figure(figsize=(5.2, 1.1 + 0.22 * len(titles)), layout='constrained')
   axes = figure.add_subplot()
   for i, number in enumerate(numbers):
     color = _COLORS[i % len(_COLORS)]
@@ -106,7 +106,7 @@ def write_psnr(rows: Sequence[Row], path: pathlib.Path) -> None:
     axes.plot(chance, places, '|', color='0.5', markersize=5)
   axes.axvline(RECOGNISED, color='0.5', linestyle=':', linewidth=0.8)
   axes.set_yticks(range(len(titles)), titles, fontsize=7)
-  axes.invert_yaxis()
+  axes.set_ylim(len(titles) - 0.5, -0.5)
   axes.tick_params(axis='x', labelsize=7)
   axes.set_xlim(0, _MAX_PSNR)
   axes.set_xlabel(

@@ -43,6 +43,7 @@ def _draw_phases(rows: Sequence[Row], path: pathlib.Path) -> None:
     axes.barh(names, shares, left=left, label=PHASE_TITLES[phase])
     left = [a + b for a, b in zip(left, shares, strict=True)]
   axes.invert_yaxis()
+  axes.set_xlim(0, 100)
   axes.set_xlabel('Part of the time that devices are busy (%)')
   figure.legend(loc='outside right center', fontsize=8)
   figure.savefig(path, dpi=200)
