@@ -53,6 +53,44 @@ _REGISTRIES = {
   'pruning.scope': (scopes.SCOPES, 'layer_normalised'),
   'server.optimizer': (server.OPTIMIZERS, 'adam'),
 }
+# What documents say and everyday language does not.
+_JARGON = (
+  'aggregation server',
+  'audit',
+  'backdoor',
+  'central server',
+  'clip',
+  'cohort',
+  'defence',
+  'dense server',
+  'fedavg',
+  'field',
+  'gram matrix',
+  'mask',
+  'opening',
+  'packing',
+  'pre-step',
+  'pruning',
+  'quantisation',
+  'regrowth',
+  'root update',
+  'round',
+  'schedule',
+  'scheme',
+  'scope',
+  'seed',
+  'share',
+  'sketch',
+  'sparsity',
+  'study',
+  'threshold',
+  'tier',
+  'update',
+  'uplink',
+  'variant',
+  'word',
+  'work directory',
+)
 # An accuracy, to which other machines and programs may round differently.
 _ACCURACY = re.compile(r'\d+\.\d\d')
 
@@ -81,7 +119,9 @@ def test_every_folder_says_what_lives_there():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['README.md', 'docs/sharp_edges.md'])
+@pytest.mark.parametrize(
+  'name', ['README.md', 'docs/getting_started.md', 'docs/sharp_edges.md']
+)
 def test_python_example_prints_what_it_says(name, capsys):
   (example,) = _blocks((_ROOT / name).read_text(), 'python')
   exec(compile(example, name, 'exec'), {})
@@ -123,6 +163,15 @@ def test_settings_that_documents_name_exist():
   assert len(named) >= 30
   for section, field in named:
     assert field in known[section], f'{section}.{field}'
+
+
+def test_words_that_need_it_are_in_the_glossary():
+  page = (_ROOT / 'docs' / 'glossary.md').read_text()
+  explained = set(re.findall(r'^([a-zA-Z][\w -]*)$', page, re.MULTILINE))
+  text = ''.join(path.read_text() for path in _DOCUMENTS).lower()
+  used = {word for word in _JARGON if re.search(rf'\b{word}s?\b', text)}
+  assert used == set(_JARGON)
+  assert not used - {word.lower() for word in explained}
 
 
 def test_links_between_documents_lead_somewhere():

@@ -15,7 +15,7 @@ What each of `fps_jax.sharing.schemes` adds up, and who learns what:
   with `reveal='updates'`.
 
 Who has the model before and after a round learns its mean update, whatever the
-scheme: README, "Who learns what", has all that each party sees.
+scheme: docs/threat_model.md has all that each party sees.
 
 A column is l values, l = 1 unless the sharing scheme packs them.
 """

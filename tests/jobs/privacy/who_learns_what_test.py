@@ -1,4 +1,4 @@
-"""The table of README's "Who learns what", a test for each row.
+"""The threat model's table "Who learns what", a test for each row.
 
 Where the table says that a party has something, that is computed from what the
 party has. Where it says "nothing more", what the party has is distributed alike
@@ -32,7 +32,7 @@ from tests.helpers import published, small, tiny_views
 pytestmark = pytest.mark.slow
 
 _TESTS = pathlib.Path(__file__).parents[2]
-_README = (_TESTS.parent / 'README.md').read_text()
+_PAGE = (_TESTS.parent / 'docs' / 'threat_model.md').read_text()
 # Rows that tests of the parts show already.
 _ELSEWHERE = {
   'sketches and range sums': (
@@ -355,8 +355,8 @@ def test_client_that_is_one_of_two_has_the_others_update() -> None:
 
 
 def _rows() -> dict[str, list[str]]:
-  """Returns the cells of each row of the table in README, by its name."""
-  section = _README.split('\n## Who learns what\n')[1].split('\n## ')[0]
+  """Returns the cells of each row of the table, by its name."""
+  section = _PAGE.split('\n## Who learns what\n')[1].split('\n##')[0]
   lines = [line for line in section.splitlines() if line.startswith('|')]
   cells = [[c.strip() for c in line.strip('|').split('|')] for line in lines]
   return {row[0]: row[1:] for row in cells[2:]}
