@@ -146,8 +146,8 @@ class _Loop:
       if not is_last and interruption and interruption.is_asked():
         break
     assert waiting is not None  # At least one round is run.
-    self._hand_on(waiting, state, clock)
-    return state, not is_last
+    has_ended = self._hand_on(waiting, state, clock)
+    return state, not (is_last or has_ended)
 
   def save(self, state: RoundState) -> None:
     """Begins a checkpoint of a state, if there are any."""

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from fps_jax.config.validate import validate
+from fps_jax.core.interruption import Interruption
 from fps_jax.jobs import study
 from fps_jax.results import metrics_file, recorded, summary
 from fps_jax.results.html import page as html_page
@@ -145,6 +146,31 @@ def test_run_that_is_killed_as_it_stops_stops_there_again(
       _run(config, tmp_path)
   _run(config, tmp_path)
   assert _rows(tmp_path) == _rows(workdir)
+
+
+class _Stop(Interruption):
+  """Has asked to stop, whenever it is asked."""
+
+  def is_asked(self):
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('change', 'ended_by'),
+  [
+    ({'eval__stop_at_accuracy': 0.01}, 'reached_accuracy'),
+    ({'client__learning_rate': 1e38}, 'diverged'),
+  ],
+)
+def test_run_that_ends_as_it_is_asked_to_stop_has_ended(change, ended_by):
+  rows = []
+  config = _config(**change)
+  extras = train.Extras(interruption=_Stop())
+  simulation = small.make(config)
+  trained = train.train(simulation, 6, 1, rows.append, extras=extras)
+  assert int(trained.state.round) == len(rows) == 1
+  assert rows[0][ended_by]
 
 
 @pytest.mark.slow
