@@ -210,6 +210,9 @@ def forget_evaluations(
 ) -> list[MetricsRow]:
   """Removes evaluations that are not due, and were as a run had fewer rounds.
 
+  A round that reached the accuracy to stop at is the last, however many there
+  are, and keeps its own.
+
   Args:
     path: of the metrics; may not exist.
     every_rounds: rounds between those of a column, by its name.
@@ -225,6 +228,7 @@ def forget_evaluations(
       for name, every in every_rounds.items()
       if row['round'] % every
       and row['round'] != num_rounds
+      and not has_reached_accuracy([row])
       and row.get(name) is not None
     }
     row.update(early)  # type: ignore[typeddict-item]

@@ -29,7 +29,8 @@ class ByClient(NamedTuple):
   """Tests of every client.
 
   Attributes:
-    every_rounds: rounds between them; the last round always has one.
+    every_rounds: rounds between them; the last round always has one, but for
+      one in which a run diverged.
     global_right: of the global model.
     own_right: of what each client makes of it; None where that is not asked
       for.

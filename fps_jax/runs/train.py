@@ -86,7 +86,7 @@ def train(
   Raises:
     SharingError: if a round cannot be completed, and is to stop the run.
     CheckpointError: if a checkpoint cannot be written or read.
-    StoppedError: if the run was asked to stop.
+    StoppedError: if the run was asked to stop before it ended.
     HookError: if a round could not be measured.
   """
   state, best = simulation.init_state(), None
@@ -95,7 +95,10 @@ def train(
     best = checkpoints.restore_best() if extras.keeps_best else None
   if state.round == num_rounds:
     return Trained(state, best)
-  loop = _Loop(simulation, num_rounds, eval_every_rounds, on_row, checkpoints)
+  data = simulation.put_data()
+  loop = _Loop(
+    simulation, data, num_rounds, eval_every_rounds, on_row, checkpoints
+  )
   loop.extras, loop.best = extras, best
   state, is_stopped = loop.run(state)
   loop.save(state)
@@ -107,9 +110,14 @@ def train(
 
 @dataclasses.dataclass
 class _Loop:
-  """The rounds of `train`, whose arguments these are; and the best so far."""
+  """The rounds of `train`, whose arguments these are; and the best so far.
+
+  Attributes:
+    data: the training set, on the devices.
+  """
 
   simulation: Simulation
+  data: Examples
   num_rounds: int
   eval_every_rounds: int
   on_row: Callable[[MetricsRow], None]
@@ -121,7 +129,7 @@ class _Loop:
     """Returns the state after the last round, and whether it was to stop."""
     simulation, clock = self.simulation, _clock()
     profile, interruption = self.extras.profile, self.extras.interruption
-    data, first = simulation.put_data(), int(state.round)
+    data, first = self.data, int(state.round)
     plan = simulation.plan(first)
     waiting: Finished | None = None
     next(clock)
@@ -140,7 +148,7 @@ class _Loop:
         state, outcome = retries.finish(
           simulation, r, state, plan, data, started
         )
-        waiting = self._test(r, outcome, state.params, data)
+        waiting = self._test(r, outcome, state.params)
         wait_if_traced((state, waiting[2:]))
       plan = next_plan
       if not is_last and interruption and interruption.is_asked():
@@ -165,6 +173,13 @@ class _Loop:
       clock: of the run.
     """
     row = make_row(self.simulation, jax.device_get(finished))
+    by_client = self.simulation.evaluation.by_client
+    if row['reached_accuracy'] and by_client and finished.by_client is None:
+      # That this is the last round was not known when its tests began.
+      counted = by_client.start(state.params, finished.round_number, self.data)
+      row = typing.cast(
+        MetricsRow, {**row, **by_client.summarise(jax.device_get(counted))}
+      )
     row['round_seconds'] = next(clock)
     if self.extras.keeps_best:
       self.best = better(self.best, row, state.params)
@@ -180,9 +195,7 @@ class _Loop:
     self.on_row(row)
     return has_ended([row])
 
-  def _test(
-    self, r: int, outcome: Outcome, params: Array, data: Examples
-  ) -> Finished:
+  def _test(self, r: int, outcome: Outcome, params: Array) -> Finished:
     """Starts the tests of a model that are due after a round."""
     evaluation = self.simulation.evaluation
     is_due = self._is_due(r, self.eval_every_rounds)
@@ -198,7 +211,7 @@ class _Loop:
       backdoor(params) if backdoor else None,
       validation(params) if validation else None,
       _is_finite(params),
-      by_client.start(params, r, data) if by_client else None,
+      by_client.start(params, r, self.data) if by_client else None,
     )
 
   def _is_due(self, r: int, every_rounds: int) -> bool:

@@ -1,9 +1,14 @@
 """Accuracy by client in a run's rows: when, over whom, and at what price."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fps_jax.config.validate import validate
+from fps_jax.jobs import study
+from fps_jax.results import metrics_file
 from fps_jax.runs.by_client import NOT_ASKED, ByClient, Counted, over_clients
 from tests.helpers import small
 
@@ -60,6 +65,32 @@ def test_clients_are_tested_every_so_many_rounds_and_after_the_last():
   assert right.sum() / tests.num_targets.sum() == rows[-1]['test_accuracy']
   # These have few classes each, which a pass over their examples shows.
   assert rows[-1]['personal_accuracy'] > rows[-1]['client_accuracy']
+
+
+@pytest.mark.slow
+def test_round_that_ends_a_run_early_has_tests_of_clients_and_keeps_them(
+  tmp_path,
+):
+  config = small.make_config(
+    num_rounds=6,
+    eval__by_client_every_rounds=10,
+    eval__personal_epochs=1,
+    eval__stop_at_accuracy=0.01,
+  )
+  simulation = small.make(config)
+  params, (row,) = small.run_simulation(simulation, config)
+  tests = simulation.evaluation.by_client
+  counted = tests.start(params, 0, simulation.put_data())
+  assert row['reached_accuracy']
+  assert {key: row[key] for key in NOT_ASKED} == tests.summarise(counted)
+  console = Console(file=io.StringIO())
+  for num_rounds in (6, 9):
+    config.num_rounds = num_rounds
+    study.run_study(config, tmp_path, [], console=console)
+    (kept,) = metrics_file.read_metrics(
+      tmp_path / 'study' / 'seed_0' / 'metrics.jsonl'
+    )
+    assert {**kept, 'round_seconds': 0.0} == row
 
 
 @pytest.mark.slow

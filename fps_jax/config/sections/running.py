@@ -70,7 +70,8 @@ SECTIONS = (
         0,
         whole(0),
         'test accuracy of every client: mean, worst tenth and spread; above 0, '
-        'the last round always has it; 0: never',
+        'the last round always has it, but for one in which a run diverged; '
+        '0: never',
       ),
       'personal_epochs': Field(
         0,
