@@ -10,6 +10,7 @@ name it in `eval.on_round`:
 >>> del ON_ROUND['largest']
 """
 
+import copy
 import dataclasses
 import math
 import traceback
@@ -37,7 +38,7 @@ class RoundContext:
   """What a hook is told of a round.
 
   Attributes:
-    row: the round's metrics, with what hooks before it have added.
+    row: the round's metrics, with what hooks before it have added; a copy.
     variant: name of the run's variant.
     seed: of the run.
     params: returns the model after the round, a pytree of NumPy arrays of its
@@ -112,7 +113,11 @@ class Hooks:
     for name, hook in self._hooks.items():
       told = {**row, **found}
       try:
-        numbers = hook(RoundContext(told, self._variant, self._seed, fetch))
+        # What a hook does to its row, no other sees, nor the record.
+        row_of_hook = copy.deepcopy(told)
+        numbers = hook(
+          RoundContext(row_of_hook, self._variant, self._seed, fetch)
+        )
         found |= _checked({} if numbers is None else numbers, told)
       except Exception as error:
         raise HookError(

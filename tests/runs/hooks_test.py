@@ -51,6 +51,22 @@ def test_hook_is_told_row_variant_and_seed_and_may_return_nothing():
   assert (told[0].variant, told[0].seed) == ('fedavg', 3)
 
 
+def test_what_a_hook_does_to_its_row_is_neither_recorded_nor_told():
+  told = []
+
+  def change(context):
+    context.row['clients_per_tier'].append(7)
+    context.row['mine'] = context.row['test_accuracy'] = 2.0
+    return {'mine': 1.0}
+
+  row = make_row(2)
+  hooks = {'change': change, 'next': lambda context: told.append(context.row)}
+  found = Hooks(hooks, 'fedavg', 0, lambda params: params)(row, np.zeros(1))
+  assert found == {'mine': 1.0}
+  assert row == make_row(2)
+  assert told == [{**row, 'mine': 1.0}]
+
+
 def test_parameters_are_a_copy_fetched_when_asked_for():
   params = np.zeros(4, np.float32)
   fetched = []
