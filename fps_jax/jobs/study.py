@@ -345,7 +345,9 @@ def _hooks(
   hooks = {name: ON_ROUND[name] for name in run.variant.eval.on_round}
   if options.on_round is not None:
     hook = options.on_round
-    hooks[getattr(hook, '__name__', type(hook).__name__)] = hook
+    name = getattr(hook, '__name__', type(hook).__name__)
+    # One of the config's may be called so, too.
+    hooks[name if name not in hooks else f'{name}, given as on_round'] = hook
   if not hooks or jax.process_index():
     return None
   unravel = run.simulation.accounts.model.unravel

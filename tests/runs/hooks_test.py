@@ -5,6 +5,7 @@ import io
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -278,6 +279,18 @@ def test_callable_from_python_is_called_after_every_round_of_every_run():
     [1, 2],
     [3, 4],
   ]
+
+
+@pytest.mark.slow
+def test_hook_from_python_replaces_none_of_the_config_with_its_name():
+  def norm(context):
+    return {'seen': 1}
+
+  config = small.make_config(eval__on_round=('norm',))
+  run = study.StudyRun('mine', 0, config, small.make(config))
+  called = study._hooks(run, [], Options(on_round=norm))
+  params = jnp.ones(run.simulation.accounts.num_params)
+  assert called(make_row(1), params).keys() == {'norm', 'seen'}
 
 
 @pytest.mark.slow
