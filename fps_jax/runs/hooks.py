@@ -64,8 +64,9 @@ class OnRound(Protocol):
     """Returns columns of the round's row, or nothing.
 
     Returns:
-      Python identifiers that are no column yet, to finite numbers, or None
-      where there is nothing to say. A name that is missing is None, too.
+      Python identifiers that are no column yet, to finite numbers of Python,
+      NumPy or JAX (no bools, no dimensions), or None where there is nothing to
+      say. A name that is missing is None, too.
     """
 
 
@@ -149,6 +150,13 @@ def _checked(numbers: Any, told: Mapping[str, Any]) -> dict[str, Any]:
       raise ValueError(f'there is a column {name!r} already: rename it')
     if value is not None and np.ndim(value) == 0 and hasattr(value, 'item'):
       value = value.item()
+    if isinstance(value, np.longdouble):  # Its `item` is itself.
+      value = float(value)
+    if isinstance(value, bool):
+      raise ValueError(
+        f'{name}={value!r} must be a finite number, or None, and is a bool: '
+        f'return int({name})'
+      )
     if value is not None and not (is_number(value) and math.isfinite(value)):
       raise ValueError(f'{name}={value!r} must be a finite number, or None')
     checked[name] = value

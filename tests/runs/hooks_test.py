@@ -45,6 +45,24 @@ def test_numbers_become_columns_of_pythons_own_types():
   ]
 
 
+@pytest.mark.parametrize(
+  'value',
+  [
+    np.float16(0.5),
+    np.longdouble(0.5),
+    np.array(0.5),
+    jax.numpy.bfloat16(0.5),
+    np.int64(3),
+    np.uint8(3),
+    np.array(3),
+  ],
+)
+def test_every_kind_of_number_is_taken(value):
+  found = _call(lambda context: {'x': value})['x']
+  assert found == value
+  assert type(found) is (float if found == 0.5 else int)
+
+
 def test_hook_is_told_row_variant_and_seed_and_may_return_nothing():
   told = []
   assert _call(told.append) == {}
@@ -112,7 +130,9 @@ def test_name_that_is_missing_in_a_later_round_is_none():
     ({'seed': 1.0}, "there is a column 'seed' already"),
     ({'x': float('nan')}, 'x=nan must be a finite number, or None'),
     ({'x': 'much'}, "x='much' must be a finite number"),
-    ({'x': True}, 'x=True must be a finite number'),
+    ({'x': True}, r'x=True must be a .* is a bool: return int\(x\)'),
+    ({'x': np.bool_(False)}, r'x=False must be a .* is a bool: return int'),
+    ({'x': jax.numpy.array(True)}, r'x=True must be a .* is a bool: return'),
     ({'x': np.zeros(2)}, r'x=array\(\[0., 0.\]\) must be a finite number'),
   ],
 )
