@@ -107,9 +107,10 @@ def factors(
     return None
   values = [
     *((r + 1) / (warmup_rounds + 1) for r in range(warmup_rounds)),
-    *(SCHEDULES[name](r, rest, **args) for r in range(rest)),
+    *(_factor(name, args, r, rest) for r in range(rest)),
   ]
-  found = np.asarray(values, np.float32)
+  with np.errstate(over='ignore'):
+    found = np.asarray(values, np.float32)
   wrong = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
   if len(wrong):
     raise ValueError(
@@ -117,6 +118,18 @@ def factors(
       f'{num_rounds}, must be above 0 and finite: change its arguments'
     )
   return found
+
+
+def _factor(
+  name: str, args: Mapping[str, Any], round: int, num_rounds: int
+) -> float:
+  """Returns a factor; infinity where it is more than Python's floats hold."""
+  try:
+    factor = SCHEDULES[name](round, num_rounds, **args)
+    # NumPy makes no float of an int that is too large for it.
+    return float(factor) if isinstance(factor, int) else factor
+  except OverflowError:
+    return math.inf
 
 
 def scheduled(

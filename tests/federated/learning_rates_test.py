@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from fps_jax.config.validate import validate
 from fps_jax.federated import learning_rates, optimizers, server
 from fps_jax.federated.learning_rates import factors, scheduled
 from tests.helpers import small
@@ -125,12 +126,27 @@ def test_own_server_optimisers_end_with_the_learning_rate(name):
     ('cosine', {'final': 2.0}, 0, 'final=2.0 must be in'),
     ('step', {'every': 0}, 0, 'every=0 must be a whole number'),
     ('exponential', {'factor': 1e-30}, 0, 'is 0.0 in round 3 of 12'),
+    ('exponential', {'factor': 1e30}, 0, 'is inf in round 3 of 12'),
+    ('step', {'every': 1, 'factor': 10**30}, 2, 'is inf in round 5 of 12'),
     ('constant', {}, 12, 'warmup_rounds=12 must be below num_rounds=12'),
   ],
 )
 def test_what_is_wrong_is_said_with_the_value(name, args, warmup, message):
   with pytest.raises(ValueError, match=message):
     factors(name, args, ROUNDS, warmup)
+
+
+@pytest.mark.parametrize('factor', [10.0, 10])
+@pytest.mark.parametrize('schedule', ['exponential', 'step'])
+def test_factor_beyond_pythons_floats_is_refused_before_a_run(schedule, factor):
+  args = f'client__schedule_args__{schedule}'
+  changes = {'num_rounds': 400, 'client__schedule': schedule}
+  changes[f'{args}__factor'] = factor
+  if schedule == 'step':
+    changes[f'{args}__every'] = 1
+  config = small.make_config(**changes)
+  with pytest.raises(ValueError, match=r"schedule '\w+' is inf in round 40 of"):
+    validate(config)
 
 
 @pytest.mark.slow
