@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import RenderableType
 
+from fps_jax.config.sections.model import initial_folder
 from fps_jax.core import extras, files
 from fps_jax.core.environment import describe_environment, user_code
 from fps_jax.jobs import other_rounds
@@ -143,7 +144,11 @@ class OnDisk:
     self.table: RenderableType | None = None
 
   def check(self, variants: Mapping[str, ConfigDict]) -> None:
-    """Raises ValueError if one cannot name a folder, or processes be kept."""
+    """Raises ValueError if one cannot be kept here, or with what it needs.
+
+    Such as if it cannot name a folder, or begins with a model of this folder,
+    which `overwrite` would remove; or if several processes cannot be kept.
+    """
     if self._options.tensorboard:
       tensorboard.require()
     extras.require_figures()
@@ -151,6 +156,8 @@ class OnDisk:
       extras.require_checkpoints()
     for name in variants:
       files.local(self._workdir / name, f'variant {name}')
+    for variant in variants.values():
+      _check_begins_elsewhere(variant, self._workdir)
     if jax.process_count() > 1:
       _check_processes(variants, self._workdir)
 
@@ -247,6 +254,20 @@ def _every_rounds(variant: ConfigDict) -> dict[str, int]:
     **dict.fromkeys(EVALUATED, variant.eval.every_rounds),
     **(dict.fromkeys(BY_CLIENT, by_client) if by_client else {}),
   }
+
+
+def _check_begins_elsewhere(variant: ConfigDict, workdir: pathlib.Path) -> None:
+  """Raises ValueError if a run begins with a model in the work directory."""
+  if not variant.model.init_from:
+    return
+  for seed in variant.seeds:
+    folder = initial_folder(variant, seed)
+    if folder.resolve().is_relative_to(workdir.resolve()):
+      raise ValueError(
+        f'model.init_from={files.show(folder)} is in the work directory '
+        f'{files.show(workdir)} itself, of which nothing may be left: give '
+        'another --workdir'
+      )
 
 
 def _check_processes(

@@ -192,6 +192,26 @@ def test_model_that_has_changed_stops_the_study_and_is_recorded(
   assert recorded['resumed'][-1]['changed'] == [f'initial_models.{name}']
 
 
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_study_does_not_begin_with_what_its_work_directory_holds(
+  source, tmp_path, overwrite
+):
+  workdir = tmp_path / 'work'
+  shutil.copytree(source.parent, workdir)
+  (tmp_path / 'link').symlink_to(workdir)
+  before = sorted(workdir.rglob('*'))
+  for begins in (workdir, tmp_path / 'link'):
+    config = _begin(begins / 'study' / 'seed_{seed}', num_rounds=1)
+    with pytest.raises(
+      study.StudyError, match=r'seed_0 is in the work directory .*give another'
+    ):
+      _run(config, workdir, overwrite=overwrite)
+  assert sorted(workdir.rglob('*')) == before
+  shutil.copytree(source, tmp_path / 'workdir' / 'study')
+  config = _begin(tmp_path / 'workdir' / 'study' / 'seed_0', num_rounds=1)
+  _run(config, workdir, overwrite=True)
+
+
 def test_without_a_model_of_another_run_nothing_is_new():
   """A program with no input but what it is made of, as ever."""
   simulation = small.make(small.make_config())
