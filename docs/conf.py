@@ -9,6 +9,7 @@ import fps_jax
 
 project = 'fps_jax'
 author = 'The fps_jax authors'
+html_show_copyright = False
 release = version = fps_jax.__version__
 extensions = ['myst_nb']
 html_theme = 'furo'
