@@ -16,8 +16,12 @@ from fps_jax.config import build
 from fps_jax.config.sections import pruning
 from fps_jax.config.sections.client import make_factors
 from fps_jax.jobs.study_run import StudyRun
-from fps_jax.results.metrics import MetricsRow
-from fps_jax.results.metrics_file import has_ended, read_metrics
+from fps_jax.results.metrics import TYPES, MetricsRow
+from fps_jax.results.metrics_file import (
+  has_ended,
+  has_reached_accuracy,
+  read_metrics,
+)
 from fps_jax.runs.checkpoints import last_round
 
 
@@ -26,7 +30,8 @@ def check(run: StudyRun, folder: pathlib.Path, before: int) -> None:
 
   Guarantee: if it can, its models and its metrics, but for times, are those,
   bit for bit, that it would have had with as many rounds from the start; a
-  round that was evaluated as it was the last loses its evaluation.
+  round that was evaluated as it was the last loses its evaluation. Columns of
+  the user's own may be made of that: such a run cannot.
 
   Args:
     run: as it is to be.
@@ -79,6 +84,16 @@ def _problems(
       f'has round {before} evaluated only as it was the last, which decided '
       'when the run ends, or which model is best',
     )
+  own = [name for name in rows[-1] if name not in TYPES]
+  for name in ('every_rounds', 'by_client_every_rounds'):
+    every = variant.eval[name]
+    loses = is_whole and every and before % every
+    if own and loses and not has_reached_accuracy(rows):
+      yield (
+        f'eval.{name}={every}',
+        f'has round {before} evaluated only as it was the last, of which '
+        f'columns of your own, {", ".join(own)}, may be made',
+      )
   old = variant.copy_and_resolve_references()
   old.num_rounds = before
   then, now = (_planned(config, run) for config in (old, variant))

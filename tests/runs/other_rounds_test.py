@@ -13,6 +13,7 @@ from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
 from fps_jax.results import metrics, metrics_file
 from fps_jax.runs import checkpoints, train
+from fps_jax.runs.hooks import ON_ROUND
 from tests.helpers import small
 
 pytestmark = pytest.mark.slow
@@ -148,6 +149,42 @@ def test_best_model_of_a_round_evaluated_as_the_last_is_in_the_way(short):
   ):
     _run(_short(5), short)
   assert json.loads((short / 'config.json').read_text())['num_rounds'] == 2
+
+
+def _of_accuracy(context):
+  accuracy = context.row['test_accuracy']
+  clients = context.row['client_accuracy']
+  return {'twice': None if accuracy is None else 2 * accuracy, 'own': clients}
+
+
+def _own(num_rounds, **overrides):
+  return _config(num_rounds, eval__on_round=('of_accuracy',), **overrides)
+
+
+@pytest.mark.parametrize(
+  ('every', 'message'),
+  [
+    ((3, 0), r'eval\.every_rounds=3 has .*of which columns of your own, twice'),
+    ((2, 3), r'eval\.by_client_every_rounds=3 has round 2 evaluated only as'),
+    ((2, 0), ''),
+  ],
+)
+def test_columns_of_ones_own_are_those_of_as_many_rounds_or_in_the_way(
+  every, message, tmp_path, monkeypatch
+):
+  monkeypatch.setitem(ON_ROUND, 'of_accuracy', _of_accuracy)
+  fields = {
+    'eval__every_rounds': every[0],
+    'eval__by_client_every_rounds': every[1],
+  }
+  _run(_own(2, **fields), tmp_path / 'more')
+  if message:
+    with pytest.raises(study.StudyError, match=message):
+      _run(_own(4, **fields), tmp_path / 'more')
+    return
+  for name in ('more', 'whole'):
+    _run(_own(4, **fields), tmp_path / name)
+  assert _kept(tmp_path / 'more') == _kept(tmp_path / 'whole')
 
 
 def test_plan_that_depends_on_the_number_of_rounds_is_named(whole, monkeypatch):
