@@ -5,6 +5,7 @@ the work directory, and shown with the results. `after_run` says what a run lost
 on its way.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from fps_jax.config.sections.model import initial_model
 from fps_jax.defences import LEAST_COHORT
 from fps_jax.jobs import notices_sharing
 from fps_jax.results.metrics import MetricsRow
+from fps_jax.runs.by_client import WORST
 from fps_jax.runs.simulation import Simulation
 
 _MUCH_CLIPPED = 0.01
@@ -130,6 +132,13 @@ def _by_client(simulations: Sequence[Simulation]) -> Iterator[str]:
     yield (
       f'up to {untested} of {len(counts[0])} honest clients have no test '
       'example, and are in no accuracy by client: take fewer clients'
+    )
+  tested = min(int(np.sum(each > 0)) for each in counts)
+  if math.ceil(WORST * tested) == 1:
+    yield (
+      f'{tested} honest clients are tested, whose worst tenth is one client: '
+      'client_accuracy_worst_tenth is its own accuracy, and metrics that are '
+      'published publish it; take more than 10 clients'
     )
   if (usual := min(float(np.median(each)) for each in counts)) < _FEW_TESTS:
     yield (

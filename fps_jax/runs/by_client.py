@@ -9,7 +9,8 @@ from fps_jax.core.types import Array, Examples
 from fps_jax.federated.by_client import CountPersonalRight, CountRight
 from fps_jax.results.metrics import ByClientMetrics
 
-_WORST = 0.1
+# The part of clients that is called the worst.
+WORST = 0.1
 OverClients = tuple[float, float, float]
 
 
@@ -98,7 +99,7 @@ def over_clients(accuracy_K: np.ndarray) -> OverClients:
   Args:
     accuracy_K: of each client, at least one. A tenth of them is rounded up.
   """
-  lowest = np.sort(accuracy_K)[: math.ceil(_WORST * len(accuracy_K))]
+  lowest = np.sort(accuracy_K)[: math.ceil(WORST * len(accuracy_K))]
   return (
     float(accuracy_K.mean()),
     float(lowest.mean()),

@@ -36,9 +36,20 @@ def test_nothing_is_said_of_the_defaults():
 @pytest.mark.parametrize(
   ('counts', 'said'),
   [
-    ([30, 40, 26, 0], []),
-    ([30, 0, 0, 90, 40, 0], ['up to 2 of 5 honest clients have no test']),
-    ([24, 24, 90, 0], ['half of the clients are tested on 24 targets or']),
+    ([30, 40, 26] * 4 + [0], []),
+    (
+      [30, 0, 0, 90, 40] * 4 + [0],
+      ['up to 8 of 20 honest clients have no test'],
+    ),
+    (
+      [24, 24, 90] * 4 + [0],
+      ['half of the clients are tested on 24 targets or'],
+    ),
+    ([30] * 11 + [0, 30], ['up to 1 of 12 honest']),
+    (
+      [30] * 10 + [0, 30],
+      ['up to 1 of 11 honest', '10 honest clients are tested, whose worst ten'],
+    ),
   ],
 )
 def test_clients_with_few_tests_are_reported_but_for_malicious_ones(
