@@ -5,14 +5,18 @@ the work directory, and shown with the results. `after_run` says what a run lost
 on its way.
 """
 
+import json
 import math
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.config.sections.client import make_factors
-from fps_jax.config.sections.model import initial_model
+from fps_jax.config.sections.model import initial_folder, initial_model
+from fps_jax.core import files
 from fps_jax.defences import LEAST_COHORT
 from fps_jax.jobs import notices_sharing
 from fps_jax.results.metrics import MetricsRow
@@ -48,6 +52,7 @@ def before_run(
   yield from _by_client(simulations)
   yield from _stop(config)
   yield from _initial(config, simulations[0])
+  yield from _held_out(config)
   yield from notices_sharing.before_run(config, simulations)
 
 
@@ -191,6 +196,40 @@ def _initial(config: ConfigDict, run: Simulation) -> Iterator[str]:
       "zeros among them: to keep it as sparse, set pruning.schedule='constant' "
       f'and pruning.sparsity={sparsity:.4g}'
     )
+
+
+def _held_out(config: ConfigDict) -> Iterator[str]:
+  """Looks for validation examples that the first model was trained on."""
+  if not (config.data.validation_fraction and config.model.init_from):
+    return
+  source, fraction = config.data.source, config.data.validation_fraction
+  for seed in config.seeds:
+    folder = initial_folder(config, seed)
+    there = (folder.name, *_data_of(folder.parent / 'config.json'))
+    here = (f'seed_{seed}', source, fraction)
+    if there != here:
+      yield (
+        f'the run of model.init_from has {_show(there)}, and this one '
+        f'{_show(here)}: its model may have been trained on examples that are '
+        'held out here, which makes the accuracy in validation, and all that '
+        'goes by it, too good; take runs of the same data and fraction, each '
+        "that of its own seed: model.init_from='.../seed_{seed}'"
+      )
+      return
+
+
+def _data_of(path: pathlib.Path) -> tuple[Any, Any]:
+  """Returns a config's source and validation fraction; None if unknown."""
+  try:
+    data = json.loads(files.read_text(path))['data']
+    return data['source'], data['validation_fraction']
+  except (OSError, ValueError, KeyError, TypeError):
+    return None, None
+
+
+def _show(run: tuple[str, Any, Any]) -> str:
+  seed, source, fraction = run
+  return f'{seed}, data.source={source} and validation_fraction={fraction}'
 
 
 def gather(lines: Mapping[str, Iterable[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 
 import jax
@@ -97,6 +98,49 @@ def test_zeros_that_round_1_trains_again_are_warned_of(source, schedule):
   (line,) = notices._initial(config, small.make(config))
   assert line.startswith('70.0 % of the model of model.init_from are 0, as if')
   assert 'round 1 trains 1210 of 1210 parameters' in line
+
+
+@pytest.mark.parametrize(
+  ('begins', 'overrides', 'message'),
+  [
+    ('seed_{seed}', {}, ''),
+    ('seed_0', {'seeds': (0,)}, ''),
+    ('seed_0', {'data__validation_fraction': 0.0}, ''),
+    ('seed_0', {}, r'has seed_0, data.source=.*=0.25, and this one seed_1, da'),
+    (
+      'seed_{seed}',
+      {'data__validation_fraction': 0.3},
+      r'seed_0, .*validation_fraction=0.25, and .*validation_fraction=0.3: its',
+    ),
+    ('seed_{seed}', {'data__source': 'mnist_sample'}, r'source=mnist_sample'),
+  ],
+)
+def test_validation_part_that_the_first_model_was_trained_on_is_warned_of(
+  source, begins, overrides, message
+):
+  config = _begin(
+    source / begins,
+    **{'seeds': (0, 1), 'data__validation_fraction': 0.25, **overrides},
+  )
+  lines = list(notices._held_out(config))
+  assert len(lines) == bool(message)
+  for line in lines:
+    assert re.search(message, line)
+
+
+def test_validation_part_of_a_run_that_does_not_say_its_own_is_warned_of(
+  source, tmp_path
+):
+  shutil.copytree(source, tmp_path / 'study')
+  begins = tmp_path / 'study' / 'seed_0'
+  config = _begin(begins, data__validation_fraction=0.25)
+  simulation = small.make(config)
+  for content in ('[]', '{}', '{', '{"data": {"source": "fake"}}'):
+    (begins.parent / 'config.json').write_text(content)
+    lines = notices.before_run(config, [simulation])
+    assert any(
+      'source=None and validation_fraction=None' in line for line in lines
+    )
 
 
 @pytest.mark.parametrize(
