@@ -129,11 +129,6 @@ class Dataset:
     return self.train_inputs.dtype == np.uint8
 
   @property
-  def has_labels(self) -> bool:
-    """Whether the target of an example is one class."""
-    return is_label(self.train_targets)
-
-  @property
   def image_shape(self) -> tuple[int, int, int]:
     """Shape of one image: (height, width, channels).
 

@@ -1,13 +1,14 @@
 """Test accuracy of every client, and what is made of it in a round's row."""
 
 import math
+import typing
 from typing import NamedTuple
 
 import numpy as np
 
 from fps_jax.core.types import Array, Examples
 from fps_jax.federated.by_client import CountPersonalRight, CountRight
-from fps_jax.results.metrics import ByClientMetrics
+from fps_jax.results.metrics import BY_CLIENT, ByClientMetrics
 
 # The part of clients that is called the worst.
 WORST = 0.1
@@ -79,15 +80,7 @@ class ByClient(NamedTuple):
 
 
 # Of a round that did not ask.
-NOT_ASKED: ByClientMetrics = {
-  'client_accuracy': None,
-  'client_accuracy_worst_tenth': None,
-  'client_accuracy_spread': None,
-  'personal_accuracy': None,
-  'personal_accuracy_worst_tenth': None,
-  'personal_accuracy_spread': None,
-  'clients_untested': None,
-}
+NOT_ASKED = typing.cast(ByClientMetrics, dict.fromkeys(BY_CLIENT))
 
 
 def over_clients(accuracy_K: np.ndarray) -> OverClients:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fps_jax.data import Dataset, load, make_fake
+from fps_jax.data.dataset import is_label
 from fps_jax.data.npz_file import read_npz, write_npz
 
 ARRAYS = ('train_inputs', 'train_targets', 'test_inputs', 'test_targets')
@@ -56,7 +57,7 @@ def test_inputs_and_targets_are_of_any_kind(kind: str, tmp_path: pathlib.Path):
   dataset = of_kind(*KINDS[kind], train_clients=np.array([5, -1, 5]))
   assert dataset.input_shape == KINDS[kind][0].shape[1:]
   assert dataset.has_images == (kind == 'images')
-  assert dataset.has_labels == (KINDS[kind][1].ndim == 1)
+  assert is_label(dataset.train_targets) == (KINDS[kind][1].ndim == 1)
   write_npz(tmp_path / 'own.npz', dataset)
   copy = load(str(tmp_path / 'own.npz'))
   for field in (*ARRAYS, 'train_clients'):
