@@ -4,8 +4,9 @@ In a checkout they are the files of `experiments/`, beside the package; an
 installed package has them as `fps_jax_experiments`.
 """
 
-import difflib
 import pathlib
+
+from fps_jax.core.nearest import nearest
 
 _PARENT = pathlib.Path(__file__).resolve().parents[2]
 _FOLDERS = ('experiments', 'fps_jax_experiments')
@@ -48,8 +49,8 @@ def find(given: str) -> str:
     raise ValueError(f'--config={given} names no file: {_choices()}')
   if pathlib.Path(path).is_dir():
     raise ValueError(f'--config={path} is a folder: name a file in it')
-  close = difflib.get_close_matches(pathlib.Path(path).stem, names(), 1)
-  near = f', did you mean {close[0]}?' if close else ''
+  close = nearest(pathlib.Path(path).stem, names())
+  near = f', did you mean {close}?' if close else ''
   what = 'no such file' if _is_path(path) else 'no such config'
   raise ValueError(f'--config={path}: {what}{near}; {_choices()}')
 

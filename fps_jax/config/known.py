@@ -3,7 +3,6 @@
 Whether it is used does not matter: what nobody would ever read is a mistake.
 """
 
-import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 
 from fps_jax.config.checks import show
 from fps_jax.config.sections import OPEN_SECTIONS, fields_of, sections_of
+from fps_jax.core.nearest import nearest
 from fps_jax.core.registry import Registry
 
 
@@ -81,8 +81,8 @@ def hint(name: str, known: Collection[str]) -> str:
   }
   anywhere = {last: one for one, (_, _, last) in split.items()}
   for group in (beside, anywhere):
-    for last in difflib.get_close_matches(field, group, 1):
-      return f': did you mean {group[last]}?'
+    if near := nearest(field, group):
+      return f': did you mean {group[near]}?'
   return ''
 
 

@@ -13,12 +13,13 @@ Example:
   ValueError: limit 'unform' is not one of ['uniform']: did you mean 'uniform'?
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+
+from fps_jax.core.nearest import nearest
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -83,9 +84,9 @@ class Registry(dict[str, Callable[..., T]]):
     """
     known = sorted({*self, *(one for other in others for one in other)})
     if name not in known:
-      raise ValueError(
-        f'{self.kind} {name!r} is not one of {known}{_hint(name, known)}'
-      )
+      near = nearest(name, known)
+      hint = f': did you mean {near!r}?' if near else ''
+      raise ValueError(f'{self.kind} {name!r} is not one of {known}{hint}')
 
   def misfit(self, name: str, args: Mapping[str, Any]) -> str:
     """Says why an entry does not take arguments; nothing if it does."""
@@ -159,8 +160,3 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
   """Returns whether a value is an int, and no bool."""
   return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-  near = difflib.get_close_matches(str(name), known, 1)
-  return f': did you mean {near[0]!r}?' if near else ''

@@ -3,7 +3,6 @@
 Neither JAX nor what a job needs is imported for them: help comes at once.
 """
 
-import difflib
 import pathlib
 import re
 import shutil
@@ -16,6 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fps_jax.config import command_line, experiments
+from fps_jax.core.nearest import nearest
 
 _EXAMPLES = (
   ('--config=mnist', 'four methods on the bundled sample of MNIST'),
@@ -287,8 +287,8 @@ def _flag_of(stray: str) -> str:
     return f'--workdir={stray} or --report={stray}'
   if bare in ('tiny', 'methods'):
     return f'--config=NAME:{stray}'
-  near = difflib.get_close_matches(bare, known, 1)
-  return f'--{near[0]}{equals}{value}' if near else ''
+  near = nearest(bare, known)
+  return f'--{near}{equals}{value}' if near else ''
 
 
 def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
