@@ -74,8 +74,9 @@ def test_round_that_ends_a_run_early_has_tests_of_clients_and_keeps_them(
   config = small.make_config(
     num_rounds=6,
     eval__by_client_every_rounds=10,
-    eval__personal_epochs=1,
     eval__stop_at_accuracy=0.01,
+    pruning__schedule='none',
+    sharing__scheme='none',
   )
   simulation = small.make(config)
   params, (row,) = small.run_simulation(simulation, config)
