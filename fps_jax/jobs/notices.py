@@ -175,8 +175,8 @@ def _stop(config: ConfigDict) -> Iterator[str]:
   if config.eval.stop_at_accuracy and not config.data.validation_fraction:
     yield (
       f'eval.stop_at_accuracy={config.eval.stop_at_accuracy:.4g} is measured '
-      'on the test set: rounds to an accuracy on test data are a measure of '
-      'cost, no way to choose a model; for one, set data.validation_fraction'
+      'on the test set: rounds to an accuracy on test data measure a cost, and '
+      'choose no model. To choose one, set data.validation_fraction'
     )
 
 
@@ -277,10 +277,10 @@ def after_run(
   capped = max(row['capped_weight'] or 0.0 for row in rows)
   if capped > _MUCH_CAPPED:
     yield (
-      f'up to {100 * capped:.0f} % of the weight that the defence gave in a '
-      'round was taken so that no client has one of its own, which would give '
-      'its update away: raise cohort.size, or take a defence that weighs '
-      'clients alike, as multi_krum does'
+      f'up to {100 * capped:.0f} % of the weight of a round was taken from '
+      'clients that the defence gave so much that the sum would have shown '
+      'their updates: raise cohort.size, or take a defence that weighs clients '
+      'alike, as multi_krum does'
     )
   idle = sum(
     not row['clients_reporting'] and row['clients_too_slow'] > 0 for row in rows

@@ -129,11 +129,12 @@ def _largest_client(
   )
   if hidden < least:
     yield (
-      f"cohort.weighting='examples' with a client that has {counts.max()} of "
-      f'{counts.sum()} examples: it is hidden in a sum as among {hidden:.2f} '
-      f'clients like it, fewer than sharing.min_contributors={least}, and the '
-      "sum may give its update away; use 'clients', a less uneven "
-      f'data.partition, or a larger cohort than {size}'
+      f'one client has {counts.max()} of {counts.sum()} examples, and '
+      "cohort.weighting='examples' weighs it by them. It is hidden as among "
+      f'{hidden:.2f} clients like it, fewer than sharing.min_contributors='
+      f'{least}: the sum may give its update away. Set cohort.weighting='
+      "'clients', take a less uneven data.partition, or raise cohort.size="
+      f'{size}'
     )
 
 

@@ -48,5 +48,5 @@ def test_study_of_numbers_is_reported_by_its_loss(tmp_path, monkeypatch):
   assert (tmp_path / 'work' / 'loss_rounds.png').exists()
   made = page.write([tmp_path / 'work']).read_text()
   assert shown in made
-  assert '<h2>Test loss</h2>' in made
+  assert 'Test loss over rounds</figcaption>' in made
   assert 'Test loss over rounds' in made

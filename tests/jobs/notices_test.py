@@ -333,7 +333,7 @@ def test_client_with_most_of_the_examples_is_said_to_give_itself_away():
   config.data.partition = 'quantity_skew'
   config.data.partition_args.quantity_skew.alpha = 0.05
   (line,) = lines(config)
-  assert "cohort.weighting='examples' with a client that has" in line
+  assert "cohort.weighting='examples' weighs it by them" in line
   assert 'fewer than sharing.min_contributors=2' in line
   for section, change in (
     ('cohort', {'weighting': 'clients'}),
@@ -384,7 +384,7 @@ def test_what_a_run_lost_is_said_after_it():
       'nothing is left of a/kernel, b/kernel: prune later, or choose',
       'up to 2.3 % of the values of a round were clipped: raise sharing.clip',
       '3 updates were not finite and left out',
-      'up to 26 % of the weight that the defence gave in a round was taken so ',
+      'up to 26 % of the weight of a round was taken from clients',
       'in 1 of 2 rounds no client was in time: raise profiles.deadline_seconds',
       '1 of 2 rounds failed and were tried again or skipped',
     ),
