@@ -81,16 +81,16 @@ def title_of(variant: str) -> str:
 
 
 def title_of_attack(name: str) -> str:
-  """Returns the name of an attack in a variant's name for the reader.
+  """Returns what stands first in `FIRST--SECOND`, an attack, for the reader.
 
   >>> title_of_attack('none'), title_of_attack('my_own')
   ('No attack', 'my own')
   """
-  return _ATTACKS.get(name, name.replace('_', ' '))
+  return _ATTACKS.get(name) or _TITLES.get(name) or name.replace('_', ' ')
 
 
 def title_of_defence(name: str) -> str:
-  """Returns the name of a defence in a variant's name for the reader.
+  """Returns what stands second in `FIRST--SECOND`, a defence, for the reader.
 
   >>> title_of_defence('nnm_multi_krum_sketched'), title_of_defence('my_own')
   ('NNM + Multi-Krum on sketches', 'my own')

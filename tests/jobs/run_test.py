@@ -76,7 +76,9 @@ def test_job_of_ones_own_runs_with_its_fields(counting, tmp_path, capsys):
   environment = (tmp_path / 'work' / 'environment.json').read_text()
   assert json.loads(environment) == {'argv': ['launch.py']}
   page = (tmp_path / 'work' / 'report.md').read_text()
-  assert page == ('Counted.\n\n| To |\n| --- |\n| 0 |\n| 1 |\n\nThat is all.\n')
+  assert page == (
+    '**Counted.**\n\n| To |\n| --- |\n| 0 |\n| 1 |\n\nThat is all.\n'
+  )
   printed = capsys.readouterr().out
   assert 'counted to 1\n' in printed
   assert json.loads(printed.splitlines()[-1]) == {'counted': [0, 1]}
@@ -140,4 +142,4 @@ def test_cut_down_job_says_so_first_and_last_and_in_its_report(
   first, *_, last, _ = capsys.readouterr().out.splitlines()
   assert first == last == notice
   page = (tmp_path / 'work' / 'report.md').read_text()
-  assert page.startswith(f'**{notice}**\n\nCounted.')
+  assert page.startswith(f'**{notice}**\n\n**Counted.**')
