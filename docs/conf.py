@@ -6,6 +6,7 @@ import re
 import sphinx.application
 
 import fps_jax
+from fps_jax.config.sections import SECTIONS
 
 project = 'fps_jax'
 author = 'The fps_jax authors'
@@ -32,6 +33,20 @@ _FILES = {
 }
 
 
+def _settings() -> str:
+  """Returns a table of every setting, a section after the other."""
+  lines = []
+  for section in SECTIONS.values():
+    lines += [f'\n## {section.name or "The study"}\n']
+    lines += ['| Setting | Default | What it is |', '|---|---|---|']
+    for name, field in section.fields.items():
+      unset = isinstance(field.default, type)
+      default = 'None' if unset else repr(field.default)
+      cells = f'`{section.path(name)}`', f'`{default}`', field.about
+      lines.append(f'| {" | ".join(cells)} |')
+  return '\n'.join(lines)
+
+
 def _page_of(target: str, folder: pathlib.PurePosixPath) -> str:
   """Returns where on the site a link of a file in a folder leads."""
   path, separator, anchor = target.partition('#')
@@ -46,6 +61,9 @@ def _read(app: sphinx.application.Sphinx, name: str, source: list[str]) -> None:
   """Replaces a page by the file that it stands for, links by the site's."""
   text, folder = source[0], pathlib.PurePosixPath('docs')
   if name.startswith('notebooks/'):
+    return
+  if name == 'settings':
+    source[0] = text.split('<!-- table -->')[0] + _settings()
     return
   if name in _FILES:
     path = pathlib.PurePosixPath(_FILES[name])

@@ -58,9 +58,7 @@ _EXPECTED = {
   'Adam for clients, with a schedule': 'len(result.rows) == 3',
   'Learning rates that decay over rounds': 'len(result.rows) == 3',
   'Augment images': 'len(result.rows) == 3',
-  'Accuracy of every client': (
-    'result.rows[-1]["client_accuracy"] is not None'
-  ),
+  'Accuracy by client': ('result.rows[-1]["client_accuracy"] is not None'),
   'Personalised models': ('result.rows[-1]["personal_accuracy"] is not None'),
   'Stop early': 'len(result.rows) < 3',
   'Keep the best model': 'result.best.round >= 1',

@@ -123,14 +123,14 @@ def draw_round() -> Picture:
   picture = Picture(
     680,
     450,
-    'A round. Each client prunes and trains the model, and sends a share of '
+    'A round. Each client trains the pruned model, and sends a share of '
     'its update to each of five servers, which see random words. The servers '
     'add up their shares and send the sums to the central server, which opens '
     'the sum of all updates and no single one, and sends out the new model.',
   )
   rows = (60, 150, 240)
   for y, name in zip(rows, ('Client 1', 'Client 2', 'Client 100'), strict=True):
-    picture.box((5, y, 195, 70), 'client', name, ['prunes, trains, shares'])
+    picture.box((5, y, 195, 70), 'client', name, ['trains and shares'])
   picture.text(102, 230, '…', 'title', anchor='middle')
   servers = [40 + 58 * i for i in range(5)]
   for i, y in enumerate(servers, 1):
@@ -142,7 +142,7 @@ def draw_round() -> Picture:
     (520, 130, 150, 110),
     'central',
     'Central server',
-    ['opens the sum', 'and averages'],
+    ['opens the sum,', 'averages, prunes'],
   )
   picture.text(245, 20, 'a share for each server', anchor='middle')
   picture.text(505, 20, 'any 3 of 5 sums', anchor='middle')
@@ -150,7 +150,7 @@ def draw_round() -> Picture:
   picture.arrow(102, 345, 102, 312)
   picture.text(345, 364, 'the new model, pruned', anchor='middle')
   for x, lines in (
-    (102, ('sees its own', 'data and update')),
+    (102, ('sees its own data,', 'its update, the models')),
     (360, ('sees random words:', 'nothing of an update')),
     (595, ('sees the sum of all', 'updates, no single one')),
   ):
