@@ -34,16 +34,15 @@ _FILES = {
 
 
 def _settings() -> str:
-  """Returns a table of every setting, a section after the other."""
+  """Returns every setting, a section after the other."""
   lines = []
   for section in SECTIONS.values():
     lines += [f'\n## {section.name or "The study"}\n']
-    lines += ['| Setting | Default | What it is |', '|---|---|---|']
     for name, field in section.fields.items():
       unset = isinstance(field.default, type)
       default = 'None' if unset else repr(field.default)
-      cells = f'`{section.path(name)}`', f'`{default}`', field.about
-      lines.append(f'| {" | ".join(cells)} |')
+      about = f': {field.about}' if field.about else ''
+      lines.append(f'- `{section.path(name)}` = `{default}`{about}')
   return '\n'.join(lines)
 
 
@@ -63,7 +62,7 @@ def _read(app: sphinx.application.Sphinx, name: str, source: list[str]) -> None:
   if name.startswith('notebooks/'):
     return
   if name == 'settings':
-    source[0] = text.split('<!-- table -->')[0] + _settings()
+    source[0] = text.split('<!-- list -->')[0] + _settings()
     return
   if name in _FILES:
     path = pathlib.PurePosixPath(_FILES[name])
