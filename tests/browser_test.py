@@ -178,6 +178,7 @@ def test_no_text_is_wider_than_the_window_or_over_other_text(
   assert found['overlapping'] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('flags', 'is_light'), [([], True), (['--force-dark-mode'], False)]
 )

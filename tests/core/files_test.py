@@ -142,6 +142,7 @@ def _run(config, workdir):
   study.run_study(config, workdir, [], console=console)
 
 
+@pytest.mark.slow
 @needs_full_disk
 @pytest.mark.parametrize(
   'name', ['report.json', 'report.md', 'metrics.csv', 'accuracy_rounds.png']

@@ -105,6 +105,7 @@ def test_all_meet_and_leave_the_port_to_jax(make, port, pool):
   assert [peers._ending.line for peers in all_peers] == ['', '', '']
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_come_are_named_to_all(
   make, pool, capfd, monkeypatch
 ):
@@ -188,6 +189,7 @@ def test_processes_that_contradict_each_other_all_say_so(
       each.result()
 
 
+@pytest.mark.slow
 def test_process_that_left_may_come_again(make, pool):
   first = make(3, 0)
   waiting = [pool.submit(first.meet)]

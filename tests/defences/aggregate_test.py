@@ -38,6 +38,7 @@ def test_mean_and_median_are_those_of_numpy():
   )
 
 
+@pytest.mark.slow
 def test_pre_steps_are_taken_before_the_rule():
   """Buckets of all clients leave their mean, whatever the rule."""
   result_M = aggregate(

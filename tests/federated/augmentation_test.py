@@ -41,6 +41,7 @@ def _crops(image, padding, flips):
   return found + [crop[:, ::-1] for crop in found if flips]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('padding', 'flips'), [(1, True), (1, False), (0, True)]
 )
@@ -52,6 +53,7 @@ def test_images_become_each_of_their_crops_and_mirror_images(padding, flips):
   assert len(expected) == (2 * padding + 1) ** 2 * (1 + flips)
 
 
+@pytest.mark.slow
 def test_clients_rounds_steps_and_examples_draw_by_themselves():
   augment = augmentation.crop_flip()
   same = np.tile(IMAGES[:1], (6, 1, 1, 1))
@@ -62,6 +64,7 @@ def test_clients_rounds_steps_and_examples_draw_by_themselves():
     assert np.any(augment_all(augment, inputs=same, **other) != first)
 
 
+@pytest.mark.slow
 def test_place_of_a_client_among_others_does_not_matter():
   update = make_local_update(
     apply, optax.sgd(0.1), augment=augmentation.crop_flip()
@@ -79,6 +82,7 @@ def test_place_of_a_client_among_others_does_not_matter():
   np.testing.assert_allclose(jax.jit(train)(5), deltas[0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_attack_is_on_what_augmentation_made_and_the_root_has_none():
   seen = []
 

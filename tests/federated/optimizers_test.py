@@ -57,6 +57,7 @@ def test_masked_parameters_stay_0_and_steps_of_padding_change_nothing(name):
   jax.tree.map(np.testing.assert_array_equal, trained(moved), delta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['sgd', 'adam', 'adamw', 'lion', 'yogi'])
 def test_training_is_optax_own_steps_with_a_fresh_state(name):
   batches = np.int32([[0, 1, 2], [3, 4, 5]])

@@ -141,6 +141,7 @@ def test_last_layer_is_named_output(name: str):
   np.testing.assert_allclose(shifted, logits + shift, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_inputs_of_a_batch_do_not_influence_each_other(name: str):
   _, params, images = make_small(name)

@@ -231,6 +231,7 @@ def test_configs_show_what_differs_first_and_mark_it(running):
   assert '<details><summary>The whole config of running' in _page(running)
 
 
+@pytest.mark.slow
 def test_environments_stand_side_by_side_with_differences_marked(
   running, tmp_path
 ):

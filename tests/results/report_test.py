@@ -363,6 +363,7 @@ def test_run_that_ended_early_shows_its_end_and_does_not_widen_the_view() -> (
   assert 85 < low < 90 and 97 < high < 98
 
 
+@pytest.mark.slow
 def test_loss_that_grows_beyond_all_bounds_hides_no_other() -> None:
   good = _curve_of([3.0, 1.0, 0.5], 'loss')
   wild = _curve_of([3.0, 1e6, 1e30], 'loss')
@@ -578,6 +579,7 @@ def test_losses_are_drawn_by_themselves(tmp_path: pathlib.Path) -> None:
   assert '![Test loss over rounds](loss_rounds.png)' in page
 
 
+@pytest.mark.slow
 def test_clients_have_a_table_and_a_figure_where_they_were_tested(
   tmp_path: pathlib.Path,
 ) -> None:
@@ -602,6 +604,7 @@ def test_clients_have_a_table_and_a_figure_where_they_were_tested(
   assert 'by_client' not in other
 
 
+@pytest.mark.slow
 def test_report_without_tests_of_clients_says_nothing_of_them(workdir):
   report.write_report(workdir, ['fedavg', 'sharing'], 'fedavg')
   assert 'Worst tenth' not in (workdir / 'report.md').read_text()

@@ -134,6 +134,7 @@ def test_checkpoint_not_written_to_its_end_is_as_if_not_begun(
     assert checkpoints.last_round == last == 2
 
 
+@pytest.mark.slow
 def test_only_the_last_checkpoints_are_kept(simulation, tmp_path):
   _run(simulation, tmp_path, keep=1)
   assert [path.name for path in tmp_path.iterdir()] == ['3']

@@ -77,6 +77,7 @@ def test_clients_that_deal_wrong_shares_are_named(size: Size) -> None:
     assert find_clients(scheme, wrong, present) == ((96, 98, 99), ())
 
 
+@pytest.mark.slow
 def test_a_client_is_named_whichever_server_it_deals_a_wrong_share() -> None:
   scheme = make((5, 3, 1))
   for row in range(5):

@@ -28,6 +28,7 @@ def tiny(**changes) -> Shamir:
   )
 
 
+@pytest.mark.slow
 def test_any_k_servers_open_every_vector():
   scheme = tiny()
   everything = np.arange(7)
@@ -68,6 +69,7 @@ def test_key_gives_shares_again_and_none_gives_others():
   assert np.any(scheme.share([1, 2]) != scheme.share([1, 2]))
 
 
+@pytest.mark.slow
 def test_sum_of_floats_is_off_by_less_than_a_step_for_each_client():
   scheme = Shamir(clip=2.0, value_bits=12)
   values_CxM = np.random.default_rng(0).uniform(-2, 2, (6, 50))
@@ -76,6 +78,7 @@ def test_sum_of_floats_is_off_by_less_than_a_step_for_each_client():
   assert np.abs(opened_M - values_CxM.sum(axis=0)).max() < 6 * scheme.step
 
 
+@pytest.mark.slow
 def test_shares_are_taken_as_any_integers_and_numbers_as_those_of_numpy():
   scheme = tiny(prime=np.int64(7), num_servers=np.int32(3))
   shares_NxM = np.asarray(scheme.share([1, 6])).astype(np.int64)
