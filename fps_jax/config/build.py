@@ -139,9 +139,7 @@ def _make_accounts(
       else []
     ),
     model=Model(
-      dataset.input_shape,
-      str(dataset.train_inputs.dtype),
-      dataset.num_classes,
+      dataset.signature,
       {path: layer.shape for path, layer in named_layers(network.template)},
       network.unravel,
     ),

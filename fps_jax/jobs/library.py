@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from fps_jax.config.sections.model import Network, make_model, make_network
-from fps_jax.core import arrays, startup
+from fps_jax.core import arrays, files, startup
 from fps_jax.core.types import Array, Params
 from fps_jax.data import SOURCES
 from fps_jax.data.dataset import Dataset, Signature
@@ -308,7 +308,7 @@ def _variants(workdir: pathlib.Path) -> list[str]:
 def _of_disk(folder: pathlib.Path) -> Run:
   """Returns a run from its folder."""
   variant = folder.parent
-  made_for = json.loads((variant / 'model.json').read_text('utf-8'))
+  examples = _read_signature(variant / 'model.json')
   config = _read_config(variant / 'config.json')
   try:
     kept = folder / _KEPT
@@ -320,12 +320,6 @@ def _of_disk(folder: pathlib.Path) -> Run:
       f'{error}: a model is loaded from checkpoints, which '
       f'checkpoint.every_rounds={config.checkpoint.every_rounds} writes'
     ) from error
-  examples = Signature(
-    config.data.source,
-    tuple(made_for['input_shape']),
-    made_for['input_dtype'],
-    made_for['num_classes'],
-  )
   return _make_run(
     (variant.name, int(folder.name.removeprefix('seed_')), config),
     read_metrics(folder / 'metrics.jsonl', needed=())[
@@ -335,6 +329,19 @@ def _of_disk(folder: pathlib.Path) -> Run:
     examples,
     folder,
   )
+
+
+def _read_signature(path: pathlib.Path) -> Signature:
+  """Returns what a variant's models are made for."""
+  try:
+    found = json.loads(files.read_text(path))
+    signature = Signature(*(found[name] for name in Signature._fields))
+    return signature._replace(input_shape=tuple(signature.input_shape))
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise ValueError(
+      f'{path} does not say what its models are made for ({error!r}): give a '
+      'study of this version'
+    ) from error
 
 
 def _read_config(path: pathlib.Path) -> ConfigDict:
@@ -356,18 +363,11 @@ def _of_memory(
   if result.state is None:
     assert folder is not None  # Without one, all runs begin anew.
     return dataclasses.replace(_of_disk(folder), warnings=result.warnings)
-  model = result.simulation.accounts.model
-  examples = Signature(
-    result.variant.data.source,
-    model.input_shape,
-    model.input_dtype,
-    model.num_classes,
-  )
   run = _make_run(
     (result.name, result.seed, result.variant),
     result.rows,
     (jax.device_get(result.state.params), result.best),
-    examples,
+    result.simulation.accounts.model.examples,
     folder,
   )
   return dataclasses.replace(run, warnings=result.warnings)

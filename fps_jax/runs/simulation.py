@@ -19,6 +19,7 @@ from fps_jax.core.types import (
   RoundState,
 )
 from fps_jax.data.cohort import CohortPlanner
+from fps_jax.data.dataset import Signature
 from fps_jax.federated.collection import AuditFindings, answering
 from fps_jax.federated.evaluation import Evaluate
 from fps_jax.federated.mesh import Call
@@ -94,24 +95,18 @@ class Model(NamedTuple):
   """What a model is made for, and how its parameters lie in one vector.
 
   Attributes:
-    input_shape: of one example.
-    input_dtype: of the data set's inputs, by NumPy's name.
-    num_classes: of the data set.
+    examples: the data set's inputs and targets.
     shapes: of its arrays by their paths, in the order of the vector.
     unravel: [D] -> pytree of parameters, of the vector's type.
   """
 
-  input_shape: tuple[int, ...]
-  input_dtype: str
-  num_classes: int
+  examples: Signature
   shapes: dict[str, tuple[int, ...]]
   unravel: Callable[[Array], Params]
 
   def to_json(self) -> dict[str, Any]:
     """Returns it as it stands in a variant's `model.json`."""
-    content = self._asdict()
-    del content['unravel']
-    return content
+    return {**self.examples._asdict(), 'shapes': self.shapes}
 
 
 class Accounts(NamedTuple):

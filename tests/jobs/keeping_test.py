@@ -73,6 +73,7 @@ def test_variant_folder_says_what_its_models_are_made_for(both):
   model = results[0].simulation.accounts.model
   params = jax.tree.map(np.shape, model.unravel(results[0].state.params))
   assert written == {
+    'name': 'fake',
     'input_shape': [8, 8, 1],
     'input_dtype': 'uint8',
     'num_classes': 10,

@@ -141,6 +141,14 @@ def test_study_does_not_go_on_with_other_data_of_the_same_name(tmp_path):
     fps.run(config, tmp_path, dataset=other, progress=False)
 
 
+def test_study_that_does_not_say_what_its_models_are_is_refused(tmp_path):
+  run = tmp_path / 'fedavg' / 'seed_0'
+  run.mkdir(parents=True)
+  (run / 'metrics.jsonl').touch()
+  with pytest.raises(ValueError, match=r'model\.json does not say what its'):
+    fps.load(run)
+
+
 def test_folder_without_a_study_is_refused(tmp_path):
   with pytest.raises(ValueError, match='holds no study and no run: give a'):
     fps.load(tmp_path)
