@@ -12,8 +12,7 @@ from fps_jax.config.defaults import STUDY_FIELDS
 from fps_jax.config.sections import fields_of
 from fps_jax.config.unread import unread
 from fps_jax.config.variants import resolve
-
-SEPARATOR = '--'
+from fps_jax.results.titles import SEPARATOR
 
 
 def parse(text: str) -> tuple[str, list[Any]]:

@@ -6,7 +6,7 @@ from typing import Final
 
 # Of what a sweep adds to a variant's name (see `fps_jax.config.sweep`), and
 # between an attack and a defence.
-_SEPARATOR: Final = '--'
+SEPARATOR: Final = '--'
 
 _TITLES: Mapping[str, str] = {
   'fedavg': 'FedAvg',
@@ -69,7 +69,7 @@ def title_of(variant: str) -> str:
     names = last if len(set(last)) == len(last) else chosen
     shown = map('='.join, zip(names, chosen.values(), strict=True))
     return ', '.join([title_of(name), *shown])
-  first, separator, second = variant.partition(_SEPARATOR)
+  first, separator, second = variant.partition(SEPARATOR)
   if separator and first and second:
     return f'{title_of_attack(first)}, {title_of_defence(second)}'
   if match := re.fullmatch(r'sparsity_([\d.]+)_bits_(\d+)', variant):
@@ -114,10 +114,10 @@ def split_variant(variant: str) -> tuple[str, dict[str, str]]:
   >>> split_variant('fedavg--client.momentum=0.9')
   ('fedavg', {'client.momentum': '0.9'})
   """
-  *first, rest = variant.split(_SEPARATOR)
+  *first, rest = variant.split(SEPARATOR)
   chosen = {}
   while first and '=' in rest:
     field, _, value = rest.partition('=')
     chosen[field] = value
     *first, rest = first
-  return _SEPARATOR.join([*first, rest]), dict(reversed(chosen.items()))
+  return SEPARATOR.join([*first, rest]), dict(reversed(chosen.items()))

@@ -13,12 +13,13 @@ from ml_collections import ConfigDict
 from fps_jax.core import files
 from fps_jax.jobs import study
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.poisoning.results import SEPARATOR, PoisoningResult
+from fps_jax.jobs.poisoning.results import PoisoningResult
 from fps_jax.jobs.study import StudyError
 from fps_jax.results import smoke
 from fps_jax.results import workdir as workdirs
 from fps_jax.results.summary import collect
 from fps_jax.results.tables import make_console
+from fps_jax.results.titles import SEPARATOR
 
 _DEFAULTS = Options()
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from fps_jax.results.metrics import COLUMNS
 from fps_jax.results.summary import Run, Summary, summarise_variant
+from fps_jax.results.titles import SEPARATOR
 
-SEPARATOR = '--'
 # What is in `poisoning.json` under which key, besides the accuracy.
 _KEYS = {
   'attack_success_mean': 'attack_success',

@@ -9,7 +9,7 @@ from fps_jax.results.curves import MEASURES, Curve
 from fps_jax.results.recorded import Study, Variant
 from fps_jax.results.subject import Subject, subject_of
 from fps_jax.results.summary import Run
-from fps_jax.results.titles import title_of_attack
+from fps_jax.results.titles import SEPARATOR, title_of_attack
 
 # More lines than this are a tangle.
 _MAX_CURVES = 10
@@ -133,7 +133,7 @@ def rounds_done(run: Run, variant: Variant) -> str:
 def _groups(study: Study) -> Iterator[_Curves]:
   """Yields what is drawn together of a study."""
   found = [
-    (subject_of(variant.config), variant.name.partition('--'), curve)
+    (subject_of(variant.config), variant.name.partition(SEPARATOR), curve)
     for variant in study.variants
     for curve in _curves(variant, variant.title)
   ]
