@@ -4,7 +4,7 @@ It can if what has run is what would have run, had it begun with as many.
 """
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -63,7 +63,7 @@ def _problems(
   folder: pathlib.Path,
   before: int,
   rows: Sequence[MetricsRow],
-) -> Any:
+) -> Iterator[tuple[str, str]]:
   """Yields fields, and how they would make a difference to what has run."""
   variant, done = run.variant, len(rows)
   every, is_whole = variant.eval.every_rounds, done == before

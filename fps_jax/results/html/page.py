@@ -100,8 +100,10 @@ def make_page(studies: Sequence[Study], time: datetime.datetime) -> str:
     ],
     diverged=_progress(studies, lambda variant: variant.diverged),
     incomplete=_progress(studies, lambda variant: variant.incomplete),
-    clients=_clients(studies, summaries),
-    best=_best(studies, summaries),
+    clients=_tables(
+      tables.client_table, tables.CLIENTS_TITLE, studies, summaries
+    ),
+    best=_tables(tables.best_table, tables.BEST_TITLE, studies, summaries),
     targets=_targets(studies, summaries),
     drawn=drawn,
     describe=_describe,
@@ -207,17 +209,18 @@ def _reached(run: Run, variant: Variant) -> list[str]:
   ]
 
 
-def _clients(
-  studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
+def _tables(
+  make: Callable[[Sequence[Summary], str], Table | None],
+  title: str,
+  studies: Sequence[Study],
+  summaries: Sequence[Mapping[str, Summary]],
 ) -> list[Table]:
-  """Returns what was measured of single clients, of the studies that did."""
-  found_tables = (
-    tables.client_table(
-      list(found.values()), f'{study.label}: {tables.CLIENTS_TITLE}'
-    )
+  """Returns a table of each study that has one, by its name and a title."""
+  made = (
+    make(list(found.values()), f'{study.label}: {title}')
     for study, found in zip(studies, summaries, strict=True)
   )
-  return [table for table in found_tables if table]
+  return [table for table in made if table]
 
 
 def _endings(
@@ -229,19 +232,6 @@ def _endings(
     for study, found in zip(studies, summaries, strict=True)
     for line in tables.endings(found.values())
   ]
-
-
-def _best(
-  studies: Sequence[Study], summaries: Sequence[Mapping[str, Summary]]
-) -> list[Table]:
-  """Returns the best rounds in validation, of the studies that have one."""
-  found_tables = (
-    tables.best_table(
-      list(found.values()), f'{study.label}: {tables.BEST_TITLE}'
-    )
-    for study, found in zip(studies, summaries, strict=True)
-  )
-  return [table for table in found_tables if table]
 
 
 def _targets(
