@@ -126,7 +126,7 @@ class Dataset:
   @property
   def has_images(self) -> bool:
     """Whether inputs are images of 8 bits a pixel."""
-    return self.train_inputs.dtype == np.uint8
+    return self.signature.are_images
 
   @property
   def image_shape(self) -> tuple[int, int, int]:

@@ -7,12 +7,11 @@ Example:
   ([[3.0, 0.0], [0.0, 0.0]], [1.0, 1.0])
 """
 
-import itertools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from fps_jax.core import arrays, registry
 from fps_jax.core.types import Params, PruningPlan
@@ -76,13 +75,12 @@ def keep_mask(
   num_params = sum(pruner.sizes)
   count = masks.keep_count(num_params, sparsity, pruner.num_exempt)
   plan = PruningPlan.keeping(count, pruner.layer_counts(count))
-  leaves, structure = jax.tree.flatten(params)
   # In float32, whatever they are: magnitudes are only compared.
-  params_D = jnp.concatenate([jnp.ravel(a).astype(jnp.float32) for a in leaves])
-  ends = list(itertools.accumulate(pruner.sizes))[:-1]
-  parts = jnp.split(pruner.keep(params_D, plan), ends)
-  shaped = [m.reshape(np.shape(a)) for m, a in zip(parts, leaves, strict=True)]
-  return jax.tree.unflatten(structure, shaped)
+  params_D, unravel = ravel_pytree(
+    jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
+  )
+  mask = unravel(pruner.keep(params_D, plan).astype(jnp.float32))
+  return jax.tree.map(lambda kept: kept > 0, mask)
 
 
 def _check_floats(params: Params) -> None:
