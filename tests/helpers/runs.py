@@ -1,13 +1,40 @@
 """Runs written by hand, whose summaries can be worked out."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
+
+import pytest
 
 from fps_jax.results import metrics, metrics_file
 from fps_jax.results import workdir as workdirs
 from fps_jax.runs.by_client import NOT_ASKED
+
+
+@contextlib.contextmanager
+def killed_after(
+  is_last: Callable[[Mapping[str, Any]], bool],
+) -> Iterator[None]:
+  """Kills what runs inside once it has written a row of metrics.
+
+  Args:
+    is_last: whether a row is that one.
+  """
+  write = metrics_file.MetricsWriter.write
+
+  def write_or_die(self, row):
+    write(self, row)
+    if is_last(row):
+      raise KeyboardInterrupt
+
+  with (
+    mock.patch.object(metrics_file.MetricsWriter, 'write', write_or_die),
+    pytest.raises(KeyboardInterrupt),
+  ):
+    yield
 
 
 def make_row(round_number: int, **changes: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fps_jax.results.html import page as html_page
 from fps_jax.runs import checkpoints, train
 from fps_jax.runs.checkpoints import BestModel, better
 from tests.helpers import small
-from tests.helpers.runs import make_row
+from tests.helpers.runs import killed_after, make_row
 
 _RUN = 'study/seed_0'
 
@@ -127,23 +127,14 @@ def test_run_that_stopped_early_is_finished_everywhere(
 @pytest.mark.slow
 @pytest.mark.parametrize('every_rounds', [0, 1, 10])
 def test_run_that_is_killed_as_it_stops_stops_there_again(
-  stopped, tmp_path, monkeypatch, every_rounds
+  stopped, tmp_path, every_rounds
 ):
   workdir, target, _ = stopped
   config = _config(
     eval__stop_at_accuracy=target, checkpoint__every_rounds=every_rounds
   )
-  write = metrics_file.MetricsWriter.write
-
-  def write_or_die(self, row):
-    write(self, row)
-    if row['reached_accuracy']:
-      raise KeyboardInterrupt
-
-  with monkeypatch.context() as patched:
-    patched.setattr(metrics_file.MetricsWriter, 'write', write_or_die)
-    with pytest.raises(KeyboardInterrupt):
-      _run(config, tmp_path)
+  with killed_after(lambda row: row['reached_accuracy']):
+    _run(config, tmp_path)
   _run(config, tmp_path)
   assert _rows(tmp_path) == _rows(workdir)
 
@@ -271,22 +262,11 @@ def test_best_model_is_that_of_the_best_round_and_in_the_report(whole, kept):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('row_number', [1, 3, 4, 6])
-def test_best_model_survives_a_kill_bit_for_bit(
-  kept, tmp_path, monkeypatch, row_number
-):
+def test_best_model_survives_a_kill_bit_for_bit(kept, tmp_path, row_number):
   workdir, _ = kept
   config = _config(checkpoint__keep_best=True, checkpoint__every_rounds=2)
-  write = metrics_file.MetricsWriter.write
-
-  def write_or_die(self, row):
-    write(self, row)
-    if row['round'] == row_number:
-      raise KeyboardInterrupt
-
-  with monkeypatch.context() as patched:
-    patched.setattr(metrics_file.MetricsWriter, 'write', write_or_die)
-    with pytest.raises(KeyboardInterrupt):
-      _run(config, tmp_path)
+  with killed_after(lambda row: row['round'] == row_number):
+    _run(config, tmp_path)
   _run(config, tmp_path)
   assert _rows(tmp_path) == _rows(workdir)
   whole, again = (
