@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from fps_jax.config.by_client import deal_tests, make_by_client
@@ -78,7 +78,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
   protocol = sharing.make_protocol(config, setup, planner.max_count)
   trained = _make_trained(config, dataset, network, protocol, plans)
-  method = _make_method(config, seed, trained, network, pruner, planner)
+  method = _make_method(config, seed, trained, network, pruner, planner, mesh)
   everywhere = NamedSharding(mesh, PartitionSpec())
   key = jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
   retries = faults.max_retries(config)
@@ -200,9 +200,10 @@ def _make_method(
   network: Network,
   pruner: Pruner,
   planner: CohortPlanner,
+  mesh: Mesh,
 ) -> Method:
   """Returns the parts of a round."""
-  mask = pruning.mask_of(config)
+  mask, platform = pruning.mask_of(config), mesh.devices.flat[0].platform
   return Method(
     local_update=trained.local_update,
     protocol=trained.protocol,
@@ -214,7 +215,7 @@ def _make_method(
     exempt_D=pruner.exempt_mask,
     max_count=planner.max_count,
     min_contributors=sharing.min_contributors(config),
-    performance=Performance(**config.perf),
+    performance=Performance(**config.perf, platform=platform),
     guard=defence.make_guard(config, seed, trained),
   )
 

@@ -17,6 +17,8 @@ class Performance:
     execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
       vmapped elsewhere.
     num_devices: devices that each process uses; 0 for all it has.
+    platform: of the devices that run it, `'cpu'`, `'cuda'`, `'tpu'` or another
+      of JAX's names; None for that of this machine.
 
   Raises:
     ValueError: if a field is out of range.
@@ -25,6 +27,7 @@ class Performance:
   chunk_size: int = 0
   execution: str = 'auto'
   num_devices: int = 0
+  platform: str | None = None
 
   def __post_init__(self):
     if self.chunk_size < 0:
@@ -47,7 +50,12 @@ class Performance:
 
   @property
   def vmaps(self) -> bool:
-    """Whether clients of a chunk are vmapped on this machine."""
+    """Whether clients of a chunk are vmapped."""
     if self.execution == 'auto':
-      return jax.default_backend() != 'cpu'
+      return not self.is_cpu
     return self.execution == 'vmap'
+
+  @property
+  def is_cpu(self) -> bool:
+    """Whether the devices are processors, which have caches and cheap loops."""
+    return (self.platform or jax.default_backend()) == 'cpu'

@@ -36,6 +36,8 @@ def test_auto_vmaps_everywhere_but_on_a_cpu(
 ):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   assert Performance(execution=execution).vmaps is vmaps
+  monkeypatch.undo()
+  assert Performance(execution=execution, platform=backend).vmaps is vmaps
 
 
 def test_chunk_size_is_chosen_or_that_of_the_user():
