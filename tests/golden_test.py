@@ -9,6 +9,9 @@ processor before a change that is not, write them anew:
   python -m tests.golden_test
 """
 
+# Programs are compiled as they are in all tests, in `main` as well.
+import tests.conftest  # noqa: F401  # isort: skip
+
 import contextlib
 import hashlib
 import json
