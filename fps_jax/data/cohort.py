@@ -12,6 +12,7 @@ import numpy as np
 
 from fps_jax.core.devices import Placement
 from fps_jax.core.rng import Stream, host_generator
+from fps_jax.core.seeding import generators
 from fps_jax.core.types import CohortPlan
 
 _ONE_DEVICE = Placement()
@@ -92,28 +93,31 @@ class Batching:
     return self.epochs * counts
 
   def cut(
-    self, owned: np.ndarray, generator: np.random.Generator
-  ) -> np.ndarray:
-    """Returns the batches of a client: rows int32 [steps, B], -1 for none.
+    self,
+    owned: np.ndarray,
+    generator: np.random.Generator,
+    batches_SxB: np.ndarray,
+  ) -> None:
+    """Writes the batches of a client, in an order that is drawn.
 
     Args:
-      owned: int32 [n], the rows that it owns.
+      owned: int32 [n], the rows that it owns, at least one.
       generator: of the order; its state advances.
+      batches_SxB: int32 [S, B], of -1, with at least its steps: gets its rows.
     """
-    size = self.batch_size
+    count = len(owned)
     if self.steps:
-      filled = min(size, len(owned))
-      num_epochs = -(-self.steps * filled // len(owned))
+      filled = min(self.batch_size, count)
+      num_epochs = -(-self.steps * filled // count)
       passes = [generator.permutation(owned) for _ in range(num_epochs)]
       order = np.concatenate(passes)[: self.steps * filled]
-      empty = ((0, 0), (0, size - filled))
-      return np.pad(order.reshape(-1, filled), empty, constant_values=-1)
-    missing = (0, -len(owned) % size)
-    passes = [
-      np.pad(generator.permutation(owned), missing, constant_values=-1)
-      for _ in range(self.epochs)
-    ]
-    return np.concatenate(passes).reshape(-1, size)
+      batches_SxB[: self.steps, :filled] = order.reshape(-1, filled)
+      return
+    flat, padded = batches_SxB.reshape(-1), count + -count % self.batch_size
+    for start in range(0, self.epochs * padded, padded):
+      order = flat[start : start + count]
+      order[:] = owned
+      generator.shuffle(order)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -219,35 +223,44 @@ class CohortPlanner:
     """Returns the plan of an attempt at a round, both counted from 0."""
     ids = _ids(round_number, attempt)
     draw = self.draw(round_number, attempt)
-    tier_of = dict(zip(draw.client_ids.tolist(), draw.tiers, strict=True))
     # By falling work, so that devices get alike much (`Placement.arrange`).
-    ordered = sorted(draw.client_ids, key=lambda c: (-self._num_steps[c], c))
+    by_work = np.lexsort((draw.client_ids, -self._num_steps[draw.client_ids]))
     rows_per_process = self.placement.rows_per_process(
       len(self.partition), self.cohort_size
     )
-    client_ids = self.placement.arrange(ordered, rows_per_process)
+    client_ids = self.placement.arrange(
+      draw.client_ids[by_work], rows_per_process
+    )
     is_present = client_ids >= 0
-    tiers = [tier_of.get(client, 0) for client in client_ids.tolist()]
-
-    own_ids = client_ids[self.placement.own_rows(rows_per_process)]
-    # Shapes are those of the largest client, whoever takes part.
-    most_steps = int(self._num_steps.max())
-    shape = (len(own_ids), most_steps, self.batching.batch_size)
-    indices = np.full(shape, -1, np.int32)
-    for row, client in enumerate(own_ids.tolist()):
-      if client >= 0:
-        # Of its own generator, so that it matters to no one who else is there.
-        generator = host_generator(self.seed, Stream.BATCHES, *ids, client)
-        batches = self.batching.cut(self.partition[client], generator)
-        indices[row, : len(batches)] = batches
+    by_id = np.argsort(draw.client_ids)
+    tiers = np.zeros_like(client_ids)
+    places = np.searchsorted(draw.client_ids[by_id], client_ids[is_present])
+    tiers[is_present] = draw.tiers[by_id][places]
+    own_rows = self.placement.own_rows(rows_per_process)
     return CohortPlan(
       client_ids=client_ids,
-      indices=indices,
+      indices=self._batches(client_ids[own_rows], ids),
       num_steps=np.where(is_present, self._num_steps[client_ids], 0),
       num_examples=np.where(is_present, self._weights[client_ids], 0),
-      tiers=np.array(tiers, np.int32),
+      tiers=tiers,
       malicious=is_present & self._is_malicious[client_ids],
     )
+
+  def _batches(
+    self, client_ids: np.ndarray, ids: tuple[int, ...]
+  ) -> np.ndarray:
+    """Returns the batches of clients, int32 [C, S, B]; -1 is nobody's."""
+    # Shapes are those of the largest client, whoever takes part.
+    most_steps = int(self._num_steps.max())
+    shape = (len(client_ids), most_steps, self.batching.batch_size)
+    indices = np.full(shape, -1, np.int32)
+    rows = np.flatnonzero(client_ids >= 0)
+    present = client_ids[rows]
+    # Each of its own generator, so that it matters to no one who else is there.
+    own = generators((self.seed, int(Stream.BATCHES), *ids), present)
+    for row, client, generator in zip(rows, present, own, strict=True):
+      self.batching.cut(self.partition[client], generator, indices[row])
+    return indices
 
   @functools.cached_property
   def _num_steps(self) -> np.ndarray:

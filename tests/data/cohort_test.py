@@ -1,12 +1,14 @@
 """Tests of `fps_jax.data.cohort`: every guarantee of `CohortPlanner`."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from fps_jax.core.rng import host_generator
+from fps_jax.core.rng import Stream, host_generator
+from fps_jax.core.seeding import generators
 from fps_jax.core.types import CohortPlan
 from fps_jax.data import cohort
 from fps_jax.data.cohort import Batching, CohortPlanner
@@ -273,13 +275,60 @@ def test_no_two_draws_of_any_plan_share_a_generator(
     used.append(arguments)
     return host_generator(*arguments)
 
+  def all_recorded(
+    entropy: Sequence[int], last: np.ndarray
+  ) -> Iterator[np.random.Generator]:
+    used.extend((*entropy, number) for number in last.tolist())
+    return generators(entropy, last)
+
   monkeypatch.setattr(cohort, 'host_generator', recorded)
+  monkeypatch.setattr(cohort, 'generators', all_recorded)
   planner = make_planner(dropout_probability=0.3)
   for round_number in range(3):
     planner.plan(round_number)
   # Who is drawn, who drops out, and a shuffle for each client that reports.
   assert len(used) > 3 * 2
   assert len(set(used)) == len(used)
+
+
+def cut_reference(
+  planner: CohortPlanner, client: int, generator: np.random.Generator
+) -> np.ndarray:
+  """Cuts a client's examples batch by batch."""
+  owned, batching = planner.partition[client], planner.batching
+  batches: list[np.ndarray] = []
+  if batching.steps:
+    size = min(batching.batch_size, len(owned))
+    order = np.zeros(0, np.int32)
+    while len(order) < size * batching.steps:
+      order = np.concatenate([order, generator.permutation(owned)])
+    batches = [order[size * i :][:size] for i in range(batching.steps)]
+  else:
+    size = batching.batch_size
+    for _ in range(batching.epochs):
+      order = generator.permutation(owned)
+      batches += [order[i : i + size] for i in range(0, len(order), size)]
+  rows = [
+    [*rows, *[-1] * (batching.batch_size - len(rows))] for rows in batches
+  ]
+  return np.array(rows, np.int32)
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('attempt', [0, 2])
+def test_batches_are_cut_by_each_clients_own_generator(
+  mode: dict[str, Any], attempt: int
+):
+  planner = make_planner(**mode)
+  plan = jax.tree.map(np.asarray, planner.plan(3, attempt))
+  for client, indices in zip(plan.client_ids, plan.indices, strict=True):
+    if client < 0:
+      continue
+    ids = (3, attempt, client) if attempt else (3, client)
+    generator = host_generator(planner.seed, Stream.BATCHES, *ids)
+    expected = cut_reference(planner, client, generator)
+    np.testing.assert_array_equal(indices[: len(expected)], expected)
+    assert np.all(indices[len(expected) :] == -1)
 
 
 def test_round_in_which_nobody_reports_is_all_padding():
