@@ -11,6 +11,11 @@ model's width, the cohort, the method or the execution. `scaling` measures
 cohorts of 10 to 10,000 clients alone, `defences` FedPruneShare with defences on
 shares beside it without; `tiny` is a test of seconds. Results are in
 experiments/README.md.
+
+On a GPU, in less than ten minutes, FedPruneShare by model and by clients that
+are trained at once:
+
+  python launch.py --config=experiments/throughput.py:accelerator
 """
 
 import itertools
@@ -38,12 +43,21 @@ _DEFENCES = {
 }
 _MODELS = ('mlp', 'mcmahan_cnn', 'cifar_cnn', 'resnet8', 'resnet20')
 _COHORTS = (10, 100, 1_000, 10_000)
+# On an accelerator: models and their clients a round, chunks for the first.
+_ON_ACCELERATOR = {'mlp': 10_000, 'mcmahan_cnn': 1_000, 'resnet20': 100}
+_CHUNKS = (16, 128, 1_024)
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
   args = configs.parse_arguments(
-    arguments, w1=False, w2=False, scaling=False, defences=False, tiny=False
+    arguments,
+    w1=False,
+    w2=False,
+    scaling=False,
+    defences=False,
+    accelerator=False,
+    tiny=False,
   )
   config = throughput.default()
   if args.tiny:
@@ -58,6 +72,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
       config.model.name = 'mcmahan_cnn'
       config.cohort.size = 10
       config.client.batch_size = 50
+  elif args.accelerator:
+    _add_accelerator(config, args.tiny)
   elif args.defences:
     _add_defences(config, (8,) if args.tiny else (100, 1_000))
   else:
@@ -92,6 +108,23 @@ def _add_defences(config: ConfigDict, cohorts: Sequence[int]) -> None:
       'data': {'num_clients': cohort},
       'defence': {'num_malicious': cohort // 5, **_DEFENCES[name]},
       'timing': {'group': f'defences_{cohort}', 'trace': False},
+    }
+
+
+def _add_accelerator(config: ConfigDict, is_tiny: bool) -> None:
+  """Adds FedPruneShare by model, and by the clients of a chunk."""
+  cohorts = {'mlp': 8} if is_tiny else _ON_ACCELERATOR
+  cases = {f'{model}_on_accelerator': (model, 0) for model in cohorts}
+  for chunk_size in (2,) if is_tiny else _CHUNKS:
+    cases[f'mlp_chunks_of_{chunk_size}'] = ('mlp', chunk_size)
+  for name, (model, chunk_size) in cases.items():
+    config.variants[name] = {
+      **_METHODS['fedpruneshare'],
+      'model': {'name': model},
+      'perf': {'chunk_size': chunk_size, 'execution': 'vmap'},
+      'cohort': {'size': cohorts[model]},
+      'data': {'num_clients': cohorts[model]},
+      'timing': {'rounds': 1 if is_tiny else 3},
     }
 
 

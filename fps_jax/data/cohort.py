@@ -258,7 +258,9 @@ class CohortPlanner:
     present = client_ids[rows]
     # Each of its own generator, so that it matters to no one who else is there.
     own = generators((self.seed, int(Stream.BATCHES), *ids), present)
-    for row, client, generator in zip(rows, present, own, strict=True):
+    for row, client, generator in zip(
+      rows.tolist(), present.tolist(), own, strict=True
+    ):
       self.batching.cut(self.partition[client], generator, indices[row])
     return indices
 

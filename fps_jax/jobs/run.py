@@ -62,6 +62,7 @@ JOBS = {
   'privacy': Entry('fps_jax.jobs.privacy.job:run'),
   'tradeoff': Entry('fps_jax.jobs.tradeoff.job:run', is_study=True),
   'throughput': Entry('fps_jax.jobs.throughput.job:run'),
+  'planning': Entry('fps_jax.jobs.planning.job:run'),
 }
 _DEFAULTS = Options()
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from fps_jax.core import files
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs import study
+from fps_jax.jobs.planning import job as planning
 from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
@@ -45,6 +46,8 @@ def _config(job):
     config = importlib.import_module('tradeoff').get_config('tiny')
   elif job == 'throughput':
     config = throughput.default()
+  elif job == 'planning':
+    config = planning.default()
   elif job == 'sharing_throughput':
     config = sharing_throughput.default()
   with config.unlocked():

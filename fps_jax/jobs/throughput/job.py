@@ -30,6 +30,7 @@ from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import report, worker
 
+_MEMORY = ('peak_rss_mb', 'peak_device_mb')  # of all cases of a process
 SECTION = JOB_SECTIONS['throughput'] = Section(
   'timing',
   {
@@ -123,7 +124,7 @@ def _measure_groups(
     bench.say(f'{number} of {len(groups)}: measuring {", ".join(group)}')
     measured.append(measure(group, list(argv), tfds_data_dir))
     for row in measured[-1]['rows']:
-      row['peak_rss_mb'] = round(measured[-1]['peak_rss_mb'])
+      row |= {key: measured[-1][key] for key in _MEMORY}
       rows.append(row)
       bench.say(report.progress_line(row))
   return {

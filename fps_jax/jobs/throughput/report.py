@@ -48,6 +48,9 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
     'Part of peak speed: what training reaches of the speed of matrix products '
     f'on all devices, {machine["matmul_gigaflops"]:.0f} GFLOP/s.',
   )
+  memory = {'Peak memory (MiB)': '{peak_rss_mb:,}'}
+  if all(row['peak_device_mb'] for row in rows):
+    memory['Peak memory of a device (MiB)'] = '{peak_device_mb:,}'
   yield _table(
     'Settings, compiling and memory',
     rows,
@@ -57,7 +60,7 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
       'Execution': '{execution}',
       'First round (s)': '{first_round:.2f}',
       'Compiling (s)': '{compile_seconds:.2f}',
-      'Peak memory (MiB)': '{peak_rss_mb:,}',
+      **memory,
     },
     'First round: with the compiling of its programs.\n'
     'Peak memory: of the process. Cases of one group share a process, and the '
@@ -93,25 +96,38 @@ def _phases(rows: Sequence[Row], machine: Mapping[str, float]) -> Table:
     [
       title_of(row['name']),
       *(f'{1e3 * row["phases"][phase]:.1f}' for phase in PHASES),
-      _protocol_of_copy(row, machine),
+      *_protocol(row, machine),
     ]
     for row in rows
   ]
   return Table(
     'Milliseconds of each phase of a round',
-    ['Case', *(PHASE_TITLES[phase] for phase in PHASES), 'Part of copy speed'],
+    [
+      'Case',
+      *(PHASE_TITLES[phase] for phase in PHASES),
+      'Part of time for sharing',
+      'Part of copy speed',
+    ],
     lines,
     'Of one traced round, averaged over devices.\n'
+    'Part of time for sharing: of encoding, sharing, summing, the audit and '
+    'opening.\n'
     'Part of copy speed: how fast encoding, sharing and summing move the bytes '
     'that they must, over how fast all devices copy memory, '
     f'{machine["copy_gigabytes"]:.1f} GB/s.',
   )
 
 
-def _protocol_of_copy(row: Row, machine: Mapping[str, float]) -> str:
-  """Returns the part of the copy bandwidth that encoding to summing reaches."""
-  seconds = sum(row['phases'][phase] for phase in ('encode', 'share', 'sum'))
+def _protocol(row: Row, machine: Mapping[str, float]) -> tuple[str, str]:
+  """Returns what part of the time sharing takes, and of the copy's speed."""
   if row['sharing'] == 'none':
-    return '-'
+    return '-', '-'
+  phases = row['phases']
+  seconds = sum(phases[phase] for phase in ('encode', 'share', 'sum'))
+  at_servers = phases['audit'] + phases['reconstruct']
+  part = (seconds + at_servers) / sum(phases.values())
   gigabytes = row['protocol_bytes'] / 1e9
-  return f'{gigabytes / seconds / machine["copy_gigabytes"]:.0%}'
+  return (
+    f'{part:.0%}',
+    f'{gigabytes / seconds / machine["copy_gigabytes"]:.0%}',
+  )

@@ -44,7 +44,8 @@ def measure(
 
   Returns:
     What `json.dumps` takes: `environment`, `rows` (see `_Run.results`), and
-    `peak_rss_mb` (MiB) of this process before the rounds that are traced.
+    `peak_rss_mb` (MiB) of this process before the rounds that are traced, and
+    `peak_device_mb` of a device; None where that is the same memory.
   """
   jax.config.update('jax_enable_compilation_cache', False)
   runs = _build_all(configs, tfds_data_dir)
@@ -53,6 +54,8 @@ def measure(
       run.do_round()
   accuracies = [run.evaluate() for run in runs]
   peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+  device = jax.local_devices()[0].memory_stats() or {}
+  peak_device = device.get('peak_bytes_in_use')
   peaks = measure_peaks(runs[0].simulation.mesh)
   rows = [
     run.results(accuracy, runs[0], peaks)
@@ -61,7 +64,8 @@ def measure(
   return {
     'environment': describe_environment(argv),
     'rows': rows,
-    'peak_rss_mb': peak_rss,
+    'peak_rss_mb': round(peak_rss),
+    'peak_device_mb': peak_device and round(peak_device / 2**20),
     'machine': peaks,
   }
 

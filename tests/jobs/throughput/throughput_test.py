@@ -15,6 +15,7 @@ from fps_jax.jobs import run as jobs
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
+from fps_jax.jobs.throughput import report
 from fps_jax.jobs.throughput.phases import PHASES, phases_of_instructions
 from fps_jax.runs.costs.flops import training_flops
 
@@ -123,6 +124,52 @@ def test_scaling_measures_each_cohort_in_a_process_of_its_own(tmp_path):
   assert [row['cohort'] for row in rows] == [2, 8]
   assert (tmp_path / 'new' / 'scaling.png').stat().st_size > 0
   assert not (tmp_path / 'new' / 'phases.png').exists()
+
+
+def measured_row(**changes: object) -> dict[str, object]:
+  """Returns the row of a case all of whose phases took a second."""
+  numbers = dict.fromkeys(
+    (
+      *('clients_per_second', 'examples_per_second', 'sec_per_round', 'min'),
+      *('max', 'training_of_matmul_peak', 'cohort', 'batch_size'),
+      *('first_round', 'compile_seconds', 'peak_rss_mb', 'over_first_case'),
+    ),
+    1,
+  )
+  return {
+    **numbers,
+    'name': 'case',
+    'execution': 'vmap',
+    'sharing': 'shamir',
+    'protocol_bytes': 6e9,
+    'peak_device_mb': None,
+    'phases': dict.fromkeys(PHASES, 1.0),
+    **changes,
+  }
+
+
+def tables_of(row: dict[str, object]) -> dict[str, str]:
+  """Returns the cells of all tables of one case, by their headings."""
+  machine = {'matmul_gigaflops': 1.0, 'copy_gigabytes': 10.0}
+  cells: dict[str, str] = {}
+  for table in report.tables({'rows': [row], 'machine': machine}):
+    cells |= dict(zip(table.header, table.lines[0], strict=True))
+  return cells
+
+
+def test_sharing_is_a_part_of_the_time_of_all_phases():
+  cells = tables_of(measured_row())
+  # Five of nine phases; of which three move 6 GB in 3 s.
+  assert cells['Part of time for sharing'] == '56%'
+  assert cells['Part of copy speed'] == '20%'
+  clear = tables_of(measured_row(sharing='none'))
+  assert clear['Part of time for sharing'] == '-'
+
+
+def test_memory_of_a_device_is_told_where_it_is_not_the_processs():
+  assert 'Peak memory of a device (MiB)' not in tables_of(measured_row())
+  cells = tables_of(measured_row(peak_device_mb=2048))
+  assert cells['Peak memory of a device (MiB)'] == '2,048'
 
 
 def test_instructions_belong_to_their_outermost_phase():

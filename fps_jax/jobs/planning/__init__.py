@@ -1,0 +1,1 @@
+"""The job that times how rounds are planned on the host."""
