@@ -21,7 +21,8 @@ class Column(NamedTuple):
     note: below them, on what it is; `{baseline}` stands for that variant.
     place: among the headings; those of none are last.
     is_optional: whether reports leave it out where nothing was measured.
-    has_range: whether reports give the least and the most, too.
+    has_range: whether reports give the margin of the mean, the least and the
+      most, too.
     plots_items: whether TensorBoard plots each number of a list, not how many
       there are.
   """
@@ -47,6 +48,6 @@ class Column(NamedTuple):
     """Returns what `report.json` says of it."""
     if not self.has_range:
       return {self.key: spread and spread.middle}
-    values = spread or (None, None, None)
-    keys = (f'{self.key}_{kind}' for kind in ('mean', 'min', 'max'))
+    values = spread or (None, None, None, None)
+    keys = (f'{self.key}_{kind}' for kind in ('mean', 'min', 'max', 'margin'))
     return dict(zip(keys, values, strict=True))

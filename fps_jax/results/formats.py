@@ -67,9 +67,20 @@ def show(form: Callable[[float], str], number: float | None) -> str:
   return '-' if number is None else form(number)
 
 
-def show_range(form: Callable[[float], str], spread: Spread | None) -> str:
-  """Returns `middle [least, most]` in some form; equal ones as one.
+def format_points(difference: float) -> str:
+  """Formats a difference of fractions in percentage points, with its sign.
 
+  >>> format_points(-0.0123)
+  '-1.23'
+  """
+  return f'{100 * difference:+.2f}'
+
+
+def show_range(form: Callable[[float], str], spread: Spread | None) -> str:
+  """Returns `middle ± margin`, or without a margin `middle [least, most]`.
+
+  >>> show_range(format_accuracy, Spread(0.975, 0.97, 0.98, 0.004))
+  '97.50 ± 0.40'
   >>> show_range(format_accuracy, Spread(0.975, 0.97, 0.98))
   '97.50 [97.00, 98.00]'
   >>> show_range(format_accuracy, Spread(0.975, 0.975, 0.975))
@@ -79,7 +90,9 @@ def show_range(form: Callable[[float], str], spread: Spread | None) -> str:
   """
   if spread is None:
     return '-'
-  middle, least, most = map(form, spread)
+  middle, least, most = map(form, spread[:3])
+  if spread.margin is not None:
+    return f'{middle} ± {form(spread.margin).removeprefix("+")}'
   if spread.least == spread.most:
     return middle
   return f'{middle} [{least}, {most}]'

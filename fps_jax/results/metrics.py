@@ -16,6 +16,7 @@ from fps_jax.results.formats import (
   format_bytes,
   format_loss,
   format_percent,
+  format_points,
 )
 from fps_jax.results.spread import (
   mean_of_last,
@@ -81,7 +82,7 @@ class ModelMetrics(TypedDict):
       key='final_test_accuracy_fraction',
       heading='Test accuracy (%)',
       note='Test accuracy: in the last evaluated round; of several seeds, '
-      'mean [lowest, highest].',
+      'mean ± half the 95 % confidence interval (Student).',
       place=0,
       has_range=True,
     ),
@@ -349,6 +350,8 @@ EVALUATED = (
 )
 # Of no round: the baseline's mean uplink over a variant's.
 SAVING = 'uplink_saving_factor'
+# Of no round: a variant's test accuracy less the baseline's, seed by seed.
+DIFFERENCE = 'test_accuracy_difference'
 # What reports may say of a variant, in their order.
 REPORTED: Mapping[str, Column] = dict(
   sorted(
@@ -363,6 +366,19 @@ REPORTED: Mapping[str, Column] = dict(
           note='Uplink saving: the uplink of {baseline} divided by that of '
           'the method. Below 1x, the method sends more.',
           place=5,
+        ),
+      ),
+      (
+        DIFFERENCE,
+        Column(
+          form=format_points,
+          key=f'{DIFFERENCE}_fraction',
+          heading='Difference (points)',
+          note='Difference: test accuracy less that of {baseline} under the '
+          'same seed, in percentage points; of several seeds, as above.',
+          place=1,
+          is_optional=True,
+          has_range=True,
         ),
       ),
     ],

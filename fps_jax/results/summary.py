@@ -10,6 +10,7 @@ from fps_jax.results import milestones
 from fps_jax.results.metrics import (
   BY_CLIENT,
   COLUMNS,
+  DIFFERENCE,
   REPORTED,
   SAVING,
   MetricsRow,
@@ -21,7 +22,7 @@ from fps_jax.results.metrics_file import (
   read_metrics,
 )
 from fps_jax.results.milestones import AtBest, CostToTarget
-from fps_jax.results.spread import Spread
+from fps_jax.results.spread import Spread, mean_over_runs
 from fps_jax.results.titles import title_of
 
 _UPLINK: Final = 'uplink_bytes_per_client'
@@ -86,11 +87,12 @@ class Summary:
     rounds: rounds of each run, or of the longest; None if it diverged under
       every seed.
     numbers: what each column of the metrics comes to, as it is declared to be
-      reduced, and the saving: the baseline's mean uplink divided by this one's;
-      0.2 means that this variant sends five times the baseline. None where
+      reduced; the saving, the baseline's mean uplink divided by this one's: 0.2
+      means that this variant sends five times the baseline; and the difference
+      of its test accuracy to the baseline's under the same seed. None where
       nothing was measured, and all of them if it diverged under every seed. No
       saving without a baseline, or where one of them never had a client that
-      sent anything.
+      sent anything; and the baseline has no difference to itself.
     to_target: what the target accuracy cost; None where there is no target, or
       a seed never reached it.
     at_best: the rounds that are best in validation; None without one.
@@ -216,6 +218,17 @@ def _saving(baseline: Spread | None, uplink: Spread | None) -> Spread | None:
   return Spread(factor, factor, factor)
 
 
+def _difference(baseline: Sequence[Run], runs: Sequence[Run]) -> Spread | None:
+  """Returns how much more accurate runs are than the baseline's, paired."""
+  accuracy = {run.seed: run.evaluated[-1]['test_accuracy'] for run in baseline}
+  differences = []
+  for run in runs:
+    own, other = run.evaluated[-1]['test_accuracy'], accuracy.get(run.seed)
+    if own is not None and other is not None:
+      differences.append(own - other)
+  return mean_over_runs(differences)
+
+
 def _check_sent(runs: Sequence[Run]) -> None:
   """Raises ValueError if clients reported, but sent nothing."""
   rows = [row for run in runs for row in run.rows]
@@ -230,10 +243,15 @@ def _check_sent(runs: Sequence[Run]) -> None:
 
 def summarise_variant(
   all_runs: Sequence[Run],
-  baseline_uplink: Spread | None = None,
+  baseline_runs: Sequence[Run] = (),
   target_accuracy: float = 0.0,
 ) -> Summary:
   """Summarises the runs of one variant, at least one.
+
+  Args:
+    all_runs: of the variant.
+    baseline_runs: those of the baseline that did not diverge.
+    target_accuracy: in (0, 1], or 0 for none.
 
   Raises:
     ValueError: clients reported, but sent nothing.
@@ -241,6 +259,8 @@ def summarise_variant(
   runs = finished(all_runs)
   _check_sent(runs)
   numbers, rows = reduce(runs), [run.rows for run in runs]
+  uplink = reduce(baseline_runs)[_UPLINK]
+  is_baseline = all_runs[0].variant in {run.variant for run in baseline_runs}
   return Summary(
     variant=all_runs[0].variant,
     title=title_of(all_runs[0].variant),
@@ -254,7 +274,11 @@ def summarise_variant(
       if run.has_reached_accuracy
     ],
     rounds=max((len(run.rows) for run in runs), default=None),
-    numbers={**numbers, SAVING: _saving(baseline_uplink, numbers[_UPLINK])},
+    numbers={
+      **numbers,
+      SAVING: _saving(uplink, numbers[_UPLINK]),
+      DIFFERENCE: None if is_baseline else _difference(baseline_runs, runs),
+    },
     to_target=milestones.cost_to_target(rows, target_accuracy),
     at_best=milestones.at_best(rows),
   )
@@ -284,8 +308,7 @@ def summarise(
       'name one of them'
     )
   baseline_runs = [] if baseline is None else finished(runs[baseline])
-  uplink = reduce(baseline_runs)[_UPLINK]
   return [
-    summarise_variant(of_variant, uplink, target_accuracy)
+    summarise_variant(of_variant, baseline_runs, target_accuracy)
     for of_variant in runs.values()
   ]

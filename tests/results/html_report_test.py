@@ -87,16 +87,16 @@ def _running(tmp_path):
   return workdir
 
 
-def test_page_has_means_ranges_bytes_and_savings_of_complete_runs(running):
+def test_page_has_means_intervals_bytes_and_savings_of_complete_runs(running):
   heading, *rows = _read(running).tables['Complete runs']
   assert heading[:4] == [
     'Method',
     'Seeds',
     'Test accuracy (%)',
-    'Uplink per client',
+    'Difference (points)',
   ]
-  assert rows[0][:4] == ['FedAvg', '0, 1', '92.00 [91.00, 93.00]', '3.00 kB']
-  assert rows[0][6] == '1.00x'
+  assert rows[0][:5] == ['FedAvg', '0, 1', '92.00 ± 12.71', '-', '3.00 kB']
+  assert rows[0][7] == '1.00x'
 
 
 @pytest.mark.slow
@@ -108,13 +108,14 @@ def test_incomplete_runs_are_shown_as_such_and_never_averaged(running):
     'FedPruneShare 90 %',
     '0 (1 of 2 complete)',
     '90.00',
+    '-1.00',
     '1.00 kB',
   ]
-  assert rows[1][6] == '3.00x'
+  assert rows[1][7] == '3.00x'
   assert rows[2] == [
     'Secret sharing only',
     'none (0 of 2 complete)',
-    *['-'] * 7,
+    *['-'] * 8,
   ]
   unfinished = reader.tables['Unfinished runs'][1:]
   assert [row[:5] for row in unfinished] == [
@@ -132,7 +133,7 @@ def test_runs_that_diverged_are_listed_and_never_averaged(running):
   write_run(running, 'sharing', 1, [0.2, 0.1], [1000] * 2, diverged=True)
   reader = _read(running)
   row = reader.tables['Complete runs'][3]
-  assert row == ['Secret sharing only', 'none (0 of 2 complete)', *['-'] * 7]
+  assert row == ['Secret sharing only', 'none (0 of 2 complete)', *['-'] * 8]
   rows = [row[:2] for row in reader.tables['Runs that diverged'][1:]]
   assert rows == [
     ['Secret sharing only, seed 0', 'diverged in round 3 of 3'],
