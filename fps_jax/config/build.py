@@ -27,6 +27,7 @@ from fps_jax.config.sections import (
 from fps_jax.config.sections import model as model_section
 from fps_jax.config.sections.defence import Trained
 from fps_jax.config.sections.model import Network, make_loss, make_network
+from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
@@ -38,6 +39,7 @@ from fps_jax.federated.losses import num_counted
 from fps_jax.federated.method import Method
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
+from fps_jax.pruning import scores
 from fps_jax.pruning.pruner import Pruner, emptied_layers, named_layers
 from fps_jax.runs import initial
 from fps_jax.runs.by_client import ByClient
@@ -303,4 +305,9 @@ def _init_state(
       else None
     ),
     optimizer_state=optimizer.init(params_D),
+    scores=scores.fixed(
+      config.pruning.score, params_D, device_key(key, Stream.MASK)
+    )
+    if mask == 'shared'
+    else None,
   )

@@ -52,6 +52,7 @@ class Stream(enum.IntEnum):
   AUGMENTATION = 19
   TEST_PARTITION = 20
   VALIDATION = 21
+  MASK = 22
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

@@ -84,6 +84,8 @@ class RoundState:
     residuals: float32 [clients, D], what each client has not sent so far; None
       where clients send all that they train.
     optimizer_state: the server optimiser's state.
+    scores: float32 [D], what parameters are ranked by in all rounds; None where
+      each ranks its own model.
   """
 
   round: Array
@@ -91,6 +93,7 @@ class RoundState:
   remembered: Array | None
   residuals: Array | None
   optimizer_state: OptimizerState
+  scores: Array | None = None
 
 
 @jax.tree_util.register_dataclass

@@ -40,9 +40,10 @@ def prune_model(method: Method, inputs: RoundInput) -> Received:
     return Received(state.params, None, None, None, None)
   with jax.named_scope('prune'):
     params_D = state.params if state.remembered is None else state.remembered
+    ranked_D = params_D if state.scores is None else state.scores
     num_tiers = len(pruning.keep_counts_T)
     *tier_masks, mask_D = [
-      pruner.keep(params_D, pruning, tier) for tier in range(num_tiers)
+      pruner.keep(ranked_D, pruning, tier) for tier in range(num_tiers)
     ]
     params_D = jnp.where(mask_D, params_D, 0.0)
     candidates_D = None

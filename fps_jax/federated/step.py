@@ -88,6 +88,7 @@ def make_step(method: Method) -> Step:
       remembered=remembered,
       residuals=_keep_residuals(state.residuals, sums.residuals, moves),
       optimizer_state=optimizer_state,
+      scores=state.scores,
     )
     return state, sums.metrics
 

@@ -183,6 +183,7 @@ GOOD = {
   'server.optimizer': st.sampled_from(['sgd', 'momentum', 'adam', 'yogi']),
   'pruning.schedule': st.sampled_from(['none', 'constant', 'cubic', 'step']),
   'pruning.sparsity': st.floats(0, 0.5),
+  'pruning.score': st.sampled_from(['magnitude', 'random']),
   'pruning.scope': st.sampled_from(['global', 'layer_normalised', 'erk']),
   'pruning.server': st.sampled_from(['sparse', 'dense']),
   'profiles.distribution': st.sampled_from(

@@ -13,6 +13,7 @@ from fps_jax.pruning import (
   regrowth,
   schedules,
   scopes,
+  scores,
   selection,
 )
 from tests.helpers.inputs import Case, check, public_names
@@ -152,6 +153,11 @@ CASES = {
   'scopes.LayerNormalised.score': Case(
     scopes.LayerNormalised().score, {'layer': WEIGHTS}, free=('layer',)
   ),
+  'scores.fixed': Case(
+    lambda params_D: scores.fixed('random', params_D, jax.random.key(0)),
+    {'params_D': WEIGHTS},
+    free=('params_D',),
+  ),
   'selection.select_local': Case(
     selection.select_local,
     {
@@ -188,6 +194,7 @@ OTHERS = {
   'scopes.Scope.counts',
   'scopes.Scope.has_counts',
   'scopes.Erk.counts',
+  'scores.check',
   'selection.check',
 }
 

@@ -13,11 +13,12 @@ from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.sharing import is_shared, scheme_of
 from fps_jax.core.registry import is_number
 from fps_jax.core.types import Params, PruningPlan
-from fps_jax.pruning import masks, schedules, selection
+from fps_jax.pruning import masks, schedules, scores, selection
 from fps_jax.pruning.pruner import SERVERS, Pruner, check, check_patterns
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.pruning.scopes import SCOPES
+from fps_jax.pruning.scores import SCORES
 from fps_jax.pruning.selection import MASKS
 
 # For the layers of any model.
@@ -48,6 +49,10 @@ def _mask(config: ConfigDict) -> Iterator[str]:
   pruning = config.pruning
   settings = (pruning.scope, pruning.server, pruning.regrow_every)
   yield from collect('pruning', lambda: check(*settings))
+  yield from collect(
+    'pruning',
+    lambda: scores.check(pruning.score, pruning.mask, *settings[1:]),
+  )
   yield from collect(
     'pruning',
     lambda: selection.check(pruning.mask, *settings, len(pruning.tiers)),
@@ -122,6 +127,11 @@ SECTION = Section(
       'or local, top_k: clients train everything and choose what they send',
     ),
     'scope': Field('global', choice(SCOPES), 'or layer_normalised, erk'),
+    'score': Field(
+      'magnitude',
+      choice(SCORES),
+      'or initial_magnitude, random: masks are chosen once',
+    ),
     'server': Field(
       'sparse', choice(SERVERS), 'or dense: remembers what is pruned'
     ),
