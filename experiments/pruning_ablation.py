@@ -75,6 +75,7 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
   """Returns what each variant sets of the config."""
   dense = {'server': 'dense'}
   later = {'begin_round': num_rounds // 4, 'end_round': 3 * num_rounds // 4}
+  once = {'schedule': 'constant', 'scope': 'erk'}
   pruning = {
     'cubic': {},
     'step': {'schedule': 'step'},
@@ -87,7 +88,9 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     'regrowth': {'regrow_every': 5, 'regrow_end_round': 3 * num_rounds // 4},
     'layer_normalised': {'scope': 'layer_normalised'},
     'erk': {'scope': 'erk'},
-    'erk_constant': {'schedule': 'constant', 'scope': 'erk'},
+    'erk_constant': once,
+    'erk_initial': {**once, 'score': 'initial_magnitude'},
+    'erk_random': {**once, 'score': 'random'},
     'dense_layer_normalised': {**dense, 'scope': 'layer_normalised'},
     'dense_erk': {**dense, 'scope': 'erk'},
   }
