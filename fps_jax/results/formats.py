@@ -77,10 +77,10 @@ def format_points(difference: float) -> str:
 
 
 def show_range(form: Callable[[float], str], spread: Spread | None) -> str:
-  """Returns `middle ± margin`, or without a margin `middle [least, most]`.
+  """Returns `middle±margin`, or without a margin `middle [least, most]`.
 
   >>> show_range(format_accuracy, Spread(0.975, 0.97, 0.98, 0.004))
-  '97.50 ± 0.40'
+  '97.50±0.40'
   >>> show_range(format_accuracy, Spread(0.975, 0.97, 0.98))
   '97.50 [97.00, 98.00]'
   >>> show_range(format_accuracy, Spread(0.975, 0.975, 0.975))
@@ -92,7 +92,7 @@ def show_range(form: Callable[[float], str], spread: Spread | None) -> str:
     return '-'
   middle, least, most = map(form, spread[:3])
   if spread.margin is not None:
-    return f'{middle} ± {form(spread.margin).removeprefix("+")}'
+    return f'{middle}±{form(spread.margin).removeprefix("+")}'
   if spread.least == spread.most:
     return middle
   return f'{middle} [{least}, {most}]'

@@ -82,7 +82,7 @@ class ModelMetrics(TypedDict):
       key='final_test_accuracy_fraction',
       heading='Test accuracy (%)',
       note='Test accuracy: in the last evaluated round; of several seeds, '
-      'mean ± half the 95 % confidence interval (Student).',
+      'mean±half of the 95 % confidence interval (Student).',
       place=0,
       has_range=True,
     ),

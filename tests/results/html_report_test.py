@@ -95,7 +95,7 @@ def test_page_has_means_intervals_bytes_and_savings_of_complete_runs(running):
     'Test accuracy (%)',
     'Difference (points)',
   ]
-  assert rows[0][:5] == ['FedAvg', '0, 1', '92.00 ± 12.71', '-', '3.00 kB']
+  assert rows[0][:5] == ['FedAvg', '0, 1', '92.00±12.71', '-', '3.00 kB']
   assert rows[0][7] == '1.00x'
 
 

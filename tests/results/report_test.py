@@ -172,8 +172,8 @@ def test_rows_take_one_line_on_100_columns(workdir: pathlib.Path) -> None:
   assert '3 rounds, seeds 1, 2, 10' in lines[0]
   (row,) = (line.split() for line in lines if 'Secret sharing only' in line)
   assert row[3:] == [
-    *('97.25', '±', '3.46'),
-    *('+0.00', '±', '0.00'),
+    '97.25±3.46',
+    '+0.00±0.00',
     '15.0',
     'kB',
     '4.33',
@@ -190,7 +190,7 @@ def test_all_numbers_show_on_80_columns(workdir: pathlib.Path) -> None:
   table = report.make_table(_summarise(workdir), 'FedAvg')
   text = _print(table, width=80)
   assert '…' not in text
-  for number in ('97.25 ± 3.46', '+0.00', '15.0 kB', '0.20x', '0.875'):
+  for number in ('97.25±3.46', '+0.00', '15.0 kB', '0.20x', '0.875'):
     assert number in text
 
 
@@ -217,7 +217,7 @@ def test_markdown_and_json_hold_the_summary(workdir: pathlib.Path) -> None:
   report.write_report(workdir, ['sharing', 'fedavg'], 'fedavg')
   page = (workdir / 'report.md').read_text()
   assert (
-    '| FedAvg | 97.25 ± 3.46 | - | 3.00 kB | 4.33 kB | 500 B | 1.00x '
+    '| FedAvg | 97.25±3.46 | - | 3.00 kB | 4.33 kB | 500 B | 1.00x '
     '| 50.0 | 0.875 |\n'
   ) in page
   assert 'without round 1, which compiles' in page
@@ -422,7 +422,7 @@ def test_loss_is_reported_where_there_is_no_accuracy(
     )
   runs = summaries.collect(tmp_path, ['mine'])
   (summary,) = summaries.summarise(runs, 'mine')
-  assert study_tables.cells(summary)[1] == 'loss 0.5 ± 3.177'
+  assert study_tables.cells(summary)[1] == 'loss 0.5±3.177'
   assert summary.to_json()['final_test_accuracy_fraction_mean'] is None
   assert [len(run.evaluated) for run in runs['mine']] == [2, 2]
   (curve,) = report.make_curves('Mine', runs['mine'])

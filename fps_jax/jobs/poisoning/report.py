@@ -27,8 +27,8 @@ _LEAKAGE_COLUMNS = {
 # Of a line of a defence's name in the figure.
 _NAME_CHARACTERS = 22
 _NOTE = (
-  'Accuracies are those after the last round; of several seeds, mean ± half '
-  'the 95 % confidence interval (Student).'
+  'Accuracies are those after the last round; of several seeds, mean±half '
+  'of the 95 % confidence interval (Student).'
 )
 # Below a table that has such a defence.
 _OF_DEFENCES = {
