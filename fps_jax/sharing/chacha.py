@@ -27,6 +27,7 @@ KEY_WORDS = 8
 NONCE_WORDS = 3
 STATE_WORDS = KEY_WORDS + 1 + NONCE_WORDS
 _MAX_BLOCKS = 2**32
+_COUNTER = 12  # Its place in a state.
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
 _DIAGONALS = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
@@ -63,23 +64,26 @@ def keystream(
       f'{num_blocks} blocks from block {known_first} pass 2**32, where the '
       'counter ends: use another nonce'
     )
-  counter = jnp.uint32(first_block) + jnp.arange(num_blocks, dtype=jnp.uint32)
+  counter_B = jnp.uint32(first_block) + jnp.arange(num_blocks, dtype=jnp.uint32)
   shape = (*key.shape[:-1], num_blocks)
-  initial = [
+  initial = (
     *(jnp.full(shape, constant, jnp.uint32) for constant in _CONSTANTS),
     *(jnp.broadcast_to(key[..., i, None], shape) for i in range(KEY_WORDS)),
-    jnp.broadcast_to(counter, shape),
+    jnp.broadcast_to(counter_B, shape),
     *(jnp.broadcast_to(nonce[..., i, None], shape) for i in range(NONCE_WORDS)),
-  ]
+  )
   final = jax.lax.fori_loop(
-    0, 10, lambda _, state: _double_round(state), tuple(initial)
+    0, 10, lambda _, state: _double_round(state), initial
   )
-  words = jnp.stack([a + b for a, b in zip(initial, final, strict=True)])
   # Stacked, then transposed: in one step, XLA would write word by word.
-  words = jax.lax.optimization_barrier(words)
-  return jnp.moveaxis(words, 0, -1).reshape(
-    *shape[:-1], BLOCK_WORDS * num_blocks
-  )
+  words = jnp.moveaxis(jax.lax.optimization_barrier(jnp.stack(final)), 0, -1)
+  # As the words lie at the end: one addition compiles sooner than sixteen.
+  constants = jnp.array(_CONSTANTS, jnp.uint32)
+  constants = jnp.broadcast_to(constants, (*key.shape[:-1], len(_CONSTANTS)))
+  first = jnp.concatenate([constants, key, nonce[..., :1], nonce], axis=-1)
+  is_counter = jnp.arange(BLOCK_WORDS) == _COUNTER
+  first = jnp.where(is_counter, counter_B[:, None], first[..., None, :])
+  return (words + first).reshape(*shape[:-1], BLOCK_WORDS * num_blocks)
 
 
 def blocks_on_host(state: np.ndarray) -> np.ndarray:
