@@ -27,6 +27,7 @@ from fps_jax.config.sections import (
 from fps_jax.config.sections import model as model_section
 from fps_jax.config.sections.defence import Trained
 from fps_jax.config.sections.model import Network, make_loss, make_network
+from fps_jax.core import compilation
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
@@ -82,7 +83,8 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   trained = _make_trained(config, dataset, network, protocol, plans)
   method = _make_method(config, seed, trained, network, pruner, planner, mesh)
   everywhere = NamedSharding(mesh, PartitionSpec())
-  key = jax.jit(lambda: jax.random.key(seed), out_shardings=everywhere)()
+  # The seed is an argument: programs of other seeds are the same.
+  key = jax.jit(jax.random.key, out_shardings=everywhere)(np.uint32(seed))
   retries = faults.max_retries(config)
   by_client = None
   if own_tests:
@@ -277,8 +279,11 @@ def _make_init_state(
   initial_D: np.ndarray | None,
 ) -> Callable[[], RoundState]:
   """Returns what makes the state before round 0, where the key lies."""
-  init = functools.partial(_init_state, config, network, optimizer, key)
-  return functools.partial(jax.jit(init, out_shardings=key.sharding), initial_D)
+  init = functools.partial(_init_state, config, network, optimizer)
+  program = jax.jit(
+    init, out_shardings=key.sharding, **compilation.of_one_call(key)
+  )
+  return functools.partial(program, key, initial_D)
 
 
 def _init_state(

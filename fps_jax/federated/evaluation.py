@@ -3,6 +3,7 @@
 Its batches are split over all devices of the mesh.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -21,6 +22,7 @@ from fps_jax.federated.losses import (
   cross_entropy,
   num_counted,
 )
+from fps_jax.federated.mesh import Call
 
 
 class Tested(NamedTuple):
@@ -41,6 +43,9 @@ class Evaluate(Protocol):
 
   def __call__(self, params_D: Array) -> Tested:
     """Returns what a model is worth on them."""
+
+  def call(self, params_D: Array) -> Call:
+    """Returns the program that is called, and its arguments."""
 
 
 def make_evaluate(
@@ -101,8 +106,26 @@ def make_evaluate(
       jnp.sum(loss_B[:num_batches]) / count,
     )
 
-  # As an argument the test set is no constant of the compiled program.
-  return lambda params_D: evaluate(params_D, batches)
+  return _Evaluation(evaluate, batches)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evaluation:
+  """An `Evaluate`: a jitted function of parameters, and of examples.
+
+  As an argument the test set is no constant of the compiled program.
+  """
+
+  run: Callable[[Array, Examples], Tested]
+  batches: Examples
+
+  def __call__(self, params_D: Array) -> Tested:
+    """Runs it."""
+    return self.run(params_D, self.batches)
+
+  def call(self, params_D: Array) -> Call:
+    """Returns the function and its arguments."""
+    return self.run, (params_D, self.batches)
 
 
 def _count(targets: np.ndarray) -> int:

@@ -291,3 +291,9 @@ class Simulation:
   ) -> tuple[Call, ...]:
     """Returns what a round calls, as `Round.programs`; runs nothing."""
     return self.round.programs(self._input(state, plan, data))
+
+  def tests(self, params_D: Array) -> tuple[Call, ...]:
+    """Returns what tests a model, but for those of every client."""
+    tests = self.evaluation
+    evaluations = (tests.test, tests.backdoor, tests.validation)
+    return tuple(each.call(params_D) for each in evaluations if each)

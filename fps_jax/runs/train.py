@@ -5,13 +5,15 @@ import pathlib
 import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fps_jax.core.interruption import Interruption, StoppedError
-from fps_jax.core.types import Array, Examples, RoundState
+from fps_jax.core.types import Array, Examples, RoundPlan, RoundState
+from fps_jax.federated.mesh import Call
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import has_ended
 from fps_jax.runs import profiling, retries
@@ -93,7 +95,7 @@ def train(
   if checkpoints:
     state = checkpoints.restore(state)
     best = checkpoints.restore_best() if extras.keeps_best else None
-  if state.round == num_rounds:
+  if int(state.round) == num_rounds:
     return Trained(state, best)
   data = simulation.put_data()
   loop = _Loop(
@@ -131,6 +133,7 @@ class _Loop:
     profile, interruption = self.extras.profile, self.extras.interruption
     data, first = self.data, int(state.round)
     plan = simulation.plan(first)
+    _compile(simulation, state, plan, data)
     waiting: Finished | None = None
     next(clock)
     for r in range(first, self.num_rounds):
@@ -216,6 +219,29 @@ class _Loop:
 
   def _is_due(self, r: int, every_rounds: int) -> bool:
     return r + 1 == self.num_rounds or (r + 1) % every_rounds == 0
+
+
+def _compile(
+  simulation: Simulation, state: RoundState, plan: RoundPlan, data: Examples
+) -> None:
+  """Compiles what a round calls, and what tests a model, side by side.
+
+  Called one after another each would be compiled when the one before it has
+  been, and there are more cores than one.
+  """
+  calls = (
+    *simulation.programs(state, plan, data),
+    *simulation.tests(state.params),
+    (_is_finite, (state.params,)),
+  )
+
+  def compile_one(call: Call) -> None:
+    program, arguments = call
+    program.lower(*arguments).compile()
+
+  with futures.ThreadPoolExecutor(len(calls)) as pool:
+    # A list, so that what one raises is raised here.
+    list(pool.map(compile_one, calls))
 
 
 @jax.jit

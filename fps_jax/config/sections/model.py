@@ -92,7 +92,7 @@ class Network(NamedTuple):
   Attributes:
     init: key -> pytree of parameters.
     apply: (parameters, inputs as the data has them) -> logits.
-    template: parameters of zeros.
+    template: pytree of the parameters' shapes and types.
     unravel: [D] -> pytree of parameters, of the vector's type.
     num_params: D.
   """
@@ -189,9 +189,22 @@ def make_network(config: ConfigDict, examples: Signature) -> Network:
     return model.apply({'params': params}, inputs)
 
   shapes = _check_inputs(config.model.name, init, apply, examples)
-  template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-  flat, unravel = ravel_pytree(template)
-  return Network(init, apply, template, unravel, flat.shape[0])
+  unravel, num_params = _unraveller(shapes)
+  return Network(init, apply, shapes, unravel, num_params)
+
+
+def _unraveller(shapes: Params) -> tuple[Callable[[Array], Params], int]:
+  """Returns what makes parameters of a vector, and the vector's length."""
+  unravellers = []
+
+  def ravel(params: Params) -> Array:
+    flat_D, unravel = ravel_pytree(params)
+    unravellers.append(unravel)
+    return flat_D
+
+  # Nothing is computed, nor compiled: shapes are all that it takes.
+  flat_D = jax.eval_shape(ravel, shapes)
+  return unravellers[0], flat_D.shape[0]
 
 
 def _check_inputs(
