@@ -11,7 +11,9 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Most of the time is the compiler's. Optimised, programs round otherwise:
 # `small.full_compilation` is for what is held to the bits that users get.
 _QUICK = (
-  '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+  '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false '
+  # Cores have workers of pytest of their own.
+  '--xla_cpu_parallel_codegen_split_count=1'
 )
 if _QUICK not in os.environ.get('XLA_FLAGS', ''):
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_QUICK}'

@@ -229,19 +229,20 @@ def _compile(
   Called one after another each would be compiled when the one before it has
   been, and there are more cores than one.
   """
-  calls = (
-    *simulation.programs(state, plan, data),
-    *simulation.tests(state.params),
-    (_is_finite, (state.params,)),
-  )
+  params = state.params
 
   def compile_one(call: Call) -> None:
     program, arguments = call
     program.lower(*arguments).compile()
 
-  with futures.ThreadPoolExecutor(len(calls)) as pool:
-    # A list, so that what one raises is raised here.
-    list(pool.map(compile_one, calls))
+  with futures.ThreadPoolExecutor() as pool:
+    # These are being compiled while the round is traced.
+    tests = (*simulation.tests(params), (_is_finite, (params,)))
+    started = [pool.submit(compile_one, call) for call in tests]
+    for call in simulation.programs(state, plan, data):
+      started.append(pool.submit(compile_one, call))
+    for each in started:
+      each.result()  # What it raised is raised here.
 
 
 @jax.jit

@@ -2,16 +2,47 @@
 
 import dataclasses
 import json
+from collections import Counter
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax.federated import evaluation
+from fps_jax.federated.round import Round
 from fps_jax.runs import train
 from tests.helpers import small
 
 pytestmark = pytest.mark.slow
+
+
+class Stepped(Round):
+  """A round whose step is no program."""
+
+  def programs(self, inputs):
+    """Returns those before the step."""
+    return self.gathering.programs(inputs)[0]
+
+
+class Verdict(NamedTuple):
+  """An evaluation that finds as many right in every model, and no loss."""
+
+  num_right: jax.Array | None
+
+  def __call__(self, params):
+    """Returns what it finds."""
+    return evaluation.Tested(self.num_right, jnp.float32(jnp.nan))
+
+  def call(self, params):
+    """Returns it as a program."""
+    return jax.jit(self.__call__), (params,)
+
+
+def with_step(simulation, step):
+  round_ = Stepped(simulation.round.gathering, step)
+  return dataclasses.replace(simulation, round=round_)
 
 
 def test_one_seed_run_twice_gives_identical_metrics_and_model():
@@ -33,6 +64,38 @@ def test_last_round_is_always_evaluated():
   _, rows = small.run(config)
   evaluated = [r['round'] for r in rows if r['test_accuracy'] is not None]
   assert evaluated == [2, 4, 5]
+
+
+def test_every_program_of_a_run_is_compiled_once_and_before_its_rounds():
+  config, compiled, at_rows = small.make_config(), [], []
+
+  def on_duration(event: str, duration: float, **facts) -> None:
+    if event == '/jax/core/compile/backend_compile_duration':
+      compiled.append(facts['fun_name'])
+
+  jax.monitoring.register_event_duration_secs_listener(on_duration)
+  try:
+    # The check of a model is one function for all runs.
+    train._is_finite.clear_cache()
+    simulation = small.make(config)
+    built = len(compiled)
+    train.train(simulation, 3, 1, lambda _: at_rows.append(len(compiled)))
+  finally:
+    jax.monitoring.unregister_event_duration_listener(on_duration)
+  # The run's key, where no run before has made one.
+  assert built <= 1
+  names = ('_init_state', 'collect_updates', 'step', 'evaluate', '_is_finite')
+  assert Counter(compiled[built:]) == {f'jit({name})': 1 for name in names}
+  assert at_rows == [len(compiled)] * 3
+
+
+def test_a_model_begins_with_a_program_that_is_the_same_for_all_seeds():
+  config = small.make_config()
+  texts = {
+    make.func.lower(*make.args).as_text()
+    for make in (small.make(config, seed).init_state for seed in (0, 1))
+  }
+  assert len(texts) == 1
 
 
 def test_fedavg_learns_the_fake_data():
@@ -60,9 +123,7 @@ def test_updates_that_are_not_finite_are_counted_until_all_are_and_it_ends(
     metrics = dataclasses.replace(metrics, is_finite=is_finite)
     return state, metrics
 
-  poisoned = dataclasses.replace(
-    simulation, round=dataclasses.replace(simulation.round, step=step)
-  )
+  poisoned = with_step(simulation, step)
   train.train(poisoned, 5, 1, rows.append)
   assert [row['clients_not_finite'] for row in rows] == [0, 1, 8]
   assert [row['clients_reporting'] for row in rows] == [8, 7, 0]
@@ -93,9 +154,7 @@ def test_model_that_is_not_finite_ends_the_run_although_its_loss_is(bad_round):
       state = dataclasses.replace(state, params=params)
     return state, metrics
 
-  poisoned = dataclasses.replace(
-    simulation, round=dataclasses.replace(simulation.round, step=step)
-  )
+  poisoned = with_step(simulation, step)
   state, _ = train.train(poisoned, 4, 4, rows.append)
   assert [row['diverged'] for row in rows] == [False] * (bad_round - 1) + [True]
   assert int(state.round) == bad_round
@@ -125,11 +184,7 @@ def test_run_under_attack_ends_where_it_has_neither_accuracy_nor_loss():
   has_accuracy, has_none = (
     dataclasses.replace(
       simulation,
-      evaluation=simulation.evaluation._replace(
-        test=lambda params, right=right: evaluation.Tested(
-          right, jnp.float32(jnp.nan)
-        )
-      ),
+      evaluation=simulation.evaluation._replace(test=Verdict(right)),
     )
     for right in (jnp.int32(0), None)
   )

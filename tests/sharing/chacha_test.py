@@ -173,6 +173,16 @@ def test_words_are_the_same_eager_jit_and_vmap() -> None:
   assert len(np.unique(repeated, axis=0)) == 4
 
 
+def test_the_state_is_added_to_the_words_at_once() -> None:
+  key, nonce = np.zeros((2, 8), np.uint32), np.zeros((2, 3), np.uint32)
+  program = jax.make_jaxpr(
+    lambda first: chacha.keystream(key, nonce, first, 4)
+  )(np.uint32(0))
+  # The counter, and all words.
+  names = [equation.primitive.name for equation in program.eqns]
+  assert names.count('add') == 2
+
+
 def test_any_block_is_read_without_those_before_it() -> None:
   key, nonce = random_words(8), random_words(3)
   stream = keystream(key, nonce, 0, num_blocks=20)
