@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -291,6 +292,31 @@ class Simulation:
   ) -> tuple[Call, ...]:
     """Returns what a round calls, as `Round.programs`; runs nothing."""
     return self.round.programs(self._input(state, plan, data))
+
+  def compile(
+    self,
+    state: RoundState,
+    plan: RoundPlan,
+    data: Examples,
+    others: Sequence[Call] = (),
+  ) -> None:
+    """Compiles what a round calls, and what else is to be, side by side.
+
+    Called one after another, each would be compiled when the one before it has
+    been, and there are more cores than one. What they raise is raised here.
+    """
+
+    def compile_one(call: Call) -> None:
+      program, arguments = call
+      program.lower(*arguments).compile()
+
+    with futures.ThreadPoolExecutor() as pool:
+      # The others are being compiled while the round is traced.
+      started = [pool.submit(compile_one, call) for call in others]
+      for call in self.programs(state, plan, data):
+        started.append(pool.submit(compile_one, call))
+      for each in started:
+        each.result()
 
   def tests(self, params_D: Array) -> tuple[Call, ...]:
     """Returns what tests a model, but for those of every client."""

@@ -5,15 +5,13 @@ import pathlib
 import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fps_jax.core.interruption import Interruption, StoppedError
-from fps_jax.core.types import Array, Examples, RoundPlan, RoundState
-from fps_jax.federated.mesh import Call
+from fps_jax.core.types import Array, Examples, RoundState
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.results.metrics_file import has_ended
 from fps_jax.runs import profiling, retries
@@ -133,9 +131,11 @@ class _Loop:
     profile, interruption = self.extras.profile, self.extras.interruption
     data, first = self.data, int(state.round)
     plan = simulation.plan(first)
-    _compile(simulation, state, plan, data)
     waiting: Finished | None = None
     next(clock)
+    # A part of the first round's seconds.
+    tests = (*simulation.tests(state.params), (_is_finite, (state.params,)))
+    simulation.compile(state, plan, data, tests)
     for r in range(first, self.num_rounds):
       is_last = r + 1 == self.num_rounds
       traced = profile if r == min(first + 1, self.num_rounds - 1) else None
@@ -219,30 +219,6 @@ class _Loop:
 
   def _is_due(self, r: int, every_rounds: int) -> bool:
     return r + 1 == self.num_rounds or (r + 1) % every_rounds == 0
-
-
-def _compile(
-  simulation: Simulation, state: RoundState, plan: RoundPlan, data: Examples
-) -> None:
-  """Compiles what a round calls, and what tests a model, side by side.
-
-  Called one after another each would be compiled when the one before it has
-  been, and there are more cores than one.
-  """
-  params = state.params
-
-  def compile_one(call: Call) -> None:
-    program, arguments = call
-    program.lower(*arguments).compile()
-
-  with futures.ThreadPoolExecutor() as pool:
-    # These are being compiled while the round is traced.
-    tests = (*simulation.tests(params), (_is_finite, (params,)))
-    started = [pool.submit(compile_one, call) for call in tests]
-    for call in simulation.programs(state, plan, data):
-      started.append(pool.submit(compile_one, call))
-    for each in started:
-      each.result()  # What it raised is raised here.
 
 
 @jax.jit

@@ -97,6 +97,8 @@ class _Run:
     start = time.perf_counter()
     number, simulation = len(self._seconds), self.simulation
     plan = self._plan or simulation.plan(number)
+    if not number:
+      simulation.compile(self._state, plan, self._data)
     collected = simulation.start(self._state, plan, self._data)
     # The host plans while devices train.
     self._plan = simulation.plan(number + 1)
