@@ -83,7 +83,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   trained = _make_trained(config, dataset, network, protocol, plans)
   method = _make_method(config, seed, trained, network, pruner, planner, mesh)
   everywhere = NamedSharding(mesh, PartitionSpec())
-  # The seed is an argument: programs of other seeds are the same.
   key = jax.jit(jax.random.key, out_shardings=everywhere)(np.uint32(seed))
   retries = faults.max_retries(config)
   by_client = None
@@ -280,8 +279,9 @@ def _make_init_state(
 ) -> Callable[[], RoundState]:
   """Returns what makes the state before round 0, where the key lies."""
   init = functools.partial(_init_state, config, network, optimizer)
+  (platform,) = {device.platform for device in key.devices()}
   program = jax.jit(
-    init, out_shardings=key.sharding, **compilation.of_one_call(key)
+    init, out_shardings=key.sharding, **compilation.of_one_call(platform)
   )
   return functools.partial(program, key, initial_D)
 

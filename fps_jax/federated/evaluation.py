@@ -3,10 +3,9 @@
 Its batches are split over all devices of the mesh.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,6 @@ from fps_jax.federated.losses import (
   cross_entropy,
   num_counted,
 )
-from fps_jax.federated.mesh import Call
 
 
 class Tested(NamedTuple):
@@ -38,14 +36,9 @@ class Tested(NamedTuple):
   loss: Array
 
 
-class Evaluate(Protocol):
-  """Evaluates a model on examples that it knows."""
-
-  def __call__(self, params_D: Array) -> Tested:
-    """Returns what a model is worth on them."""
-
-  def call(self, params_D: Array) -> Call:
-    """Returns the program that is called, and its arguments."""
+# A program that has its examples: parameters, float32 [D], -> what a model is
+# worth on them.
+Evaluate: TypeAlias = functools.partial[Tested]
 
 
 def make_evaluate(
@@ -96,7 +89,7 @@ def make_evaluate(
   everywhere = NamedSharding(mesh, PartitionSpec())
 
   @functools.partial(jax.jit, out_shardings=everywhere)
-  def evaluate(params_D, batches):
+  def evaluate(batches, params_D):
     right_B, loss_B = jax.lax.with_sharding_constraint(
       evaluate_batches(params_D, batches), everywhere
     )
@@ -106,26 +99,8 @@ def make_evaluate(
       jnp.sum(loss_B[:num_batches]) / count,
     )
 
-  return _Evaluation(evaluate, batches)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Evaluation:
-  """An `Evaluate`: a jitted function of parameters, and of examples.
-
-  As an argument the test set is no constant of the compiled program.
-  """
-
-  run: Callable[[Array, Examples], Tested]
-  batches: Examples
-
-  def __call__(self, params_D: Array) -> Tested:
-    """Runs it."""
-    return self.run(params_D, self.batches)
-
-  def call(self, params_D: Array) -> Call:
-    """Returns the function and its arguments."""
-    return self.run, (params_D, self.batches)
+  # As an argument the test set is no constant of the compiled program.
+  return functools.partial(evaluate, batches)
 
 
 def _count(targets: np.ndarray) -> int:

@@ -322,4 +322,6 @@ class Simulation:
     """Returns what tests a model, but for those of every client."""
     tests = self.evaluation
     evaluations = (tests.test, tests.backdoor, tests.validation)
-    return tuple(each.call(params_D) for each in evaluations if each)
+    return tuple(
+      (each.func, (*each.args, params_D)) for each in evaluations if each
+    )

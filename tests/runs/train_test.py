@@ -1,9 +1,9 @@
 """The training loop: reproducible, complete, and ended where it diverges."""
 
 import dataclasses
+import functools
 import json
 from collections import Counter
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +26,11 @@ class Stepped(Round):
     return self.gathering.programs(inputs)[0]
 
 
-class Verdict(NamedTuple):
-  """An evaluation that finds as many right in every model, and no loss."""
-
-  num_right: jax.Array | None
-
-  def __call__(self, params):
-    """Returns what it finds."""
-    return evaluation.Tested(self.num_right, jnp.float32(jnp.nan))
-
-  def call(self, params):
-    """Returns it as a program."""
-    return jax.jit(self.__call__), (params,)
+@jax.jit
+def judge(num_right, params):
+  """Returns an evaluation that finds as many right in every model."""
+  del params
+  return evaluation.Tested(num_right, jnp.float32(jnp.nan))
 
 
 def with_step(simulation, step):
@@ -184,7 +177,9 @@ def test_run_under_attack_ends_where_it_has_neither_accuracy_nor_loss():
   has_accuracy, has_none = (
     dataclasses.replace(
       simulation,
-      evaluation=simulation.evaluation._replace(test=Verdict(right)),
+      evaluation=simulation.evaluation._replace(
+        test=functools.partial(judge, right)
+      ),
     )
     for right in (jnp.int32(0), None)
   )
