@@ -1,5 +1,6 @@
 """From a config to the objects of a run: below this line no ConfigDict."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -28,6 +29,7 @@ from fps_jax.config.sections import model as model_section
 from fps_jax.config.sections.defence import Trained
 from fps_jax.config.sections.model import Network, make_loss, make_network
 from fps_jax.core import compilation
+from fps_jax.core.devices import are_here
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
@@ -43,7 +45,7 @@ from fps_jax.federated.round import make_round
 from fps_jax.pruning import scores
 from fps_jax.pruning.pruner import Pruner, emptied_layers, named_layers
 from fps_jax.runs import initial
-from fps_jax.runs.by_client import ByClient
+from fps_jax.runs.chunk_size import with_chunk_size
 from fps_jax.runs.simulation import (
   Accounts,
   Completion,
@@ -82,15 +84,9 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   protocol = sharing.make_protocol(config, setup, planner.max_count)
   trained = _make_trained(config, dataset, network, protocol, plans)
   method = _make_method(config, seed, trained, network, pruner, planner, mesh)
-  everywhere = NamedSharding(mesh, PartitionSpec())
-  key = jax.jit(jax.random.key, out_shardings=everywhere)(np.uint32(seed))
+  key = _make_key(seed, mesh)
   retries = faults.max_retries(config)
-  by_client = None
-  if own_tests:
-    by_client = make_by_client(
-      config, placed, own_tests, network.apply, planner, method, key
-    )
-  return Simulation(
+  simulation = Simulation(
     planner=planner,
     pruning_plans=plans,
     round=make_round(method, mesh),
@@ -100,13 +96,14 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       config,
       network,
       method.server_optimizer,
-      key,
+      seed,
+      mesh,
       _initial_params(config, seed, accounts.model),
     ),
     key=key,
     mesh=mesh,
     put_data=lambda: placed.put(partition),
-    evaluation=_make_evaluation(config, seed, placed, network, by_client),
+    evaluation=_make_evaluation(config, seed, placed, network),
     completion=Completion(
       server_faults=faults.make_server_faults(config, seed),
       min_answers=sharing.min_answers(config),
@@ -115,6 +112,22 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     ),
     accounts=accounts,
   )
+  simulation = with_chunk_size(simulation)
+  if not own_tests:
+    return simulation
+  by_client = make_by_client(
+    config, placed, own_tests, network.apply, simulation
+  )
+  evaluation = simulation.evaluation._replace(by_client=by_client)
+  return dataclasses.replace(simulation, evaluation=evaluation)
+
+
+def _make_key(seed: int, mesh: Mesh) -> Key:
+  """Returns the root key on all devices; its shape, where they are not here."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  if not are_here(mesh):
+    return jax.eval_shape(jax.random.key, seed).update(sharding=everywhere)
+  return jax.jit(jax.random.key, out_shardings=everywhere)(np.uint32(seed))
 
 
 def _make_accounts(
@@ -228,9 +241,8 @@ def _make_evaluation(
   seed: int,
   placed: PlacedDataset,
   network: Network,
-  by_client: ByClient | None,
 ) -> Evaluation:
-  """Returns tests of a model: held out, with a trigger, by client."""
+  """Returns tests of a model, but for those by client: held out, a trigger."""
   dataset, loss = placed.dataset, make_loss(config)
   rows = data.split(config, seed, len(dataset.train_targets)).validation
   held_out = dataset.train_inputs[rows], dataset.train_targets[rows]
@@ -253,7 +265,6 @@ def _make_evaluation(
     num_test=num_counted(dataset.test_targets),
     backdoor=evaluate(*backdoor) if backdoor else None,
     num_backdoor=len(backdoor[1]) if backdoor else 0,
-    by_client=by_client,
     validation=evaluate(*held_out) if len(rows) else None,
     num_validation=num_counted(held_out[1]),
     stop_at_accuracy=config.eval.stop_at_accuracy,
@@ -274,27 +285,30 @@ def _make_init_state(
   config: ConfigDict,
   network: Network,
   optimizer: optax.GradientTransformation,
-  key: Key,
+  seed: int,
+  mesh: Mesh,
   initial_D: np.ndarray | None,
 ) -> Callable[[], RoundState]:
-  """Returns what makes the state before round 0, where the key lies."""
+  """Returns what makes the state before round 0, on all devices."""
   init = functools.partial(_init_state, config, network, optimizer)
-  (platform,) = {device.platform for device in key.devices()}
   program = jax.jit(
-    init, out_shardings=key.sharding, **compilation.of_one_call(platform)
+    init,
+    out_shardings=NamedSharding(mesh, PartitionSpec()),
+    **compilation.of_one_call(mesh.devices.flat[0].platform),
   )
-  return functools.partial(program, key, initial_D)
+  # An argument, so that all seeds have the same program.
+  return functools.partial(program, np.uint32(seed), initial_D)
 
 
 def _init_state(
   config: ConfigDict,
   network: Network,
   optimizer: optax.GradientTransformation,
-  key: Key,
+  seed: Array | np.uint32,
   initial_D: Array | None,
 ) -> RoundState:
   """Returns the state before round 0, with a model if one is given."""
-  params_D = initial_D
+  key, params_D = jax.random.key(seed), initial_D
   if params_D is None:
     params_D = ravel_pytree(network.init(key))[0]
   mask, num_clients = pruning.mask_of(config), config.data.num_clients

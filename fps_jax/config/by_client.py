@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from fps_jax.config.sections.attack import malicious_clients
 from fps_jax.config.sections.model import make_loss
 from fps_jax.core.rng import Stream, host_generator
-from fps_jax.core.types import MAX_ROUNDS, CohortPlan, Examples, Key
+from fps_jax.core.types import MAX_ROUNDS, CohortPlan, Examples
 from fps_jax.data.cohort import Batching, CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
@@ -23,8 +23,8 @@ from fps_jax.federated.by_client import (
 )
 from fps_jax.federated.client import Apply
 from fps_jax.federated.losses import num_counted
-from fps_jax.federated.method import Method
 from fps_jax.runs.by_client import ByClient
+from fps_jax.runs.simulation import Simulation
 
 
 def deal_tests(
@@ -77,9 +77,7 @@ def make_by_client(
   placed: PlacedDataset,
   tests: OwnTests,
   apply: Apply,
-  planner: CohortPlanner,
-  method: Method,
-  key: Key,
+  simulation: Simulation,
 ) -> ByClient:
   """Returns the tests of every client.
 
@@ -88,11 +86,10 @@ def make_by_client(
     placed: the data set, on the mesh that the run uses.
     tests: which test examples are whose.
     apply: the model.
-    planner: of the run.
-    method: of the run.
-    key: the run's root key.
+    simulation: the run.
   """
   settings, mesh = config.eval, placed.mesh
+  planner, method = simulation.planner, simulation.round.method
   own_right, is_right = None, make_loss(config).is_right
   assert is_right is not None  # Or there would be no tests.
   if settings.personal_epochs:
@@ -104,7 +101,7 @@ def make_by_client(
         method.local_update,
         method.exempt_D if method.pruner else None,
         _plan_everyone(planner, settings.personal_epochs),
-        key,
+        simulation.key,
         method.performance,
       ),
       tests,

@@ -9,6 +9,7 @@ clients are its own.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,17 +23,20 @@ PROCESS_AXIS, DEVICE_AXIS = 'process', 'device'
 CLIENT_AXES = (PROCESS_AXIS, DEVICE_AXIS)
 
 
-def make_mesh(devices_per_process: int = 0) -> Mesh:
+def make_mesh(
+  devices_per_process: int = 0, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
   """Returns the mesh of all processes.
 
   Args:
     devices_per_process: devices that each process uses; 0 for all it has.
+    devices: of all processes; None for those of JAX.
 
   Raises:
     ValueError: if a process has fewer, or they have different numbers.
   """
   of_process: dict[int, list[jax.Device]] = {}
-  for device in jax.devices():
+  for device in jax.devices() if devices is None else devices:
     of_process.setdefault(device.process_index, []).append(device)
   counts = {len(devices) for devices in of_process.values()}
   if not devices_per_process and len(counts) > 1:
@@ -48,6 +52,14 @@ def make_mesh(devices_per_process: int = 0) -> Mesh:
     )
   rows = [of_process[process][:wanted] for process in sorted(of_process)]
   return Mesh(np.array(rows), CLIENT_AXES)
+
+
+def are_here(mesh: Mesh) -> bool:
+  """Returns whether the devices of a mesh can run anything.
+
+  Those of a topology that is only described are there to compile for.
+  """
+  return mesh.devices.flat[0] in jax.devices()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +144,11 @@ def put_per_process(mesh: Mesh, array: np.ndarray) -> Array:
       any more: devices of a CPU share it where it is aligned.
 
   Returns:
-    All processes' arrays one after another, as one global array.
+    All processes' arrays one after another, as one global array; its shape,
+    where the devices are not here.
   """
+  if not are_here(mesh):
+    return _shape_of(mesh, PROCESS_AXIS, array)
   shared = array
   if not is_aligned(array):
     shared = aligned_empty(array.shape, array.dtype)
@@ -148,8 +163,21 @@ def put_per_device(mesh: Mesh, array: np.ndarray) -> Array:
 
   As `put_per_process`, but each device gets its own rows alone.
   """
+  if not are_here(mesh):
+    return _shape_of(mesh, CLIENT_AXES, array)
   return jax.make_array_from_process_local_data(
     NamedSharding(mesh, PartitionSpec(CLIENT_AXES)), array
+  )
+
+
+def _shape_of(
+  mesh: Mesh, axes: str | tuple[str, ...], array: np.ndarray
+) -> Any:
+  """Returns the shape of what all processes put, each as much as this one."""
+  return jax.ShapeDtypeStruct(
+    (mesh.devices.shape[0] * len(array), *array.shape[1:]),
+    array.dtype,
+    sharding=NamedSharding(mesh, PartitionSpec(axes)),
   )
 
 

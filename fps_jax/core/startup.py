@@ -24,6 +24,12 @@ _DEVICE_COUNT_FLAG = '--xla_force_host_platform_device_count'
 # JAX ends with a core dump when its own time is up.
 _LATER_SECONDS = 60
 _M_ARENA_MAX = -8  # of glibc's malloc.h
+# What XLA's compilers would ask of a machine with the accelerator.
+_OF_COMPILERS = {
+  'JAX_SKIP_CUDA_CONSTRAINTS_CHECK': '1',
+  'TPU_SKIP_MDS_QUERY': '1',
+  'TPU_WORKER_HOSTNAMES': 'localhost',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +135,16 @@ class Processes:
       ) from error
     finally:
       timer.cancel()
+
+
+def only_compile() -> None:
+  """Keeps JAX off the accelerators of this machine, to compile for others.
+
+  Their compilers would ask for what belongs to such a machine, and not find it.
+  """
+  jax.config.update('jax_platforms', 'cpu')
+  for name, value in _OF_COMPILERS.items():
+    os.environ.setdefault(name, value)
 
 
 def use_all_cores() -> None:

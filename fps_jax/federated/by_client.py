@@ -119,7 +119,7 @@ def make_count_right(
   own = Examples(*(array[rows] for array in tests.examples))
   data = put_batches(own, (-(-len(rows) // batch_size), batch_size), mesh)
 
-  def count_here(params_D: Array, data: Examples) -> Array:
+  def count_here(data: Examples, params_D: Array) -> Array:
     params = unravel(params_D)
     right = jax.lax.map(
       lambda batch: count_right(
@@ -131,9 +131,9 @@ def make_count_right(
     return jax.ops.segment_sum(of_all, owners, len(tests.rows))
 
   program = meshes.on_mesh(
-    mesh, count_here, (meshes.ALIKE, meshes.BY_CLIENT), meshes.ALIKE
+    mesh, count_here, (meshes.BY_CLIENT, meshes.ALIKE), meshes.ALIKE
   )
-  return lambda params_D: program(params_D, data)
+  return functools.partial(program.run, data)
 
 
 def make_count_personal_right(
@@ -162,7 +162,15 @@ def make_count_personal_right(
   test = Examples(*(put_per_process(mesh, array) for array in tests.examples))
   num_clients = len(tests.rows)
 
-  def count_here(given: _Given, clients: _Client) -> Array:
+  def count_here(
+    clients: _Client,
+    test: Examples,
+    key: Key,
+    params_D: Array,
+    round_number: Array,
+    train: Examples,
+  ) -> Array:
+    given = _Given(params_D, round_number, key, train, test)
     right_C = jax.lax.map(
       functools.partial(_count_of_one, how, given),
       clients,
@@ -177,12 +185,10 @@ def make_count_personal_right(
   program = meshes.on_mesh(
     mesh,
     count_here,
-    (_Given(alike, alike, alike, by_process, by_process), meshes.BY_CLIENT),
+    (meshes.BY_CLIENT, by_process, alike, alike, alike, by_process),
     alike,
   )
-  return lambda params_D, round_number, train: program(
-    _Given(params_D, jnp.int32(round_number), how.key, train, test), clients
-  )
+  return functools.partial(program.run, clients, test, how.key)
 
 
 class _Given(NamedTuple):

@@ -140,7 +140,8 @@ def _put(
     padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
     array = np.pad(array, padding, constant_values=fill)
   array = array.reshape(*shape, *array.shape[1:])
-  parts = np.array_split(np.arange(num_rows), jax.process_count())
+  # Of the mesh: it may be that of devices which are only compiled for.
+  parts = np.array_split(np.arange(num_rows), mesh.devices.shape[0])
   return put_per_device(mesh, array[parts[jax.process_index()]])
 
 

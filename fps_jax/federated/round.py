@@ -43,10 +43,12 @@ class Round:
   Attributes:
     gathering: the round up to what is there to be opened.
     step: what the central server makes of that.
+    method: the parts that both are made of.
   """
 
   gathering: Gathering
   step: Step
+  method: Method
 
   def start(self, inputs: RoundInput) -> Started:
     """Returns what `finish` goes on from, being computed."""
@@ -106,4 +108,4 @@ def make_round(method: Method, mesh: Mesh) -> Round:
     gathering = plain.make_gathering(method, mesh)
   else:
     gathering = robust.make_gathering(method, method.guard, mesh)
-  return Round(gathering, make_step(method))
+  return Round(gathering, make_step(method), method)

@@ -84,6 +84,7 @@ def _run(argv: list[str]) -> None:
     cluster=_cluster(workdir),
     only_run=_VALUES.only_run,
     config_file=_config_file(),
+    compile_for=_VALUES.compile_for,
     # Of several processes none can stop between rounds that the others run.
     interruption=stopping if is_alone else None,
   )
@@ -130,7 +131,8 @@ def _advice(job: str, workdir: str, is_alone: bool) -> str:
       'nothing goes on from here, as several processes keep no checkpoints: '
       'begin anew in another --workdir'
     )
-  if job not in jobs.JOBS or not jobs.JOBS[job].is_study:
+  is_study = job in jobs.JOBS and jobs.JOBS[job].is_study
+  if not is_study or _VALUES.compile_for is not None:
     return f'this job does not go on: begin anew, not in {workdir}'
   command = list(sys.orig_argv)
   if _VALUES.workdir is None:
@@ -191,6 +193,9 @@ def _report(folders: list[str]) -> None:
 def _prepare(ending: Ending) -> Peers | None:
   """Does everything that must precede JAX's first look at its devices."""
   startup.share_heap()
+  if _VALUES.compile_for is not None:
+    startup.only_compile()
+    return None
   startup.use_all_cores()
   startup.keep_compiled(_VALUES.compilation_cache)
   try:

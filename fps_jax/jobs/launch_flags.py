@@ -135,6 +135,14 @@ GROUPS: dict[str, dict[str, Flag]] = {
     ),
   },
   'Machines': {
+    'compile_for': Flag(
+      'DEVICES',
+      'Instead of running: compile everything for devices that need not be '
+      'there, and say what it takes of them. DEVICES is cuda:KIND, '
+      'cuda:KIND:NUMBER, cuda:KIND:PROCESSESxNUMBER or tpu:KIND:TOPOLOGY, such '
+      'as cuda:h200, cuda:h200:8, cuda:h200:2x8, tpu:v5e:2x4. Needs pip '
+      "install 'fps_jax[cuda]' or 'fps_jax[tpu]'.",
+    ),
     'cluster': Flag(
       'slurm|local',
       'Run each variant under each seed of a study as a job of its own, of '

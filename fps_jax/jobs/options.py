@@ -39,6 +39,8 @@ class Options(NamedTuple):
     cluster: where runs are jobs of their own; None: in this process, in turn.
     only_run: of all runs, that which this process does for another that is
       holding the work directory, `VARIANT/seed_SEED`; None: all.
+    compile_for: devices that everything is compiled for instead of running, as
+      `fps_jax.jobs.compile_for.target` has them; None to run.
     interruption: what may ask a study to stop between rounds; None for nothing.
     on_round: called after every round of every run, besides those that
       `eval.on_round` names; from Python alone.
@@ -53,6 +55,7 @@ class Options(NamedTuple):
   config_file: str | None = None
   cluster: Cluster | None = None
   only_run: str | None = None
+  compile_for: str | None = None
   interruption: Interruption | None = None
   on_round: OnRound | None = None
 

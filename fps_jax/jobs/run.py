@@ -64,6 +64,7 @@ JOBS = {
   'throughput': Entry('fps_jax.jobs.throughput.job:run'),
   'planning': Entry('fps_jax.jobs.planning.job:run'),
 }
+_COMPILE_FOR = 'fps_jax.jobs.compile_for.job:run'
 _DEFAULTS = Options()
 
 
@@ -87,9 +88,17 @@ def run(
       'leave out --coordinator and --distributed'
     )
   place = JOBS[name].place
+  prints_report = options.prints_json and JOBS[name].is_study
+  if options.compile_for is not None:
+    if not JOBS[name].is_study:
+      raise StudyError(
+        f'--compile_for={options.compile_for} compiles the runs of a study: '
+        f'job={name!r} has none'
+      )
+    place, prints_report = _COMPILE_FOR, False
   if options.only_run:
     # A job that is made of a study has nothing to say of one run.
-    place = _STUDY
+    place, prints_report = _STUDY, False
     try:
       config = cluster.only_run(config, options.only_run)
     except ValueError as error:
@@ -99,7 +108,7 @@ def run(
     folder = files.local(workdir, '--workdir')
     with files.naming(folder):
       job(config, folder, argv, options)
-      if options.prints_json and not options.only_run and JOBS[name].is_study:
+      if prints_report:
         report = json.loads(files.read_text(folder / 'report.json'))
         print(json.dumps(report))
   except (files.PathError, OSError) as error:
