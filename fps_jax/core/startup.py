@@ -26,6 +26,8 @@ _LATER_SECONDS = 60
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 # What XLA's compilers would ask of a machine with the accelerator.
 _OF_COMPILERS = {
+  # More than one process may compile for TPUs, as none of them runs there.
+  'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
   'JAX_SKIP_CUDA_CONSTRAINTS_CHECK': '1',
   'TPU_SKIP_MDS_QUERY': '1',
   'TPU_WORKER_HOSTNAMES': 'localhost',
@@ -143,6 +145,8 @@ def only_compile() -> None:
   Their compilers would ask for what belongs to such a machine, and not find it.
   """
   jax.config.update('jax_platforms', 'cpu')
+  # Nothing can be read that was kept of what is compiled for others.
+  jax.config.update('jax_enable_compilation_cache', False)
   for name, value in _OF_COMPILERS.items():
     os.environ.setdefault(name, value)
 

@@ -15,6 +15,7 @@ from fps_jax.config.build import build
 from fps_jax.config.validate import validate
 from fps_jax.config.variants import check_alike, resolve_variants
 from fps_jax.core import files
+from fps_jax.core.accelerators import usable_bytes
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.types import RoundState
 from fps_jax.data.on_devices import PlacedDataset
@@ -27,6 +28,7 @@ from fps_jax.results.metrics_file import has_diverged, has_ended
 from fps_jax.results.tables import make_console
 from fps_jax.results.titles import title_of
 from fps_jax.runs.checkpoints import BestModel, CheckpointError
+from fps_jax.runs.chunk_size import naming_it
 from fps_jax.runs.hooks import ON_ROUND, HookError, Hooks
 from fps_jax.runs.progress import Progress
 from fps_jax.runs.simulation import Simulation
@@ -159,16 +161,20 @@ def run(
         placed = _load_all(variants, options.tfds_data_dir)
         if jax.process_count() > 1:
           facts |= agreement.describe(config, environment)
+          # By it they choose their programs.
+          facts['device_memory'] = {
+            name: usable_bytes(each.mesh) for (name, _), each in placed.items()
+          }
           facts['data'] = {
             name: agreement.digest_of_data(each.dataset)
             for (name, _), each in placed.items()
           }
       runs = _build_all(variants, placed)
+      console = console or make_console()
+      environment['chunk_sizes'] = _chunk_sizes(runs, console)
       said = _find_notices(variants, runs)
       keeper.begin(runs, _warn(said))
-      results = _run_all(
-        runs, said, keeper, options, console or make_console(), keeps_states
-      )
+      results = _run_all(runs, said, keeper, options, console, keeps_states)
       keeper.finish(list(variants))
       return results
   except _STOPS as error:
@@ -229,6 +235,24 @@ def _build_all(
     for name, variant in variants.items()
     for seed in variant.seeds
   ]
+
+
+def _chunk_sizes(runs: Sequence[StudyRun], console: Console) -> dict[str, int]:
+  """Returns how many clients each run trains before it adds them up.
+
+  What the devices' memory decided, it prints.
+  """
+  sizes = {}
+  for run in runs:
+    performance = run.simulation.round.method.performance
+    size = sizes[str(run.folder)] = performance.clients_per_chunk
+    if performance.chunk_size != run.variant.perf.chunk_size:
+      console.print(
+        f'{run.title}: chunks of {size:,} clients, for which the devices have '
+        'memory (perf.chunk_size=0)',
+        highlight=False,
+      )
+  return sizes
 
 
 def _find_notices(
@@ -321,19 +345,21 @@ def _run(
       rows.append(row)
 
     if len(rows) < variant.num_rounds and not has_ended(rows):
-      trained = train(
-        run.simulation,
-        variant.num_rounds,
-        variant.eval.every_rounds,
-        on_row,
-        kept.checkpoints,
-        Extras(
-          profile,
-          options.interruption,
-          variant.checkpoint.keep_best,
-          _hooks(run, rows, options),
-        ),
+      extras = Extras(
+        profile,
+        options.interruption,
+        variant.checkpoint.keep_best,
+        _hooks(run, rows, options),
       )
+      with naming_it(run.simulation):
+        trained = train(
+          run.simulation,
+          variant.num_rounds,
+          variant.eval.every_rounds,
+          on_row,
+          kept.checkpoints,
+          extras,
+        )
   progress.finish_run()
   return rows, trained
 

@@ -5,13 +5,13 @@ is what bounds them. It is planned, not tried: programs are compiled for a few
 sizes, and their compiler says what each takes.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
-from absl import logging
+import numpy as np
 from jax.sharding import Mesh
 
 from fps_jax.core.accelerators import usable_bytes
@@ -20,6 +20,7 @@ from fps_jax.federated.round import make_round
 from fps_jax.runs.programs import (
   Memory,
   compile_lowered,
+  digest_of,
   is_out_of_memory,
   lower,
   round_programs,
@@ -34,8 +35,17 @@ _MOST_ELEMENTS = 2**31 - 1
 # Sizes that are compiled to see how memory grows.
 _FIRST_SIZES = (32, 128)
 _MOST_TRIES = 5
+# Chunks of so few clients are as good as it gets; and how much more than theirs
+# larger chunks may take.
+_EVEN_ENOUGH = 16
+_STEPS_IN_VAIN = 0.25
 # Bytes by the program, of which several runs of a study have the same.
 _known_bytes: dict[str, float] = {}
+
+
+class OutOfMemoryError(ValueError):
+  """A device has too little memory; the message says which field to lower."""
+
 
 # Clients a chunk -> bytes that a round takes on a device.
 Measure = Callable[[int], float]
@@ -50,7 +60,9 @@ def with_chunk_size(simulation: Simulation) -> Simulation:
   Guarantees:
     - nothing is run, and the same run on the same devices has the same size;
     - a round takes `PART_OF_MEMORY` of what JAX has, at most, unless one client
-      takes more.
+      takes more;
+    - by the plan of the first round, no more steps are taken in vain than
+      `most_in_step` allows.
   """
   performance = simulation.round.method.performance
   if performance.chunk_size or not performance.vmaps:
@@ -58,15 +70,38 @@ def with_chunk_size(simulation: Simulation) -> Simulation:
   usable = usable_bytes(simulation.mesh)
   if usable is None:
     return simulation
-  num_rows = len(simulation.plan(0).cohort.client_ids) // simulation.mesh.size
   most_rows = _MOST_ELEMENTS // simulation.round.method.tiling.padded_size
+  num_steps = np.asarray(simulation.plan(0).cohort.num_steps)
   size = largest_fitting(
     lambda size: _round_bytes(_with(simulation, size)),
-    max(1, min(num_rows, most_rows)),
+    most_in_step(num_steps.reshape(simulation.mesh.size, -1), most_rows),
     int(PART_OF_MEMORY * usable),
   )
-  logging.info('chunks of %d clients (perf.chunk_size=0)', size)
   return _with(simulation, size)
+
+
+@contextlib.contextmanager
+def naming_it(simulation: Simulation) -> Iterator[None]:
+  """Has a device that runs out of memory inside say what to lower.
+
+  Raises:
+    OutOfMemoryError: in the place of JAX's error.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if not is_out_of_memory(error):
+      raise
+    size = simulation.round.method.performance.clients_per_chunk
+    cure = f'lower perf.chunk_size, which is {size} now'
+    if size == 1:
+      cure = (
+        'perf.chunk_size is 1 already: lower client.batch_size or '
+        'eval.batch_size, or use more devices'
+      )
+    raise OutOfMemoryError(
+      f'a device has too little memory for a round: {cure}'
+    ) from error
 
 
 def _with(simulation: Simulation, size: int) -> Simulation:
@@ -87,8 +122,7 @@ def _round_bytes(simulation: Simulation) -> float:
 
 def _program_bytes(call: Call, mesh: Mesh) -> float:
   lowered = lower(call)
-  text = f'{mesh.devices.flat[0].device_kind}\n{lowered.as_text()}'
-  digest = hashlib.sha256(text.encode()).hexdigest()
+  digest = digest_of(lowered, mesh)
   if digest not in _known_bytes:
     try:
       memory = Memory.of(compile_lowered(lowered, mesh))
@@ -98,6 +132,32 @@ def _program_bytes(call: Call, mesh: Mesh) -> float:
         raise
       _known_bytes[digest] = math.inf
   return _known_bytes[digest]
+
+
+def most_in_step(steps_PxC: np.ndarray, most: int) -> int:
+  """Returns the largest chunk whose clients take about as many steps.
+
+  All clients of a chunk train for as long as the longest.
+
+  Guarantee: chunks of it take `_STEPS_IN_VAIN` of the steps that small chunks
+  take, at most, besides these.
+
+  Args:
+    steps_PxC: int [devices, clients], falling for each device.
+    most: clients of a chunk, at least 1.
+  """
+  num_rows = steps_PxC.shape[1]
+
+  def taken(size: int) -> int:
+    return int(steps_PxC[:, ::size].sum(axis=1).max()) * size
+
+  small = min(_EVEN_ENOUGH, most, num_rows)
+  limit = (1 + _STEPS_IN_VAIN) * taken(small)
+  for num_chunks in range(1, num_rows // small + 1):
+    size = -(-num_rows // num_chunks)
+    if size <= most and taken(size) <= limit:
+      return size
+  return small
 
 
 def largest_fitting(measure: Measure, most: int, limit: int) -> int:
@@ -133,8 +193,10 @@ def _on_line(tried: Mapping[int, float], limit: int) -> int:
   """Returns the size at which a line through what was tried is at the limit."""
   sizes = sorted(size for size in tried if tried[size] < math.inf)
   too_large = min((size for size in tried if size not in sizes), default=None)
+  if len(sizes) < 2 and too_large is not None:
+    return (max(sizes, default=0) + too_large) // 2
   if len(sizes) < 2:
-    return min(tried) // 2
+    return int(limit / tried[sizes[0]] * sizes[0])
   small, large = sizes[-2:]
   slope = (tried[large] - tried[small]) / (large - small)
   if slope <= 0:

@@ -4,6 +4,7 @@ Everything is shapes: nothing runs, and the devices need not be there.
 """
 
 import functools
+import hashlib
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -14,6 +15,10 @@ from jax.stages import Compiled, Lowered
 from fps_jax.core.devices import are_here
 from fps_jax.federated.mesh import Call
 from fps_jax.runs.simulation import Simulation
+
+_WITHOUT_GPU: dict[str, str | bool] = {'xla_gpu_autotune_level': '0'}
+# What is compiled for devices that are not here takes none of their memory.
+_compiled: dict[str, Compiled] = {}
 
 
 class Memory(NamedTuple):
@@ -64,16 +69,27 @@ def lower(call: Call) -> Lowered:
   return run.lower(*arguments)
 
 
+def digest_of(lowered: Lowered, mesh: Mesh) -> str:
+  """Returns what tells a program and its devices from all others."""
+  text = f'{mesh.devices.flat[0].device_kind}\n{lowered.as_text()}'
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
 def compile_lowered(lowered: Lowered, mesh: Mesh) -> Compiled:
   """Compiles a program for the devices of a mesh.
 
   Raises:
     JaxRuntimeError: if it cannot be compiled; see `is_out_of_memory`.
   """
-  if mesh.devices.flat[0].platform == 'gpu' and not are_here(mesh):
+  if are_here(mesh):
+    return lowered.compile()
+  digest = digest_of(lowered, mesh)
+  if digest not in _compiled:
+    is_gpu = mesh.devices.flat[0].platform == 'gpu'
     # Which algorithm is the fastest can only be tried where there is a GPU.
-    return lowered.compile({'xla_gpu_autotune_level': '0'})
-  return lowered.compile()
+    options = _WITHOUT_GPU if is_gpu else None
+    _compiled[digest] = lowered.compile(options)
+  return _compiled[digest]
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -60,8 +60,8 @@ class Target(NamedTuple):
     except (RuntimeError, NotImplementedError) as error:
       first = str(error).strip().partition('\n')[0]
       raise ValueError(
-        f'{purpose}: the compiler does not know these devices ({first}): give '
-        f'{GRAMMAR}'
+        f'{purpose}: its compiler refuses ({first}): if it does not know the '
+        f'devices, give {GRAMMAR}'
       ) from error
 
   def _describe(self) -> topologies.TopologyDescription:

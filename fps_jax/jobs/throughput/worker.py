@@ -22,6 +22,7 @@ from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated.performance import Performance
 from fps_jax.jobs.throughput.machine import measure_peaks
 from fps_jax.jobs.throughput.phases import measure_phases
+from fps_jax.runs.chunk_size import naming_it
 from fps_jax.runs.costs.flops import training_flops
 
 _COMPILED = '/jax/core/compile/backend_compile_duration'
@@ -97,15 +98,16 @@ class _Run:
     start = time.perf_counter()
     number, simulation = len(self._seconds), self.simulation
     plan = self._plan or simulation.plan(number)
-    if not number:
-      simulation.compile(self._state, plan, self._data)
-    collected = simulation.start(self._state, plan, self._data)
-    # The host plans while devices train.
-    self._plan = simulation.plan(number + 1)
-    self._state, metrics, _ = simulation.finish(
-      self._state, plan, self._data, collected
-    )
-    jax.block_until_ready((self._state, metrics))
+    with naming_it(simulation):
+      if not number:
+        simulation.compile(self._state, plan, self._data)
+      collected = simulation.start(self._state, plan, self._data)
+      # The host plans while devices train.
+      self._plan = simulation.plan(number + 1)
+      self._state, metrics, _ = simulation.finish(
+        self._state, plan, self._data, collected
+      )
+      jax.block_until_ready((self._state, metrics))
     self._seconds.append(time.perf_counter() - start)
     jax.monitoring.unregister_event_duration_listener(on_duration)
     present = plan.cohort.client_ids >= 0
