@@ -36,6 +36,7 @@ from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.federated import layout
+from fps_jax.federated.by_client import OwnTests
 from fps_jax.federated.evaluation import Evaluate, make_evaluate
 from fps_jax.federated.layout import Tiling
 from fps_jax.federated.losses import num_counted
@@ -115,9 +116,18 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   simulation = with_chunk_size(simulation)
   if not own_tests:
     return simulation
-  by_client = make_by_client(
-    config, placed, own_tests, network.apply, simulation
-  )
+  return _with_tests(config, placed, own_tests, network, simulation)
+
+
+def _with_tests(
+  config: ConfigDict,
+  placed: PlacedDataset,
+  tests: OwnTests,
+  network: Network,
+  simulation: Simulation,
+) -> Simulation:
+  """Returns a run with tests of every client, who train as in its rounds."""
+  by_client = make_by_client(config, placed, tests, network.apply, simulation)
   evaluation = simulation.evaluation._replace(by_client=by_client)
   return dataclasses.replace(simulation, evaluation=evaluation)
 

@@ -13,7 +13,8 @@ class Performance:
 
   Attributes:
     chunk_size: clients that are trained before their updates are added up;
-      memory grows with it. 0 is 5 in sequence and 16 vmapped.
+      memory grows with it. 0 is 5 in sequence and 16 vmapped, unless the
+      devices' memory is known: `fps_jax.runs.chunk_size` puts a number here.
     execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
       vmapped elsewhere.
     num_devices: devices that each process uses; 0 for all it has.

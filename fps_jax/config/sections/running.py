@@ -116,7 +116,11 @@ SECTIONS = (
   Section(
     'perf',
     {
-      'chunk_size': Field(Performance.chunk_size, whole(0), '0: chosen'),
+      'chunk_size': Field(
+        Performance.chunk_size,
+        whole(0),
+        '0: chosen, by memory on an accelerator',
+      ),
       'execution': Field(
         Performance.execution, choice(EXECUTIONS), 'auto, vmap or sequential'
       ),
