@@ -60,6 +60,7 @@ def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
       'config.seeds=3: must be a tuple: write "3," or "(3,)" for the one entry '
       '3; for 3 seeds, give --config=experiments/mnist.py:seeds=3',
     ),
+    (['--compile_for=cuda:h20'], 'did you mean cuda:h200?: give cuda:KIND'),
     (['--nonsense'], "Unknown command line flag 'nonsense'"),
     (['--config.sharing.threshold=9'], 'threshold=9 must be in [1, num_s'),
   ],

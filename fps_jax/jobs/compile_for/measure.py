@@ -35,19 +35,21 @@ class Compiled(NamedTuple):
     memory: None where the compiler found that there is too little.
     counted: what runs in it.
     seconds: that compiling took.
+    problem: what the compiler says of the memory; '' where there is enough.
   """
 
   name: str
   memory: Memory | None
   counted: Count
   seconds: float
+  problem: str = ''
 
   def to_json(self) -> dict[str, Any]:
     """Returns it for a file."""
     return {
       'name': self.name,
       **(self.memory or Memory(0, 0, 0, 0))._asdict(),
-      'compiles': self.memory is not None,
+      'problem': self.problem,
       'kernels': self.counted.kernels,
       'compile_seconds': round(self.seconds, 2),
     }
@@ -62,7 +64,8 @@ def compile_call(call: Call, simulation: Simulation, turns: Turns) -> Compiled:
     if not is_out_of_memory(error):
       raise
     seconds = time.perf_counter() - start
-    return Compiled(name_of(call), None, Count(), seconds)
+    problem = str(error).partition('\n')[0]
+    return Compiled(name_of(call), None, Count(), seconds, problem)
   seconds = time.perf_counter() - start
   program = hlo.parse(compiled.as_text() or '')
   counted = kernels.count(program, turns.of_loop)

@@ -37,7 +37,7 @@ def tables(rows: Sequence[Mapping[str, Any]], platform: str) -> Iterator[Table]:
     'Of the program of a round that takes the most. Peak: with the test sets, '
     'which stay there.\n'
     'Of: what JAX takes of a device of '
-    f'{_mib(first["device_memory_bytes"])} MiB.',
+    f'{_mib(first["device_memory_bytes"])} MiB.' + ''.join(_problems(rows)),
   )
   yield _table(
     'Work of a round on each device',
@@ -53,6 +53,16 @@ def tables(rows: Sequence[Mapping[str, Any]], platform: str) -> Iterator[Table]:
     },
     _notes(rows, platform),
   )
+
+
+def _problems(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+  for row in rows:
+    for program in row['programs']:
+      if program['problem']:
+        yield (
+          f'\n{title_of(row["name"])} cannot be compiled, and nothing else is '
+          f'known of {program["name"]}: {program["problem"]}'
+        )
 
 
 def _notes(rows: Sequence[Mapping[str, Any]], platform: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from fps_jax.core.accelerators import ACCELERATORS
 from fps_jax.jobs import run as jobs
-from fps_jax.jobs.compile_for import report, target
+from fps_jax.jobs.compile_for import measure, report, target
 from fps_jax.jobs.compile_for.estimate import Assumptions, Seconds
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
@@ -93,6 +93,33 @@ def test_run_that_does_not_fit_says_so(tmp_path, on_processors, monkeypatch):
   found = _run(_config(), tmp_path, 'tpu:v5e:2x4')
   assert not found['fits']
   assert '| no |' in (tmp_path / 'report.md').read_text()
+
+
+@pytest.mark.slow
+def test_program_that_no_device_can_hold_is_named(
+  tmp_path, on_processors, monkeypatch, capsys
+):
+  compile_lowered = measure.compile_lowered
+
+  def refuse(lowered, mesh):
+    if 'collect_updates' in lowered.as_text():
+      raise jax.errors.JaxRuntimeError(
+        'RESOURCE_EXHAUSTED: Ran out of memory on HBM: 28G of 16G.\n[details]'
+      )
+    return compile_lowered(lowered, mesh)
+
+  monkeypatch.setattr(measure, 'compile_lowered', refuse)
+  found = _run(_config(), tmp_path, 'tpu:v5e:2x4')
+  assert not found['fits']
+  (row,) = found['variants']
+  assert [bool(program['problem']) for program in row['programs']] == [
+    True,
+    False,
+    False,
+    False,
+  ]
+  line = 'collect_updates: RESOURCE_EXHAUSTED: Ran out of memory on HBM: 28G of'
+  assert line in capsys.readouterr().out
 
 
 def test_summary_has_the_most_of_any_variant():
