@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from fps_jax.core.accelerators import usable_bytes
+from fps_jax.core.types import Examples, RoundPlan
 from fps_jax.federated.mesh import Call
 from fps_jax.federated.round import make_round
 from fps_jax.runs.programs import (
@@ -24,6 +25,7 @@ from fps_jax.runs.programs import (
   is_out_of_memory,
   lower,
   round_programs,
+  shapes_of,
 )
 from fps_jax.runs.simulation import Simulation
 
@@ -71,9 +73,12 @@ def with_chunk_size(simulation: Simulation) -> Simulation:
   if usable is None:
     return simulation
   most_rows = _MOST_ELEMENTS // simulation.round.method.tiling.padded_size
-  num_steps = np.asarray(simulation.plan(0).cohort.num_steps)
+  plan = simulation.plan(0)
+  # The arrays themselves need not stay on the devices.
+  data = shapes_of(simulation.put_data())
+  num_steps = np.asarray(plan.cohort.num_steps)
   size = largest_fitting(
-    lambda size: _round_bytes(_with(simulation, size)),
+    lambda size: round_bytes(_with(simulation, size), plan, data),
     most_in_step(num_steps.reshape(simulation.mesh.size, -1), most_rows),
     int(PART_OF_MEMORY * usable),
   )
@@ -113,10 +118,12 @@ def _with(simulation: Simulation, size: int) -> Simulation:
   )
 
 
-def _round_bytes(simulation: Simulation) -> float:
+def round_bytes(
+  simulation: Simulation, plan: RoundPlan, data: Examples
+) -> float:
   """Returns what a round takes of a device; infinity for more than it has."""
   # The central server's step has no chunks.
-  *calls, _ = round_programs(simulation, 0)
+  *calls, _ = round_programs(simulation, plan, data)
   return max(_program_bytes(call, simulation.mesh) for call in calls)
 
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, Sharding
 from jax.stages import Compiled, Lowered
 
 from fps_jax.core.devices import are_here
+from fps_jax.core.types import Examples, RoundPlan
 from fps_jax.federated.mesh import Call
 from fps_jax.runs.simulation import Simulation
 
@@ -97,14 +98,12 @@ def is_out_of_memory(error: Exception) -> bool:
   return 'RESOURCE_EXHAUSTED' in str(error)
 
 
-def round_programs(simulation: Simulation, round_number: int) -> list[Call]:
+def round_programs(
+  simulation: Simulation, plan: RoundPlan, data: Examples
+) -> list[Call]:
   """Returns what a round calls, as `Simulation.programs`, with shapes alone."""
-  calls = simulation.programs(
-    _state(simulation),
-    simulation.plan(round_number),
-    simulation.put_data(),
-  )
-  return [(run, _shapes(arguments)) for run, arguments in calls]
+  calls = simulation.programs(_state(simulation), plan, data)
+  return [(run, shapes_of(arguments)) for run, arguments in calls]
 
 
 def other_programs(simulation: Simulation) -> list[Call]:
@@ -125,7 +124,7 @@ def other_programs(simulation: Simulation) -> list[Call]:
 def _call(function: Any, *arguments: Any) -> Call:
   """Returns a program of which some arguments are fixed, with all of them."""
   assert isinstance(function, functools.partial)
-  return function.func, _shapes((*function.args, *arguments))
+  return function.func, shapes_of((*function.args, *arguments))
 
 
 def _state(simulation: Simulation) -> Any:
@@ -136,7 +135,7 @@ def _state(simulation: Simulation) -> Any:
   )
 
 
-def _shapes(arguments: Any) -> Any:
+def shapes_of(arguments: Any) -> Any:
   """Returns the shapes of arguments, split over devices as they are."""
 
   def shape_of(value: Any) -> jax.ShapeDtypeStruct:

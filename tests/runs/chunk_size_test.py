@@ -13,6 +13,13 @@ from fps_jax.runs import chunk_size
 from fps_jax.runs.chunk_size import largest_fitting, most_in_step
 from tests.helpers import small
 
+_PLAIN = {
+  'perf__execution': 'vmap',
+  'data__partition': 'iid',
+  'pruning__schedule': 'none',
+  'sharing__scheme': 'none',
+}
+
 
 def _linear(first: float, each: float):
   return lambda size: first + each * size
@@ -86,25 +93,25 @@ def _simulation(monkeypatch, usable, **overrides):
 
 @pytest.mark.slow
 def test_round_takes_its_part_of_the_memory_at_most(monkeypatch):
-  plain = {
-    'perf__execution': 'vmap',
-    'data__partition': 'iid',
-    'pruning__schedule': 'none',
-    'sharing__scheme': 'none',
-  }
-  everyone = _simulation(monkeypatch, 2**40, **plain)
+  everyone = _simulation(monkeypatch, 2**40, **_PLAIN)
   assert _size(everyone) == 64
-  usable = chunk_size._round_bytes(everyone)
+  usable = _bytes(everyone)
   sizes = set()
   for _ in range(2):
     # As if in another process.
     chunk_size._known_bytes.clear()
-    simulation = _simulation(monkeypatch, usable, **plain)
-    taken = chunk_size._round_bytes(simulation)
+    simulation = _simulation(monkeypatch, usable, **_PLAIN)
+    taken = _bytes(simulation)
     assert taken <= chunk_size.PART_OF_MEMORY * usable
     sizes.add(_size(simulation))
   (size,) = sizes
   assert 1 < size < 64
+
+
+def _bytes(simulation):
+  return chunk_size.round_bytes(
+    simulation, simulation.plan(0), simulation.put_data()
+  )
 
 
 def _size(simulation):
@@ -131,9 +138,7 @@ def test_memory_decides_only_where_it_is_known_and_asked(
 @pytest.mark.slow
 def test_what_was_chosen_is_printed_and_recorded(monkeypatch, tmp_path, capsys):
   monkeypatch.setattr(chunk_size, 'usable_bytes', lambda mesh: 2**40)
-  config = small.make_config(
-    num_rounds=1, perf__execution='vmap', perf__num_devices=1
-  )
+  config = small.make_config(num_rounds=1, perf__num_devices=1, **_PLAIN)
   study.run_study(config, tmp_path, ['launch.py'])
   recorded = json.loads((tmp_path / 'environment.json').read_text())
   (size,) = recorded['chunk_sizes'].values()

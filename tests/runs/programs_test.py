@@ -11,7 +11,9 @@ from tests.helpers import small
 
 def _all(simulation):
   return [
-    *programs.round_programs(simulation, 0),
+    *programs.round_programs(
+      simulation, simulation.plan(0), simulation.put_data()
+    ),
     *programs.other_programs(simulation),
   ]
 
@@ -80,7 +82,9 @@ def test_run_is_shapes_alone_where_its_devices_are_not_here(
 
 def test_memory_is_that_of_the_compiler():
   simulation = small.make(small.make_config(perf__num_devices=1))
-  *_, step = programs.round_programs(simulation, 0)
+  *_, step = programs.round_programs(
+    simulation, simulation.plan(0), simulation.put_data()
+  )
   mesh = simulation.mesh
   memory = programs.Memory.of(
     programs.compile_lowered(programs.lower(step), mesh)

@@ -94,7 +94,7 @@ def measure(
   turns = Turns.of(simulation, plan, num_devices)
   of_round = [
     compile_call(call, simulation, turns)
-    for call in round_programs(simulation, last)
+    for call in round_programs(simulation, plan, simulation.put_data())
   ]
   others = [
     compile_call(call, simulation, turns) for call in other_programs(simulation)

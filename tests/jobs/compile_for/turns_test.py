@@ -70,7 +70,9 @@ def test_every_loop_of_a_round_is_known_but_those_of_rejection(execution: str):
   config = small.make_config(perf__execution=execution, perf__num_devices=1)
   simulation = small.make(config)
   turns = Turns.of(simulation, simulation.plan(0), 1)
-  for call in round_programs(simulation, 0):
+  for call in round_programs(
+    simulation, simulation.plan(0), simulation.put_data()
+  ):
     compiled = compile_lowered(lower(call), simulation.mesh)
     counted = kernels.count(hlo.parse(compiled.as_text()), turns.of_loop)
     assert not counted.callbacks
