@@ -1,6 +1,5 @@
 """Compiles all programs of a run, and adds up what a round takes."""
 
-import time
 from typing import Any, NamedTuple
 
 import jax
@@ -34,14 +33,12 @@ class Compiled(NamedTuple):
     name: as in traces.
     memory: None where the compiler found that there is too little.
     counted: what runs in it.
-    seconds: that compiling took.
     problem: what the compiler says of the memory; '' where there is enough.
   """
 
   name: str
   memory: Memory | None
   counted: Count
-  seconds: float
   problem: str = ''
 
   def to_json(self) -> dict[str, Any]:
@@ -51,25 +48,21 @@ class Compiled(NamedTuple):
       **(self.memory or Memory(0, 0, 0, 0))._asdict(),
       'problem': self.problem,
       'kernels': self.counted.kernels,
-      'compile_seconds': round(self.seconds, 2),
     }
 
 
 def compile_call(call: Call, simulation: Simulation, turns: Turns) -> Compiled:
   """Compiles a program for the devices of a run; runs nothing."""
-  start = time.perf_counter()
   try:
     compiled = compile_lowered(lower(call), simulation.mesh)
   except jax.errors.JaxRuntimeError as error:
     if not is_out_of_memory(error):
       raise
-    seconds = time.perf_counter() - start
     problem = str(error).partition('\n')[0]
-    return Compiled(name_of(call), None, Count(), seconds, problem)
-  seconds = time.perf_counter() - start
+    return Compiled(name_of(call), None, Count(), problem)
   program = hlo.parse(compiled.as_text() or '')
   counted = kernels.count(program, turns.of_loop)
-  return Compiled(name_of(call), Memory.of(compiled), counted, seconds)
+  return Compiled(name_of(call), Memory.of(compiled), counted)
 
 
 def measure(
