@@ -76,6 +76,7 @@ def _run(argv: list[str]) -> None:
     cluster.end_with_parent(ending)
   options = Options(
     _VALUES.tfds_data_dir,
+    compile_for=_VALUES.compile_for,
     profile=_VALUES.profile,
     overwrite=_VALUES.overwrite,
     tensorboard=_VALUES.tensorboard,
@@ -84,7 +85,6 @@ def _run(argv: list[str]) -> None:
     cluster=_cluster(workdir),
     only_run=_VALUES.only_run,
     config_file=_config_file(),
-    compile_for=_VALUES.compile_for,
     # Of several processes none can stop between rounds that the others run.
     interruption=stopping if is_alone else None,
   )
@@ -124,6 +124,8 @@ def _cluster(workdir: str) -> Cluster | None:
 
 def _advice(job: str, workdir: str, is_alone: bool) -> str:
   """Returns what to do after the job was stopped."""
+  if _VALUES.compile_for is not None:
+    return f'nothing has run: begin anew, not in {workdir}'
   if _VALUES.only_run:
     return 'to go on: the command of the whole study'
   if not is_alone:
@@ -131,8 +133,7 @@ def _advice(job: str, workdir: str, is_alone: bool) -> str:
       'nothing goes on from here, as several processes keep no checkpoints: '
       'begin anew in another --workdir'
     )
-  is_study = job in jobs.JOBS and jobs.JOBS[job].is_study
-  if not is_study or _VALUES.compile_for is not None:
+  if job not in jobs.JOBS or not jobs.JOBS[job].is_study:
     return f'this job does not go on: begin anew, not in {workdir}'
   command = list(sys.orig_argv)
   if _VALUES.workdir is None:

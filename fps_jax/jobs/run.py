@@ -82,23 +82,23 @@ def run(
   name = config.get('job')
   if name not in JOBS:
     raise StudyError(f'job={name!r} is not one of {sorted(JOBS)}')
-  if jax.process_count() > 1 and not JOBS[name].is_study:
-    raise StudyError(
-      f'job={name!r} runs in one process, not in {jax.process_count()}: '
-      'leave out --coordinator and --distributed'
-    )
-  place = JOBS[name].place
-  prints_report = options.prints_json and JOBS[name].is_study
   if options.compile_for is not None:
     if not JOBS[name].is_study:
       raise StudyError(
         f'--compile_for={options.compile_for} compiles the runs of a study: '
         f'job={name!r} has none'
       )
-    place, prints_report = _COMPILE_FOR, False
+    pkgutil.resolve_name(_COMPILE_FOR)(config, workdir, argv, options)
+    return
+  if jax.process_count() > 1 and not JOBS[name].is_study:
+    raise StudyError(
+      f'job={name!r} runs in one process, not in {jax.process_count()}: '
+      'leave out --coordinator and --distributed'
+    )
+  place = JOBS[name].place
   if options.only_run:
     # A job that is made of a study has nothing to say of one run.
-    place, prints_report = _STUDY, False
+    place = _STUDY
     try:
       config = cluster.only_run(config, options.only_run)
     except ValueError as error:
@@ -108,7 +108,7 @@ def run(
     folder = files.local(workdir, '--workdir')
     with files.naming(folder):
       job(config, folder, argv, options)
-      if prints_report:
+      if options.prints_json and not options.only_run and JOBS[name].is_study:
         report = json.loads(files.read_text(folder / 'report.json'))
         print(json.dumps(report))
   except (files.PathError, OSError) as error:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from fps_jax import data
 from fps_jax.config.build import build
 from fps_jax.config.variants import resolve_variants
+from fps_jax.core import files
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.environment import describe_environment, user_code
 from fps_jax.data.on_devices import PlacedDataset
@@ -44,10 +45,11 @@ def run(
     StudyError: if the config is invalid, the data is missing, the work
       directory cannot be used, or the devices or their compiler are unknown.
   """
-  bench = Bench(workdir, options, '--compile_for runs nothing')
   with refusing():
+    workdir = files.local(workdir, '--workdir')
     wanted = target.parse(options.compile_for or '')
     devices = wanted.devices()
+  bench = Bench(workdir, options, '--compile_for runs nothing')
   with bench.checking(config):
     variants = resolve_variants(config)
     study.validate_all(variants)

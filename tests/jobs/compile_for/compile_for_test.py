@@ -170,7 +170,7 @@ def test_mistake_is_a_line_before_anything_is_written(
   assert not (tmp_path / 'work').exists()
 
 
-def test_options_of_studies_are_refused(tmp_path):
+def test_options_of_studies_are_refused(tmp_path, on_processors):
   with pytest.raises(StudyError, match='--compile_for runs nothing'):
     _run(_config(), tmp_path / 'work', 'cuda:h200', profile=True)
 
