@@ -57,11 +57,15 @@ class Interruption:
   Attributes:
     advice: what else the last line says, such as how to go on.
     signal: the number of the signal that a run is asked to stop by; 0 if none.
+    agree: the largest number of all processes, once all have given theirs: by
+      it they stop after the same round, whichever of them is asked.
   """
 
   def __init__(self):
     self.advice = ''
     self.signal = 0
+    self.agree: Callable[[int], int] = lambda number: number
+    self._is_first = True
     self._is_awaited = False
     self._lock = threading.Lock()
 
@@ -88,7 +92,7 @@ class Interruption:
     """Returns whether to stop; until asked again, a first signal waits."""
     with self._lock:
       self._is_awaited = True
-      return self.signal != 0
+    return self._is_agreed()
 
   def settle(self) -> None:
     """Ends the waiting of signals.
@@ -98,8 +102,14 @@ class Interruption:
     """
     with self._lock:
       self._is_awaited = False
-    if self.signal:
+    if self._is_agreed():
       raise StoppedError('between two runs')
+
+  def _is_agreed(self) -> bool:
+    agreed = self.agree(self.signal)
+    # What has come since is for the next time.
+    self.signal = agreed or self.signal
+    return agreed != 0
 
   def describe(self, about: str = '') -> str:
     """Returns the last line; `about` says what was stopped, and where."""
@@ -115,7 +125,8 @@ class Interruption:
       if number not in list(_NAMES):
         continue
       with self._lock:
-        is_first, self.signal = not self.signal, number
+        is_first, self._is_first = self._is_first, False
+        self.signal = number
         if is_first and self._is_awaited:
           say('stopping after this round; a second time: at once')
           continue

@@ -1,22 +1,25 @@
 """Processes that know of each other: who has not come, and who is gone.
 
 JAX waits for the processes of a run in silence, and ends with a core dump those
-that outlive one. So every process has a connection of its own to process 0,
-over the coordinator's port and before JAX takes that, and leaves it open. Each
-says on it why it ends; a connection that ends without a word is the end of a
-process that was killed. JAX's own connections to process 0 are passed on by
-`_relay`, which keeps from it that process 0 is gone: there is a line about it
-to print.
+that outlive one. So every process has a connection of its own to process 0, and
+leaves it open. Each says on it why it ends; a connection that ends without a
+word is the end of a process that was killed.
+
+Where process 0's address is given (`Peers.meet`), they meet over the
+coordinator's port before JAX takes that. JAX's own connections to process 0 are
+passed on by `_relay`, which keeps from it that process 0 is gone: there is a
+line about it to print. Where JAX finds the processes (`over_jax`), they meet
+after it has, at an address that it passes on.
 """
 
 import contextlib
 import json
 import os
+import queue
 import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from fps_jax.core.interruption import Ending, say
@@ -30,10 +33,12 @@ class Peers:
   """The other processes of a run, as this one knows of them.
 
   Attributes:
-    address: HOST:PORT of process 0.
+    address: HOST:PORT of process 0; or several, with commas, at some of which
+      it is.
     num_processes: of the run.
     process: the number of this one.
     timeout: seconds to wait for all to come.
+    advice: what to do after a process was killed; said in the line about it.
   """
 
   def __init__(
@@ -49,11 +54,13 @@ class Peers:
     self.num_processes = num_processes
     self.process = process
     self.timeout = timeout
+    self.advice = ''
     self._ending = ending
-    host, port = address.rsplit(':', 1)
-    self._target = (host.strip('[]'), int(port))
+    self._targets = [_target(each) for each in address.split(',')]
     # By process: of process 0 all others, of any other process 0 alone.
     self._connections: dict[int, socket.socket] = {}
+    self._numbers: dict[int, queue.SimpleQueue[int]] = {}
+    self._is_first_done = threading.Event()
     self._news = ''
 
   def meet(self) -> str:
@@ -63,13 +70,28 @@ class Peers:
       HOST:PORT at which JAX has its coordinator, as this process sees it.
 
     Raises:
+      ValueError: as `connect`.
+    """
+    self.connect()
+    return _relay(self._targets[0]) if self.process else self.address
+
+  def connect(self, listener: socket.socket | None = None) -> None:
+    """Waits for all processes, and watches over them from then on.
+
+    Args:
+      listener: of process 0, to which the others connect; None to open it at
+        its address, until they have.
+
+    Raises:
       ValueError: if the port is taken, a process does not come in time, or
         several processes contradict each other.
     """
     self._ending.add(self._farewell)
     try:
       if self.process == 0:
-        self._await_others()
+        self._await_others(
+          listener or listen(self._targets[0][1], self.address)
+        )
       else:
         self._report_to_first()
     except ValueError:
@@ -77,20 +99,39 @@ class Peers:
         connection.close()
       raise
     for process, connection in self._connections.items():
+      self._numbers[process] = queue.SimpleQueue()
       # A host that is gone says nothing.
       connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
       connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
       connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
       connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
       _in_background(self._watch, process, connection)
-    return _relay(self._target) if self.process else self.address
+
+  def largest(self, number: int) -> int:
+    """Returns the largest number of all processes, once all have called this.
+
+    No device waits for that.
+    """
+    # An end that is noticed here is that of a process which is watched.
+    with contextlib.suppress(OSError):
+      if self.process:
+        _send(self._connections[0], {'number': number})
+    numbers = [number, *(each.get() for each in self._numbers.values())]
+    if not self.process:
+      self._tell_all({'number': max(numbers)})
+    return max(numbers)
 
   def finish(self) -> None:
-    """Says that this process has done all its work, and may end."""
-    self._tell(_FINISHED)
+    """Says that this process has done all its work, and may end.
 
-  def _await_others(self) -> None:
-    with _listen(self._target[1], self.address) as listener:
+    Process 0 has more to do than others, which wait for it here.
+    """
+    self._tell(_FINISHED)
+    if self.process:
+      self._is_first_done.wait()
+
+  def _await_others(self, listener: socket.socket) -> None:
+    with listener:
       deadline = time.monotonic() + self.timeout
       said: list[int] = []
       try:
@@ -112,7 +153,7 @@ class Peers:
       except ValueError as error:
         self._tell(str(error))
         raise
-    # JAX has the port from here on: they connect to it when told so.
+    # JAX may have the port from here on: they connect to it when told so.
     for connection in self._connections.values():
       _send(connection, {'go': True})
 
@@ -175,20 +216,24 @@ class Peers:
   def _connect(self, deadline: float) -> socket.socket:
     said, start = False, time.monotonic()
     while True:
-      try:
-        return socket.create_connection(self._target, self.timeout)
-      except socket.gaierror as error:
-        raise ValueError(
-          f'--coordinator={self.address}: the host is unknown '
-          f'({error.strerror})'
-        ) from error
-      except OSError as error:
-        if time.monotonic() > deadline:
+      for target in self._targets:
+        try:
+          return socket.create_connection(
+            target, self.timeout / len(self._targets)
+          )
+        except socket.gaierror as error:
           raise ValueError(
-            f'process 0 did not come to {self.address} within '
-            f'--timeout={self.timeout:g} s ({error.strerror or error}): start '
-            'it with the same --coordinator, or wait longer'
+            f'--coordinator={self.address}: the host is unknown '
+            f'({error.strerror})'
           ) from error
+        except OSError as error:
+          problem = error
+      if time.monotonic() > deadline:
+        raise ValueError(
+          f'process 0 did not come to {self.address} within '
+          f'--timeout={self.timeout:g} s ({problem.strerror or problem}): '
+          'start it with the same --coordinator, or wait longer'
+        ) from problem
       if not said and time.monotonic() - start > _QUIET_SECONDS:
         say(f'waiting for process 0 at {self.address}')
         said = True
@@ -199,10 +244,15 @@ class Peers:
     connection.settimeout(None)
     with connection:
       try:
-        news = str(_receive(connection)['end'])
-      except (OSError, ValueError, KeyError):
-        news = f'process {process} has ended without a word, as if killed'
+        while 'number' in (message := _receive(connection)):
+          self._numbers[process].put(int(message['number']))
+        news = str(message['end'])
+      except (OSError, ValueError, KeyError, TypeError):
+        killed = f'process {process} has ended without a word, as if killed'
+        news = '; '.join(filter(None, [killed, self.advice]))
       if news == _FINISHED:
+        if not process:
+          self._is_first_done.set()
         # This process may not be, and would then seem to have been killed.
         with contextlib.suppress(OSError):
           connection.recv(1)
@@ -216,27 +266,35 @@ class Peers:
     self._tell(self._news or f'process {self.process} has ended: {reason}')
 
   def _tell(self, news: str) -> None:
+    self._tell_all({'end': news})
+
+  def _tell_all(self, message: dict[str, Any]) -> None:
     for connection in self._connections.values():
       with contextlib.suppress(OSError):
-        _send(connection, {'end': news})
+        _send(connection, message)
 
 
-@contextlib.contextmanager
-def _listen(port: int, address: str) -> Iterator[socket.socket]:
-  """Opens process 0's port on all of its interfaces, as JAX will."""
+def _target(address: str) -> tuple[str, int]:
+  """Returns the host and the port of HOST:PORT."""
+  host, port = address.rsplit(':', 1)
+  return host.strip('[]'), int(port)
+
+
+def listen(port: int, address: str) -> socket.socket:
+  """Opens process 0's port on all of its interfaces, as JAX will.
+
+  Raises:
+    ValueError: if it is taken; the message names `address`.
+  """
   both = socket.has_dualstack_ipv6()
   family = socket.AF_INET6 if both else socket.AF_INET
   try:
-    listener = socket.create_server(
-      ('', port), family=family, dualstack_ipv6=both
-    )
+    return socket.create_server(('', port), family=family, dualstack_ipv6=both)
   except OSError as error:
     raise ValueError(
       f'--coordinator={address}: process 0 cannot have port {port} '
       f'({os.strerror(error.errno or 0)}): choose another one for all processes'
     ) from error
-  with listener:
-    yield listener
 
 
 def _relay(target: tuple[str, int]) -> str:

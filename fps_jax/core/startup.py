@@ -15,7 +15,7 @@ import threading
 import jax
 from absl import logging
 
-from fps_jax.core import files
+from fps_jax.core import files, over_jax
 from fps_jax.core.environment import cpu_model
 from fps_jax.core.interruption import Ending
 from fps_jax.core.peers import Peers
@@ -93,8 +93,8 @@ class Processes:
       ending: ends this process if another one does before its time.
 
     Returns:
-      The other processes, where it is known of them when they end: not with
-      `distributed`, for which that is the task of what started them.
+      The other processes, which watch over each other; None where there are
+      none, and where JAX finds some that cannot.
 
     Raises:
       ValueError: if the environment does not tell them, they do not come in
@@ -104,6 +104,7 @@ class Processes:
     jax.config.update('jax_enable_preemption_service', False)
     if self.distributed:
       self._join_those_of_the_environment(ending)
+      return over_jax.watch(self.timeout, ending)
     if self.coordinator is None:
       return None
     num_processes, process_id = self.num_processes or 1, self.process_id or 0

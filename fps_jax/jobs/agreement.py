@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fps_jax.core.devices import gather
 from fps_jax.core.environment import code_of
+from fps_jax.core.over_jax import exchange
 from fps_jax.data.dataset import Dataset
 from fps_jax.results.differences import compare
 
@@ -103,18 +103,6 @@ def _by_process(values: Sequence[str]) -> str:
     + '+'.join(str(i) for i, other in enumerate(values) if other == value)
     for value in dict.fromkeys(values)
   )
-
-
-def exchange(text: str) -> list[str]:
-  """Returns the texts of all processes in their order, once all have come."""
-  own = np.frombuffer(text.encode(), np.uint8)
-  sizes = gather(np.array([len(own)], np.int32))[:, 0]
-  padded = np.zeros(sizes.max(), np.uint8)
-  padded[: len(own)] = own
-  return [
-    row[:size].tobytes().decode()
-    for row, size in zip(gather(padded), sizes, strict=True)
-  ]
 
 
 def describe(

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import jax
 from ml_collections import ConfigDict
 from rich.console import RenderableType
 
@@ -98,8 +97,10 @@ class InMemory:
   ) -> Iterator[dict[str, Any]]:
     """Yields what the process runs on, and begins with."""
     code = user_code(self._options.config_file)
-    models = {'initial_models': initial_models(variants)}
-    yield describe_environment((), code) | models
+    environment = describe_environment((), code)
+    if models := initial_models(variants):
+      environment['initial_models'] = models
+    yield environment
 
   def begin(self, runs: Sequence[StudyRun], warnings: Sequence[str]) -> None:
     """Keeps nothing."""
@@ -111,6 +112,23 @@ class InMemory:
 
   def finish(self, variants: Sequence[str]) -> None:
     """Keeps nothing."""
+
+
+class Following(InMemory):
+  """Keeps nothing, and goes along with process 0, which keeps the study."""
+
+  table = None
+
+  def check(self, variants: Mapping[str, ConfigDict]) -> None:
+    """Leaves it to process 0 to say what cannot be kept."""
+
+  @contextlib.contextmanager
+  def open(self, run: StudyRun) -> Iterator[Kept]:
+    """Yields a run of which process 0 knows what is done."""
+    settings, checkpoints = run.variant.checkpoint, None
+    if settings.every_rounds:
+      checkpoints = Checkpoints(None, settings.every_rounds, settings.keep)
+    yield Kept([], lambda row: None, checkpoints)
 
 
 class OnDisk:
@@ -147,7 +165,7 @@ class OnDisk:
     """Raises ValueError if one cannot be kept here, or with what it needs.
 
     Such as if it cannot name a folder, or begins with a model of this folder,
-    which `overwrite` would remove; or if several processes cannot be kept.
+    which `overwrite` would remove.
     """
     if self._options.tensorboard:
       tensorboard.require()
@@ -158,8 +176,6 @@ class OnDisk:
       files.local(self._workdir / name, f'variant {name}')
     for variant in variants.values():
       _check_begins_elsewhere(variant, self._workdir)
-    if jax.process_count() > 1:
-      _check_processes(variants, self._workdir)
 
   @contextlib.contextmanager
   def hold(
@@ -267,23 +283,6 @@ def _check_begins_elsewhere(variant: ConfigDict, workdir: pathlib.Path) -> None:
         f'model.init_from={files.show(folder)} is in the work directory '
         f'{files.show(workdir)} itself, of which nothing may be left: give '
         'another --workdir'
-      )
-
-
-def _check_processes(
-  variants: Mapping[str, ConfigDict], workdir: pathlib.Path
-) -> None:
-  # A study that processes did not agree on leaves its lock.
-  if workdir.is_dir() and {path.name for path in workdir.iterdir()} - {'lock'}:
-    raise ValueError(
-      f'work directory {workdir} is not empty: {jax.process_count()} processes '
-      'do not go on together, give another --workdir'
-    )
-  for variant in variants.values():
-    if variant.checkpoint.every_rounds:
-      raise ValueError(
-        f'checkpoint.every_rounds={variant.checkpoint.every_rounds} must be 0 '
-        f'with {jax.process_count()} processes, which do not go on together'
       )
 
 

@@ -5,9 +5,7 @@ import datetime
 import logging as python_logging
 import os
 import shlex
-import shutil
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from fps_jax.config import experiments, sweep
 from fps_jax.core import environment, extras, startup
 from fps_jax.core.interruption import Ending, Interruption, StoppedError
+from fps_jax.core.over_jax import text_of_first
 from fps_jax.core.peers import Peers
 from fps_jax.jobs import agreement, cluster, cluster_args, launch_flags, listing
 from fps_jax.jobs import run as jobs
@@ -71,7 +70,11 @@ def _run(argv: list[str]) -> None:
   workdir = _VALUES.workdir or f'runs/{config.name}-{now}'
   peers = _prepare(ending)
   is_alone = jax.process_count() == 1
-  stopping.advice = _advice(config.job, workdir, is_alone)
+  stopping.advice = _advice(config.job, workdir)
+  if peers:
+    # Of all processes one knows where the study is kept.
+    peers.advice = stopping.advice = text_of_first(stopping.advice)
+    stopping.agree = peers.largest
   if _VALUES.only_run:
     cluster.end_with_parent(ending)
   options = Options(
@@ -85,15 +88,18 @@ def _run(argv: list[str]) -> None:
     cluster=_cluster(workdir),
     only_run=_VALUES.only_run,
     config_file=_config_file(),
-    # Of several processes none can stop between rounds that the others run.
-    interruption=stopping if is_alone else None,
+    # Processes that cannot agree on a round cannot stop after one.
+    interruption=stopping if is_alone or peers else None,
   )
   try:
     _compare(config, options)
-    with _silent_unless_first(ending) as folder:
-      jobs.run(config, folder or workdir, sys.argv, options)
+    with _silent_unless_first():
+      jobs.run(config, workdir, sys.argv, options)
   except StoppedError as stopped:
-    print(stopping.describe(str(stopped)), file=sys.stderr)
+    if peers:
+      peers.finish()
+    if not jax.process_index():
+      print(stopping.describe(str(stopped)), file=sys.stderr)
     sys.exit(stopping.exit_code)
   except Exception as error:
     if is_alone and not isinstance(error, StudyError):
@@ -122,17 +128,12 @@ def _cluster(workdir: str) -> Cluster | None:
   return Cluster(_VALUES.cluster, args, command)
 
 
-def _advice(job: str, workdir: str, is_alone: bool) -> str:
+def _advice(job: str, workdir: str) -> str:
   """Returns what to do after the job was stopped."""
   if _VALUES.compile_for is not None:
     return f'nothing has run: begin anew, not in {workdir}'
   if _VALUES.only_run:
     return 'to go on: the command of the whole study'
-  if not is_alone:
-    return (
-      'nothing goes on from here, as several processes keep no checkpoints: '
-      'begin anew in another --workdir'
-    )
   if job not in jobs.JOBS or not jobs.JOBS[job].is_study:
     return f'this job does not go on: begin anew, not in {workdir}'
   command = list(sys.orig_argv)
@@ -140,7 +141,10 @@ def _advice(job: str, workdir: str, is_alone: bool) -> str:
     command.append(f'--workdir={workdir}')
   if _VALUES.overwrite:
     command.append('--nooverwrite')
-  return f'to go on: {shlex.join(command)}'
+  start = 'start all processes again, process 0 with '
+  if jax.process_count() == 1:
+    start = ''
+  return f'to go on: {start}{shlex.join(command)}'
 
 
 def _compare(config: ConfigDict, options: Options) -> None:
@@ -212,16 +216,11 @@ def _prepare(ending: Ending) -> Peers | None:
 
 
 @contextlib.contextmanager
-def _silent_unless_first(ending: Ending) -> Iterator[str | None]:
-  """Lets process 0 alone print and write; gives others a folder to forget."""
+def _silent_unless_first() -> Iterator[None]:
+  """Lets process 0 alone print."""
   if not jax.process_index():
-    yield None
+    yield
     return
   logging.set_verbosity(logging.ERROR)
-  with (
-    tempfile.TemporaryDirectory() as folder,
-    open(os.devnull, 'w') as nowhere,
-    contextlib.redirect_stdout(nowhere),
-  ):
-    ending.add(lambda _: shutil.rmtree(folder, ignore_errors=True))
-    yield folder
+  with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
+    yield

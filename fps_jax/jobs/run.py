@@ -47,7 +47,8 @@ class Entry(NamedTuple):
       hold what only they need, such as Matplotlib, and measure their own
       memory.
     is_study: whether it goes on where it was, and several processes may run it
-      together.
+      together: all of them its study, by the same config, and process 0 what is
+      made of that.
   """
 
   place: str
@@ -95,10 +96,13 @@ def run(
       f'job={name!r} runs in one process, not in {jax.process_count()}: '
       'leave out --coordinator and --distributed'
     )
-  place = JOBS[name].place
+  place, reports = JOBS[name].place, not jax.process_index()
+  if not reports:
+    # What a job makes of a study, process 0 does, which has its files.
+    place = _STUDY
   if options.only_run:
     # A job that is made of a study has nothing to say of one run.
-    place = _STUDY
+    place, reports = _STUDY, False
     try:
       config = cluster.only_run(config, options.only_run)
     except ValueError as error:
@@ -108,7 +112,7 @@ def run(
     folder = files.local(workdir, '--workdir')
     with files.naming(folder):
       job(config, folder, argv, options)
-      if options.prints_json and not options.only_run and JOBS[name].is_study:
+      if options.prints_json and reports and JOBS[name].is_study:
         report = json.loads(files.read_text(folder / 'report.json'))
         print(json.dumps(report))
   except (files.PathError, OSError) as error:

@@ -1,6 +1,7 @@
 """A study: every variant of a config under every seed, then the report."""
 
 import contextlib
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,10 +18,11 @@ from fps_jax.config.variants import check_alike, resolve_variants
 from fps_jax.core import files
 from fps_jax.core.accelerators import usable_bytes
 from fps_jax.core.devices import make_mesh
+from fps_jax.core.over_jax import text_of_first
 from fps_jax.core.types import RoundState
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.jobs import agreement, cluster, notices
-from fps_jax.jobs.keeping import Keeper, OnDisk
+from fps_jax.jobs.keeping import Following, Keeper, OnDisk
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results.metrics import MetricsRow
@@ -81,7 +83,8 @@ def run_study(
 
   In the work directory of the same config, finished runs are not run again and
   the one that was killed goes on from its last checkpoint. The files are those
-  of `fps_jax.jobs.keeping.OnDisk`.
+  of `fps_jax.jobs.keeping.OnDisk`. Of several processes, process 0 alone reads
+  and writes them.
 
   Args:
     config: see `fps_jax.config.defaults.default`.
@@ -116,8 +119,10 @@ def run_study(
 
 def _make_keeper(
   workdir: pathlib.Path, argv: Sequence[str], options: Options
-) -> OnDisk:
+) -> OnDisk | Following:
   """Returns what keeps a study of the command line, or one run of it."""
+  if jax.process_index():
+    return Following(options)
   if options.only_run:
     return cluster.OneRun(workdir, argv, options)
   kind = cluster.OnCluster if options.cluster else OnDisk
@@ -336,7 +341,8 @@ def _run(
   """
   variant, trained = run.variant, None
   with keeper.open(run) as kept:
-    rows = list(kept.rows)
+    # Process 0 may know of some that ran before.
+    rows: list[MetricsRow] = json.loads(text_of_first(json.dumps(kept.rows)))
     progress.start_run(title_of(run.name), run.seed, variant.num_rounds, rows)
 
     def on_row(row: MetricsRow) -> None:

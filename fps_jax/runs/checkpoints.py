@@ -2,6 +2,10 @@
 
 A checkpoint is written in the background, under another name until it is
 whole, so that a run that is killed at any moment finds the one before.
+
+Of several processes process 0 alone writes and reads, and tells the others what
+it read: each has the whole state, and hosts need not share a disk. So what is
+there does not tell how many there were, and any number may go on.
 """
 
 import hashlib
@@ -13,6 +17,7 @@ import jax
 import numpy as np
 
 from fps_jax.core import extras, files
+from fps_jax.core.over_jax import of_first
 from fps_jax.core.types import Array, RoundState
 from fps_jax.results.metrics import MetricsRow
 
@@ -25,6 +30,22 @@ def _orbax() -> Any:
   import orbax.checkpoint as ocp
 
   return ocp
+
+
+def _manager(folder: pathlib.Path, **options: Any) -> Any:
+  """Returns orbax's manager of a folder that exists, for this process alone."""
+  ocp, own = _orbax(), jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=own,
+    active_processes={own},
+    barrier_sync_key_prefix=f'process_{own}',
+  )
+  return ocp.CheckpointManager(
+    folder.resolve(),
+    options=ocp.CheckpointManagerOptions(
+      create=False, multiprocessing_options=alone, **options
+    ),
+  )
 
 
 class CheckpointError(Exception):
@@ -67,8 +88,11 @@ def better(
 class Checkpoints:
   """The checkpoints of one run, in a folder of their own.
 
+  All processes of a run have them, and call the same methods.
+
   Guarantees:
-    - what `restore` returns is what was saved, bit for bit, or it raises;
+    - what `restore` returns is what was saved, bit for bit, by however many
+      processes, or it raises;
     - a checkpoint that was not written to its end is as if it had not been
       begun.
 
@@ -76,25 +100,23 @@ class Checkpoints:
     every_rounds: rounds between checkpoints; the last round has one, too.
   """
 
-  def __init__(self, folder: pathlib.Path, every_rounds: int, keep: int):
+  def __init__(self, folder: pathlib.Path | None, every_rounds: int, keep: int):
     """Opens a folder of checkpoints.
 
     Args:
-      folder: created if need be.
+      folder: created if need be; None in all processes but the first.
       every_rounds: rounds between checkpoints, at least 1.
       keep: how many are kept, the last ones, at least 1.
 
     Raises:
       OSError: if the folder cannot be created or read.
     """
-    ocp = _orbax()
     self.every_rounds = every_rounds
-    self._folder = folder
-    with files.naming(folder, problem='cannot be written to'):
-      folder.mkdir(parents=True, exist_ok=True)
-      self._manager = ocp.CheckpointManager(
-        folder.resolve(), options=ocp.CheckpointManagerOptions(max_to_keep=keep)
-      )
+    self._folder, self._manager = folder, None
+    if folder is not None:
+      with files.naming(folder, problem='cannot be written to'):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._manager = _manager(folder, max_to_keep=keep)
 
   def __enter__(self) -> Self:
     """Returns the checkpoints themselves."""
@@ -103,7 +125,8 @@ class Checkpoints:
   def __exit__(self, *exc_info: object) -> None:
     """Waits for the last checkpoint; an error that is on its way goes first."""
     try:
-      self._manager.close()
+      if self._manager:
+        self._manager.close()
     except Exception as error:
       # What is on its way says more.
       if exc_info[0] is None:
@@ -111,8 +134,8 @@ class Checkpoints:
 
   @property
   def last_round(self) -> int:
-    """Rounds completed in the last checkpoint; 0 without one."""
-    return self._manager.latest_step() or 0
+    """Rounds completed in the last checkpoint that is here; 0 without one."""
+    return (self._manager and self._manager.latest_step()) or 0
 
   def save(self, state: RoundState, best: BestModel | None = None) -> None:
     """Copies a state and begins to write it; `state` may be donated then.
@@ -124,6 +147,8 @@ class Checkpoints:
     Raises:
       CheckpointError: if this or the checkpoint before cannot be written.
     """
+    if self._manager is None:
+      return
     # On a CPU, NumPy would otherwise look into the donated memory.
     on_host = _named(jax.device_get(state))
     named = {name: np.array(leaf) for name, leaf in on_host.items()}
@@ -153,9 +178,20 @@ class Checkpoints:
     Raises:
       CheckpointError: if the checkpoint is damaged, or of another model.
     """
-    if not self.last_round:
+    if not of_first(np.array(self.last_round)):
       return initial
-    named, leaves = read(self._folder, self.last_round), _named(initial)
+    leaves = _named(initial)
+    named = self._read(leaves) if self._folder else None
+    placed = []
+    for name, leaf in leaves.items():
+      array = named[name] if named else np.zeros(leaf.shape, leaf.dtype)
+      placed.append(_place(of_first(array), leaf.sharding))
+    return jax.tree.unflatten(jax.tree.structure(initial), placed)
+
+  def _read(self, leaves: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+    """Returns the last checkpoint, of arrays such as these."""
+    assert self._folder is not None
+    named = read(self._folder, self.last_round)
     expected, found = _describe(leaves), _describe(named)
     if found != expected:
       raise CheckpointError(
@@ -163,11 +199,7 @@ class Checkpoints:
         f'this run has {expected}: it was written by another version, give '
         'another --workdir or --overwrite'
       )
-    placed = [
-      jax.device_put(named[name], leaf.sharding)
-      for name, leaf in leaves.items()
-    ]
-    return jax.tree.unflatten(jax.tree.structure(initial), placed)
+    return named
 
   def restore_best(self) -> BestModel | None:
     """Returns the best model as of the last checkpoint; None without any.
@@ -175,11 +207,18 @@ class Checkpoints:
     Raises:
       CheckpointError: if it is damaged.
     """
-    if not (self._folder / str(self.last_round) / _BEST).is_dir():
+    here, about = None, np.zeros(3)
+    if self._folder and (self._folder / str(self.last_round) / _BEST).is_dir():
+      here = read_best(self._folder, self.last_round)
+      about = np.array([here.round, here.accuracy, len(here.params)])
+    round_number, accuracy, size = of_first(about).tolist()
+    if not size:
       return None
-    return read_best(self._folder, self.last_round)
+    params = here.params if here else np.zeros(int(size), np.float32)
+    return BestModel(int(round_number), accuracy, of_first(params))
 
   def _unwritable(self, error: Exception) -> CheckpointError:
+    assert self._folder is not None
     return CheckpointError(
       f'no checkpoint can be written to {files.show(self._folder)} '
       f'({_one_line(error)}): {files.cure_of(error)}; it goes on from round '
@@ -191,7 +230,7 @@ def last_round(folder: pathlib.Path) -> int:
   """Returns the rounds completed in a folder's last checkpoint; 0 without."""
   if not folder.is_dir():
     return 0
-  with _orbax().CheckpointManager(folder.resolve()) as manager:
+  with _manager(folder) as manager:
     return manager.latest_step() or 0
 
 
@@ -238,7 +277,7 @@ def _read(
 ) -> dict[str, np.ndarray]:
   if not folder.is_dir():
     raise CheckpointError(f'{folder} is not a folder of checkpoints')
-  with _orbax().CheckpointManager(folder.resolve()) as manager:
+  with _manager(folder) as manager:
     step = manager.latest_step() if round_number is None else round_number
     path = folder / str(step)
     if step not in manager.all_steps():
@@ -284,6 +323,13 @@ def _named(state: RoundState) -> dict[str, jax.Array]:
     jax.tree_util.keystr(path, simple=True, separator='.'): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(state)
   }
+
+
+def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+  """Returns an array that all processes have, on the devices of all."""
+  return jax.make_array_from_callback(
+    array.shape, sharding, lambda index: array[index]
+  )
 
 
 def _one_line(error: Exception) -> str:

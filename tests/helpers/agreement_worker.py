@@ -12,11 +12,10 @@ from unittest import mock
 import jax
 
 from fps_jax import data
-from fps_jax.core import environment
+from fps_jax.core import environment, over_jax
 from fps_jax.core.interruption import Ending
 from fps_jax.core.startup import Processes
 from fps_jax.data.fake import make_fake
-from fps_jax.jobs import agreement
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
@@ -63,7 +62,7 @@ def main(coordinator: str, process: str, folder: str) -> None:
   assert peers
   print(
     'exchange',
-    [len(text) for text in agreement.exchange('é' * (3 + is_second))],
+    [len(text) for text in over_jax.exchange('é' * (3 + is_second))],
   )
   for case, config in _configs(is_second).items():
     load = functools.partial(

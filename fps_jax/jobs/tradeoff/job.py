@@ -22,7 +22,7 @@ from fps_jax.config.sections.cohort import largest_sample_count
 from fps_jax.config.sections.sharing import SERVERS, prime
 from fps_jax.config.variants import resolve_variants
 from fps_jax.core import files
-from fps_jax.jobs import agreement, study
+from fps_jax.jobs import study
 from fps_jax.jobs.bench import own_section, refusing
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
@@ -95,7 +95,7 @@ def run(
       are counted here; after the study if all variants diverged.
   """
   workdir, console = pathlib.Path(workdir), make_console()
-  with refusing('tradeoff: '), agreement.together():
+  with refusing('tradeoff: '):
     variants = resolve_variants(config)
     study.validate_all(variants)
     for name, variant in variants.items():
