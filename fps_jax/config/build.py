@@ -35,6 +35,7 @@ from fps_jax.core.types import Array, Examples, Key, PruningPlan, RoundState
 from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
+from fps_jax.data.stored import select
 from fps_jax.federated import layout
 from fps_jax.federated.by_client import OwnTests
 from fps_jax.federated.evaluation import Evaluate, make_evaluate
@@ -255,7 +256,7 @@ def _make_evaluation(
   """Returns tests of a model, but for those by client: held out, a trigger."""
   dataset, loss = placed.dataset, make_loss(config)
   rows = data.split(config, seed, len(dataset.train_targets)).validation
-  held_out = dataset.train_inputs[rows], dataset.train_targets[rows]
+  held_out = select(dataset.train_inputs, rows), dataset.train_targets[rows]
 
   def evaluate(inputs: np.ndarray, targets: np.ndarray) -> Evaluate:
     return make_evaluate(

@@ -66,6 +66,7 @@ __all__ = [
 def load(
   source: str,
   data_dir: str | os.PathLike[str] | None = None,
+  on_demand: bool = False,
   **kwargs: Any,
 ) -> Dataset:
   """Loads a bundled source, an .npz file, or else the TFDS set of that name.
@@ -74,6 +75,9 @@ def load(
     source: a key of `SOURCES`, the path of a file for `read_npz`, which ends in
       .npz, or a name for `load_tfds`.
     data_dir: where to look for TFDS sets; see `load_tfds`.
+    on_demand: whether a file or a TFDS set gives inputs when they are asked
+      for, as `data.stored.Stored`: for who needs some of them. A key of
+      `SOURCES` makes all.
     **kwargs: further arguments of the source's function.
 
   Raises:
@@ -91,8 +95,9 @@ def load(
         f'data.source={source!r}: there is no such file, seen from '
         f'{pathlib.Path.cwd()}: give the path of one that write_npz wrote'
       )
-    return read_npz(path, path.stem, 'write it with fps_jax.data.write_npz')
-  return load_tfds(source, data_dir, **kwargs)
+    cure = 'write it with fps_jax.data.write_npz'
+    return read_npz(path, path.stem, cure, on_demand)
+  return load_tfds(source, data_dir, on_demand=on_demand, **kwargs)
 
 
 def partition(

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fps_jax.data.stored import Stored
+
 # Of a sequence's target, where it is shorter than others.
 PADDING = -1
 _SPLITS = ('train', 'test')
@@ -62,6 +64,9 @@ class Dataset:
     - sequences of classes, int32 [n, T], likewise or -1 for padding, of which
       no example may consist;
     - numbers, float32 [n, num_classes], all finite.
+
+  Inputs may be `data.stored.Stored`, as those of a process are that needs some
+  of them alone.
 
   Attributes:
     name: what the data is called in logs and errors.
@@ -210,6 +215,8 @@ def _check_targets(
 
 
 def _check_finite(what: str, array: np.ndarray) -> None:
+  if isinstance(array, Stored):
+    return  # Rows are checked as they are read.
   if array.dtype == np.float32 and not np.isfinite(array).all():
     row = int(np.argwhere(~np.isfinite(array))[0, 0])
     raise ValueError(

@@ -6,6 +6,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from fps_jax.core.devices import Placement, put_per_process
+from fps_jax.core.host_memory import aligned_empty
 from fps_jax.core.types import Examples
 from fps_jax.data.dataset import Dataset
 
@@ -14,7 +15,8 @@ class PlacedDataset:
   """A data set whose examples are put where their clients run.
 
   One process holds the whole training set, once for all runs of a study. Each
-  of several holds the examples of its own clients alone.
+  of several holds the examples of its own clients alone, and of a set that is
+  stored (`data.stored`) reads no others.
 
   Attributes:
     dataset: on the host.
@@ -68,11 +70,12 @@ class PlacedDataset:
     num_rows = max(len(rows) for rows in held)
     rows = held[self.placement.process]
 
-    def pad(own: np.ndarray) -> np.ndarray:
-      missing = ((0, num_rows - len(own)),) + ((0, 0),) * (own.ndim - 1)
-      return np.pad(own, missing)
+    def hold(array: np.ndarray) -> np.ndarray:
+      own = aligned_empty((num_rows, *array.shape[1:]), array.dtype)
+      own[: len(rows)], own[len(rows) :] = array[rows], 0
+      return own
 
-    return self._put(pad(inputs[rows]), pad(targets[rows]))
+    return self._put(hold(inputs), hold(targets))
 
   def _put(self, inputs: np.ndarray, targets: np.ndarray) -> Examples:
     return Examples(

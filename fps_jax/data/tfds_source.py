@@ -2,8 +2,9 @@
 
 Reads sets that are already prepared in the array_record format through
 `tfds.data_source`, which needs no TensorFlow. Decoding tens of thousands of
-PNG files takes about half a minute, so the decoded arrays are kept in a cache
-folder.
+PNG files takes long, so the decoded arrays are kept in a cache folder. A
+process that needs some images alone decodes these (`on_demand`); the labels of
+all are read without decoding.
 
 The name of a cache file holds a hash of all prepared files. Hence the
 prepared set must be there even when the cache holds its arrays, and a data
@@ -11,11 +12,12 @@ directory never yields the arrays of another with different content.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -23,17 +25,20 @@ from absl import logging
 from fps_jax.core import extras, files
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.npz_file import read_npz, write_npz
+from fps_jax.data.stored import Stored
 
 # Sources that need no TFDS, named here to tell users of a mistyped name.
 BUNDLED_SOURCES = ('mnist_sample', 'text', 'fake')
 
 _HASH_DIGITS = 16
+_BLOCK = 1000  # Examples read at a time, a third as long as one by one.
 
 
 def load_tfds(
   name: str,
   data_dir: str | os.PathLike[str] | None = None,
   client_feature: str | None = None,
+  on_demand: bool = False,
 ) -> Dataset:
   """Loads the splits 'train' and 'test' of a prepared TFDS set.
 
@@ -47,6 +52,8 @@ def load_tfds(
     client_feature: the feature that says whose each example is, by a whole
       number or a text; None if none does. For a config, a source of one's own
       gives it: `SOURCES['NAME'] = lambda: load_tfds(...)`.
+    on_demand: whether images are read when they are asked for, as
+      `data.stored.Stored`: from the cache, if it has them, or decoded.
 
   Returns:
     A data set called `name`, in the order in which it is stored: uint8 images
@@ -68,8 +75,17 @@ def load_tfds(
     cache_name = _cache_name(builder, client_feature)
   cache_file = _find_cache(cache_name)
   if cache_file is not None and cache_file.exists():
-    return read_npz(cache_file, name, cure='delete it, and load again')
-  dataset = _decode(name, builder, client_feature)
+    return read_npz(
+      cache_file, name, 'delete it, and load again', on_demand, cache_name
+    )
+  dataset = _open(name, builder, client_feature, cache_name)
+  if on_demand:
+    return dataset
+  dataset = dataclasses.replace(
+    dataset,
+    train_inputs=dataset.train_inputs[:],
+    test_inputs=dataset.test_inputs[:],
+  )
   if cache_file is not None:
     _write_cache(cache_file, dataset)
   return dataset
@@ -180,14 +196,16 @@ def _without_advice() -> Iterator[None]:
     logger.removeFilter(is_other)
 
 
-def _decode(name: str, builder: Any, client_feature: str | None) -> Dataset:
-  """Decodes both splits of a prepared set, after checking its features."""
+def _open(
+  name: str, builder: Any, client_feature: str | None, digest: str
+) -> Dataset:
+  """Returns a prepared set, after checking its features; decodes no image."""
   _check_features(name, builder, client_feature)
-  train, test = (
-    _decode_split(name, builder, split, client_feature)
-    for split in ('train', 'test')
-  )
-  clients = np.concatenate([train.clients, test.clients])
+  splits = [
+    _Split(name, builder, split, client_feature) for split in ('train', 'test')
+  ]
+  labels, named = zip(*(split.read_labels() for split in splits), strict=True)
+  clients = np.concatenate(named)
   if clients.dtype.kind not in 'iuSU' or clients.ndim != 1:
     raise ValueError(
       f'TFDS data set {name!r} has client_feature={client_feature!r} of '
@@ -196,27 +214,17 @@ def _decode(name: str, builder: Any, client_feature: str | None) -> Dataset:
   if clients.dtype.kind in 'SU':
     clients = np.unique(clients, return_inverse=True)[1]
   is_told = client_feature is not None
+  train, test = (split.images(digest).as_array() for split in splits)
   return Dataset(
     name,
-    train.images,
-    train.labels,
-    test.images,
-    test.labels,
+    train,
+    labels[0],
+    test,
+    labels[1],
     builder.info.features['label'].num_classes,
-    clients[: len(train.clients)] if is_told else None,
-    clients[len(train.clients) :] if is_told else None,
+    clients[: len(train)] if is_told else None,
+    clients[len(train) :] if is_told else None,
   )
-
-
-class _Decoded(NamedTuple):
-  """A split: uint8 images, int32 [n] labels, and what its clients are called.
-
-  Where nothing says whose examples are, all clients are called 0.
-  """
-
-  images: np.ndarray
-  labels: np.ndarray
-  clients: np.ndarray
 
 
 def _check_features(
@@ -255,40 +263,87 @@ def _check_features(
     )
 
 
-def _decode_split(
-  name: str, builder: Any, split: str, client_feature: str | None
-) -> _Decoded:
-  """Returns a split of a prepared set."""
-  try:
-    source = builder.as_data_source(split=split)
-    with _without_advice():
-      examples = [
-        (
-          example['image'],
-          example['label'],
-          0 if client_feature is None else example[client_feature],
-        )
-        for example in source
-      ]
-  except NotImplementedError as error:
-    raise ValueError(
-      f'TFDS data set {name!r} in {builder.data_dir} is in a format that '
-      'needs TensorFlow: prepare it with --file_format=array_record'
-    ) from error
-  # What TFDS raises where a shard is missing or cut, or a record is damaged.
-  except (OSError, RuntimeError) as error:
-    raise ValueError(
-      f'TFDS data set {name!r} in {builder.data_dir} has a {split} split '
-      f'that cannot be read ({error}): delete that folder and prepare the '
-      'set again'
-    ) from error
-  images, labels, clients = zip(*examples, strict=True)
-  shapes = sorted({image.shape for image in images})
-  if len(shapes) > 1:
-    raise ValueError(
-      f'TFDS data set {name!r} has {split} images of unequal shapes, from '
-      f'{shapes[0]} to {shapes[-1]}: use a set of one image shape'
+class _Split:
+  """A split of a prepared set, of which examples are read by their numbers."""
+
+  def __init__(
+    self, name: str, builder: Any, split: str, client_feature: str | None
+  ):
+    self._name, self._builder, self._split = name, builder, split
+    self._client_feature = client_feature
+    self._image_shape = builder.info.features['image'].shape
+    self._num_examples = builder.info.splits[split].num_examples
+
+  def read_labels(self) -> tuple[np.ndarray, np.ndarray]:
+    """Returns int32 [n] labels, and what the clients are called.
+
+    Where nothing says whose examples are, all clients are called 0.
+    """
+    import tensorflow_datasets as tfds
+
+    feature = self._client_feature
+    skipped = {'image': tfds.decode.SkipDecoding()}
+    read = self._read(
+      np.arange(self._num_examples), skipped if feature != 'image' else None
     )
-  return _Decoded(
-    np.stack(images), np.array(labels, np.int32), np.array(clients)
-  )
+    told = [
+      (example['label'], 0 if feature is None else example[feature])
+      for example in read
+    ]
+    labels, clients = zip(*told, strict=True)
+    return np.array(labels, np.int32), np.array(clients)
+
+  def images(self, digest: str) -> Stored:
+    """Returns uint8 [n, height, width, channels], none of them decoded."""
+    shape = self._image_shape
+    if None in shape:
+      (first,) = self._read(np.arange(1))
+      shape = first['image'].shape
+    return Stored(
+      (self._num_examples, *shape),
+      np.dtype(np.uint8),
+      f'{digest}/{self._split}_inputs',
+      self._decode_into,
+    )
+
+  def _decode_into(self, rows: np.ndarray, into: np.ndarray) -> None:
+    shapes = {into.shape[1:]}
+    for place, example in enumerate(self._read(rows)):
+      image = example['image']
+      shapes.add(image.shape)
+      if len(shapes) == 1:
+        into[place] = image
+    if len(shapes) > 1:
+      raise ValueError(
+        f'TFDS data set {self._name!r} has {self._split} images of unequal '
+        f'shapes, from {min(shapes)} to {max(shapes)}: use a set of one image '
+        'shape'
+      )
+
+  def _read(
+    self, rows: np.ndarray, decoders: Mapping[str, Any] | None = None
+  ) -> Iterator[dict[str, Any]]:
+    """Yields the examples of some numbers."""
+    try:
+      source = self._builder.as_data_source(self._split, decoders=decoders)
+      with _without_advice():
+        for start in range(0, len(rows), _BLOCK):
+          block = rows[start : start + _BLOCK].tolist()
+          for example in source.__getitems__(block):
+            # So are records of a shard that is cut.
+            if any(value is None for value in example.values()):
+              raise OSError('an example is empty')
+            yield example
+    except NotImplementedError as error:
+      raise ValueError(
+        f'TFDS data set {self._name!r} in {self._builder.data_dir} is in a '
+        'format that needs TensorFlow: prepare it with '
+        '--file_format=array_record'
+      ) from error
+    # What TFDS raises where a shard is missing or cut, or a record is damaged.
+    except (OSError, RuntimeError) as error:
+      raise ValueError(
+        f'TFDS data set {self._name!r} in {self._builder.data_dir} has a '
+        f'{self._split} split that cannot be read ({error}): delete that '
+        'folder and prepare the set again'
+      ) from error

@@ -159,7 +159,9 @@ def make_count_personal_right(
     how.plan.num_steps,
     put_per_device(mesh, rows),
   )
-  test = Examples(*(put_per_process(mesh, array) for array in tests.examples))
+  test = Examples(
+    *(put_per_process(mesh, array[:]) for array in tests.examples)
+  )
   num_clients = len(tests.rows)
 
   def count_here(

@@ -135,14 +135,14 @@ def _put(
 ) -> Array:
   """Puts rows on the devices as [batches, batch size, ...], padded."""
   num_rows, batch_size = shape
-  missing = num_rows * batch_size - len(array)
-  if missing:
-    padding = ((0, missing),) + ((0, 0),) * (array.ndim - 1)
-    array = np.pad(array, padding, constant_values=fill)
-  array = array.reshape(*shape, *array.shape[1:])
-  # Of the mesh: it may be that of devices which are only compiled for.
-  parts = np.array_split(np.arange(num_rows), mesh.devices.shape[0])
-  return put_per_device(mesh, array[parts[jax.process_index()]])
+  # Of a set that is stored, a process reads its own rows alone. Processes are
+  # those of the mesh: it may be of devices that are only compiled for.
+  num_own = num_rows * batch_size // mesh.devices.shape[0]
+  start = jax.process_index() * num_own
+  given = array[start : start + num_own]
+  own = np.full((num_own, *array.shape[1:]), fill, array.dtype)
+  own[: len(given)] = given
+  return put_per_device(mesh, own.reshape(-1, batch_size, *array.shape[1:]))
 
 
 def _evaluate_batch(

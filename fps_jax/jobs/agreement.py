@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from fps_jax.core.environment import code_of
 from fps_jax.core.over_jax import exchange
 from fps_jax.data.dataset import Dataset
+from fps_jax.data.stored import Stored
 from fps_jax.results.differences import compare
 
 # Of JAX, what changes a model.
@@ -139,5 +140,8 @@ def digest_of_data(dataset: Dataset) -> str:
       digest.update(b'None;')
       continue
     digest.update(f'{array.dtype} {array.shape};'.encode())
-    digest.update(np.ascontiguousarray(array).data)
+    if isinstance(array, Stored):
+      digest.update(array.digest.encode())
+    else:
+      digest.update(np.ascontiguousarray(array).data)
   return digest.hexdigest()[:16]

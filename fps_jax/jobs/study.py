@@ -221,7 +221,10 @@ def _load_all(
   for variant in variants.values():
     source, num_devices = use = _use(variant)
     if use not in placed:
-      dataset = data.load(source, tfds_data_dir)
+      # Of several processes each reads what its own clients have.
+      dataset = data.load(
+        source, tfds_data_dir, on_demand=jax.process_count() > 1
+      )
       placed[use] = PlacedDataset(dataset, make_mesh(num_devices))
   return placed
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from fps_jax.data import SOURCES, Dataset, load, load_tfds
 from fps_jax.data.tfds_source import BUNDLED_SOURCES, cache_directory
+from fps_jax.jobs import agreement
+from tests.helpers.shares import read_by_each
 
 VERSION = '3.0.1'
 IMAGES = {
@@ -204,7 +206,7 @@ def test_second_load_reads_the_cache(
   assert [path.name for path in cache.glob(f'mnist-{VERSION}-*.npz')] == [
     path.name for path in cache.iterdir()
   ]
-  monkeypatch.delattr('fps_jax.data.tfds_source._decode')
+  monkeypatch.delattr('fps_jax.data.tfds_source._open')
   assert_is_prepared_set(load_tfds('mnist', data_dir))
 
 
@@ -214,7 +216,7 @@ def test_moved_set_reads_the_cache(
   monkeypatch: pytest.MonkeyPatch,
 ):
   load_tfds('mnist', data_dir)
-  monkeypatch.delattr('fps_jax.data.tfds_source._decode')
+  monkeypatch.delattr('fps_jax.data.tfds_source._open')
   moved = data_dir.rename(tmp_path / 'moved')
   assert_is_prepared_set(load_tfds('mnist', moved))
 
@@ -427,6 +429,49 @@ def test_damaged_prepared_file_raises(tmp_path: pathlib.Path, damage: str):
     shard.write_bytes(content[:200] + flipped + content[201:])
   with pytest.raises(ValueError, match='test split that cannot be read'):
     load_tfds('mnist', tmp_path)
+
+
+@pytest.mark.parametrize('num_processes', [2, 4])
+def test_process_decodes_the_images_of_its_own_clients_alone(
+  data_dir: pathlib.Path,
+  cache: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+  num_processes: int,
+):
+  decoded: list[np.ndarray] = []
+  decode = tfds.features.Image.decode_example_np
+
+  def counting(self: Any, example: bytes) -> np.ndarray:
+    decoded.append(decode(self, example))
+    return decoded[-1]
+
+  monkeypatch.setattr(tfds.features.Image, 'decode_example_np', counting)
+  counts = []
+
+  def load_one() -> Dataset:
+    counts.append(len(decoded))
+    return load('mnist', data_dir, on_demand=True)
+
+  shares = read_by_each(load_one, num_processes, num_clients=5)
+  counts.append(len(decoded))
+  # Labels, which all need to deal examples to clients, decode none.
+  assert np.diff(counts).tolist() == [len(share.rows) for share in shares]
+  assert len(decoded) == len(IMAGES['train'])
+  for share in shares:
+    assert_is_prepared_set(share.dataset)
+    np.testing.assert_array_equal(
+      share.held[: len(share.rows)], IMAGES['train'][share.rows]
+    )
+  assert not cache.exists()
+
+
+def test_set_on_demand_is_that_of_the_cache(data_dir: pathlib.Path):
+  decoded = load('mnist', data_dir, on_demand=True)
+  load('mnist', data_dir)
+  cached = load('mnist', data_dir, on_demand=True)
+  assert_is_prepared_set(cached)
+  # Processes of which one has a cache agree on their data.
+  assert agreement.digest_of_data(cached) == agreement.digest_of_data(decoded)
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 """Tests of `fps_jax.federated.evaluation` against NumPy on one batch."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.types import Examples
+from fps_jax.data.stored import Stored
+from fps_jax.federated import evaluation
 from fps_jax.federated.client import scale_pixels
-from fps_jax.federated.evaluation import make_evaluate
+from fps_jax.federated.evaluation import make_evaluate, put_batches
 
 COUNT, NUM_CLASSES = 10, 3
 MEAN, STD = 0.4, 0.7
@@ -78,6 +81,30 @@ def test_every_image_counts_exactly_once(batch_size: int):
   assert correct == np.sum(labels == 0)
   # log(1 + e^-4) and its like are at most 0.02 each.
   np.testing.assert_allclose(loss * COUNT, losses[labels == 1].sum(), atol=0.1)
+
+
+@pytest.mark.parametrize('num_processes', [2, 3])
+def test_process_reads_its_own_test_images_alone(monkeypatch, num_processes):
+  mesh = make_mesh(1)
+  monkeypatch.setattr(evaluation, 'put_per_device', lambda _, array: array)
+  monkeypatch.setattr(jax, 'process_count', lambda: num_processes)
+  read, parts = [], []
+
+  def read_into(rows, into):
+    read.extend(rows.tolist())
+    into[:] = IMAGES[rows]
+
+  for process in range(num_processes):
+    monkeypatch.setattr(jax, 'process_index', lambda p=process: p)
+    images = Stored(IMAGES.shape, IMAGES.dtype, '', read_into)
+    examples = Examples(images.as_array(), LABELS)
+    parts.append(put_batches(examples, (num_processes, 4), mesh))
+  # Each is read by one process, and padding by none.
+  filled = min(4 * num_processes, COUNT)
+  assert read == list(range(filled))
+  labels = np.concatenate([part.targets.reshape(-1) for part in parts])
+  np.testing.assert_array_equal(labels[:filled], LABELS[:filled])
+  assert (labels[filled:] == -1).all()
 
 
 def test_evaluation_uses_the_parameters_it_is_given():

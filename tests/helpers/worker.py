@@ -24,9 +24,12 @@ _METHODS: tuple[dict[str, Any], ...] = (
     'eval.by_client_every_rounds': 1,
     'eval.personal_epochs': 1,
   },
+  # Of batches that are split over devices, test losses have the same bits, too.
   # What is drawn for a client's examples depends on no device, either.
   {
     'sharing.scheme': 'ideal',
+    'data.validation_fraction': 0.1,
+    'eval.batch_size': 7,
     'pruning.mask': 'top_k',
     'client.augmentation': 'crop_flip',
     'client.optimizer': 'adam',
@@ -72,7 +75,11 @@ def main(arguments: list[str]) -> None:
       (row['client_accuracy'], row['personal_accuracy']) for row in rows
     ]
     tiers = [row['clients_per_tier'] for row in rows]
-    print('model', model, losses, tiers, clients)
+    tests = [
+      (row['test_accuracy'], row['test_loss'], row['validation_loss'])
+      for row in rows
+    ]
+    print('model', model, losses, tiers, clients, tests)
 
 
 if __name__ == '__main__':
