@@ -210,7 +210,8 @@ def run(
   Args:
     config: see `default_config`.
     workdir: where all is kept that `launch.py` keeps; a study that is there
-      goes on, or is read. None keeps nothing on disk.
+      goes on, or is read. None keeps nothing on disk. Of several processes,
+      process 0 keeps it, and all read there what had been run before.
     dataset: in place of `config.data.source`, which becomes its name and a hash
       of it, so that no study goes on with other data.
     on_round: called after every round; see `fps_jax.runs.hooks`.

@@ -1,0 +1,176 @@
+"""Studies of several processes: stopped, killed, and gone on with by others."""
+
+import pathlib
+import random
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+
+from fps_jax.results import metrics_file
+from fps_jax.runs import checkpoints
+from tests.helpers import processes
+
+pytestmark = pytest.mark.slow
+
+_ROUNDS = 24
+_ARGUMENTS = (
+  f'--config.num_rounds={_ROUNDS}',
+  '--config.checkpoint.every_rounds=2',
+  '--config.checkpoint.keep_best',
+  '--config.model.args.mlp.widths=(8,)',
+  '--config.data.validation_fraction=0.1',
+  # What clients remember is part of the state, too, in a run of its own.
+  '--sweep=pruning.mask=shared,top_k',
+  '--config.pruning.sparsity=0.5',
+  '--config.sharing.secrets_per_polynomial=1',
+  '--config.sharing.scheme=ideal',
+)
+_RUNS = 2
+
+
+def _finals(workdir: pathlib.Path) -> dict[str, dict[str, bytes]]:
+  """Returns all that the last state of each run holds, and its best model."""
+  found = {}
+  for folder in workdir.rglob('checkpoints'):
+    named = checkpoints.read(folder, _ROUNDS)
+    named['best'] = checkpoints.read_best(folder, _ROUNDS).params
+    name = str(folder.relative_to(workdir))
+    found[name] = {each: array.tobytes() for each, array in named.items()}
+  assert len(found) == _RUNS
+  return found
+
+
+def _rows(workdir: pathlib.Path) -> list[list[dict[str, object]]]:
+  """Returns the rows of each run, without times."""
+  rows = [
+    metrics_file.read_metrics(path)
+    for path in sorted(workdir.rglob('metrics.jsonl'))
+  ]
+  return [[{**row, 'round_seconds': 0.0} for row in run] for run in rows]
+
+
+def _num_rows(workdir: pathlib.Path) -> int:
+  return sum(
+    path.read_bytes().count(b'\n') for path in workdir.rglob('metrics.jsonl')
+  )
+
+
+def _time_held(workdir: pathlib.Path) -> int:
+  """Returns when a process last made a work directory its own."""
+  path = workdir / 'lock'
+  return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _await_rows(
+  workdir: pathlib.Path, count: int, started: list[subprocess.Popen[str]]
+) -> None:
+  while _num_rows(workdir) < count:
+    assert all(each.poll() is None for each in started)
+    time.sleep(0.005)
+
+
+def _await_ends(
+  started: list[subprocess.Popen[str]],
+) -> list[tuple[int, str]]:
+  return [processes.end(each) for each in started]
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory) -> pathlib.Path:
+  """The study as one process does it, undisturbed."""
+  workdir = tmp_path_factory.mktemp('whole') / 'work'
+  process = processes.launch(*_ARGUMENTS, f'--workdir={workdir}')
+  assert processes.end(process) == (0, '')
+  return workdir
+
+
+def test_processes_stop_after_one_round_and_others_go_on_to_the_same_models(
+  whole, tmp_path
+):
+  workdir = tmp_path / 'work'
+  arguments = (*_ARGUMENTS, f'--workdir={workdir}')
+  done = 0
+  for num_processes, asked, number, code in (
+    (2, 1, signal.SIGTERM, 143),
+    (4, 0, signal.SIGINT, 130),
+  ):
+    started = processes.launch_all(num_processes, *arguments)
+    _await_rows(workdir, done + 3, started)
+    started[asked].send_signal(number)
+    ends = _await_ends(started)
+    assert [each[0] for each in ends] == [code] * num_processes
+    announced = 'stopping after this round; a second time: at once\n'
+    line = ends[0][1].removeprefix(announced)
+    stopped, _, go_on = line.partition('; to go on: start all processes again,')
+    name = {143: 'SIGTERM', 130: 'Ctrl-C'}[code]
+    assert stopped.startswith(f'stopped by {name} after round ')
+    # Whichever was asked, its rounds are kept, by all.
+    done = _num_rows(workdir)
+    at = int(stopped.split()[-3])
+    assert done % _ROUNDS == at % _ROUNDS
+    assert list(workdir.rglob(f'checkpoints/{at}'))
+    assert shlex.split(go_on.removeprefix(' process 0 with ')) == [
+      str(each) for each in started[0].args
+    ]
+    # The others leave it to process 0 to say how to go on.
+    said = [each[1] for each in ends[1:]]
+    assert set(said) <= {'', announced}
+  assert processes.end(processes.launch(*arguments)) == (0, '')
+  assert _finals(workdir) == _finals(whole)
+  assert _rows(workdir) == _rows(whole)
+
+
+def test_killed_processes_go_on_to_the_models_of_an_undisturbed_study(
+  whole, tmp_path
+):
+  """Kills one of two processes at ten random moments, and starts them again."""
+  workdir, draw = tmp_path / 'work', random.Random(22)
+  arguments = (*_ARGUMENTS, f'--workdir={workdir}')
+  for _ in range(10):
+    last, before = _time_held(workdir), _num_rows(workdir)
+    started = processes.launch_all(2, *arguments)
+    victim = draw.randrange(2)
+    # Before that they have not met; then from before the first program is
+    # compiled to some rounds later, or while a checkpoint is being written.
+    while _time_held(workdir) == last:
+      assert all(each.poll() is None for each in started)
+      time.sleep(0.005)
+    _await_rows(workdir, before + draw.randrange(4), started)
+    time.sleep(draw.uniform(0, 0.3))
+    started[victim].kill()
+    ends = _await_ends(started)
+    assert ends[victim][0] == -signal.SIGKILL
+    code, said = ends[1 - victim]
+    assert code == 1
+    assert said.startswith(
+      f'error: process {victim} has ended without a word, as if killed; to go '
+      'on: start all processes again, process 0 with '
+    )
+    assert shlex.split(said)[-len(arguments) :] == list(arguments)
+    assert said.count('\n') == 1
+  assert _await_ends(processes.launch_all(2, *arguments)) == [(0, '')] * 2
+  assert _finals(workdir) == _finals(whole)
+  assert _rows(workdir) == _rows(whole)
+
+
+@pytest.mark.parametrize('victim', [0, 1])
+def test_processes_that_jax_finds_watch_over_each_other(
+  whole, tmp_path, victim
+):
+  workdir = tmp_path / 'work'
+  arguments = (*_ARGUMENTS, f'--workdir={workdir}')
+  started = processes.launch_slurm(2, *arguments)
+  _await_rows(workdir, 3, started)
+  started[victim].kill()
+  ends = _await_ends(started)
+  code, said = ends[1 - victim]
+  assert (ends[victim][0], code) == (-signal.SIGKILL, 1)
+  assert said.startswith(f'error: process {victim} has ended without a word')
+  assert said.count('\n') == 1
+  if victim:
+    again = processes.launch_slurm(2, *arguments)
+    assert _await_ends(again) == [(0, '')] * 2
+    assert _finals(workdir) == _finals(whole)
