@@ -70,11 +70,10 @@ def _run(argv: list[str]) -> None:
   workdir = _VALUES.workdir or f'runs/{config.name}-{now}'
   peers = _prepare(ending)
   is_alone = jax.process_count() == 1
-  stopping.advice = _advice(config.job, workdir)
+  # Of all processes one knows where the study is kept.
+  stopping.advice = text_of_first(_advice(config.job, workdir))
   if peers:
-    # Of all processes one knows where the study is kept.
-    peers.advice = stopping.advice = text_of_first(stopping.advice)
-    stopping.agree = peers.largest
+    peers.advice, stopping.agree = stopping.advice, peers.largest
   if _VALUES.only_run:
     cluster.end_with_parent(ending)
   options = Options(

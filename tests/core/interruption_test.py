@@ -53,6 +53,26 @@ def test_signal_ends_at_once_though_the_main_thread_is_busy(number: int):
 
 
 @pytest.mark.slow
+def test_process_stops_when_all_agree_and_its_own_first_signal_still_waits():
+  done = _run(
+    'told = iter([0, 0, signal.SIGTERM])\n'
+    'stopping.agree = lambda own: next(told)\n'
+    'print(stopping.is_asked()); send(); wait()\n'
+    # The others have not heard of it, and run another round.
+    'print(stopping.is_asked(), stopping.signal)\n'
+    'print(stopping.is_asked(), stopping.exit_code)'
+  )
+  assert done.stdout.splitlines() == ['False', 'False 2', 'True 143']
+  done = _run(
+    'stopping.agree = lambda own: signal.SIGTERM\n'
+    'print(stopping.is_asked()); send(); time.sleep(0.5)\n'
+    'print(stopping.exit_code)'
+  )
+  assert done.stdout.splitlines()[0] == 'True'
+  assert done.returncode == 0
+
+
+@pytest.mark.slow
 def test_first_signal_waits_until_asked_for():
   done = _run(
     'print(stopping.is_asked()); send(); wait()\n'

@@ -99,9 +99,13 @@ def test_all_meet_and_leave_the_port_to_jax(make, port, pool):
         here.settimeout(0.1)
         with pytest.raises(TimeoutError):
           here.recv(1)
-  for peers in all_peers:
-    peers.finish()
-    time.sleep(0.05)  # The others are not done yet.
+  # Process 0 comes last, as it has most to do.
+  waiting = [pool.submit(peers.finish) for peers in all_peers[1:]]
+  time.sleep(0.05)
+  assert not any(each.done() for each in waiting)
+  all_peers[0].finish()
+  for each in waiting:
+    each.result()
   assert [peers._ending.line for peers in all_peers] == ['', '', '']
 
 
@@ -213,12 +217,37 @@ def test_why_one_ends_is_said_by_all(make, pool):
     assert _line_of(all_peers[i]) == expected
 
 
+def test_all_learn_the_largest_number_of_all_each_time(make, pool):
+  all_peers, _ = _meet(make, pool, 3)
+  for numbers in ([0, 0, 0], [0, 0, 15], [2, 0, 0], [2, 15, 0]):
+    said = pool.map(Peers.largest, all_peers, numbers)
+    assert list(said) == [max(numbers)] * 3
+
+
+def test_processes_meet_at_whichever_address_answers(make, port, pool):
+  first, second = make(2, 0), make(2, 1)
+  with socket.socket() as silent:
+    silent.bind(('localhost', 0))  # It does not listen.
+    nobody = f'127.0.0.1:{silent.getsockname()[1]}'
+    addresses = f'{nobody},localhost:{port}'
+    second = Peers(addresses, 2, 1, 20, second._ending)
+    waiting = pool.submit(first.meet)
+    second.connect()
+  waiting.result()
+  assert list(pool.map(Peers.largest, [first, second], [1, 2])) == [2, 2]
+  _hang_up(second)
+
+
 @pytest.mark.parametrize('process', [0, 1])
 def test_process_that_is_killed_is_named_by_all(make, pool, process):
   all_peers, _ = _meet(make, pool, 3)
+  for peers in all_peers:
+    peers.advice = 'to go on: so'
   all_peers[process]._ending.line = 'killed'  # It says and does nothing.
   _hang_up(all_peers[process])
   for i, peers in enumerate(all_peers):
     if i != process:
-      expected = f'error: process {process} has ended without a word'
-      assert _line_of(peers).startswith(expected)
+      assert _line_of(peers) == (
+        f'error: process {process} has ended without a word, as if killed; to '
+        'go on: so'
+      )

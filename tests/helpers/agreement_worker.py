@@ -10,6 +10,7 @@ import sys
 from unittest import mock
 
 import jax
+import numpy as np
 
 from fps_jax import data
 from fps_jax.core import environment, over_jax
@@ -64,6 +65,12 @@ def main(coordinator: str, process: str, folder: str) -> None:
     'exchange',
     [len(text) for text in over_jax.exchange('é' * (3 + is_second))],
   )
+  # What a sum of floats would change, and whatever the others hold.
+  bits = np.array([-0.0, np.nan, 1e-45], np.float32)
+  told = over_jax.of_first(np.ones_like(bits) if is_second else bits)
+  print('first', told.tobytes() == bits.tobytes(), told.dtype)
+  print('told', over_jax.text_of_first('ö' * 9 if is_second else 'né'))
+  print('largest', peers.largest(7 if is_second else 3))
   for case, config in _configs(is_second).items():
     load = functools.partial(
       _load, is_second and case == 'data', is_second and case == 'missing'

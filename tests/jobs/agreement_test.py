@@ -63,6 +63,14 @@ def test_texts_of_any_length_and_number_of_devices_are_exchanged(printed):
   assert all('exchange [3, 4]\n' in each for each in printed)
 
 
+def test_what_process_0_tells_arrives_bit_for_bit(printed):
+  assert all('first True float32\ntold né\n' in each for each in printed)
+
+
+def test_processes_agree_on_the_largest_number(printed):
+  assert all('largest 7\n' in each for each in printed)
+
+
 @pytest.mark.parametrize('case', _SAID)
 def test_processes_that_differ_refuse_together(printed, case):
   for each in printed:

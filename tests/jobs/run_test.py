@@ -4,11 +4,12 @@ import importlib
 import json
 import sys
 
+import jax
 import pytest
 
 from fps_jax.config import defaults
 from fps_jax.config.sections import JOB_SECTIONS
-from fps_jax.jobs import listing
+from fps_jax.jobs import listing, study
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
@@ -44,6 +45,21 @@ def run(config, workdir, argv, options):
   table = Table('Counted.', ['To'], [[str(each)] for each in counted])
   bench.finish({'counted': counted}, [table, 'That is all.'])
 '''
+
+
+def test_other_processes_than_the_first_do_the_study_of_a_job_alone(
+  monkeypatch, tmp_path
+):
+  done = []
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  monkeypatch.setattr(
+    study, 'run_study', lambda config, *_: done.append(config.job)
+  )
+  config = defaults.default()
+  config.job = 'poisoning'
+  # Nor do they look for what process 0 reports.
+  jobs.run(config, tmp_path / 'work', [], Options(prints_json=True))
+  assert done == ['poisoning']
 
 
 @pytest.fixture(name='counting')
