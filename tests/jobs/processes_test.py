@@ -43,11 +43,13 @@ def _came_to(run: pathlib.Path) -> object:
   )
 
 
-def _assert_same(workdir: pathlib.Path, whole: pathlib.Path) -> None:
-  """Holds the runs of a study to those of the undisturbed one, in order."""
+def _assert_same(
+  workdir: pathlib.Path, whole: pathlib.Path, num_runs: int
+) -> None:
+  """Holds the runs of a study to the last ones of the undisturbed study."""
   runs = [sorted(each.glob('*/seed_0')) for each in (workdir, whole)]
-  assert runs[0]
-  for run, undisturbed in zip(runs[0][::-1], runs[1][::-1], strict=False):
+  assert len(runs[0]) == num_runs
+  for run, undisturbed in zip(runs[0], runs[1][-num_runs:], strict=True):
     assert _came_to(run) == _came_to(undisturbed)
 
 
@@ -118,7 +120,7 @@ def test_processes_stop_after_one_round_and_others_go_on_to_the_same_models(
     said = [each[1] for each in ends[1:]]
     assert set(said) <= {'', announced}
   assert processes.end(processes.launch(*arguments)) == (0, '')
-  _assert_same(workdir, whole)
+  _assert_same(workdir, whole, 2)
 
 
 def test_killed_processes_go_on_to_the_models_of_an_undisturbed_study(
@@ -150,7 +152,7 @@ def test_killed_processes_go_on_to_the_models_of_an_undisturbed_study(
     assert shlex.split(said)[-len(arguments) :] == list(arguments)
     assert said.count('\n') == 1
   assert _await_ends(processes.launch_all(2, *arguments)) == [(0, '')] * 2
-  _assert_same(workdir, whole)
+  _assert_same(workdir, whole, 1)
 
 
 @pytest.mark.parametrize('victim', [0, 1])
@@ -176,4 +178,4 @@ def test_processes_that_jax_finds_watch_over_each_other(
     assert lines[-1].startswith(f'{killed}; to go on: start all processes ')
   again = processes.launch_slurm(2, *arguments)
   assert _await_ends(again) == [(0, '')] * 2
-  _assert_same(workdir, whole)
+  _assert_same(workdir, whole, 1)
