@@ -54,7 +54,7 @@ class Stored:
     self.shape, self.dtype, self.digest = shape, dtype, digest
     self.num_read = 0
     self._read_into = read_into
-    self._rows, self._last = np.zeros(0, np.int64), self._empty(0)
+    self._forget()
 
   @property
   def ndim(self) -> int:
@@ -81,8 +81,7 @@ class Stored:
     """
     numbers = np.arange(len(self))[rows]
     if not np.array_equal(numbers, self._rows):
-      # Never two of them at a time.
-      self._rows, self._last = numbers[:0], self._empty(0)
+      self._forget()  # Never two of them at a time.
       read = self._empty(len(numbers))
       self._read_into(numbers, read)
       _check_finite(numbers, read)
@@ -92,8 +91,15 @@ class Stored:
     return self._last
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-    """Returns all rows."""
-    return np.array(self[:], dtype, copy=copy)
+    """Returns all rows, which are the caller's to change."""
+    del copy  # They always are one.
+    rows = self[:]
+    self._forget()
+    rows.flags.writeable = True
+    return rows.astype(dtype or self.dtype, copy=False)
+
+  def _forget(self) -> None:
+    self._rows, self._last = np.zeros(0, np.int64), self._empty(0)
 
   def _empty(self, count: int) -> np.ndarray:
     return aligned_empty((count, *self.shape[1:]), self.dtype)

@@ -83,8 +83,8 @@ def load_tfds(
     return dataset
   dataset = dataclasses.replace(
     dataset,
-    train_inputs=dataset.train_inputs[:],
-    test_inputs=dataset.test_inputs[:],
+    train_inputs=np.asarray(dataset.train_inputs),
+    test_inputs=np.asarray(dataset.test_inputs),
   )
   if cache_file is not None:
     _write_cache(cache_file, dataset)

@@ -86,7 +86,8 @@ GROUPS: dict[str, dict[str, Flag]] = {
     'workdir': Flag(
       'DIR',
       'Folder for everything the job writes. Given that of the same config, a '
-      'study goes on where it was. Default: runs/<config name>-<time>.',
+      'study goes on where it was. Of several processes process 0 alone has '
+      'one. Default: runs/<config name>-<time>.',
     ),
     'overwrite': Flag(
       '', 'Remove the study that is in --workdir first.', False

@@ -97,6 +97,14 @@ def test_rows_asked_for_twice_are_read_once_and_cannot_be_changed(path):
     stored[rows][0] = 0
 
 
+def test_all_rows_are_an_array_of_ones_own(dataset, path):
+  stored = _read(path).test_inputs
+  mine = np.asarray(stored)
+  np.testing.assert_array_equal(mine, dataset.test_inputs)
+  mine[0] += 1
+  np.testing.assert_array_equal(stored[:1], dataset.test_inputs[:1])
+
+
 def test_selected_rows_are_read_when_they_are_asked_for(dataset, path):
   stored, rows = _read(path).train_inputs, np.array([70, 2, 9])
   selected = select(stored, rows)
