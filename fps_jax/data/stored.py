@@ -54,7 +54,7 @@ class Stored:
     self.shape, self.dtype, self.digest = shape, dtype, digest
     self.num_read = 0
     self._read_into = read_into
-    self._forget()
+    self._rows, self._last = np.zeros(0, np.int64), self._empty(0)
 
   @property
   def ndim(self) -> int:
@@ -99,7 +99,7 @@ class Stored:
     return rows.astype(dtype or self.dtype, copy=False)
 
   def _forget(self) -> None:
-    self._rows, self._last = np.zeros(0, np.int64), self._empty(0)
+    self._rows, self._last = self._rows[:0], self._empty(0)
 
   def _empty(self, count: int) -> np.ndarray:
     return aligned_empty((count, *self.shape[1:]), self.dtype)
