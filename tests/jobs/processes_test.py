@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from fps_jax.data import make_fake, write_npz
 from fps_jax.results import metrics_file
 from fps_jax.runs import checkpoints
 from tests.helpers import processes
@@ -79,19 +80,27 @@ def _await_ends(
 
 
 @pytest.fixture(scope='module')
-def whole(tmp_path_factory) -> pathlib.Path:
+def study(tmp_path_factory) -> tuple[str, ...]:
+  """Arguments of a study, of whose data a process reads its own alone."""
+  path = tmp_path_factory.mktemp('data') / 'mine.npz'
+  write_npz(path, make_fake(), compress=True)
+  return (*_ARGUMENTS, f'--config.data.source={path}')
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory, study) -> pathlib.Path:
   """The study as one process does it, undisturbed."""
   workdir = tmp_path_factory.mktemp('whole') / 'work'
-  process = processes.launch(*_ARGUMENTS, _BOTH, f'--workdir={workdir}')
+  process = processes.launch(*study, _BOTH, f'--workdir={workdir}')
   assert processes.end(process) == (0, '')
   return workdir
 
 
 def test_processes_stop_after_one_round_and_others_go_on_to_the_same_models(
-  whole, tmp_path
+  study, whole, tmp_path
 ):
   workdir = tmp_path / 'work'
-  arguments = (*_ARGUMENTS, _BOTH, f'--workdir={workdir}')
+  arguments = (*study, _BOTH, f'--workdir={workdir}')
   done = 0
   for num_processes, asked, number, code in (
     (2, 1, signal.SIGTERM, 143),
@@ -123,11 +132,11 @@ def test_processes_stop_after_one_round_and_others_go_on_to_the_same_models(
 
 
 def test_killed_processes_go_on_to_the_models_of_an_undisturbed_study(
-  whole, tmp_path
+  study, whole, tmp_path
 ):
   """Kills one of two processes at ten random moments, and starts them again."""
   workdir, draw = tmp_path / 'work', random.Random(22)
-  arguments = (*_ARGUMENTS, _TOP_K, f'--workdir={workdir}')
+  arguments = (*study, _TOP_K, f'--workdir={workdir}')
   for _ in range(10):
     last, before = _time_held(workdir), _num_rows(workdir)
     started = processes.launch_all(2, *arguments)
@@ -156,10 +165,10 @@ def test_killed_processes_go_on_to_the_models_of_an_undisturbed_study(
 
 @pytest.mark.parametrize('victim', [0, 1])
 def test_processes_that_jax_finds_watch_over_each_other(
-  whole, tmp_path, victim
+  study, whole, tmp_path, victim
 ):
   workdir = tmp_path / 'work'
-  arguments = (*_ARGUMENTS, _TOP_K, f'--workdir={workdir}')
+  arguments = (*study, _TOP_K, f'--workdir={workdir}')
   started = processes.launch_slurm(2, *arguments)
   _await_rows(workdir, 3, started)
   started[victim].kill()
