@@ -13,6 +13,7 @@ Example:
   (32,)
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -66,15 +67,12 @@ def keystream(
     )
   counter_B = jnp.uint32(first_block) + jnp.arange(num_blocks, dtype=jnp.uint32)
   shape = (*key.shape[:-1], num_blocks)
-  initial = (
-    *(jnp.full(shape, constant, jnp.uint32) for constant in _CONSTANTS),
+  state = (
     *(jnp.broadcast_to(key[..., i, None], shape) for i in range(KEY_WORDS)),
     jnp.broadcast_to(counter_B, shape),
     *(jnp.broadcast_to(nonce[..., i, None], shape) for i in range(NONCE_WORDS)),
   )
-  final = jax.lax.fori_loop(
-    0, 10, lambda _, state: _double_round(state), initial
-  )
+  final = _mix(_initial(state))
   # Stacked, then transposed: in one step, XLA would write word by word.
   words = jnp.moveaxis(jax.lax.optimization_barrier(jnp.stack(final)), 0, -1)
   # As the words lie at the end: one addition compiles sooner than sixteen.
@@ -84,6 +82,16 @@ def keystream(
   is_counter = jnp.arange(BLOCK_WORDS) == _COUNTER
   first = jnp.where(is_counter, counter_B[:, None], first[..., None, :])
   return (words + first).reshape(*shape[:-1], BLOCK_WORDS * num_blocks)
+
+
+def blocks(state: Sequence[Array]) -> list[Array]:
+  """Returns the 16 words of blocks, for each of the words 4 to 15 of a state.
+
+  Args:
+    state: 12 arrays uint32 of one shape: key, counter, nonce.
+  """
+  initial = _initial(state)
+  return [a + b for a, b in zip(initial, _mix(initial), strict=True)]
 
 
 def blocks_on_host(state: np.ndarray) -> np.ndarray:
@@ -110,6 +118,19 @@ def blocks_on_host(state: np.ndarray) -> np.ndarray:
     final = _double_round(final)
   words = [a + b for a, b in zip(initial, final, strict=True)]
   return np.stack(words, axis=-1).reshape(*shape, BLOCK_WORDS)
+
+
+def _initial(state: Sequence[Array]) -> tuple[Array, ...]:
+  """Returns all 16 words of a state."""
+  shape = state[0].shape
+  constants = (jnp.full(shape, each, jnp.uint32) for each in _CONSTANTS)
+  return (*constants, *state)
+
+
+def _mix(initial: tuple[Array, ...]) -> tuple[Array, ...]:
+  return jax.lax.fori_loop(
+    0, 10, lambda _, words: _double_round(words), initial
+  )
 
 
 def _double_round(state: tuple[Any, ...]) -> tuple[Any, ...]:

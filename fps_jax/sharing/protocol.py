@@ -226,12 +226,38 @@ class SumProtocol:
       ValueError: if values or places of counts are of another type or shape.
     """
     del dealing
+    return self.encode(
+      values, is_count, count, key, first_column, breaks_range
+    )[None]
+
+  def encode(
+    self,
+    values: Array,
+    is_count: Array,
+    count: Array,
+    key: Key,
+    first: Array | int,
+    breaks_range: Array | bool = False,
+  ) -> Array:
+    """Returns what one client's values and its count are carried by, [M].
+
+    Args:
+      values: float32 [M].
+      is_count: bool [M], where `count` is carried for the value.
+      count: int32 [].
+      key: of the rounding, of the client and round.
+      first: place of the first value, a multiple of 16.
+      breaks_range: bool [], whether the client ignores the codec's range.
+
+    Raises:
+      ValueError: if values or places of counts are of another type or shape.
+    """
     arrays.check('values', values, np.float32, ('M',))
     arrays.check('is_count', is_count, bool, values.shape)
     with jax.named_scope('encode'):
-      encoded = self.codec.encode(values, key, first_column, breaks_range)
+      encoded = self.codec.encode(values, key, first, breaks_range)
       counts = self.codec.encode_count(count)
-      return jnp.where(is_count, counts, encoded)[None]
+      return jnp.where(is_count, counts, encoded)
 
   def open(self, sums: Array, opening: PlanArray) -> Array:
     """Returns the sum [M] of [R, W], still encoded."""
@@ -246,6 +272,39 @@ class SumProtocol:
     nothing = jnp.zeros((), contributions.dtype)
     live = jnp.where(alive[:, None, None], contributions, nothing)
     return self.codec.adder.add(sums, self.codec.adder.sum(live))
+
+  @property
+  def adds_words(self) -> bool:
+    """Whether `encode` and `add_words` do what `lift` and `add` do."""
+    return True
+
+  def add_words(
+    self,
+    sums: Array,
+    words_CxM: Array,
+    dealings: Dealing | None,
+    first_column: Array | int,
+    ends_C: Array,
+  ) -> Array:
+    """Returns sums [R, W] with what clients' words are shared as.
+
+    Args:
+      sums: [R, W].
+      words_CxM: of `encode`.
+      dealings: what clients draw on, with a leading axis; None where nothing is
+        shared.
+      first_column: a multiple of 16, at least 0; may be traced.
+      ends_C: int32 [C], how many columns of each client are added.
+    """
+    del dealings, first_column
+    return self.codec.adder.add(sums, self._sum_words(words_CxM, ends_C)[None])
+
+  def _sum_words(self, words_CxM: Array, ends_C: Array) -> Array:
+    """Returns [M], the sum of the columns that count."""
+    ends_C = ends_C * self.values_per_column
+    counts_CxM = jnp.arange(words_CxM.shape[1]) < ends_C[:, None]
+    nothing = jnp.zeros((), words_CxM.dtype)
+    return self.codec.adder.sum(jnp.where(counts_CxM, words_CxM, nothing))
 
   def add_devices(self, sums: Array, axis_names: tuple[str, ...]) -> Array:
     """Returns [R, W], the sums of all devices of a mesh, inside a program."""

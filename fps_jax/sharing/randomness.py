@@ -25,7 +25,7 @@ import numpy as np
 
 from fps_jax.core import arrays
 from fps_jax.core.types import Array
-from fps_jax.sharing import chacha
+from fps_jax.sharing import chacha, on_gpu
 from fps_jax.sharing.field import PrimeField
 
 ENTROPIES = ('seed', 'os')
@@ -180,9 +180,77 @@ def uniform(
       do not fit.
   """
   check_words(keys_Zx8, first_word, num_words)
-  keys_Zx8 = jnp.asarray(keys_Zx8)
+  if not len(keys_Zx8):
+    return jnp.zeros((0, num_words), jnp.uint32)
+
+  def in_one_kernel(keys_Zx8: Array, first_word: Array) -> Array:
+    ends = jnp.full(1, num_words, jnp.int32)
+    return on_gpu.uniform_sums(
+      keys_Zx8[None], ends, first_word, num_words, field
+    )
+
+  return on_gpu.where_it_compiles(
+    in_one_kernel,
+    lambda keys, first: _uniform(keys, first, num_words, field),
+    jnp.asarray(keys_Zx8),
+    jnp.uint32(first_word),
+  )
+
+
+def uniform_sums(
+  keys_CxZx8: Array | np.ndarray,
+  ends_C: Array,
+  first_word: Array | int,
+  num_words: int,
+  field: PrimeField,
+) -> Array:
+  """Returns sums over clients of what `uniform` makes of each one's keys.
+
+  Args:
+    keys_CxZx8: uint32 [C, Z, 8], each used for one vector alone.
+    ends_C: int32 [C], how many elements of each client's rows count, from the
+      first; no more than there are.
+    first_word: as of `uniform`.
+    num_words: elements a row.
+    field: the field.
+
+  Returns:
+    uint32 [Z, num_words].
+
+  Raises:
+    ValueError: as of `uniform`.
+  """
+  arrays.check('keys_CxZx8', keys_CxZx8, np.uint32, ('C', 'Z', 8))
+  num_clients, num_rows, _ = keys_CxZx8.shape
+  arrays.check('ends_C', ends_C, np.int32, (num_clients,))
+  check_words(keys_CxZx8.reshape(-1, 8), first_word, num_words)
+  if not num_clients * num_rows:
+    return jnp.zeros((num_rows, num_words), jnp.uint32)
+
+  def in_rows(keys_CxZx8: Array, ends_C: Array, first_word: Array) -> Array:
+    words = _uniform(
+      keys_CxZx8.reshape(-1, 8), first_word, num_words, field
+    ).reshape(num_clients, num_rows, num_words)
+    counts_CxW = jnp.arange(num_words) < ends_C[:, None]
+    return field.sum(jnp.where(counts_CxW[:, None], words, jnp.uint32(0)))
+
+  return on_gpu.where_it_compiles(
+    lambda keys, ends, first: on_gpu.uniform_sums(
+      keys, ends, first, num_words, field
+    ),
+    in_rows,
+    jnp.asarray(keys_CxZx8),
+    jnp.asarray(ends_C),
+    jnp.uint32(first_word),
+  )
+
+
+def _uniform(
+  keys_Zx8: Array, first_word: Array, num_words: int, field: PrimeField
+) -> Array:
+  """Returns the words of `uniform` by XLA alone, of one key or more."""
   low_bits = jnp.uint32(2**field.bits - 1)
-  first_block = jnp.uint32(first_word) // chacha.BLOCK_WORDS
+  first_block = first_word // chacha.BLOCK_WORDS
   num_blocks = -(-num_words // chacha.BLOCK_WORDS)
 
   def draw(attempt: Array) -> Array:
@@ -199,8 +267,6 @@ def uniform(
     words = jnp.where(words < field.modulus, words, draw(attempt))
     return words, attempt + jnp.uint32(1)
 
-  if not len(keys_Zx8):
-    return jnp.zeros((0, num_words), jnp.uint32)
   # p itself lies outside the field, so the first pass draws every word.
   nothing = jnp.full((len(keys_Zx8), num_words), field.modulus, jnp.uint32)
   return jax.lax.while_loop(is_outside, redraw, (nothing, jnp.uint32(0)))[0]

@@ -265,6 +265,22 @@ RANDOM_CASES = {
       ('on_host', on_host.uniform),
     )
   },
+  'randomness.uniform_sums': Case(
+    randomness.uniform_sums,
+    {
+      'keys_CxZx8': words(3, 2, 8),
+      'ends_C': np.int32([0, 2, 3]),
+      'first_word': 16,
+      'num_words': 3,
+      'field': FIELD,
+    },
+    wrong={
+      'keys_CxZx8': (words(3, 2, 7),),
+      'first_word': (*NUMBERS, 8, -16, 2**32),
+      'num_words': NUMBERS,
+    },
+    free=('keys_CxZx8',),
+  ),
   'chacha.keystream': Case(
     chacha.keystream,
     {'key': ROOT, 'nonce': words(3), 'first_block': 0, 'num_blocks': 1},

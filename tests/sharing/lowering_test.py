@@ -28,9 +28,11 @@ def test_sharing_auditing_and_opening_lower_without_calling_openssl(
     for shape in ((2, 64), (2, 8), (auditor.num_checks, 8), (2, 7))
   ]
   num_tiles = jax.ShapeDtypeStruct((), jnp.int32)
-  exported = jax.export.export(jax.jit(program), platforms=[platform])(
-    *words, num_tiles
-  )
+  # Pallas promises nothing of what is kept for another version of JAX.
+  kernel = jax.export.DisabledSafetyCheck.custom_call('__gpu$xla.gpu.triton')
+  exported = jax.export.export(
+    jax.jit(program), platforms=[platform], disabled_checks=[kernel]
+  )(*words, num_tiles)
   assert exported.platforms == (platform,)
   # A callback would keep the program on the host that made it.
   assert 'callback' not in exported.mlir_module()

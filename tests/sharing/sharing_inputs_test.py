@@ -11,8 +11,8 @@ from tests.helpers.input_parts import CODEC, ROOT, SCHEME, SEEDS
 from tests.helpers.inputs import check, public_names
 
 CASES = {**input_words.CASES, **input_values.CASES, **input_messages.CASES}
-# What takes no array and no number, or bytes, headers and device meshes, which
-# other tests are about.
+# What takes no array and no number, or those that its callers have checked, or
+# bytes, headers and device meshes, which other tests are about.
 OTHERS = {
   'vector_sharing.Shamir',
   'vector_sharing.Shamir.add',
@@ -21,6 +21,7 @@ OTHERS = {
   'vector_sharing.Shamir.share',
   'vector_sharing.Shamir.share_floats',
   'bits.check_padding',
+  'chacha.blocks',
   'clear.decode_model',
   'clear.decode_positions_message',
   'clear.decode_quantised_update',
@@ -45,6 +46,8 @@ OTHERS = {
   'inbox.Inbox.receive',
   'inbox.SumInbox',
   'inbox.SumInbox.receive',
+  'on_gpu.uniform_sums',
+  'on_gpu.where_it_compiles',
   'channels.ClearChannel',
   'channels.Sent',
   'scheme.Setup',

@@ -115,10 +115,8 @@ class ShamirSum(SumProtocol):
     # XLA fuses no branch: it would encode anew for every share.
     words = jax.lax.cond(
       first_column >= 0,
-      lambda: super(ShamirSum, self).lift(
-        values, is_count, count, key, None, first, breaks_range
-      ),
-      lambda: jnp.zeros((1, *values.shape), jnp.uint32),
+      lambda: self.encode(values, is_count, count, key, first, breaks_range),
+      lambda: jnp.zeros(values.shape, jnp.uint32),
     )
     secrets_LxW = words.reshape(-1, num_secrets).T
     with jax.named_scope('share'):
@@ -140,6 +138,36 @@ class ShamirSum(SumProtocol):
       open_each = jax.vmap(self.shamir.open_shares, (0, None))
       contributions = open_each(contributions, opening)
     return super().add(sums, contributions, alive, opening)
+
+  @property
+  def adds_words(self) -> bool:
+    """Whether no single client's shares are opened, or wrong."""
+    return not (self._opens_updates or self.faults.inconsistent_clients)
+
+  def add_words(
+    self,
+    sums: Array,
+    words_CxM: Array,
+    dealings: Dealing | None,
+    first_column: Array | int,
+    ends_C: Array,
+  ) -> Array:
+    """Returns uint32 [N, W].
+
+    The sums of clients' shares are shares of their sum: the values of one
+    polynomial, which the sums of their secrets and of their random words fix.
+    So none of a single client is computed, and every word is what adding them
+    up makes it.
+    """
+    assert dealings is not None
+    num_secrets, field = self.values_per_column, self.shamir.field
+    secrets_LxW = self._sum_words(words_CxM, ends_C).reshape(-1, num_secrets).T
+    with jax.named_scope('share'):
+      random_ZxW = randomness.uniform_sums(
+        dealings.seeds_Zx8, ends_C, first_column, secrets_LxW.shape[1], field
+      )
+      shares_NxW = self.shamir.share_with(secrets_LxW, random_ZxW)
+    return field.add(sums, shares_NxW)
 
   def open(self, sums: Array, opening: PlanArray) -> Array:
     """Returns uint32 [M]."""
