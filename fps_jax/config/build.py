@@ -84,7 +84,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   accounts = _make_accounts(config, seed, dataset, network, plans, setup)
   planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
   protocol = sharing.make_protocol(config, setup, planner.max_count)
-  trained = _make_trained(config, dataset, network, protocol, plans)
+  trained = _make_trained(config, placed, network, protocol, plans)
   method = _make_method(config, seed, trained, network, pruner, planner, mesh)
   key = _make_key(seed, mesh)
   retries = faults.max_retries(config)
@@ -178,13 +178,15 @@ def _make_accounts(
 
 def _make_trained(
   config: ConfigDict,
-  dataset: Dataset,
+  placed: PlacedDataset,
   network: Network,
   protocol: SumProtocol,
   plans: tuple[PruningPlan, ...],
 ) -> Trained:
   """Returns local training, and how what it gives is cut to be summed."""
+  dataset, num_params = placed.dataset, network.num_params
   data_attack = attack.make_attack_on(config, dataset)
+  longest_tile = _make_performance(config, placed.mesh).longest_tile
   return Trained(
     dataset=dataset,
     local_update=client.make_local_update(
@@ -194,9 +196,9 @@ def _make_trained(
       Examples(dataset.train_inputs, dataset.train_targets),
     ),
     protocol=protocol,
-    tiling=make_tiling(config, network.num_params, protocol, plans),
+    tiling=make_tiling(config, num_params, protocol, plans, longest_tile),
     plans=plans,
-    num_params=network.num_params,
+    num_params=num_params,
   )
 
 
@@ -205,8 +207,15 @@ def make_tiling(
   num_params: int,
   protocol: SumProtocol,
   plans: Sequence[PruningPlan],
+  longest: int = layout.LONGEST_TILE,
 ) -> Tiling:
-  """Returns how updates are cut to be summed: best for the last round."""
+  """Returns how updates are cut to be summed: best for the last round.
+
+  In tiles of `longest` values at most, where they are not seen by anybody who
+  draws anything for a whole tile.
+  """
+  if config.attack.updates != 'none' or config.defence.name != 'none':
+    longest = layout.LONGEST_TILE
   last_counts_T, alignment = plans[-1].keep_counts_T, protocol.alignment
   return Tiling.fit(
     layout.most_values(num_params, len(last_counts_T), alignment),
@@ -217,6 +226,7 @@ def make_tiling(
     ),
     protocol.values_per_column,
     alignment,
+    longest,
   )
 
 
@@ -230,7 +240,7 @@ def _make_method(
   mesh: Mesh,
 ) -> Method:
   """Returns the parts of a round."""
-  mask, platform = pruning.mask_of(config), mesh.devices.flat[0].platform
+  mask = pruning.mask_of(config)
   return Method(
     local_update=trained.local_update,
     protocol=trained.protocol,
@@ -242,9 +252,14 @@ def _make_method(
     exempt_D=pruner.exempt_mask,
     max_count=planner.max_count,
     min_contributors=sharing.min_contributors(config),
-    performance=Performance(**config.perf, platform=platform),
+    performance=_make_performance(config, mesh),
     guard=defence.make_guard(config, seed, trained),
   )
+
+
+def _make_performance(config: ConfigDict, mesh: Mesh) -> Performance:
+  platform = mesh.devices.flat[0].platform
+  return Performance(**config.perf, platform=platform)
 
 
 def _make_evaluation(

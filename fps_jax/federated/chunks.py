@@ -12,10 +12,14 @@ import jax.numpy as jnp
 
 from fps_jax.core.types import Array, CohortPlan, Key, Params, RoundMetrics
 from fps_jax.federated.client import ClientResult
+from fps_jax.federated.loops import Turns
 from fps_jax.federated.performance import Performance
 from fps_jax.sharing.protocol import Dealing
 
 _INFINITY_BITS = 0x7F800000
+# Steps that an accelerator takes, or leaves out, as a whole: of more of them,
+# more are taken in vain; with fewer, models are copied more often.
+_MOST_TOGETHER = 20
 
 
 class TrainClient(Protocol):
@@ -64,23 +68,43 @@ def train_chunk(
 
   Flat deltas are written over `deltas_CxM`, float32 [C, M >= D], 0 beyond D.
   """
-  run = _train_vmapped if performance.vmaps else _train_in_sequence
   with jax.named_scope('train'):
-    return run(train, chunk, deltas_CxM)
+    if performance.vmaps:
+      return _train_vmapped(train, chunk, deltas_CxM, performance)
+    return _train_in_sequence(train, chunk, deltas_CxM)
 
 
 def _train_vmapped(
-  train: TrainClient, chunk: CohortPlan, deltas_CxM: Array
+  train: TrainClient,
+  chunk: CohortPlan,
+  deltas_CxM: Array,
+  performance: Performance,
 ) -> ClientResult:
   """Trains clients at once, all for the steps of the longest."""
   # An unbatched trip count keeps the loop free of per-client selects.
-  num_steps = jnp.max(chunk.num_steps)
+  num_steps: Turns | Array = jnp.max(chunk.num_steps)
+  if not performance.is_cpu:
+    chunk, num_steps = _in_strides(chunk)
 
   def train_row(row: CohortPlan) -> ClientResult:
     return train(dataclasses.replace(row, num_steps=num_steps))
 
   result = jax.vmap(train_row)(chunk)
   return result._replace(delta=write_rows(deltas_CxM, result.delta, 0))
+
+
+def _in_strides(chunk: CohortPlan) -> tuple[CohortPlan, Turns]:
+  """Returns clients with steps for whole strides, and how they are taken."""
+  most = chunk.indices.shape[1]
+  num_strides = -(-most // _MOST_TOGETHER)
+  stride = -(-most // num_strides)
+  missing = num_strides * stride - most
+  # A step of nothing but padding changes nothing.
+  indices = jnp.pad(
+    chunk.indices, ((0, 0), (0, missing), (0, 0)), constant_values=-1
+  )
+  turns = Turns(jnp.max(chunk.num_steps), num_strides * stride, stride)
+  return dataclasses.replace(chunk, indices=indices), turns
 
 
 def _train_in_sequence(

@@ -18,6 +18,7 @@ from fps_jax.core.types import (
   PlanArray,
 )
 from fps_jax.federated.augmentation import Augment, augment_batch, client_key
+from fps_jax.federated.loops import Turns, repeat
 from fps_jax.federated.losses import Loss, are_classes, cross_entropy
 
 
@@ -49,7 +50,7 @@ class ClientWork(NamedTuple):
   Attributes:
     indices_SxB: int32 [S, B], rows of the examples that make up the client's
       batches; -1 is padding.
-    num_steps: int32 [], steps to take.
+    num_steps: int32 [], steps to take, or as an accelerator takes them.
     is_malicious: bool [], whether an attacker controls the client.
     client_id: int32 [], its number.
     round: int32 [], rounds completed before this one.
@@ -58,7 +59,7 @@ class ClientWork(NamedTuple):
   """
 
   indices_SxB: Array
-  num_steps: Array | int
+  num_steps: Turns | Array | int
   is_malicious: PlanArray = np.False_
   client_id: Array | int = 0
   round: Array | int = 0
@@ -164,7 +165,7 @@ def make_local_update(
 
     zero = jnp.zeros((), jnp.float32)
     start = _Progress(params, optimizer.init(params), zero, zero)
-    end = jax.lax.fori_loop(0, work.num_steps, step, start)
+    end = repeat(work.num_steps, step, start)
     delta = jax.tree.map(jnp.subtract, end.params, params)
     return ClientResult(delta, end.loss_sum, end.num_trained)
 

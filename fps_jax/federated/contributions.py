@@ -12,6 +12,15 @@ from fps_jax.federated.performance import Performance
 from fps_jax.sharing.protocol import SumProtocol
 
 
+class _Tile(NamedTuple):
+  """What is encoded of a tile: as the arguments of `SumProtocol.encode`."""
+
+  values_CxW: Array
+  is_count_W: Array
+  counts_C: Array
+  keys_C: Key
+
+
 class Summation(NamedTuple):
   """How the updates of a round are weighted, shared and summed.
 
@@ -62,6 +71,36 @@ class Summation(NamedTuple):
     # Attackers ignore the codec's range.
     return jnp.where(cohort.malicious, 0, clipped_C)
 
+  def add_tile(
+    self,
+    chunk: Chunk,
+    updates_CxM: Array,
+    tile: Array,
+    alive_C: Array,
+    sums: Array,
+  ) -> tuple[Array, Array]:
+    """Adds a tile of updates to its sums, where the protocol adds words.
+
+    Returns:
+      Weighted values [C, W], and sums [R, columns of the tile] with those of
+      the clients that are alive.
+    """
+    first_column = tile * self.tiling.columns
+    read = self._read_tile(chunk, updates_CxM, tile)
+    with jax.named_scope('sum'):
+      words_CxW = jax.vmap(self.protocol.encode, (0, None, 0, 0, None, 0))(
+        *read, tile * self.tiling.size, chunk.cohort.malicious
+      )
+      ends_C = self._ends(chunk.cohort) - first_column
+      sums = self.protocol.add_words(
+        sums,
+        words_CxW,
+        chunk.dealings,
+        first_column,
+        jnp.where(alive_C, ends_C, 0),
+      )
+    return read.values_CxW, sums
+
   def lift_tile(
     self, chunk: Chunk, updates_CxM: Array, tile: Array
   ) -> tuple[Array, Array]:
@@ -70,8 +109,30 @@ class Summation(NamedTuple):
     Returns:
       Weighted values [C, W], and contributions [C, R, columns of the tile].
     """
+    first_column = tile * self.tiling.columns
+    read = self._read_tile(chunk, updates_CxM, tile)
+    contributions = jax.vmap(self.protocol.lift, (0, None, 0, 0, 0, None, 0))(
+      *read, chunk.dealings, first_column, chunk.cohort.malicious
+    )
+    if len(self.counts_at) > 1:
+      columns_W = first_column + jnp.arange(self.tiling.columns)
+      is_sent_CxW = columns_W < self._ends(chunk.cohort)[:, None]
+      contributions = jnp.where(is_sent_CxW[:, None], contributions, 0)
+    return read.values_CxW, contributions
+
+  def _ends(self, cohort: CohortPlan) -> Array:
+    """Returns how many columns clients send, int32 [C]."""
+    if len(self.counts_at) == 1:
+      return jnp.full(cohort.tiers.shape, self.tiling.padded_columns, jnp.int32)
+    return layout.num_columns(
+      jnp.stack(self.counts_at)[cohort.tiers], self.protocol.values_per_column
+    )
+
+  def _read_tile(
+    self, chunk: Chunk, updates_CxM: Array, tile: Array
+  ) -> '_Tile':
     tiling, cohort = self.tiling, chunk.cohort
-    start, first_column = tile * tiling.size, tile * tiling.columns
+    start = tile * tiling.size
     if self.kept is None:
       values_CxW = jax.lax.dynamic_slice_in_dim(
         updates_CxM, start, tiling.size, 1
@@ -83,22 +144,8 @@ class Summation(NamedTuple):
     positions_W = start + jnp.arange(tiling.size)
     counts_at_T = jnp.stack(self.counts_at)
     is_count_W = jnp.any(positions_W[:, None] == counts_at_T, axis=1)
-    contributions = jax.vmap(self.protocol.lift, (0, None, 0, 0, 0, None, 0))(
-      values_CxW,
-      is_count_W,
-      cohort.num_examples,
-      client_keys(self.round_key, cohort.client_ids),
-      chunk.dealings,
-      first_column,
-      cohort.malicious,
-    )
-    if len(self.counts_at) > 1:
-      per_column = self.protocol.values_per_column
-      last_columns_C = counts_at_T[cohort.tiers] // per_column
-      columns_W = first_column + jnp.arange(tiling.columns)
-      is_sent_CxW = columns_W <= last_columns_C[:, None]
-      contributions = jnp.where(is_sent_CxW[:, None], contributions, 0)
-    return values_CxW, contributions
+    keys_C = client_keys(self.round_key, cohort.client_ids)
+    return _Tile(values_CxW, is_count_W, cohort.num_examples, keys_C)
 
   def start_checks(self, chunk: Chunk) -> Array | None:
     """Returns the words that blind the chunk's checks, uint32 [C, Q, N].

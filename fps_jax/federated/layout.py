@@ -30,8 +30,8 @@ from fps_jax.core.types import Array, PlanArray
 from fps_jax.pruning import masks
 from fps_jax.sharing.chacha import BLOCK_WORDS
 
-# Values. Longer tiles leave a CPU's caches, shorter ones are all overhead.
-LONGEST_TILE = 8192
+# Values of a tile, where it is not said to be longer.
+LONGEST_TILE = 2**13
 
 # An int on the host or int32 [] in a program.
 Count = Any
@@ -151,6 +151,7 @@ class Tiling:
     usual_count: int,
     values_per_column: int = 1,
     alignment: int = 1,
+    longest: int = LONGEST_TILE,
   ) -> 'Tiling':
     """Returns the tiling that wastes least on a usual count of values.
 
@@ -161,20 +162,21 @@ class Tiling:
       values_per_column: values that a column holds.
       alignment: a multiple of it; tiles are as long as with columns of so many
         values.
+      longest: values of a tile at most.
 
     Raises:
       ValueError: if not even one block of columns fits a tile.
     """
     values = max(values_per_column, alignment)
     block = BLOCK_WORDS * values
-    most_blocks = LONGEST_TILE // block
+    most_blocks = longest // block
     if not most_blocks:
       raise ValueError(
         f'columns of {values} values are too long for a tile of '
-        f'{LONGEST_TILE} values: pack at most {LONGEST_TILE // BLOCK_WORDS} '
+        f'{longest} values: pack at most {longest // BLOCK_WORDS} '
         'secrets in a word'
       )
-    num_blocks = usual_count // block + 1
+    num_blocks = int(usual_count) // block + 1
     num_tiles = -(-num_blocks // most_blocks)
     columns = -(-num_blocks // num_tiles) * block // values_per_column
     return cls(most_values, values_per_column, columns)

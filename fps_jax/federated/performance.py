@@ -4,7 +4,12 @@ import dataclasses
 
 import jax
 
+from fps_jax.federated.layout import LONGEST_TILE
+
 EXECUTIONS = ('auto', 'vmap', 'sequential')
+# Values. Longer ones leave a CPU's caches, shorter ones are all overhead. Where
+# kernels are launched, a tile had better be all that a round shares.
+_LONG_TILE = 2**17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,11 @@ class Performance:
     if self.execution == 'auto':
       return not self.is_cpu
     return self.execution == 'vmap'
+
+  @property
+  def longest_tile(self) -> int:
+    """Values that are shared at a time at most."""
+    return LONGEST_TILE if self.is_cpu else _LONG_TILE
 
   @property
   def is_cpu(self) -> bool:

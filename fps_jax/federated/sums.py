@@ -31,6 +31,7 @@ from fps_jax.federated.chunks import (
 )
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.contributions import Summation
+from fps_jax.federated.loops import Turns, repeat
 from fps_jax.federated.select import Select
 
 
@@ -192,7 +193,11 @@ def _sum_chunks(
   nobody = _nobody(summation, chunks, select)
   # Chunks of empty rows are not run at all.
   num_present = jnp.sum(everyone.cohort.client_ids >= 0)
-  num_chunks = -(-num_present // chunks.accepted_C.shape[1])
+  most_chunks, chunk_size = chunks.accepted_C.shape
+  num_chunks: Array | int = -(-num_present // chunk_size)
+  if not summation.performance.is_cpu:
+    # Nobody's steps and tiles are left out, which is as good.
+    num_chunks = most_chunks
   end = jax.lax.fori_loop(0, num_chunks, add_chunk, nobody)
   rows: _Rows = join(end.rows, len(everyone.accepted_C))
   residuals = None
@@ -253,28 +258,54 @@ def _share(
   held: Array,
 ) -> _Shared:
   """Adds what a chunk's clients share to what the servers hold."""
-  protocol, columns = summation.protocol, summation.tiling.columns
-  weights_C = None if chunk.rows is None else chunk.rows.weights_C
+  columns = summation.tiling.columns
+  none_C = jnp.zeros(alive_C.shape, jnp.int32)
+  start = _Shared(held, none_C, summation.start_checks(chunk))
+  adds_words = (
+    summation.protocol.adds_words and start.checks_CxQxN is None
+  ) and (chunk.rows is None or chunk.rows.weights_C is None)
 
   def add_tile(tile: Array, before: _Shared) -> _Shared:
     first_column = tile * columns
-    values_CxW, contributions = summation.lift_tile(chunk, sent_CxM, tile)
     part = jax.lax.dynamic_slice_in_dim(before.held, first_column, columns, 1)
-    with jax.named_scope('sum'):
-      weighted = contributions
-      if weights_C is not None:
-        # What servers do to shares, which only words of a field can bear.
-        assert protocol.field is not None
-        weighted = protocol.field.multiply(
-          contributions, weights_C[:, None, None]
-        )
-      part = protocol.add(part, weighted, alive_C, summation.plan.opening)
+    checks_CxQxN = before.checks_CxQxN
+    if adds_words:
+      values_CxW, part = summation.add_tile(
+        chunk, sent_CxM, tile, alive_C, part
+      )
+    else:
+      values_CxW, contributions = summation.lift_tile(chunk, sent_CxM, tile)
+      part = _add_shares(summation, chunk, contributions, alive_C, part)
+      checks_CxQxN = summation.add_checks(checks_CxQxN, contributions, tile)
     return _Shared(
       jax.lax.dynamic_update_slice_in_dim(before.held, part, first_column, 1),
       before.clipped_C + summation.count_clipped(chunk.cohort, values_CxW),
-      summation.add_checks(before.checks_CxQxN, contributions, tile),
+      checks_CxQxN,
     )
 
-  none_C = jnp.zeros(alive_C.shape, jnp.int32)
-  start = _Shared(held, none_C, summation.start_checks(chunk))
-  return jax.lax.fori_loop(0, summation.num_tiles, add_tile, start)
+  num_tiles: Turns | Array | int = summation.num_tiles
+  if not summation.performance.is_cpu:
+    num_tiles = Turns(
+      jnp.where(jnp.any(alive_C), summation.num_tiles, 0),
+      summation.tiling.padded_columns // columns,
+    )
+  return repeat(num_tiles, add_tile, start)
+
+
+def _add_shares(
+  summation: Summation,
+  chunk: Chunk,
+  contributions: Array,
+  alive_C: Array,
+  part: Array,
+) -> Array:
+  """Adds what each client of a chunk has shared of a tile, weighed."""
+  protocol = summation.protocol
+  with jax.named_scope('sum'):
+    if chunk.rows is not None and chunk.rows.weights_C is not None:
+      # What servers do to shares, which only words of a field can bear.
+      assert protocol.field is not None
+      contributions = protocol.field.multiply(
+        contributions, chunk.rows.weights_C[:, None, None]
+      )
+    return protocol.add(part, contributions, alive_C, summation.plan.opening)

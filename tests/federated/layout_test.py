@@ -136,6 +136,13 @@ def test_columns_too_long_for_a_tile_are_refused():
     layout.Tiling.fit(100, 100, longest + 1)
 
 
+@pytest.mark.parametrize('longest', [2**13, 2**15, 2**17])
+def test_tiles_are_as_long_as_they_may_be(longest: int):
+  tiling = layout.Tiling.fit(200_000, 19_921, longest=longest)
+  assert tiling.size <= longest
+  assert tiling.used(19_921) == -(-19_922 // longest)
+
+
 @pytest.mark.parametrize('alignment', [1, 2, 4])
 @pytest.mark.parametrize('usual_count', [0, 100, 19_921, 199_210])
 def test_tiles_are_as_long_as_those_of_packed_columns(

@@ -44,3 +44,8 @@ def test_chunk_size_is_chosen_or_that_of_the_user():
   assert Performance(execution='sequential').clients_per_chunk == 5
   assert Performance(execution='vmap').clients_per_chunk == 16
   assert Performance(3, 'vmap').clients_per_chunk == 3
+
+
+def test_tiles_are_short_on_a_cpu_alone():
+  cpu, gpu = Performance(platform='cpu'), Performance(platform='gpu')
+  assert cpu.longest_tile < gpu.longest_tile

@@ -24,8 +24,12 @@ def test_round_lowers_without_the_hardware(
     simulation.put_data(),
   )
   assert len(programs) == 2
+  # Pallas promises nothing of what is kept for another version of JAX.
+  kernel = jax.export.DisabledSafetyCheck.custom_call('__gpu$xla.gpu.triton')
   for program, arguments in programs:
-    exported = jax.export.export(program, platforms=[platform])(*arguments)
+    exported = jax.export.export(
+      program, platforms=[platform], disabled_checks=[kernel]
+    )(*arguments)
     assert exported.platforms == (platform,)
     # Nothing calls back into Python or a CPU's libraries.
     text = exported.mlir_module()
