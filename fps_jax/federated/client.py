@@ -154,22 +154,37 @@ def make_local_update(
       updates, state = optimizer.update(
         gradients, old[1], old[0], mask=mask, round=work.round
       )
-      new = optax.apply_updates(old[0], updates), state
-      is_real = jnp.any(rows_B >= 0)
-      moved, state = jax.tree.map(
-        lambda a, b: jnp.where(is_real, a, b), new, old
-      )
       return _Progress(
-        moved, state, before.loss_sum + loss, before.num_trained + count
+        optax.apply_updates(old[0], updates),
+        state,
+        before.loss_sum + loss,
+        before.num_trained + count,
       )
 
     zero = jnp.zeros((), jnp.float32)
     start = _Progress(params, optimizer.init(params), zero, zero)
-    end = repeat(work.num_steps, step, start)
+    train = _skip_padding(step, work.indices_SxB)
+    end = repeat(work.num_steps, train, start)
     delta = jax.tree.map(jnp.subtract, end.params, params)
     return ClientResult(delta, end.loss_sum, end.num_trained)
 
   return local_update
+
+
+def _skip_padding(
+  step: Callable[[Array, _Progress], _Progress], indices_SxB: Array
+) -> Callable[[Array, _Progress], _Progress]:
+  """Returns steps that change nothing where a batch is all padding.
+
+  They are a branch. A select after the step would have XLA compute an
+  optimiser's state twice: for itself and for the parameters.
+  """
+
+  def step_if_real(i: Array, before: _Progress) -> _Progress:
+    is_real = jnp.any(indices_SxB[i] >= 0)
+    return jax.lax.cond(is_real, step, lambda i, same: same, i, before)
+
+  return step_if_real
 
 
 def _make_batch(

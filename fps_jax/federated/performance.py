@@ -23,7 +23,7 @@ class Performance:
     execution: `'vmap'`, `'sequential'` or `'auto'`: sequential on a CPU,
       vmapped elsewhere.
     num_devices: devices that each process uses; 0 for all it has.
-    platform: of the devices that run it, `'cpu'`, `'cuda'`, `'tpu'` or another
+    platform: of the devices that run it, `'cpu'`, `'gpu'`, `'tpu'` or another
       of JAX's names; None for that of this machine.
 
   Raises:

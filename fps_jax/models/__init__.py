@@ -5,8 +5,9 @@ inputs [B, ...], such as float32 images [B, height, width, channels] or int32
 tokens [B, T], to logits [B, num_classes], or [B, T, num_classes] of sequences.
 It keeps no state but its parameters (GroupNorm, no BatchNorm), names its last
 layer `output` so that pruning can exempt it, and uses `layers.Conv`, which
-stays a matrix product when clients are vmapped. If it loops, it has a field
-`unroll`, which writes the loop out where its operations are counted.
+stays a matrix product when clients are vmapped, and `dense.Dense`, which
+updates weights in one pass on a CPU. If it loops, it has a field `unroll`,
+which writes the loop out where its operations are counted.
 """
 
 from typing import Any

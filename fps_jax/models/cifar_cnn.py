@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from flax import linen as nn
 
 from fps_jax.core.types import Array
-from fps_jax.models.layers import Conv, check_groups, he_normal, max_pool
+from fps_jax.models.dense import Dense
+from fps_jax.models.layers import Conv, check_groups, max_pool
 
 
 class CifarCnn(nn.Module):
@@ -39,7 +40,5 @@ class CifarCnn(nn.Module):
       x = max_pool(nn.relu(x))
     x = x.reshape(x.shape[0], -1)
     if self.hidden:
-      x = nn.relu(
-        nn.Dense(self.hidden, kernel_init=he_normal, name='hidden')(x)
-      )
-    return nn.Dense(self.num_classes, kernel_init=he_normal, name='output')(x)
+      x = nn.relu(Dense(self.hidden, name='hidden')(x))
+    return Dense(self.num_classes, name='output')(x)

@@ -7,7 +7,8 @@ from decentralized data, AISTATS 2017, section 3.
 from flax import linen as nn
 
 from fps_jax.core.types import Array
-from fps_jax.models.layers import Conv, he_normal, max_pool
+from fps_jax.models.dense import Dense
+from fps_jax.models.layers import Conv, max_pool
 
 
 class McMahanCnn(nn.Module):
@@ -27,5 +28,5 @@ class McMahanCnn(nn.Module):
     x = max_pool(nn.relu(Conv(32, 5, name='conv_0')(x)))
     x = max_pool(nn.relu(Conv(64, 5, name='conv_1')(x)))
     x = x.reshape(x.shape[0], -1)
-    x = nn.relu(nn.Dense(512, kernel_init=he_normal, name='hidden')(x))
-    return nn.Dense(self.num_classes, kernel_init=he_normal, name='output')(x)
+    x = nn.relu(Dense(512, name='hidden')(x))
+    return Dense(self.num_classes, name='output')(x)

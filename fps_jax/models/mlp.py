@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from flax import linen as nn
 
 from fps_jax.core.types import Array
-from fps_jax.models.layers import he_normal
+from fps_jax.models.dense import Dense
 
 
 class Mlp(nn.Module):
@@ -28,6 +28,6 @@ class Mlp(nn.Module):
     """Maps images [B, height, width, channels] to logits [B, num_classes]."""
     x = x.reshape(x.shape[0], -1)
     for i, width in enumerate(self.widths):
-      x = nn.Dense(width, kernel_init=he_normal, name=f'hidden_{i}')(x)
+      x = Dense(width, name=f'hidden_{i}')(x)
       x = nn.relu(x)
-    return nn.Dense(self.num_classes, kernel_init=he_normal, name='output')(x)
+    return Dense(self.num_classes, name='output')(x)

@@ -11,7 +11,8 @@ machine learning, ICML 2020.
 from flax import linen as nn
 
 from fps_jax.core.types import Array
-from fps_jax.models.layers import Conv, check_groups, he_normal
+from fps_jax.models.dense import Dense
+from fps_jax.models.layers import Conv, check_groups
 
 
 class ResidualBlock(nn.Module):
@@ -75,7 +76,7 @@ class ResNet(nn.Module):
           name=f'stage_{stage}_block_{block}',
         )(x)
     x = x.mean(axis=(1, 2))
-    return nn.Dense(self.num_classes, kernel_init=he_normal, name='output')(x)
+    return Dense(self.num_classes, name='output')(x)
 
 
 class ResNet8(ResNet):
