@@ -108,12 +108,11 @@ def round_programs(
 
 def other_programs(simulation: Simulation) -> list[Call]:
   """Returns what a run calls besides: the first state, tests of models."""
-  params_D, evaluation = _state(simulation).params, simulation.evaluation
+  params_D = _state(simulation).params
   calls = [_call(simulation.init_state)]
-  for test in (evaluation.test, evaluation.validation, evaluation.backdoor):
-    if test is not None:
-      calls.append(_call(test, params_D))
-  if by_client := evaluation.by_client:
+  for run, arguments in simulation.tests(params_D):
+    calls.append((run, shapes_of(arguments)))
+  if by_client := simulation.evaluation.by_client:
     calls.append(_call(by_client.global_right, params_D))
     if by_client.own_right is not None:
       data = simulation.put_data()

@@ -58,6 +58,7 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
       'Clients per round': '{cohort:,}',
       'Batch size': '{batch_size}',
       'Execution': '{execution}',
+      'Clients per chunk': '{chunk_size:,}',
       'First round (s)': '{first_round:.2f}',
       'Compiling (s)': '{compile_seconds:.2f}',
       **memory,

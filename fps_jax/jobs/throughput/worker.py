@@ -19,7 +19,6 @@ from fps_jax.core.host_memory import aligned_empty
 from fps_jax.core.types import RoundPlan
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.federated.performance import Performance
 from fps_jax.jobs.throughput.machine import measure_peaks
 from fps_jax.jobs.throughput.phases import measure_phases
 from fps_jax.runs.chunk_size import naming_it
@@ -130,6 +129,7 @@ class _Run:
       peaks: of the machine.
     """
     config, timed = self._config, self._seconds[1:]
+    performance = self.simulation.round.method.performance
     seconds = statistics.median(timed)
     model = make_model(config, self._dataset.num_classes)
     flops = self._trained * training_flops(
@@ -144,7 +144,8 @@ class _Run:
       'num_params': num_params,
       'cohort': config.cohort.size,
       'batch_size': config.client.batch_size,
-      'execution': 'vmap' if Performance(**config.perf).vmaps else 'sequential',
+      'execution': 'vmap' if performance.vmaps else 'sequential',
+      'chunk_size': performance.clients_per_chunk,
       'sparsity': 1 - num_kept / num_params,
       'sharing': config.sharing.scheme,
       'sec_per_round': seconds,

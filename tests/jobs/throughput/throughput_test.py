@@ -132,7 +132,13 @@ def measured_row(**changes: object) -> dict[str, object]:
     (
       *('clients_per_second', 'examples_per_second', 'sec_per_round', 'min'),
       *('max', 'training_of_matmul_peak', 'cohort', 'batch_size'),
-      *('first_round', 'compile_seconds', 'peak_rss_mb', 'over_first_case'),
+      *(
+        'chunk_size',
+        'first_round',
+        'compile_seconds',
+        'peak_rss_mb',
+        'over_first_case',
+      ),
     ),
     1,
   )
