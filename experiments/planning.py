@@ -1,6 +1,6 @@
 """How long the host takes to plan a round, by population and cohort.
 
-Two minutes on two CPU cores; leave the machine alone meanwhile:
+Half a minute on two CPU cores; leave the machine alone meanwhile:
 
   python launch.py --config=experiments/planning.py
 

@@ -87,18 +87,17 @@ class Summation(NamedTuple):
     """
     first_column = tile * self.tiling.columns
     read = self._read_tile(chunk, updates_CxM, tile)
-    with jax.named_scope('sum'):
-      words_CxW = jax.vmap(self.protocol.encode, (0, None, 0, 0, None, 0))(
-        *read, tile * self.tiling.size, chunk.cohort.malicious
-      )
-      ends_C = self._ends(chunk.cohort) - first_column
-      sums = self.protocol.add_words(
-        sums,
-        words_CxW,
-        chunk.dealings,
-        first_column,
-        jnp.where(alive_C, ends_C, 0),
-      )
+    words_CxW = jax.vmap(self.protocol.encode, (0, None, 0, 0, None, 0))(
+      *read, tile * self.tiling.size, chunk.cohort.malicious
+    )
+    ends_C = self._ends(chunk.cohort) - first_column
+    sums = self.protocol.add_words(
+      sums,
+      words_CxW,
+      chunk.dealings,
+      first_column,
+      jnp.where(alive_C, ends_C, 0),
+    )
     return read.values_CxW, sums
 
   def lift_tile(

@@ -297,14 +297,17 @@ class SumProtocol:
       ends_C: int32 [C], how many columns of each client are added.
     """
     del dealings, first_column
-    return self.codec.adder.add(sums, self._sum_words(words_CxM, ends_C)[None])
+    words_M = self._sum_words(words_CxM, ends_C)
+    with jax.named_scope('sum'):
+      return self.codec.adder.add(sums, words_M[None])
 
   def _sum_words(self, words_CxM: Array, ends_C: Array) -> Array:
     """Returns [M], the sum of the columns that count."""
     ends_C = ends_C * self.values_per_column
     counts_CxM = jnp.arange(words_CxM.shape[1]) < ends_C[:, None]
     nothing = jnp.zeros((), words_CxM.dtype)
-    return self.codec.adder.sum(jnp.where(counts_CxM, words_CxM, nothing))
+    with jax.named_scope('sum'):
+      return self.codec.adder.sum(jnp.where(counts_CxM, words_CxM, nothing))
 
   def add_devices(self, sums: Array, axis_names: tuple[str, ...]) -> Array:
     """Returns [R, W], the sums of all devices of a mesh, inside a program."""

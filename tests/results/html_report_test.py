@@ -104,7 +104,7 @@ def test_incomplete_runs_are_shown_as_such_and_never_averaged(running):
   reader = _read(running)
   rows = reader.tables['Complete runs'][1:]
   # Of two seeds one is complete, and it alone counts.
-  assert rows[1][:4] == [
+  assert rows[1][:5] == [
     'FedPruneShare 90 %',
     '0 (1 of 2 complete)',
     '90.00',

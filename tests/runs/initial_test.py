@@ -257,10 +257,10 @@ def test_study_does_not_begin_with_what_its_work_directory_holds(
 
 
 def test_without_a_model_of_another_run_nothing_is_new():
-  """A program with no input but what it is made of, as ever."""
+  """A program with no input but the seed."""
   simulation = small.make(small.make_config())
   leaves = jax.tree.leaves(simulation.init_state.args)
-  assert leaves == []
+  assert leaves == [0]
 
 
 def test_run_of_a_study_by_itself_is_asked_for_its_own_model_alone(

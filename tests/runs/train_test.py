@@ -34,7 +34,8 @@ def judge(num_right, params):
 
 
 def with_step(simulation, step):
-  round_ = Stepped(simulation.round.gathering, step)
+  before = simulation.round
+  round_ = Stepped(before.gathering, step, before.method)
   return dataclasses.replace(simulation, round=round_)
 
 

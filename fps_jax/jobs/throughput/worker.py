@@ -173,9 +173,12 @@ class _Run:
         self._data,
       )
       # What a round moves at least, from values to sums: every value is read
-      # once, and every share added to a sum: read and written.
+      # once, and for every chunk of clients every sum: read and written.
       num_rows = self.simulation.protocol.zeros(16).shape[0]
-      num_words = num_kept * config.cohort.size * (1 + 2 * num_rows)
+      num_devices = self.simulation.mesh.size
+      per_device = -(-config.cohort.size // num_devices)
+      num_chunks = num_devices * -(-per_device // row['chunk_size'])
+      num_words = num_kept * (config.cohort.size + 2 * num_rows * num_chunks)
       row['protocol_bytes'] = 4 * num_words
     return row
 

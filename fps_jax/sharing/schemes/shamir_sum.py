@@ -167,7 +167,8 @@ class ShamirSum(SumProtocol):
         dealings.seeds_Zx8, ends_C, first_column, secrets_LxW.shape[1], field
       )
       shares_NxW = self.shamir.share_with(secrets_LxW, random_ZxW)
-    return field.add(sums, shares_NxW)
+    with jax.named_scope('sum'):
+      return field.add(sums, shares_NxW)
 
   def open(self, sums: Array, opening: PlanArray) -> Array:
     """Returns uint32 [M]."""
