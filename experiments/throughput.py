@@ -12,8 +12,8 @@ cohorts of 10 to 10,000 clients alone, `defences` FedPruneShare with defences on
 shares beside it without; `tiny` is a test of seconds. Results are in
 experiments/README.md.
 
-For a GPU, where it should take less than ten minutes, FedPruneShare by model and
-by clients that are trained at once:
+For a GPU, where it should take less than ten minutes, FedPruneShare by model
+and by clients that are trained at once:
 
   python launch.py --config=experiments/throughput.py:accelerator
 """

@@ -172,15 +172,21 @@ class _Run:
         self._plan or self.simulation.plan(0),
         self._data,
       )
-      # What a round moves at least, from values to sums: every value is read
-      # once, and for every chunk of clients every sum: read and written.
-      num_rows = self.simulation.protocol.zeros(16).shape[0]
-      num_devices = self.simulation.mesh.size
-      per_device = -(-config.cohort.size // num_devices)
-      num_chunks = num_devices * -(-per_device // row['chunk_size'])
-      num_words = num_kept * (config.cohort.size + 2 * num_rows * num_chunks)
-      row['protocol_bytes'] = 4 * num_words
+      row['protocol_bytes'] = self._protocol_bytes(num_kept)
     return row
+
+  def _protocol_bytes(self, num_kept: int) -> int:
+    """Returns what a round moves at least, from values to sums.
+
+    Every value is read once, and for every chunk of clients every sum is read
+    and written.
+    """
+    cohort, num_devices = self._config.cohort.size, self.simulation.mesh.size
+    chunk_size = self.simulation.round.method.performance.clients_per_chunk
+    num_rows = self.simulation.protocol.zeros(16).shape[0]
+    per_device = -(-cohort // num_devices)
+    num_chunks = num_devices * -(-per_device // chunk_size)
+    return 4 * num_kept * (cohort + 2 * num_rows * num_chunks)
 
 
 def _build_all(
