@@ -127,9 +127,7 @@ class Summation(NamedTuple):
       jnp.stack(self.counts_at)[cohort.tiers], self.protocol.values_per_column
     )
 
-  def _read_tile(
-    self, chunk: Chunk, updates_CxM: Array, tile: Array
-  ) -> '_Tile':
+  def _read_tile(self, chunk: Chunk, updates_CxM: Array, tile: Array) -> _Tile:
     tiling, cohort = self.tiling, chunk.cohort
     start = tile * tiling.size
     if self.kept is None:
