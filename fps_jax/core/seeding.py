@@ -2,8 +2,8 @@
 
 `np.random.default_rng` takes ten microseconds, nearly all of it for turning its
 entropy into a state. Here that is done for all of them at once, in arrays. The
-states are those of NumPy, whose documentation promises that `SeedSequence` and
-`PCG64` never change.
+states are those of NumPy, which promises that a seed gives `PCG64` the same
+stream for ever.
 
 References: M. E. O'Neill, Developing a seed_seq alternative, 2015, for the
 mixing; M. E. O'Neill, PCG: A family of simple fast space-efficient
