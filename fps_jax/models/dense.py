@@ -4,7 +4,8 @@ The gradient of the weights is a sum of one outer product an example. As a
 matrix product it is written to memory, and read again for the update. As a sum
 of a few arrays XLA computes it where it is used, in the loop that updates the
 weights. This is for clients in sequence on a CPU: under `vmap`, on other
-devices and in larger batches it is a matrix product.
+devices and in larger batches it is a matrix product. As for any function with a
+gradient of its own, JAX has no forward mode (`jax.jvp`) for it.
 """
 
 from typing import Any
