@@ -176,8 +176,8 @@ def learn_cifar10(config: ConfigDict) -> None:
   learning rate 0.05.
   """
   config.data.source = 'cifar10'
-  config.data.pixel_mean = 0.47
-  config.data.pixel_std = 0.25
+  config.data.pixel_mean = (0.47,)
+  config.data.pixel_std = (0.25,)
   config.model.name = 'cifar_cnn'
   config.model.args.cifar_cnn.hidden = 256
   config.client.learning_rate = 0.05
@@ -201,6 +201,8 @@ def tiny(config: ConfigDict) -> None:
   """Shrinks a config, in place, to seconds: for tests and first tries."""
   config.smoke_test = True
   config.data.source = 'fake'
+  # Its images have one channel.
+  config.data.pixel_mean, config.data.pixel_std = (0.0,), (1.0,)
   config.num_rounds = 3
   config.data.num_clients = min(8, config.data.num_clients)
   config.cohort.size = min(8, config.cohort.size)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from fps_jax.core.types import (
   Array,
@@ -100,9 +101,16 @@ class Corrupt(Protocol):
     """Returns what is trained on: an honest client's batch as it is."""
 
 
-def scale_pixels(images: Array, mean: float, std: float) -> Array:
-  """Returns uint8 pixels as float32 (x / 255 - mean) / std."""
-  return (images.astype(jnp.float32) / 255 - mean) / std
+def scale_pixels(images: Array, mean: ArrayLike, std: ArrayLike) -> Array:
+  """Returns uint8 pixels as float32 (x / 255 - mean) / std.
+
+  Args:
+    images: uint8 [..., channels].
+    mean: of all channels, or one for each.
+    std: likewise, above 0.
+  """
+  pixels = images.astype(jnp.float32) / 255
+  return (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
 class _Progress(NamedTuple):

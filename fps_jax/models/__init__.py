@@ -19,7 +19,7 @@ from fps_jax.models.char_lstm import CharLstm
 from fps_jax.models.cifar_cnn import CifarCnn
 from fps_jax.models.mcmahan_cnn import McMahanCnn
 from fps_jax.models.mlp import Mlp
-from fps_jax.models.resnet import ResNet8, ResNet20
+from fps_jax.models.resnet import ResNet8, ResNet18, ResNet20
 
 MODELS: Registry[nn.Module] = Registry(
   'model',
@@ -29,6 +29,7 @@ MODELS: Registry[nn.Module] = Registry(
     'mcmahan_cnn': McMahanCnn,
     'mlp': Mlp,
     'resnet8': ResNet8,
+    'resnet18': ResNet18,
     'resnet20': ResNet20,
   },
   given=('num_classes', 'parent', 'name'),

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from fps_jax.core.types import Array
 from fps_jax.models.dense import Dense
-from fps_jax.models.layers import Conv, check_groups, max_pool
+from fps_jax.models.layers import Conv, GroupNorm, check_groups, max_pool
 
 
 class CifarCnn(nn.Module):
@@ -36,7 +36,7 @@ class CifarCnn(nn.Module):
     for i, features in enumerate(self.channels):
       # GroupNorm takes the mean away, and has a bias of its own.
       x = Conv(features, 3, use_bias=False, name=f'conv_{i}')(x)
-      x = nn.GroupNorm(self.num_groups, name=f'norm_{i}')(x)
+      x = GroupNorm(self.num_groups, name=f'norm_{i}')(x)
       x = max_pool(nn.relu(x))
     x = x.reshape(x.shape[0], -1)
     if self.hidden:

@@ -57,8 +57,13 @@ def make_config(**overrides):
       "model.name='mlp': logits is float32 [2, 2], must be float32 [2, 5, ",
     ),
     (
-      {'data__pixel_mean': 0.5},
-      'data.pixel_mean=0.5 and data.pixel_std=1.0 scale uint8 images',
+      {'data__pixel_mean': (0.5,)},
+      'data.pixel_mean=(0.5,) and data.pixel_std=(1.0,) scale uint8 images',
+    ),
+    (
+      {'data__source': 'fake', 'data__pixel_std': (0.5, 0.2)},
+      "data.pixel_std=(0.5, 0.2) has 2 entries, and images of 'fake' have 1 "
+      'channels: give one number, or one for each',
     ),
     (
       {

@@ -83,7 +83,7 @@ def test_missing_fields_are_refused_but_for_arguments():
 
 
 def test_numbers_of_float32_are_taken_up_to_its_limits():
-  for name in ('client.learning_rate', 'data.pixel_std'):
+  for name in ('client.learning_rate', 'server.learning_rate'):
     for value in (1.2e-38, 3.4e38):
       validate(make_config((name, value)))
     (found,) = problems(make_config((name, 1e-39)))

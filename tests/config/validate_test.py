@@ -22,7 +22,6 @@ AT_LEAST_ONE = (
   'eval.batch_size',
 )
 ABOVE_ZERO = (
-  'data.pixel_std',
   'client.learning_rate',
   'server.learning_rate',
   'sharing.clip',
@@ -75,6 +74,9 @@ BAD = [
   ('attack.updates', 'noise', "attack.updates='noise' is not one of ['alie'"),
   ('defence.name', 'trust', "defence.name='trust' is not one of ['bulyan'"),
   ('defence.name', 'multi_krum', "weigh the same, with cohort.weighting='exa"),
+  ('data.pixel_mean', (), 'pixel_mean=() must hold at least 1 of them'),
+  ('data.pixel_mean', (math.inf,), 'the entry inf, which must be finite'),
+  ('data.pixel_std', (0.0,), 'has the entry 0.0, which must be above 0'),
   ('data.partition', 'idd', "data.partition='idd' is not one of ['dirichlet'"),
   ('model.name', 'mpl', "model.name='mpl' is not one of ['char_lstm'"),
   ('server.optimizer', 'sdg', "server.optimizer='sdg' is not one of ['adam'"),

@@ -296,6 +296,12 @@ def test_pixels_are_scaled_then_standardised():
   np.testing.assert_allclose(scaled, [-2, -1.2, 2], rtol=1e-6)
 
 
+def test_channels_have_means_and_deviations_of_their_own():
+  images = jnp.uint8([[0, 51], [255, 255]])
+  scaled = scale_pixels(images, mean=(0.5, 0.2), std=(0.25, 0.4))
+  np.testing.assert_allclose(scaled, [[-2, 0], [2, 2]], atol=1e-6)
+
+
 def test_optimizer_without_momentum_keeps_no_state():
   params = jax.tree.map(jnp.asarray, PARAMS)
   assert not jax.tree.leaves(sgd(0.1).init(params))

@@ -169,8 +169,8 @@ GOOD = {
   'data.partition': st.sampled_from(
     ['iid', 'dirichlet', 'shards', 'quantity_skew']
   ),
-  'data.pixel_mean': st.floats(-1, 1),
-  'data.pixel_std': st.floats(0.1, 2),
+  'data.pixel_mean': st.tuples(st.floats(-1, 1)),
+  'data.pixel_std': st.tuples(st.floats(0.1, 2)),
   'model.args.mlp.widths': st.lists(
     st.integers(1, 20), min_size=1, max_size=2
   ).map(tuple),

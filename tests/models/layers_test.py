@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from fps_jax.models.layers import Conv, extract_patches, max_pool
+from fps_jax.models.layers import Conv, GroupNorm, extract_patches, max_pool
 
 CLIENTS = 3
 # What runs once is not worth optimising.
@@ -181,3 +181,22 @@ def test_gradient_of_max_pool_does_not_scatter():
 
   assert 'scatter' in lowered(lambda x: nn.max_pool(x, (2, 2), (2, 2)))
   assert 'scatter' not in lowered(max_pool)
+
+
+def test_group_norm_equals_flax_in_values_and_gradients():
+  x = 3 * normal(0, 2, 5, 4, 6) + 1
+  params = {'scale': normal(1, 6), 'bias': normal(2, 6)}
+  layers = (GroupNorm(3), nn.GroupNorm(3))
+
+  def results(layer):
+    y, pull = jax.vjp(lambda p, x: layer.apply({'params': p}, x), params, x)
+    return y, pull(normal(3, *x.shape))
+
+  assert_trees_close(*map(jax.jit(results, static_argnums=0), layers))
+
+
+def test_group_norm_of_equal_values_is_the_bias():
+  params = {'scale': np.ones(4, np.float32), 'bias': normal(1, 4)}
+  x = np.full((1, 2, 2, 4), 1e3, np.float32)
+  y = GroupNorm(2).apply({'params': params}, x)
+  np.testing.assert_array_equal(y[0, 0, 0], params['bias'])

@@ -22,6 +22,7 @@ SIZES = {
   'cifar_cnn': ((32, 32, 3), 66_730),
   'mcmahan_cnn': ((28, 28, 1), 1_663_370),
   'mlp': ((28, 28, 1), 199_210),
+  'resnet18': ((32, 32, 3), 11_172_170),
   'resnet20': ((32, 32, 3), 272_282),
   'resnet8': ((32, 32, 3), 77_850),
 }
@@ -32,9 +33,11 @@ SMALL = {
   'cifar_cnn': {'channels': (8, 8), 'num_groups': 4},
   'mcmahan_cnn': {},
   'mlp': {'widths': (6, 5)},
+  'resnet18': {'blocks_per_stage': 1, 'width': 4, 'num_groups': 2},
   'resnet20': {'blocks_per_stage': 2, 'width': 4, 'num_groups': 2},
   'resnet8': {'width': 4, 'num_groups': 2},
 }
+RESNET_FIELDS = ['blocks_per_stage', 'width', 'num_groups', 'num_stages']
 
 
 def batch_of(name: str, *shape: int):
@@ -179,8 +182,7 @@ def test_unknown_name_raises_and_lists_the_known_ones():
     ('cifar_cnn', ['channels', 'num_groups', 'hidden']),
     ('mcmahan_cnn', []),
     ('mlp', ['widths']),
-    ('resnet20', ['blocks_per_stage', 'width', 'num_groups']),
-    ('resnet8', ['blocks_per_stage', 'width', 'num_groups']),
+    *((name, RESNET_FIELDS) for name in ('resnet8', 'resnet18', 'resnet20')),
   ],
 )
 def test_unknown_field_raises_and_lists_the_known_ones(

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from fps_jax.config.checks import (
   above_zero,
   choice,
+  each,
   finite,
   name,
   whole,
@@ -56,9 +57,12 @@ SECTION = Section(
       'client has it, and every evaluation measures it, too',
     ),
     'pixel_mean': Field(
-      0.0, finite, 'subtracted after scaling pixels of uint8 to [0, 1]'
+      (0.0,),
+      each(finite, least=1),
+      'one, or one a channel; subtracted after scaling pixels of uint8 to '
+      '[0, 1]',
     ),
-    'pixel_std': Field(1.0, above_zero, 'and divided by'),
+    'pixel_std': Field((1.0,), each(above_zero, least=1), 'and divided by'),
   },
   (_arguments,),
   {'partition_args': (PARTITIONERS,)},

@@ -72,6 +72,7 @@ SECTION = Section(
     'args.char_lstm.width': Field(64, whole(1, MAX_UNITS)),
     'args.char_lstm.layers': Field(1, whole(1, MAX_LAYERS)),
     'args.resnet8.width': Field(16, whole(1, MAX_UNITS)),
+    'args.resnet18.width': Field(64, whole(1, MAX_UNITS)),
     'args.resnet20.width': Field(16, whole(1, MAX_UNITS)),
     'loss': Field(
       'cross_entropy',
@@ -170,13 +171,16 @@ def make_network(config: ConfigDict, examples: Signature) -> Network:
   settings = config.data
   model = make_model(config, examples.num_classes)
   scales = examples.are_images
-  if not scales and (settings.pixel_mean or settings.pixel_std != 1):
+  scaling = (settings.pixel_mean, settings.pixel_std)
+  if not scales and scaling != ((0.0,), (1.0,)):
     raise ValueError(
       f'data.pixel_mean={settings.pixel_mean} and data.pixel_std='
       f'{settings.pixel_std} scale uint8 images, and {settings.source!r} has '
       f'{examples.input_dtype} inputs, which models are given as they '
-      'are: leave them at 0.0 and 1.0'
+      'are: leave them at (0.0,) and (1.0,)'
     )
+  if scales:
+    _check_channels(config, examples.input_shape[-1])
 
   def init(key: Key) -> Params:
     dtype = jnp.float32 if scales else jnp.dtype(examples.input_dtype)
@@ -185,12 +189,24 @@ def make_network(config: ConfigDict, examples: Signature) -> Network:
 
   def apply(params, inputs):
     if scales:
-      inputs = scale_pixels(inputs, settings.pixel_mean, settings.pixel_std)
+      inputs = scale_pixels(inputs, *scaling)
     return model.apply({'params': params}, inputs)
 
   shapes = _check_inputs(config.model.name, init, apply, examples)
   unravel, num_params = _unraveller(shapes)
   return Network(init, apply, shapes, unravel, num_params)
+
+
+def _check_channels(config: ConfigDict, num_channels: int) -> None:
+  """Raises ValueError where pixels are scaled by other channels' numbers."""
+  for name in ('pixel_mean', 'pixel_std'):
+    values = config.data[name]
+    if len(values) not in (1, num_channels):
+      raise ValueError(
+        f'data.{name}={values} has {len(values)} entries, and images of '
+        f'{config.data.source!r} have {num_channels} channels: give one '
+        'number, or one for each channel'
+      )
 
 
 def _unraveller(shapes: Params) -> tuple[Callable[[Array], Params], int]:
