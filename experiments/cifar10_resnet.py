@@ -57,6 +57,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.eval.batch_size = 100
   if args.tiny:
     configs.tiny(config)
+    # In three rounds it is as good as another learning rate.
+    config.client.schedule = 'constant'
     config.model.args[args.model].width = 8
     config.eval.batch_size = 8
   return config
