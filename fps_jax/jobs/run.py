@@ -60,7 +60,7 @@ JOBS = {
   'study': Entry(_STUDY, is_study=True),
   'sharing_throughput': Entry('fps_jax.jobs.sharing_throughput.job:run'),
   'poisoning': Entry('fps_jax.jobs.poisoning.job:run', is_study=True),
-  'privacy': Entry('fps_jax.jobs.privacy.job:run'),
+  'inversion': Entry('fps_jax.jobs.inversion.job:run'),
   'tradeoff': Entry('fps_jax.jobs.tradeoff.job:run', is_study=True),
   'throughput': Entry('fps_jax.jobs.throughput.job:run'),
   'planning': Entry('fps_jax.jobs.planning.job:run'),

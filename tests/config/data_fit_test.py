@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fps_jax import data
+from fps_jax.jobs.inversion import job as inversion
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.privacy import job as privacy
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
 
@@ -94,10 +94,10 @@ def test_what_does_not_fit_the_data_is_refused(overrides, message):
 
 
 def test_inversion_of_inputs_that_are_no_images_is_refused(tmp_path):
-  config = privacy.default()
+  config = inversion.default()
   config.data.source = 'features'
   with pytest.raises(StudyError, match=r'features has float32 .*no images'):
-    privacy.run(config, tmp_path / 'privacy', [], Options())
+    inversion.run(config, tmp_path / 'inversion', [], Options())
 
 
 @pytest.mark.slow

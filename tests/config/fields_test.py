@@ -9,7 +9,7 @@ from fps_jax.config import checks, sections
 from fps_jax.config import defaults as configs
 from fps_jax.config.section import Field
 from fps_jax.config.validate import validate
-from fps_jax.jobs.privacy import job
+from fps_jax.jobs.inversion import job
 from fps_jax.jobs.throughput import job as throughput
 from fps_jax.jobs.tradeoff import job as tradeoff
 from tests.helpers.config_cases import (

@@ -15,9 +15,9 @@ from fps_jax.config.validate import validate
 from fps_jax.config.variants import resolve_variants
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs import study
+from fps_jax.jobs.inversion import job as inversion_job
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.planning import job as planning
-from fps_jax.jobs.privacy import job as privacy_job
 from fps_jax.jobs.sharing_throughput import job as sharing_throughput
 from fps_jax.jobs.study import StudyError
 from fps_jax.jobs.throughput import job as throughput
@@ -30,7 +30,7 @@ _JOBS = (
   (tradeoff, tradeoff.default, 'tradeoff'),
   (throughput, throughput.default, 'timing'),
   (planning, planning.default, 'planning'),
-  (privacy_job, privacy_job.default, 'privacy'),
+  (inversion_job, inversion_job.default, 'inversion'),
   (sharing_throughput, sharing_throughput.default, ''),
 )
 
@@ -148,7 +148,7 @@ def test_variant_that_sets_what_nobody_knows_is_refused(override, line):
 @pytest.mark.parametrize(
   ('fields', 'said'),
   [
-    ({}, r"job=None is not one of \['planning'"),
+    ({}, r"job=None is not one of \['inversion'"),
     (
       {'job': 'study', 'name': 'mine'},
       r'no seeds, num_rounds, .*default\(\)$',

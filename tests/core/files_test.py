@@ -40,8 +40,8 @@ def _config(job):
   config = small.make_config()
   if job == 'poisoning':
     config.variants.update({'none--fedavg': {}})
-  elif job == 'privacy':
-    config = importlib.import_module('privacy').get_config('tiny')
+  elif job == 'inversion':
+    config = importlib.import_module('inversion').get_config('tiny')
   elif job == 'tradeoff':
     config = importlib.import_module('tradeoff').get_config('tiny')
   elif job == 'throughput':

@@ -46,7 +46,7 @@ def _configs(is_second: bool):
     'config': _config(**{'client.momentum': 0.5 * is_second}),
     'seeds': _config(seeds=(1, 2) if is_second else (0,)),
     'variants': _config(),
-    'privacy': _config(job='privacy'),
+    'inversion': _config(job='inversion'),
   }
   if is_second:
     configs['variants'].variants.mine = {'num_rounds': 3}

@@ -22,7 +22,7 @@ _SAID = {
   'data': r'data\.mine is \w+ in process 0, \w+ in process 1',
   'missing': r'process 1 has ended: no data here|no data',
   'used': r'work directory \S*0/used is not empty',
-  'privacy': r"job='privacy' runs in one process, not in 2",
+  'inversion': r"job='inversion' runs in one process, not in 2",
   'version': r'code\.packages\.jax is one in process 0, another in process 1',
 }
 

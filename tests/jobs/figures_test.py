@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib import image as mpl_image
 
+from fps_jax.jobs.inversion import report as inversion
 from fps_jax.jobs.poisoning import report as poisoning
 from fps_jax.jobs.poisoning.results import PoisoningResult
-from fps_jax.jobs.privacy import report as privacy
 from fps_jax.jobs.throughput import figures as throughput
 from fps_jax.jobs.throughput.phases import PHASES
 from fps_jax.results.summary import collect
@@ -27,7 +27,7 @@ def _draw_psnr(folder: pathlib.Path) -> None:
     # Of a PSNR there is no greatest.
     for number in (5, 40, 150)
   ]
-  privacy.write_psnr(rows, folder / 'psnr.png')
+  inversion.write_psnr(rows, folder / 'psnr.png')
 
 
 def _draw_throughput(folder: pathlib.Path) -> None:

@@ -159,7 +159,7 @@ def test_estimate_is_launching_and_the_longer_of_computing_and_moving():
   ('config', 'devices', 'message'),
   [
     ({}, 'cuda:b300', "'cuda:b300' is not one of"),
-    ({'job': 'privacy'}, 'cuda:h200', 'compiles the runs of a study'),
+    ({'job': 'inversion'}, 'cuda:h200', 'compiles the runs of a study'),
   ],
 )
 def test_mistake_is_a_line_before_anything_is_written(

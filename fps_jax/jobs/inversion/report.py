@@ -1,4 +1,4 @@
-"""Tables and figures of the job `privacy`."""
+"""Tables and figures of the job `inversion`."""
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from fps_jax.jobs.privacy.measure import RECOGNISED, Outcome
+from fps_jax.jobs.inversion.measure import RECOGNISED, Outcome
 from fps_jax.results import figures
 from fps_jax.results.tables import Table
 
@@ -144,8 +144,8 @@ def blocks(rows: Sequence[Row]) -> Iterator[Table | str]:
     notes = '\n'.join(_NOTES) if number == numbers[-1] else ''
     yield Table(f'{_images(number)} per client', _HEADER, lines, notes)
   yield (
-    '![True images and reconstructions](privacy_images.png)\n'
-    '![PSNR by view](privacy_psnr.png)'
+    '![True images and reconstructions](inversion_images.png)\n'
+    '![PSNR by view](inversion_psnr.png)'
   )
 
 

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import optax
 
 from fps_jax.core.types import Array, Key
-from fps_jax.jobs.privacy.model import LocalUpdate
-from fps_jax.jobs.privacy.views import Expect
+from fps_jax.jobs.inversion.model import LocalUpdate
+from fps_jax.jobs.inversion.views import Expect
 
 _TINY = 1e-20
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from fps_jax.core.types import Array
 from fps_jax.data.dataset import Dataset
-from fps_jax.jobs.privacy import metrics
-from fps_jax.jobs.privacy.cases import Case
-from fps_jax.jobs.privacy.inversion import Attack, Known, Search, divide, invert
-from fps_jax.jobs.privacy.model import FlatModel, make_local_update
+from fps_jax.jobs.inversion import metrics
+from fps_jax.jobs.inversion.cases import Case
+from fps_jax.jobs.inversion.model import FlatModel, make_local_update
+from fps_jax.jobs.inversion.search import Attack, Known, Search, divide, invert
 from fps_jax.pruning import masks
 
 # At this PSNR, in dB, a digit and its strokes are plain to see.

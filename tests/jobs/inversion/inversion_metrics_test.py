@@ -1,10 +1,10 @@
-"""Tests of `fps_jax.jobs.privacy.metrics`."""
+"""Tests of `fps_jax.jobs.inversion.metrics`."""
 
 import numpy as np
 import pytest
 
-from fps_jax.jobs.privacy import metrics
-from tests.helpers.references import privacy as reference
+from fps_jax.jobs.inversion import metrics
+from tests.helpers.references import inversion as reference
 
 
 def test_psnr_of_a_constant_error():

@@ -1,4 +1,4 @@
-"""Tests of the job `privacy`: its cases, rounds and files."""
+"""Tests of the job `inversion`: its cases, rounds and files."""
 
 import json
 
@@ -8,44 +8,44 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax import data
+from fps_jax.jobs.inversion import cases, job
+from fps_jax.jobs.inversion.measure import InversionBench
+from fps_jax.jobs.inversion.model import make_model
+from fps_jax.jobs.inversion.search import Search
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.privacy import cases, job
-from fps_jax.jobs.privacy.inversion import Search
-from fps_jax.jobs.privacy.measure import InversionBench
-from fps_jax.jobs.privacy.model import make_model
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
 
 
-def privacy_config() -> ConfigDict:
+def inversion_config() -> ConfigDict:
   """Returns a config whose cases of one client share one program."""
   config = job.default()
   config.data.source = 'mnist_sample'
   config.seeds = (0, 3)
-  config.privacy.images_per_client = (1,)
-  config.privacy.width = 2
-  config.privacy.local_steps = ()
-  config.privacy.plain_smoothness = 0.0
-  config.privacy.roundings = ((8, 0.5),)
-  config.privacy.servers = ((3, 2, 1),)
-  config.privacy.clients = ()
-  config.privacy.sparsities = (0.5,)
-  config.privacy.sketches = ()
-  config.privacy.joint_clients = 1
-  config.privacy.joint_sparsity = 0.9
-  config.privacy.iterations = 2
-  config.privacy.restarts = 1
-  config.privacy.step_size = 0.1
+  config.inversion.images_per_client = (1,)
+  config.inversion.width = 2
+  config.inversion.local_steps = ()
+  config.inversion.plain_smoothness = 0.0
+  config.inversion.roundings = ((8, 0.5),)
+  config.inversion.servers = ((3, 2, 1),)
+  config.inversion.clients = ()
+  config.inversion.sparsities = (0.5,)
+  config.inversion.sketches = ()
+  config.inversion.joint_clients = 1
+  config.inversion.joint_sparsity = 0.9
+  config.inversion.iterations = 2
+  config.inversion.restarts = 1
+  config.inversion.step_size = 0.1
   return config
 
 
 def test_every_view_is_a_case():
-  config = privacy_config()
-  config.privacy.local_steps = (4,)
-  config.privacy.servers = ((3, 2, 1), (5, 4, 2))
-  config.privacy.clients = (2, 10)
-  config.privacy.sketches = ((64, 0.1),)
-  config.privacy.joint_clients = 10
+  config = inversion_config()
+  config.inversion.local_steps = (4,)
+  config.inversion.servers = ((3, 2, 1), (5, 4, 2))
+  config.inversion.clients = (2, 10)
+  config.inversion.sketches = ((64, 0.1),)
+  config.inversion.joint_clients = 10
   made = cases.make_cases(config)
   assert [case.name for case in made] == [
     'plain',
@@ -71,7 +71,7 @@ def test_every_view_is_a_case():
 
 @pytest.mark.slow
 def test_job_writes_what_it_measured(tmp_path, capsys):
-  config = privacy_config()
+  config = inversion_config()
   options = Options(prints_json=True)
   job.run(config, tmp_path / 'run', ['launch.py'], options)
   results = json.loads((tmp_path / 'run' / 'results.json').read_text())
@@ -93,7 +93,7 @@ def test_job_writes_what_it_measured(tmp_path, capsys):
   for row in rows.values():
     numbers = (f'{row[f"psnr_{kind}"]:.1f}' for kind in ('mean', 'min', 'max'))
     assert f'| {" | ".join((row["title"], *numbers))} |' in report
-  for name in ('privacy_images.png', 'privacy_psnr.png', 'config.json'):
+  for name in ('inversion_images.png', 'inversion_psnr.png', 'config.json'):
     assert (tmp_path / 'run' / name).stat().st_size > 0
   last = capsys.readouterr().out.rstrip('\n').splitlines()[-1]
   assert json.loads(last)['cases'] == 8
@@ -101,8 +101,8 @@ def test_job_writes_what_it_measured(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_cases_attack_the_same_images_client_by_client():
-  config = privacy_config()
-  config.privacy.clients = (2,)
+  config = inversion_config()
+  config.inversion.clients = (2,)
   dataset = data.load('mnist_sample')
   model = make_model(dataset.image_shape, 10, 2)
   bench = InversionBench(dataset, model, Search(1, 1, 0.1), 0.1, seeds=(5,))
@@ -145,13 +145,13 @@ def test_cases_attack_the_same_images_client_by_client():
 def test_bad_setting_is_refused_before_anything_runs(
   tmp_path, name, value, message
 ):
-  config = privacy_config()
-  config.privacy[name] = value
+  config = inversion_config()
+  config.inversion[name] = value
   with pytest.raises(StudyError, match=message):
     job.run(config, tmp_path / 'run', [])
   assert not (tmp_path / 'run').exists()
 
 
 def test_config_without_the_section_is_refused(tmp_path):
-  with pytest.raises(StudyError, match=r"no section 'privacy'"):
+  with pytest.raises(StudyError, match=r"no section 'inversion'"):
     job.run(small.make_config(), tmp_path / 'run', [])

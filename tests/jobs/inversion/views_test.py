@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.jobs.privacy.views`."""
+"""Tests of `fps_jax.jobs.inversion.views`."""
 
 import math
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.jobs.privacy import views
+from fps_jax.jobs.inversion import views
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir

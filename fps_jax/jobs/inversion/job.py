@@ -1,4 +1,4 @@
-"""The job `privacy`: gradient inversion of every view of an update."""
+"""The job `inversion`: gradient inversion of every view of an update."""
 
 import itertools
 import pathlib
@@ -23,18 +23,18 @@ from fps_jax.config.sections.sharing import SERVERS
 from fps_jax.config.validate import validate
 from fps_jax.core.environment import describe_environment
 from fps_jax.jobs.bench import Bench, own_section
+from fps_jax.jobs.inversion import report
+from fps_jax.jobs.inversion.cases import Case, make_cases
+from fps_jax.jobs.inversion.measure import InversionBench
+from fps_jax.jobs.inversion.model import FlatModel, make_model
+from fps_jax.jobs.inversion.search import Search
 from fps_jax.jobs.options import Options
-from fps_jax.jobs.privacy import report
-from fps_jax.jobs.privacy.cases import Case, make_cases
-from fps_jax.jobs.privacy.inversion import Search
-from fps_jax.jobs.privacy.measure import InversionBench
-from fps_jax.jobs.privacy.model import FlatModel, make_model
 from fps_jax.pruning import masks
 
 _DEFAULTS = Options()
 
-SECTION = JOB_SECTIONS['privacy'] = Section(
-  'privacy',
+SECTION = JOB_SECTIONS['inversion'] = Section(
+  'inversion',
   {
     'images_per_client': Field(
       (1, 4), each(whole(1), least=1), 'all of them in every step'
@@ -80,8 +80,8 @@ SECTION = JOB_SECTIONS['privacy'] = Section(
 def default() -> ConfigDict:
   """Returns the default config, and what is attacked and how."""
   config = configs.default()
-  config.name = 'privacy'
-  config.job = 'privacy'
+  config.name = 'inversion'
+  config.job = 'inversion'
   config.seeds = (0, 1, 2, 3)  # of models, images and searches
   configs.add_section(config)
   return config
@@ -95,8 +95,8 @@ def run(
 ) -> None:
   """Attacks every case and writes results, tables and figures.
 
-  The files are `results.json`, `report.md`, `privacy_images.png`,
-  `privacy_psnr.png`, `config.json` and `environment.json`.
+  The files are `results.json`, `report.md`, `inversion_images.png`,
+  `inversion_psnr.png`, `config.json` and `environment.json`.
 
   Args:
     config: see `default`.
@@ -109,13 +109,13 @@ def run(
       directory cannot be used.
   """
   job = Bench(workdir, options)
-  with job.checking(config, 'privacy: '):
+  with job.checking(config, 'inversion: '):
     bench, cases = _prepare(config, options)
   environment = describe_environment(argv)
   job.record(environment)
   outcomes = []
   for images_per_client, case in itertools.product(
-    config.privacy.images_per_client, cases
+    config.inversion.images_per_client, cases
   ):
     if case.method == 'divide' and images_per_client > 1:
       continue  # The quotient of sums is a blend.
@@ -128,8 +128,8 @@ def run(
     'environment': environment,
     'rows': rows,
   }
-  report.write_images(outcomes, job.workdir / 'privacy_images.png')
-  report.write_psnr(rows, job.workdir / 'privacy_psnr.png')
+  report.write_images(outcomes, job.workdir / 'inversion_images.png')
+  report.write_psnr(rows, job.workdir / 'inversion_psnr.png')
   last = {'workdir': str(job.workdir), 'cases': len(rows)}
   job.finish(results, report.blocks(rows), last)
 
@@ -143,7 +143,7 @@ def _prepare(
     ValueError: if the config is invalid.
     OSError: if there is no data.
   """
-  settings = own_section(config, 'privacy')
+  settings = own_section(config, 'inversion')
   validate(config)
   search = Search(settings.iterations, settings.restarts, settings.step_size)
   dataset = data.load(config.data.source, options.tfds_data_dir)
@@ -166,7 +166,7 @@ def _check_sizes(
 ) -> None:
   """Raises ValueError where the data or the model is too small for a case."""
   num_images = max(case.num_clients for case in cases) * max(
-    config.privacy.images_per_client
+    config.inversion.images_per_client
   )
   if num_images > num_train:
     raise ValueError(

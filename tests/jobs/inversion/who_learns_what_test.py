@@ -36,7 +36,7 @@ _PAGE = (_TESTS.parent / 'docs' / 'threat_model.md').read_text()
 # Rows that tests of the parts show already.
 _ELSEWHERE = {
   'sketches and range sums': (
-    'jobs/privacy/views_test.py',
+    'jobs/inversion/views_test.py',
     'test_sketch_and_range_check_are_what_servers_open_for_a_defence',
   ),
   'products with the root update': (

@@ -1,16 +1,16 @@
-"""Tests of `fps_jax.jobs.privacy.inversion`."""
+"""Tests of `fps_jax.jobs.inversion.search`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fps_jax.jobs.privacy import inversion, metrics, views
-from fps_jax.jobs.privacy import model as models
+from fps_jax.jobs.inversion import metrics, search, views
+from fps_jax.jobs.inversion import model as models
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
-from tests.helpers.references import privacy as reference
+from tests.helpers.references import inversion as reference
 
 _SHAPE = (8, 8, 1)
 _LABELS_CxB = jnp.array([[1]])
@@ -18,10 +18,10 @@ _MODEL = models.make_model(_SHAPE, num_classes=3, width=8)
 _UPDATE = jax.jit(models.make_local_update(_MODEL.apply, 0.1, num_steps=1))
 _PARAMS_D = _MODEL.init(jax.random.key(0))
 _KEPT_D = jnp.ones(_PARAMS_D.shape, bool)
-_SEARCH = inversion.Search(num_iterations=200, num_restarts=2, step_size=0.1)
+_SEARCH = search.Search(num_iterations=200, num_restarts=2, step_size=0.1)
 
-_ATTACK = inversion.Attack(_UPDATE, views.total, _SHAPE, _SEARCH)
-_KNOWN = inversion.Known(_PARAMS_D, _KEPT_D, _LABELS_CxB)
+_ATTACK = search.Attack(_UPDATE, views.total, _SHAPE, _SEARCH)
+_KNOWN = search.Known(_PARAMS_D, _KEPT_D, _LABELS_CxB)
 
 
 def image_of(seed: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def update_of(image: np.ndarray) -> jax.Array:
 def psnr_of(seen_V: jax.Array, image: np.ndarray) -> tuple[float, float]:
   """Returns the PSNR of the image that is found, and the search's loss."""
   key = jax.random.key(1)
-  found, loss = inversion.invert(seen_V, _KNOWN, 0.0, key, attack=_ATTACK)
+  found, loss = search.invert(seen_V, _KNOWN, 0.0, key, attack=_ATTACK)
   assert found.shape == (1, 1, *_SHAPE)
   assert 0 <= found.min() <= found.max() <= 1
   psnr = metrics.psnr(np.asarray(found)[0, 0, ..., 0], image[..., 0])
@@ -76,13 +76,13 @@ def test_restart_with_the_least_loss_is_returned():
 
   shape, weight, key = (2, 2, 1), 0.5, jax.random.key(1)
   seen_V = np.array([0.0, 1.0, 1.0, 0.0], np.float32)
-  images, loss = inversion.invert(
+  images, loss = search.invert(
     jnp.array(seen_V),
-    inversion.Known(jnp.ones(4), jnp.ones(4, bool), _LABELS_CxB),
+    search.Known(jnp.ones(4), jnp.ones(4, bool), _LABELS_CxB),
     weight,
     key,
-    attack=inversion.Attack(
-      send_image, views.total, shape, inversion.Search(1, 5, step_size=1e-6)
+    attack=search.Attack(
+      send_image, views.total, shape, search.Search(1, 5, step_size=1e-6)
     ),
   )
   starts = [
@@ -104,21 +104,19 @@ def test_restart_with_the_least_loss_is_returned():
 
 def test_total_variation_is_that_of_the_reference():
   images = np.random.default_rng(0).random((2, 5, 6))
-  found = inversion.total_variation(jnp.array(images)[..., None])
+  found = search.total_variation(jnp.array(images)[..., None])
   assert float(found) == pytest.approx(reference.total_variation(images))
 
 
 def test_cosine_distance_of_angles():
   a, b = jnp.array([1.0, 0.0]), jnp.array([0.0, 2.0])
   for vector, expected in ((3 * a, 0), (b, 1), (-a, 2), (0 * a, 1)):
-    assert float(inversion.cosine_distance(a, vector)) == pytest.approx(
-      expected
-    )
+    assert float(search.cosine_distance(a, vector)) == pytest.approx(expected)
 
 
 def test_image_divides_out_of_the_update_of_one_image():
   image = image_of(0)
-  found_P = inversion.divide(*_MODEL.hidden(update_of(image)))
+  found_P = search.divide(*_MODEL.hidden(update_of(image)))
   assert found_P == pytest.approx(image.ravel(), abs=1e-4)
 
 
@@ -133,4 +131,4 @@ def test_image_divides_out_of_the_update_of_one_image():
 def test_search_out_of_range_is_refused(name, value, bound):
   numbers = {'num_iterations': 1, 'num_restarts': 1, 'step_size': 0.1}
   with pytest.raises(ValueError, match=f'{name}={value} must be {bound}'):
-    inversion.Search(**numbers | {name: value})
+    search.Search(**numbers | {name: value})

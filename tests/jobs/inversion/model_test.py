@@ -1,4 +1,4 @@
-"""Tests of `fps_jax.jobs.privacy.model`."""
+"""Tests of `fps_jax.jobs.inversion.model`."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from fps_jax.core.types import Examples
 from fps_jax.federated import client, optimizers
-from fps_jax.jobs.privacy import model as models
+from fps_jax.jobs.inversion import model as models
 
 _SHAPE = (4, 4, 1)
 

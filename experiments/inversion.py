@@ -5,7 +5,7 @@ train, searches for images of the bundled MNIST sample from what it sees of
 their updates: plain, opened from shares, shares alone, sums, pruned and
 sketched. Ten minutes on two CPU cores:
 
-  python launch.py --config=experiments/privacy.py
+  python launch.py --config=experiments/inversion.py
 
 Arguments: `seeds=N` attacks under seeds 0 .. N - 1; `tiny` is a test of
 seconds. Results are in experiments/README.md.
@@ -14,7 +14,7 @@ seconds. Results are in experiments/README.md.
 from ml_collections import ConfigDict
 
 from fps_jax.config import defaults as configs
-from fps_jax.jobs.privacy import job
+from fps_jax.jobs.inversion import job
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
@@ -26,14 +26,14 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     configs.tiny(config)
     config.data.source = 'mnist_sample'
     config.seeds = config.seeds[:2]
-    config.privacy.width = 4
-    config.privacy.roundings = ((8, 0.03),)
-    config.privacy.images_per_client = (1,)
-    config.privacy.clients = (2,)
-    config.privacy.sparsities = (0.5,)
-    config.privacy.sketches = ((64, 0.1),)
-    config.privacy.joint_clients = 2
-    config.privacy.joint_sparsity = 0.5
-    config.privacy.iterations = 3
-    config.privacy.restarts = 1
+    config.inversion.width = 4
+    config.inversion.roundings = ((8, 0.03),)
+    config.inversion.images_per_client = (1,)
+    config.inversion.clients = (2,)
+    config.inversion.sparsities = (0.5,)
+    config.inversion.sketches = ((64, 0.1),)
+    config.inversion.joint_clients = 2
+    config.inversion.joint_sparsity = 0.5
+    config.inversion.iterations = 3
+    config.inversion.restarts = 1
   return config

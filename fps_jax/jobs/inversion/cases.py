@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import jax
 from ml_collections import ConfigDict
 
-from fps_jax.jobs.privacy import views
-from fps_jax.jobs.privacy.views import View
+from fps_jax.jobs.inversion import views
+from fps_jax.jobs.inversion.views import View
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
@@ -27,7 +27,7 @@ class Case:
     title: in tables and figures.
     view: what is seen.
     smoothness: weight of the total variation in the search.
-    method: `'search'`, `'divide'` (see `fps_jax.jobs.privacy.inversion`) or
+    method: `'search'`, `'divide'` (see `fps_jax.jobs.inversion.search`) or
       `'class_mean'`, which looks at the labels alone.
     num_clients: whose updates are added.
     sparsity: fraction of all parameters that is pruned.
@@ -48,13 +48,13 @@ def make_cases(config: ConfigDict) -> list[Case]:
   """Returns the cases of a config.
 
   Args:
-    config: see `experiments/privacy.py`.
+    config: see `experiments/inversion.py`.
 
   Raises:
     ValueError: if a scheme does not exist, leaves no server without knowledge,
       or its sums do not fit the field.
   """
-  settings = config.privacy
+  settings = config.inversion
   field = PrimeField(config.sharing.prime)
   schemes = [Shamir(field, *numbers) for numbers in settings.servers]
   codecs = {
