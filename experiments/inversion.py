@@ -7,8 +7,10 @@ sketched. Ten minutes on two CPU cores:
 
   python launch.py --config=experiments/inversion.py
 
-Arguments: `seeds=N` attacks under seeds 0 .. N - 1; `tiny` is a test of
-seconds. Results are in experiments/README.md.
+Arguments: `seeds=N` attacks under seeds 0 .. N - 1; `networks=lenet+lenet_1000`
+attacks a few views of one image a client of these networks, here untrained and
+after 1,000 steps of honest training; `tiny` is a test of seconds. Results are
+in experiments/README.md.
 """
 
 from ml_collections import ConfigDict
@@ -19,9 +21,12 @@ from fps_jax.jobs.inversion import job
 
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
-  args = configs.parse_arguments(arguments, seeds=4, tiny=False)
+  args = configs.parse_arguments(arguments, seeds=4, networks='', tiny=False)
   config = job.default()
   config.seeds = tuple(range(args.seeds))
+  if args.networks:
+    config.inversion.networks = tuple(map(_network, args.networks.split('+')))
+    config.inversion.images_per_client = (1,)
   if args.tiny:
     configs.tiny(config)
     config.data.source = 'mnist_sample'
@@ -37,3 +42,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.inversion.iterations = 3
     config.inversion.restarts = 1
   return config
+
+
+def _network(text: str) -> tuple[str, int]:
+  """Returns what `NAME` or `NAME_STEPS` stands for."""
+  name, _, steps = text.rpartition('_')
+  return (name, int(steps)) if name and steps.isdigit() else (text, 0)

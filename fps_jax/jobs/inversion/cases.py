@@ -9,11 +9,17 @@ import jax
 from ml_collections import ConfigDict
 
 from fps_jax.jobs.inversion import views
+from fps_jax.jobs.inversion.model import PERCEPTRON
 from fps_jax.jobs.inversion.views import View
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 
+_NETWORK_TITLES: Mapping[str, str] = {
+  PERCEPTRON: 'Perceptron',
+  'lenet': 'LeNet',
+  'lenet_relu': 'LeNet with ReLU',
+}
 # Of the public buckets and signs of sketches.
 _SKETCH_SEED = 0
 
@@ -32,6 +38,8 @@ class Case:
     num_clients: whose updates are added.
     sparsity: fraction of all parameters that is pruned.
     num_steps: of each client.
+    network: the model, one of `fps_jax.jobs.inversion.model.NETWORKS`.
+    trained_steps: of honest training that the model has behind it.
   """
 
   name: str
@@ -42,6 +50,8 @@ class Case:
   num_clients: int = 1
   sparsity: float = 0.0
   num_steps: int = 1
+  network: str = PERCEPTRON
+  trained_steps: int = 0
 
 
 def make_cases(config: ConfigDict) -> list[Case]:
@@ -49,6 +59,10 @@ def make_cases(config: ConfigDict) -> list[Case]:
 
   Args:
     config: see `experiments/inversion.py`.
+
+  Returns:
+    Those of every view of the untrained perceptron; or, where the config names
+    networks, a few of each of these.
 
   Raises:
     ValueError: if a scheme does not exist, leaves no server without knowledge,
@@ -68,6 +82,8 @@ def make_cases(config: ConfigDict) -> list[Case]:
     for bits, _ in settings.roundings
   }
   opened = {bits: views.opened(codecs[bits], schemes[0]) for bits in codecs}
+  if settings.networks:
+    return list(_of_networks(settings, opened))
   bits, smoothness = settings.roundings[-1]
   of_shares = [_of_shares(s, codecs[bits], smoothness) for s in schemes]
   return [
@@ -111,6 +127,54 @@ def _of_plain(settings: ConfigDict) -> Iterator[Case]:
       f'Plain update, {steps} local steps',
       smoothness=smoothness,
       num_steps=steps,
+    )
+
+
+def _of_networks(
+  settings: ConfigDict, opened: Mapping[int, View]
+) -> Iterator[Case]:
+  """Yields a few views of each network, of what they reveal if untrained."""
+  (fine, fine_weight), (coarse, coarse_weight) = (
+    settings.roundings[0],
+    settings.roundings[-1],
+  )
+  exact = settings.plain_smoothness
+  several, sparsity = settings.joint_clients, settings.joint_sparsity
+  for network, steps in settings.networks:
+    case = functools.partial(Case, network=network, trained_steps=steps)
+    name = f'{network}_{steps}'
+    title = f'{_NETWORK_TITLES[network]}, ' + (
+      f'trained for {steps:,} steps' if steps else 'untrained'
+    )
+    yield case(f'{name}_plain', f'{title}: plain update', views.plain(), exact)
+    if network == PERCEPTRON:
+      yield case(
+        f'{name}_divided',
+        f'{title}: plain update, solved exactly',
+        views.plain(),
+        method='divide',
+      )
+    yield case(
+      f'{name}_opened',
+      f'{title}: opened update, {coarse}-bit values',
+      opened[coarse],
+      coarse_weight,
+    )
+    yield case(
+      f'{name}_sum',
+      f'{title}: sum of {several} clients, {fine}-bit values',
+      opened[fine],
+      fine_weight,
+      num_clients=several,
+    )
+    yield case(
+      f'{name}_fedpruneshare',
+      f'{title}: sum of {several} clients, {100 * sparsity:g} % pruned, '
+      f'{coarse}-bit values',
+      opened[coarse],
+      coarse_weight,
+      num_clients=several,
+      sparsity=sparsity,
     )
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -11,6 +11,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.config.checks import (
   above_zero,
   at_least_zero,
+  choice,
   each,
   row,
   whole,
@@ -26,7 +27,7 @@ from fps_jax.jobs.bench import Bench, own_section
 from fps_jax.jobs.inversion import report
 from fps_jax.jobs.inversion.cases import Case, make_cases
 from fps_jax.jobs.inversion.measure import InversionBench
-from fps_jax.jobs.inversion.model import FlatModel, make_model
+from fps_jax.jobs.inversion.model import NETWORKS, FlatModel, make_model
 from fps_jax.jobs.inversion.search import Search
 from fps_jax.jobs.options import Options
 from fps_jax.pruning import masks
@@ -36,10 +37,16 @@ _DEFAULTS = Options()
 SECTION = JOB_SECTIONS['inversion'] = Section(
   'inversion',
   {
+    'networks': Field(
+      (),
+      each(row('(network, steps)', choice(NETWORKS), whole(0))),
+      'each attacked in a few views, after so many steps of honest training; '
+      'none: the untrained perceptron in all views',
+    ),
     'images_per_client': Field(
       (1, 4), each(whole(1), least=1), 'all of them in every step'
     ),
-    'width': Field(64, whole(1, MAX_UNITS), 'hidden units'),
+    'width': Field(64, whole(1, MAX_UNITS), 'hidden units of the perceptron'),
     'local_steps': Field((4,), each(whole(1)), 'besides one'),
     'plain_smoothness': Field(
       1e-3,
@@ -124,7 +131,6 @@ def run(
   rows = [outcome.row for outcome in outcomes]
   results = {
     'seeds': list(config.seeds),
-    'parameters': bench.num_params,
     'environment': environment,
     'rows': rows,
   }
@@ -147,34 +153,51 @@ def _prepare(
   validate(config)
   search = Search(settings.iterations, settings.restarts, settings.step_size)
   dataset = data.load(config.data.source, options.tfds_data_dir)
-  model = make_model(
-    dataset.image_shape,
-    dataset.num_classes,
-    settings.width,
-    config.pruning.exempt,
-  )
   cases = make_cases(config)
-  _check_sizes(config, cases, model, len(dataset.train_targets))
+  models = {
+    network: make_model(
+      dataset.image_shape,
+      dataset.num_classes,
+      settings.width,
+      config.pruning.exempt,
+      network,
+    )
+    for network in dict.fromkeys(case.network for case in cases)
+  }
+  num_images = _check_sizes(config, cases, models, len(dataset.train_targets))
   bench = InversionBench(
-    dataset, model, search, config.client.learning_rate, config.seeds
+    dataset,
+    models,
+    search,
+    config.client.learning_rate,
+    config.seeds,
+    num_images,
   )
   return bench, cases
 
 
 def _check_sizes(
-  config: ConfigDict, cases: Sequence[Case], model: FlatModel, num_train: int
-) -> None:
-  """Raises ValueError where the data or the model is too small for a case."""
+  config: ConfigDict,
+  cases: Sequence[Case],
+  models: Mapping[str, FlatModel],
+  num_train: int,
+) -> int:
+  """Returns how many images the clients of a case hold at most.
+
+  Raises:
+    ValueError: where the data or a model is too small for a case.
+  """
   num_images = max(case.num_clients for case in cases) * max(
     config.inversion.images_per_client
   )
-  if num_images > num_train:
+  is_trained = any(case.trained_steps for case in cases)
+  if num_images + is_trained > num_train:
     raise ValueError(
       f'a sum of {num_images} images exceeds the {num_train} of '
       f'{config.data.source!r}: sum fewer clients'
     )
   for case in cases:
     if case.sparsity:
-      masks.keep_count(
-        len(model.exempt_D), case.sparsity, int(model.exempt_D.sum())
-      )
+      exempt_D = models[case.network].exempt_D
+      masks.keep_count(len(exempt_D), case.sparsity, int(exempt_D.sum()))
+  return num_images

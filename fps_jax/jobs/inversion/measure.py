@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 
 from fps_jax.core.types import Array
 from fps_jax.data.dataset import Dataset
-from fps_jax.jobs.inversion import metrics
+from fps_jax.jobs.inversion import metrics, training
 from fps_jax.jobs.inversion.cases import Case
 from fps_jax.jobs.inversion.model import FlatModel, make_local_update
 from fps_jax.jobs.inversion.search import Attack, Known, Search, divide, invert
@@ -53,37 +53,46 @@ class Outcome(NamedTuple):
 
 
 class InversionBench:
-  """Holds what cases share: data, model, search and compiled programs.
+  """Holds what cases share: data, models, search and compiled programs.
 
   Guarantee: cases with equally many images a client attack the same images and,
-  but for pruning, the same models, client by client.
+  but for pruning, the same models of a network, client by client.
   """
 
   def __init__(
     self,
     dataset: Dataset,
-    model: FlatModel,
+    models: Mapping[str, FlatModel],
     search: Search,
     learning_rate: float,
     seeds: Sequence[int],
+    num_held_out: int,
   ):
-    """Holds them; `learning_rate` is that of the clients."""
-    self._dataset, self._model, self._search = dataset, model, search
-    self._seeds = tuple(seeds)
+    """Holds them.
+
+    Args:
+      dataset: of images.
+      models: by network.
+      search: how to.
+      learning_rate: of the clients.
+      seeds: of models, images and searches.
+      num_held_out: images that no model is trained on, at least as many as
+        the clients of a case hold.
+    """
+    self._dataset, self._models, self._search = dataset, models, search
+    self._seeds, self._num_held_out = tuple(seeds), num_held_out
     # One object for equal steps: programs are compiled for the object.
     self._local_update = functools.cache(
-      lambda steps: make_local_update(model.apply, learning_rate, steps)
-    )
-    self._train_clients = functools.cache(
-      lambda steps: jax.jit(
-        jax.vmap(self._local_update(steps), (None, None, 0, 0))
+      lambda network, steps: make_local_update(
+        models[network].apply, learning_rate, steps
       )
     )
-
-  @property
-  def num_params(self) -> int:
-    """Parameters of the model."""
-    return len(self._model.exempt_D)
+    self._train_clients = functools.cache(
+      lambda network, steps: jax.jit(
+        jax.vmap(self._local_update(network, steps), (None, None, 0, 0))
+      )
+    )
+    self._params = functools.cache(self._make_params)
 
   def run(self, case: Case, images_per_client: int) -> Outcome:
     """Attacks a case under every seed at once."""
@@ -105,6 +114,10 @@ class InversionBench:
     row = {
       'case': case.name,
       'title': case.title,
+      'network': case.network,
+      'parameters': len(trials[0].known.params_D),
+      'trained_steps': case.trained_steps,
+      **self._accuracies(case, trials),
       'images_per_client': images_per_client,
       'clients': case.num_clients,
       'sparsity': case.sparsity,
@@ -129,7 +142,7 @@ class InversionBench:
     """Returns the trial of a seed; clients are drawn one after the other."""
     data, labels = self._dataset, self._dataset.train_targets
     shape = (case.num_clients, images_per_client)
-    order = np.random.default_rng(seed).permutation(len(labels))
+    order = self._order(seed)
     rows = order[: case.num_clients * images_per_client]
 
     def other(row: int) -> int:
@@ -142,19 +155,49 @@ class InversionBench:
       pixels = data.train_inputs[np.asarray(rows)].astype(np.float32) / 255
       return jnp.asarray(pixels.reshape(*shape, *data.image_shape))
 
-    params_D = self._model.init(jax.random.key(seed))
+    params_D = self._params(case.network, case.trained_steps, seed)
     kept_D = jnp.ones(params_D.shape, bool)
     if case.sparsity:
-      num_exempt = int(self._model.exempt_D.sum())
+      exempt_D = self._models[case.network].exempt_D
+      num_exempt = int(exempt_D.sum())
       count = masks.keep_count(len(params_D), case.sparsity, num_exempt)
-      kept_D = _keep_largest(params_D, count, self._model.exempt_D)
+      kept_D = _keep_largest(params_D, count, exempt_D)
     params_D = jnp.where(kept_D, params_D, 0.0)
     labels_CxB = jnp.asarray(labels[rows].reshape(shape))
     known = Known(params_D, kept_D, labels_CxB)
     return Trial(known, scaled(rows), scaled([other(row) for row in rows]))
 
+  def _order(self, seed: int) -> np.ndarray:
+    """Returns the training examples in the order in which clients have them."""
+    num_examples = len(self._dataset.train_targets)
+    return np.random.default_rng(seed).permutation(num_examples)
+
+  def _make_params(self, network: str, num_steps: int, seed: int) -> Array:
+    model = self._models[network]
+    params_D = model.init(jax.random.key(seed))
+    if not num_steps:
+      return params_D
+    others = self._order(seed)[self._num_held_out :]
+    return training.train(
+      model.apply, params_D, self._dataset, others, num_steps, seed
+    )
+
+  def _accuracies(
+    self, case: Case, trials: Sequence[Trial]
+  ) -> dict[str, list[float]]:
+    """Returns the test accuracy of the models under attack, once trained."""
+    if not case.trained_steps:
+      return {}
+    apply = self._models[case.network].apply
+    return {
+      'test_accuracy': [
+        training.accuracy(apply, trial.known.params_D, self._dataset)
+        for trial in trials
+      ]
+    }
+
   def _see(self, case: Case, trials: Sequence[Trial]) -> list[Array]:
-    train = self._train_clients(case.num_steps)
+    train = self._train_clients(case.network, case.num_steps)
     return [
       case.view.see(train(*known[:2], images, known.labels_CxB), seed)
       for (known, images, _), seed in zip(trials, self._seeds, strict=True)
@@ -164,7 +207,7 @@ class InversionBench:
     self, case: Case, trials: Sequence[Trial], seen: Sequence[Array]
   ) -> tuple[list[Array], list[float]]:
     """Returns each seed's images and, of a search, its final loss."""
-    data = self._dataset
+    data, model = self._dataset, self._models[case.network]
     if case.method == 'class_mean':
       means = jnp.stack(
         [
@@ -174,7 +217,7 @@ class InversionBench:
       )
       return [means[trial.known.labels_CxB] for trial in trials], []
     if case.method == 'divide':
-      images = [divide(*self._model.hidden(seen_V)) for seen_V in seen]
+      images = [divide(*model.hidden(seen_V)) for seen_V in seen]
       shape = trials[0].images.shape
       return [
         jnp.broadcast_to(image.reshape(shape[2:]), shape) for image in images
@@ -187,10 +230,11 @@ class InversionBench:
       [jax.random.fold_in(jax.random.key(seed), 1) for seed in self._seeds]
     )
     attack = Attack(
-      self._local_update(case.num_steps),
+      self._local_update(case.network, case.num_steps),
       case.view.expect,
       data.image_shape,
       self._search,
+      model.layer_sizes,
     )
     found, losses = jax.vmap(
       functools.partial(invert, attack=attack), (0, 0, None, 0)

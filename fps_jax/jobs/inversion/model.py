@@ -1,12 +1,12 @@
-"""The model under attack, and a client's update as a differentiable function.
+"""The models under attack, and a client's update as a differentiable function.
 
-The hidden layer is a sigmoid one, unlike those of `fps_jax.models`: an attack
-by gradients differentiates the update, hence the model twice, and the second
-derivative of a ReLU is zero wherever it exists. Zhu et al. (2019) replace ReLU
-for the same reason.
+Two have sigmoid units, unlike those of `fps_jax.models`: an attack by gradients
+differentiates the update, hence the model twice, and the second derivative of a
+ReLU is zero wherever it exists. Zhu et al. (2019) replace ReLU for the same
+reason.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import jax
@@ -17,6 +17,7 @@ from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 
 from fps_jax.core.types import Array, Key
+from fps_jax.models.layers import Conv
 from fps_jax.pruning.pruner import Pruner
 
 
@@ -58,6 +59,37 @@ class SigmoidMlp(nn.Module):
     return nn.Dense(self.num_classes, name='output')(x)
 
 
+class LeNet(nn.Module):
+  """Three 5 x 5 convolutions of 12 channels, the first two with stride 2.
+
+  Reference: L. Zhu et al., Deep leakage from gradients, NeurIPS 2019, whose
+  weights start out larger than these.
+
+  Attributes:
+    num_classes: length of the logits.
+    activation: after each convolution.
+  """
+
+  num_classes: int
+  activation: Callable[[Array], Array] = nn.sigmoid
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps images [B, height, width, channels] to logits [B, num_classes]."""
+    for i, stride in enumerate((2, 2, 1)):
+      x = self.activation(Conv(12, 5, stride, name=f'conv_{i}')(x))
+    return nn.Dense(self.num_classes, name='output')(x.reshape(x.shape[0], -1))
+
+
+PERCEPTRON = 'perceptron'
+# By name: from the number of classes and the perceptron's hidden units.
+NETWORKS: Mapping[str, Callable[[int, int], nn.Module]] = {
+  PERCEPTRON: SigmoidMlp,
+  'lenet': lambda num_classes, width: LeNet(num_classes),
+  'lenet_relu': lambda num_classes, width: LeNet(num_classes, nn.relu),
+}
+
+
 class FlatModel(NamedTuple):
   """A model over its parameters as one vector.
 
@@ -66,13 +98,16 @@ class FlatModel(NamedTuple):
     apply: (float32 [D], images [B, height, width, channels]) -> logits.
     exempt_D: bool [D], parameters that are never pruned.
     hidden: (float32 [D]) -> kernel [pixels, width] and bias [width] of the
-      hidden layer.
+      perceptron's hidden layer.
+    layer_sizes: of the arrays that an attack compares one by one; none where
+      the whole vector is compared.
   """
 
   init: Callable[[Key], Array]
   apply: Callable[[Array, Array], Array]
   exempt_D: np.ndarray
   hidden: Callable[[Array], tuple[Array, Array]]
+  layer_sizes: tuple[int, ...]
 
 
 def make_model(
@@ -80,16 +115,18 @@ def make_model(
   num_classes: int,
   width: int,
   exempt: Sequence[str] = (),
+  network: str = PERCEPTRON,
 ) -> FlatModel:
-  """Returns a `SigmoidMlp` over a vector of parameters.
+  """Returns a network over a vector of parameters.
 
   Args:
     image_shape: (height, width, channels).
     num_classes: length of the logits.
-    width: hidden units.
+    width: hidden units of the perceptron.
     exempt: patterns of parameters that are never pruned; see `Pruner.of`.
+    network: one of `NETWORKS`.
   """
-  module = SigmoidMlp(num_classes, width)
+  module = NETWORKS[network](num_classes, width)
   image = jnp.zeros((1, *image_shape))
   shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
   unravel = ravel_pytree(
@@ -104,6 +141,7 @@ def make_model(
     logits = module.apply({'params': unravel(params_D)}, images)
     return cast(Array, logits)
 
+  sizes = tuple(leaf.size for leaf in jax.tree.leaves(shapes))
   return FlatModel(
     init=jax.jit(
       lambda key: ravel_pytree(module.init(key, image)['params'])[0]
@@ -111,6 +149,9 @@ def make_model(
     apply=apply,
     exempt_D=Pruner.of(shapes, exempt).exempt_mask,
     hidden=hidden,
+    # Of several convolutions the last layer's update drowns that of the first,
+    # which tells most of the images.
+    layer_sizes=() if network == PERCEPTRON else sizes,
   )
 
 

@@ -15,10 +15,12 @@ form).
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fps_jax.core.types import Array, Key
@@ -77,18 +79,36 @@ class Attack:
     expect: what updates would look like.
     image_shape: (height, width, channels).
     search: how long and how often.
+    layer_sizes: see `distance`.
   """
 
   local_update: LocalUpdate
   expect: Expect
   image_shape: tuple[int, int, int]
   search: Search
+  layer_sizes: tuple[int, ...] = ()
 
 
 def cosine_distance(a_V: Array, b_V: Array) -> Array:
   """Returns 1 - the cosine of the angle between two vectors, in [0, 2]."""
   norms = jnp.linalg.norm(a_V) * jnp.linalg.norm(b_V)
   return 1 - jnp.vdot(a_V, b_V) / (norms + _TINY)
+
+
+def distance(a_V: Array, b_V: Array, layer_sizes: Sequence[int]) -> Array:
+  """Returns the mean cosine distance of layers, in [0, 2].
+
+  Args:
+    a_V: float32 [V].
+    b_V: float32 [V].
+    layer_sizes: of the parts that are compared one by one, in order; none
+      compares the whole.
+  """
+  if not layer_sizes:
+    return cosine_distance(a_V, b_V)
+  ends = np.cumsum(layer_sizes)[:-1]
+  layers = zip(jnp.split(a_V, ends), jnp.split(b_V, ends), strict=True)
+  return jnp.mean(jnp.stack([cosine_distance(a, b) for a, b in layers]))
 
 
 def total_variation(images: Array) -> Array:
@@ -130,8 +150,9 @@ def invert(
     updates_CxD = clients(
       known.params_D, known.kept_D, images, known.labels_CxB
     )
-    distance = cosine_distance(attack.expect(updates_CxD), seen_V)
-    return distance + smoothness * total_variation(images)
+    expected_V = attack.expect(updates_CxD)
+    unlike = distance(expected_V, seen_V, attack.layer_sizes)
+    return unlike + smoothness * total_variation(images)
 
   adam = optax.adam(
     optax.cosine_decay_schedule(search.step_size, search.num_iterations)

@@ -1,6 +1,9 @@
 """Tests of the job `inversion`: its cases, rounds and files."""
 
+import dataclasses
+import importlib
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -8,13 +11,15 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax import data
-from fps_jax.jobs.inversion import cases, job
+from fps_jax.jobs.inversion import cases, job, training
 from fps_jax.jobs.inversion.measure import InversionBench
 from fps_jax.jobs.inversion.model import make_model
 from fps_jax.jobs.inversion.search import Search
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
+
+_ROOT = pathlib.Path(__file__).parents[3]
 
 
 def inversion_config() -> ConfigDict:
@@ -69,6 +74,58 @@ def test_every_view_is_a_case():
   assert (made[13].num_clients, made[13].sparsity) == (10, 0.9)
 
 
+def test_networks_are_attacked_in_a_few_views_in_place_of_all(monkeypatch):
+  monkeypatch.syspath_prepend(str(_ROOT / 'experiments'))
+  made = importlib.import_module('inversion').get_config(
+    'tiny,networks=perceptron_500+lenet'
+  )
+  config = inversion_config()
+  config.inversion.networks = made.inversion.networks
+  assert config.inversion.networks == (('perceptron', 500), ('lenet', 0))
+  found = cases.make_cases(config)
+  assert [(case.name, case.trained_steps) for case in found] == [
+    ('perceptron_500_plain', 500),
+    ('perceptron_500_divided', 500),
+    ('perceptron_500_opened', 500),
+    ('perceptron_500_sum', 500),
+    ('perceptron_500_fedpruneshare', 500),
+    ('lenet_0_plain', 0),
+    ('lenet_0_opened', 0),
+    ('lenet_0_sum', 0),
+    ('lenet_0_fedpruneshare', 0),
+  ]
+  assert [case.network for case in found] == 5 * ['perceptron'] + 4 * ['lenet']
+
+
+def _bench(dataset, model, num_held_out):
+  models = {'perceptron': model}
+  search = Search(1, 1, 0.1)
+  return InversionBench(dataset, models, search, 0.1, (5,), num_held_out)
+
+
+@pytest.mark.slow
+def test_no_model_is_trained_on_images_under_attack_and_it_learns_others():
+  dataset = data.load('mnist_sample')
+  case = cases.Case('trained', '', cases.views.plain(), trained_steps=30)
+  model = make_model(dataset.image_shape, 10, 16)
+  trial = _bench(dataset, model, 4).draw(case, 4, seed=5)
+  order = np.random.default_rng(5).permutation(len(dataset.train_targets))
+  held_out, pixels = order[:4], dataset.train_inputs.copy()
+  pixels[held_out] = 255 - pixels[held_out]
+  changed = dataclasses.replace(dataset, train_inputs=pixels)
+  bench = _bench(changed, model, 4)
+  again = bench.draw(case, 4, seed=5)
+  assert again.known.params_D.tolist() == trial.known.params_D.tolist()
+  np.testing.assert_allclose(again.images, 1 - trial.images, atol=1e-6)
+  untrained = dataclasses.replace(case, trained_steps=0)
+  start_D = bench.draw(untrained, 4, seed=5).known.params_D
+  before, after = (
+    training.accuracy(model.apply, params_D, dataset)
+    for params_D in (start_D, trial.known.params_D)
+  )
+  assert after > before + 0.2
+
+
 @pytest.mark.slow
 def test_job_writes_what_it_measured(tmp_path, capsys):
   config = inversion_config()
@@ -76,12 +133,13 @@ def test_job_writes_what_it_measured(tmp_path, capsys):
   job.run(config, tmp_path / 'run', ['launch.py'], options)
   results = json.loads((tmp_path / 'run' / 'results.json').read_text())
   assert results['seeds'] == [0, 3]
-  assert results['parameters'] == 784 * 2 + 2 + 2 * 10 + 10
   assert results['environment']['argv'] == ['launch.py']
   rows = {row['case']: row for row in results['rows']}
   assert len(rows) == 8
   for row in rows.values():
     assert np.shape(row['psnr']) == (2, 1)
+    assert row['network'] == 'perceptron'
+    assert row['parameters'] == 784 * 2 + 2 + 2 * 10 + 10
     assert row['psnr_min'] <= row['psnr_mean'] <= row['psnr_max']
     assert row['psnr_mean'] == pytest.approx(np.mean(row['psnr']))
     assert row['recognised'] == np.mean(np.array(row['psnr']) >= 20)
@@ -105,7 +163,7 @@ def test_cases_attack_the_same_images_client_by_client():
   config.inversion.clients = (2,)
   dataset = data.load('mnist_sample')
   model = make_model(dataset.image_shape, 10, 2)
-  bench = InversionBench(dataset, model, Search(1, 1, 0.1), 0.1, seeds=(5,))
+  bench = _bench(dataset, model, 6)
   made = {case.name: case for case in cases.make_cases(config)}
   alone = bench.run(made['class_mean'], images_per_client=3)
   trial = bench.draw(made['sum_2_clients'], 3, seed=5)
@@ -139,6 +197,7 @@ def test_cases_attack_the_same_images_client_by_client():
     ('plain_smoothness', -1.0, r'plain_smoothness=-1.0 must be'),
     ('servers', ((3, 2, 2),), r'has no random word'),
     ('sparsities', (0.999,), r'sparsity=0.999 keeps'),
+    ('networks', (('alexnet', 0),), r"its 'alexnet' is not one of \['lenet'"),
     ('clients', (10_001,), r'a sum of 10001 images exceeds the 10000'),
   ],
 )

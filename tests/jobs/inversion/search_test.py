@@ -114,6 +114,14 @@ def test_cosine_distance_of_angles():
     assert float(search.cosine_distance(a, vector)) == pytest.approx(expected)
 
 
+def test_layers_are_compared_one_by_one_or_all_at_once():
+  a, b = jnp.array([1.0, 0.0, 5.0]), jnp.array([0.0, 1.0, 9.0])
+  # At right angles, and alike.
+  assert float(search.distance(a, b, (2, 1))) == pytest.approx(0.5, abs=1e-6)
+  whole = float(search.cosine_distance(a, b))
+  assert float(search.distance(a, b, ())) == whole < 0.5
+
+
 def test_image_divides_out_of_the_update_of_one_image():
   image = image_of(0)
   found_P = search.divide(*_MODEL.hidden(update_of(image)))
