@@ -140,6 +140,7 @@ def _of_networks(
   )
   exact = settings.plain_smoothness
   several, sparsity = settings.joint_clients, settings.joint_sparsity
+  seen = f'sum of {several} clients' if several > 1 else 'opened update'
   for network, steps in settings.networks:
     case = functools.partial(Case, network=network, trained_steps=steps)
     name = f'{network}_{steps}'
@@ -162,15 +163,14 @@ def _of_networks(
     )
     yield case(
       f'{name}_sum',
-      f'{title}: sum of {several} clients, {fine}-bit values',
+      f'{title}: {seen}, {fine}-bit values',
       opened[fine],
       fine_weight,
       num_clients=several,
     )
     yield case(
       f'{name}_fedpruneshare',
-      f'{title}: sum of {several} clients, {100 * sparsity:g} % pruned, '
-      f'{coarse}-bit values',
+      f'{title}: {seen}, {100 * sparsity:g} % pruned, {coarse}-bit values',
       opened[coarse],
       coarse_weight,
       num_clients=several,
