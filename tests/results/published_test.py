@@ -8,8 +8,9 @@ import pytest
 
 from fps_jax.results.metrics import REPORTED
 from fps_jax.results.published import __main__ as command
-from fps_jax.results.published import rows, tables
+from fps_jax.results.published import lines, rows, tables
 from fps_jax.results.summary import collect, summarise
+from fps_jax.results.tables import Table, page
 from tests.helpers.runs import write_run, write_study
 
 _EXPERIMENTS = pathlib.Path(__file__).parents[2] / 'experiments'
@@ -168,6 +169,44 @@ Seed 0; 2 cores of AMD EPYC; JAX 0.10.2; 2026-11-30.
   assert tables.update(written, results) == written
 
 
+def test_lines_of_a_benchmark_stand_as_it_reports_them(tmp_path):
+  folder, path = tmp_path / 'bench', tmp_path / 'results' / 'bench.csv'
+  folder.mkdir()
+  for name, content in (
+    ('environment.json', _ENVIRONMENT),
+    ('config.json', {}),
+    ('results.json', {}),
+  ):
+    (folder / name).write_text(json.dumps(content))
+  other = Table('Other', ('View', 'Images'), [('Plain', '3')], 'A note.')
+  old = Table('1 image', ('View', 'PSNR (dB)'), [('Plain', '1'), ('Sum', '7')])
+  (folder / 'report.md').write_text(page(old, other))
+  assert lines.add(folder, path) == 3
+  new = old._replace(lines=[('Plain', '2')])
+  (folder / 'report.md').write_text(page(new))
+  assert lines.add(folder, path) == 1
+  text = tables.update(
+    '<!-- lines: bench, 1 image --><!-- end -->', path.parent
+  )
+  assert text == (
+    """<!-- lines: bench, 1 image -->
+
+| View | PSNR (dB) |
+| --- | ---: |
+| Plain | 2 |
+| Sum | 7 |
+
+2 cores of AMD EPYC; JAX 0.10.2; 2026-11-30.
+
+<!-- end -->"""
+  )
+  with pytest.raises(ValueError, match=r"there is not \('None'\)"):
+    tables.update('<!-- lines: bench, None --><!-- end -->', path.parent)
+  (folder / 'config.json').write_text('{"smoke_test": true}')
+  with pytest.raises(ValueError, match='Publish a whole benchmark'):
+    lines.add(folder, path)
+
+
 @pytest.mark.parametrize(
   ('text', 'message'),
   [
@@ -194,7 +233,7 @@ def test_command_adds_rows_and_writes_the_document(study, tmp_path, capsys):
   )
   options = [f'--experiments={tmp_path}']
   command.main([*options, 'add', str(study), '--name=mine'])
-  assert '4 runs added' in capsys.readouterr().out
+  assert '4 rows added' in capsys.readouterr().out
   command.main([*options, 'write'])
   assert '>92.50±31.77<' in (tmp_path / 'README.md').read_text()
   with pytest.raises(SystemExit, match=r"'M' must consist of lower case"):

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from fps_jax.core import files
-from fps_jax.results.published import rows, tables
+from fps_jax.results.published import lines, rows, tables
 
 _README, _RESULTS = 'README.md', 'results'
 
@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   commands = parser.add_subparsers(dest='command', required=True)
   adding = commands.add_parser('add', help='add the runs of a work directory')
-  adding.add_argument('folder', help='the --workdir of a finished study')
+  adding.add_argument(
+    'folder', type=pathlib.Path, help='the --workdir of what has finished'
+  )
   adding.add_argument('--name', required=True, help='of the file of rows')
   commands.add_parser('write', help='write README.md anew')
   options = parser.parse_args(arguments)
@@ -39,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
   try:
     if options.command == 'add':
       path = results / f'{options.name}.csv'
-      print(f'{path}: {rows.add(options.folder, path)} runs added')
+      is_benchmark = lines.is_of_benchmark(options.folder)
+      add = lines.add if is_benchmark else rows.add
+      print(f'{path}: {add(options.folder, path)} rows added')
     else:
       text = tables.update(files.read_text(readme), results)
       files.write_text(readme, text)

@@ -79,10 +79,7 @@ def add(folder: str | pathlib.Path, path: pathlib.Path) -> int:
     ValueError: if the study is cut down or not finished, its runs have more or
       fewer rounds than others of the file, or marks cannot name the file.
   """
-  if not re.fullmatch('[a-z0-9_]+', path.stem):
-    raise ValueError(
-      f'name={path.stem!r} must consist of lower case, digits and _'
-    )
+  check_name(path)
   (study,) = recorded.read_studies([folder])
   if study.notice:
     raise ValueError(f'{folder}: {study.notice} Publish a whole study')
@@ -97,13 +94,7 @@ def add(folder: str | pathlib.Path, path: pathlib.Path) -> int:
     )
   # The baseline is what a file has first.
   runs = sorted(study.runs, key=lambda run: run.variant != study.baseline)
-  try:
-    how = _how(study.environment)
-  except KeyError as error:
-    raise ValueError(
-      f'{folder}/environment.json has no {error}, which says when and where '
-      'the runs were: run the study again'
-    ) from error
+  how = how_of(study.folder, study.environment)
   rows = {(row['variant'], row['seed']): row for row in read(path)}
   rows |= {(run.variant, run.seed): _row_of(run) | how for run in runs}
   _check_rounds(path, rows.values())
@@ -145,18 +136,42 @@ def _check_rounds(path: pathlib.Path, rows: Iterable[Row]) -> None:
     )
 
 
-def _how(environment: Mapping[str, Any]) -> Row:
-  cores = environment['cpu_logical_cores']
-  hardware = f'{cores} cores of {environment["cpu_model"]}'
-  if environment['jax_backend'] != 'cpu':
-    hardware = f'{environment["device_count"]} {environment["device_kind"]}'
-  return {
-    'date': environment['started_utc'][: len('2026-01-31')],
-    'hardware': hardware,
-    'jax': environment['packages']['jax'],
-    'code': environment['code_sha256'][:12],
-    'command': command_of(environment['argv']),
-  }
+def check_name(path: pathlib.Path) -> None:
+  """Raises ValueError where a mark cannot name a file."""
+  if not re.fullmatch('[a-z0-9_]+', path.stem):
+    raise ValueError(
+      f'name={path.stem!r} must consist of lower case, digits and _'
+    )
+
+
+def how_of(folder: pathlib.Path, environment: Mapping[str, Any]) -> Row:
+  """Returns when, where and by what a work directory's numbers were measured.
+
+  Args:
+    folder: for the message.
+    environment: as `describe_environment` returns it.
+
+  Raises:
+    ValueError: if it lacks something.
+  """
+  try:
+    hardware = (
+      f'{environment["cpu_logical_cores"]} cores of {environment["cpu_model"]}'
+      if environment['jax_backend'] == 'cpu'
+      else f'{environment["device_count"]} {environment["device_kind"]}'
+    )
+    return {
+      'date': environment['started_utc'][: len('2026-01-31')],
+      'hardware': hardware,
+      'jax': environment['packages']['jax'],
+      'code': environment['code_sha256'][:12],
+      'command': command_of(environment['argv']),
+    }
+  except KeyError as error:
+    raise ValueError(
+      f'{folder}/environment.json has no {error}, which says when and where '
+      'it was measured: run its command again'
+    ) from error
 
 
 def command_of(argv: Sequence[str]) -> str:

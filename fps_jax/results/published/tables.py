@@ -7,6 +7,7 @@ a file of rows, and what of it:
   <!-- rows: mnist, columns test_accuracy uplink_bytes_per_client -->
   <!-- rows: poisoning, grid attack_success --> attacks and defences
   <!-- value: mnist fedavg test_accuracy -->94.25<!-- end -->
+  <!-- lines: inversion, 1 image per client --> a benchmark's table <!-- end -->
 
 Numbers are means over seeds, with the 95 % confidence interval; differences are
 to the file's first variant, seed by seed. A variant that the document names in
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from fps_jax.results import study_tables, titles
 from fps_jax.results.column import Column
 from fps_jax.results.metrics import COLUMNS, REPORTED
+from fps_jax.results.published import lines
 from fps_jax.results.published import rows as published
 from fps_jax.results.published.rows import Row
 from fps_jax.results.summary import Summary, summarise
@@ -28,7 +30,7 @@ from fps_jax.results.tables import Table
 # The first cell of a line, with a name in code style.
 _NAMED = re.compile(r'\n\| ([^|`]*`([^|`]+)`\)?)')
 # Names are of lower case, so that NAME may stand for one.
-_BEGIN = re.compile(r'<!-- (rows|value): ([a-z0-9_][^>]*?) -->')
+_BEGIN = re.compile(r'<!-- (rows|value|lines): ([a-z0-9_][^>]*?) -->')
 _MARKED = re.compile(
   rf'{_BEGIN.pattern}((?:(?!<!--).)*)<!-- end -->', re.DOTALL
 )
@@ -59,7 +61,13 @@ def update(text: str, folder: pathlib.Path) -> str:
     named.add(name)
     rows = published.read(paths[name])
     try:
-      new = _block(rows, rest, old) if kind == 'rows' else _value(rows, *rest)
+      if kind == 'rows':
+        new = _block(rows, rest, old)
+      elif kind == 'lines':
+        title = mark.removeprefix(name).lstrip(', ')
+        new = _shown(lines.table_of(rows, title), rows)
+      else:
+        new = _value(rows, *rest)
     except (KeyError, TypeError) as error:
       raise ValueError(
         f'the mark {mark!r} asks for what there is not ({error}): name a '
@@ -100,21 +108,27 @@ def _block(rows: Sequence[Row], rest: Sequence[str], old: str) -> str:
     if names:
       shown = {name: _COLUMNS[name] for name in names}
     headings = [shown[name].heading or name for name in shown]
-    table = Table('', ['Method', *headings], _lines(summaries, shown, old))
+    table = Table(
+      '', ['Method', *headings], _of_variants(summaries, shown, old)
+    )
+  return _shown(table, rows)
+
+
+def _shown(table: Table, rows: Sequence[Row]) -> str:
   return f'\n\n{table.markdown()}\n\n{_how(rows)}\n\n'
 
 
-def _lines(
+def _of_variants(
   summaries: Sequence[Summary], shown: Mapping[str, Column], old: str
 ) -> list[list[str]]:
   """Returns a line a variant, called as the old table does by its name."""
   called = {match[2]: match[1] for match in _NAMED.finditer(old)}
-  lines = []
+  found = []
   for each in summaries:
     first, *cells = study_tables.cells(each, shown)
     title = called.get(each.variant, each.title)
-    lines.append([first.replace(each.title, title, 1), *cells])
-  return lines
+    found.append([first.replace(each.title, title, 1), *cells])
+  return found
 
 
 def _grid(summaries: Sequence[Summary], name: str) -> Table:
@@ -127,7 +141,7 @@ def _grid(summaries: Sequence[Summary], name: str) -> Table:
   attacks, defences = (
     dict.fromkeys(names) for names in zip(*cells, strict=True)
   )
-  lines = [
+  found = [
     [
       titles.title_of_attack(attack),
       *(cells.get((attack, defence), '-') for defence in defences),
@@ -135,7 +149,7 @@ def _grid(summaries: Sequence[Summary], name: str) -> Table:
     for attack in attacks
   ]
   header = ('Attack', *map(titles.title_of_defence, defences))
-  return Table('', header, lines)
+  return Table('', header, found)
 
 
 def _value(rows: Sequence[Row], variant: str, name: str) -> str:
@@ -144,12 +158,12 @@ def _value(rows: Sequence[Row], variant: str, name: str) -> str:
 
 
 def _how(rows: Sequence[Row]) -> str:
-  """Returns when and where the rows were measured, with which seeds."""
-  seeds = sorted({row['seed'] for row in rows})
+  """Returns when and where rows were measured and, of runs, the seeds."""
+  seeds = sorted({row['seed'] for row in rows if 'seed' in row})
   several = ', '.join(map(str, seeds))
   if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
     several = f'{seeds[0]} to {seeds[-1]}'
-  parts = [f'Seed{"s" * (len(seeds) > 1)} {several}']
+  parts = [f'Seed{"s" * (len(seeds) > 1)} {several}'] if seeds else []
   for name, form in (('hardware', '{}'), ('jax', 'JAX {}'), ('date', '{}')):
     found = sorted({row[name] for row in rows})
     parts.append(form.format(', '.join(found)))
