@@ -234,7 +234,7 @@ class InversionBench:
       case.view.expect,
       data.image_shape,
       self._search,
-      model.layer_sizes,
+      model.layer_sizes if case.by_layer else (),
     )
     found, losses = jax.vmap(
       functools.partial(invert, attack=attack), (0, 0, None, 0)

@@ -99,8 +99,7 @@ class FlatModel(NamedTuple):
     exempt_D: bool [D], parameters that are never pruned.
     hidden: (float32 [D]) -> kernel [pixels, width] and bias [width] of the
       perceptron's hidden layer.
-    layer_sizes: of the arrays that an attack compares one by one; none where
-      the whole vector is compared.
+    layer_sizes: of the arrays of parameters, in order.
   """
 
   init: Callable[[Key], Array]
@@ -141,7 +140,6 @@ def make_model(
     logits = module.apply({'params': unravel(params_D)}, images)
     return cast(Array, logits)
 
-  sizes = tuple(leaf.size for leaf in jax.tree.leaves(shapes))
   return FlatModel(
     init=jax.jit(
       lambda key: ravel_pytree(module.init(key, image)['params'])[0]
@@ -149,9 +147,7 @@ def make_model(
     apply=apply,
     exempt_D=Pruner.of(shapes, exempt).exempt_mask,
     hidden=hidden,
-    # Of several convolutions the last layer's update drowns that of the first,
-    # which tells most of the images.
-    layer_sizes=() if network == PERCEPTRON else sizes,
+    layer_sizes=tuple(leaf.size for leaf in jax.tree.leaves(shapes)),
   )
 
 

@@ -107,8 +107,12 @@ def distance(a_V: Array, b_V: Array, layer_sizes: Sequence[int]) -> Array:
   if not layer_sizes:
     return cosine_distance(a_V, b_V)
   ends = np.cumsum(layer_sizes)[:-1]
-  layers = zip(jnp.split(a_V, ends), jnp.split(b_V, ends), strict=True)
-  return jnp.mean(jnp.stack([cosine_distance(a, b) for a, b in layers]))
+  distances = []
+  for a, b in zip(jnp.split(a_V, ends), jnp.split(b_V, ends), strict=True):
+    # The norm of a layer that is pruned altogether has no derivative.
+    norms = jnp.sqrt(jnp.vdot(a, a) + _TINY) * jnp.sqrt(jnp.vdot(b, b) + _TINY)
+    distances.append(1 - jnp.vdot(a, b) / norms)
+  return jnp.mean(jnp.stack(distances))
 
 
 def total_variation(images: Array) -> Array:

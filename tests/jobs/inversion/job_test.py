@@ -95,6 +95,8 @@ def test_networks_are_attacked_in_a_few_views_in_place_of_all(monkeypatch):
     ('lenet_0_fedpruneshare', 0),
   ]
   assert [case.network for case in found] == 5 * ['perceptron'] + 4 * ['lenet']
+  by_layer = [case.name for case in found if case.by_layer]
+  assert by_layer == ['lenet_0_plain', 'lenet_0_sum']
 
 
 def _bench(dataset, model, num_held_out):

@@ -49,7 +49,7 @@ def test_hidden_layer_and_exempt_parameters_are_found_in_the_vector():
   assert model.exempt_D.tolist() == [False] * 34 + [True] * 9
 
 
-def test_convolutional_network_is_compared_layer_by_layer():
+def test_layers_of_a_convolutional_network_make_up_its_parameters():
   model = models.make_model((28, 28, 1), 10, 0, network='lenet')
   # A bias and a kernel of each of three convolutions and of the output.
   convolutions = [12, 25 * 12, 12, 25 * 144, 12, 25 * 144]
@@ -58,4 +58,3 @@ def test_convolutional_network_is_compared_layer_by_layer():
   images = jnp.zeros((2, 28, 28, 1))
   logits = jax.eval_shape(model.apply, jnp.zeros(len(model.exempt_D)), images)
   assert logits.shape == (2, 10)
-  assert not models.make_model(_SHAPE, 3, 2).layer_sizes
