@@ -149,17 +149,19 @@ def _of_networks(
     title = f'{_NETWORK_TITLES[network]}, ' + (
       f'trained for {steps:,} steps' if steps else 'untrained'
     )
-    # Of convolutions the output's update drowns that of the first layer, which
-    # tells most of the images; rounded coarsely, that is noise instead.
-    by_layer = network != PERCEPTRON
-    yield case(
-      f'{name}_plain',
-      f'{title}: plain update',
-      views.plain(),
-      exact,
-      by_layer=by_layer,
-    )
-    if network == PERCEPTRON:
+    # Of untrained convolutions the output's update drowns that of the first
+    # layer, which tells most of the images; rounded coarsely, it is noise.
+    by_layer = network != PERCEPTRON and not steps
+    yield case(f'{name}_plain', f'{title}: plain update', views.plain(), exact)
+    if network != PERCEPTRON:
+      yield case(
+        f'{name}_by_layer',
+        f'{title}: plain update, compared by layer',
+        views.plain(),
+        exact,
+        by_layer=True,
+      )
+    else:
       yield case(
         f'{name}_divided',
         f'{title}: plain update, solved exactly',

@@ -91,8 +91,9 @@ class Attack:
 
 def cosine_distance(a_V: Array, b_V: Array) -> Array:
   """Returns 1 - the cosine of the angle between two vectors, in [0, 2]."""
-  norms = jnp.linalg.norm(a_V) * jnp.linalg.norm(b_V)
-  return 1 - jnp.vdot(a_V, b_V) / (norms + _TINY)
+  # The norm of zeros, as of a layer that is pruned, has no derivative.
+  norms = [jnp.sqrt(jnp.sum(x * x) + _TINY) for x in (a_V, b_V)]
+  return 1 - jnp.vdot(a_V, b_V) / (norms[0] * norms[1])
 
 
 def distance(a_V: Array, b_V: Array, layer_sizes: Sequence[int]) -> Array:
@@ -107,12 +108,8 @@ def distance(a_V: Array, b_V: Array, layer_sizes: Sequence[int]) -> Array:
   if not layer_sizes:
     return cosine_distance(a_V, b_V)
   ends = np.cumsum(layer_sizes)[:-1]
-  distances = []
-  for a, b in zip(jnp.split(a_V, ends), jnp.split(b_V, ends), strict=True):
-    # The norm of a layer that is pruned altogether has no derivative.
-    norms = jnp.sqrt(jnp.vdot(a, a) + _TINY) * jnp.sqrt(jnp.vdot(b, b) + _TINY)
-    distances.append(1 - jnp.vdot(a, b) / norms)
-  return jnp.mean(jnp.stack(distances))
+  layers = zip(jnp.split(a_V, ends), jnp.split(b_V, ends), strict=True)
+  return jnp.mean(jnp.stack([cosine_distance(a, b) for a, b in layers]))
 
 
 def total_variation(images: Array) -> Array:

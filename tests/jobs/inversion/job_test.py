@@ -90,13 +90,14 @@ def test_networks_are_attacked_in_a_few_views_in_place_of_all(monkeypatch):
     ('perceptron_500_sum', 500),
     ('perceptron_500_fedpruneshare', 500),
     ('lenet_0_plain', 0),
+    ('lenet_0_by_layer', 0),
     ('lenet_0_opened', 0),
     ('lenet_0_sum', 0),
     ('lenet_0_fedpruneshare', 0),
   ]
-  assert [case.network for case in found] == 5 * ['perceptron'] + 4 * ['lenet']
+  assert [case.network for case in found] == 5 * ['perceptron'] + 5 * ['lenet']
   by_layer = [case.name for case in found if case.by_layer]
-  assert by_layer == ['lenet_0_plain', 'lenet_0_sum']
+  assert by_layer == ['lenet_0_by_layer', 'lenet_0_sum']
 
 
 def _bench(dataset, model, num_held_out):
