@@ -149,9 +149,9 @@ def _of_networks(
     title = f'{_NETWORK_TITLES[network]}, ' + (
       f'trained for {steps:,} steps' if steps else 'untrained'
     )
-    # Of untrained convolutions the output's update drowns that of the first
-    # layer, which tells most of the images; rounded coarsely, it is noise.
-    by_layer = network != PERCEPTRON and not steps
+    # Of untrained layers of sigmoids the last one's update drowns that of the
+    # first, which tells most of the images; rounded coarsely, it is noise.
+    by_layer = network == 'lenet' and not steps
     yield case(f'{name}_plain', f'{title}: plain update', views.plain(), exact)
     if network != PERCEPTRON:
       yield case(
