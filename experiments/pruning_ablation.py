@@ -76,6 +76,7 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
   dense = {'server': 'dense'}
   later = {'begin_round': num_rounds // 4, 'end_round': 3 * num_rounds // 4}
   once = {'schedule': 'constant', 'scope': 'erk'}
+  after_one_round = {'schedule': 'constant', 'begin_round': 1}
   pruning = {
     'cubic': {},
     'step': {'schedule': 'step'},
@@ -89,10 +90,27 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     'layer_normalised': {'scope': 'layer_normalised'},
     'erk': {'scope': 'erk'},
     'erk_constant': once,
-    'erk_initial': {**once, 'score': 'initial_magnitude'},
-    'erk_random': {**once, 'score': 'random'},
-    'dense_layer_normalised': {**dense, 'scope': 'layer_normalised'},
+    'erk_after_one_round': {**after_one_round, 'scope': 'erk'},
+    'erk_sooner': {'scope': 'erk', 'end_round': num_rounds // 3},
     'dense_erk': {**dense, 'scope': 'erk'},
+    # Rules of others. Their papers, and what is another way here: README.md.
+    'erk_random': {**once, 'score': 'random'},
+    'erk_initial': {**once, 'score': 'initial_magnitude'},
+    'ssfl': {**after_one_round, 'score': 'saliency'},
+    'feddst': {
+      **once,
+      'regrow_every': 5,
+      'regrow_end_round': num_rounds // 2,
+      'regrow_rule': 'magnitude',
+    },
+    # Of all that is pruned, so that such a round is as one without pruning.
+    'prunefl': {
+      **after_one_round,
+      'scope': 'layer_normalised',
+      'regrow_every': 10,
+      'regrow_end_round': 3 * num_rounds // 4,
+      'candidates_per_regrown': 1e6,
+    },
   }
   return {
     'fedavg': configs.METHODS['fedavg'],

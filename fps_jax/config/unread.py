@@ -53,6 +53,7 @@ RULES: Mapping[str, Rule] = {
       'pruning.regrow_fraction',
       'pruning.regrow_end_round',
       'pruning.candidates_per_regrown',
+      'pruning.regrow_rule',
       'pruning.tiers',
     ),
   ),
@@ -69,6 +70,7 @@ RULES: Mapping[str, Rule] = {
       'pruning.regrow_fraction',
       'pruning.regrow_end_round',
       'pruning.candidates_per_regrown',
+      'pruning.regrow_rule',
     ),
   ),
   'floats are sent': Rule(

@@ -84,8 +84,8 @@ class RoundState:
     residuals: float32 [clients, D], what each client has not sent so far; None
       where clients send all that they train.
     optimizer_state: the server optimiser's state.
-    scores: float32 [D], what parameters are ranked by in all rounds; None where
-      each ranks its own model.
+    scores: float32 [D], what parameters are ranked by, once and for all rounds;
+      None where each ranks its own model.
   """
 
   round: Array

@@ -1,6 +1,7 @@
 """From what the central server has of a round to its next model.
 
-Open the sums, average them, move the model, remember what is pruned, regrow.
+Open the sums, average them, move the model, remember what is pruned, regrow,
+rank.
 """
 
 import functools
@@ -21,6 +22,7 @@ from fps_jax.federated.broadcast import Received
 from fps_jax.federated.collection import Collected
 from fps_jax.federated.method import Method
 from fps_jax.federated.sums import Residuals
+from fps_jax.pruning import scores
 
 
 class Step(Protocol):
@@ -88,7 +90,9 @@ def make_step(method: Method) -> Step:
       remembered=remembered,
       residuals=_keep_residuals(state.residuals, sums.residuals, moves),
       optimizer_state=optimizer_state,
-      scores=state.scores,
+      scores=_rank(
+        method, state.scores, received, pruning, update_D, has_clients[-1]
+      ),
     )
     return state, sums.metrics
 
@@ -176,6 +180,28 @@ def _regrow(
     params_D, candidates_D, mask_D & ~candidates_D, pruning
   )
   return jnp.where(is_shared, regrown_D, params_D)
+
+
+def _rank(
+  method: Method,
+  scores_D: Array | None,
+  received: Received,
+  pruning: PruningPlan,
+  update_D: Array,
+  is_shared: Array,
+) -> Array | None:
+  """Returns what parameters are ranked by from now on.
+
+  Saliency is that of the last round that pruned nothing and that somebody
+  trained, as `is_shared`, bool [], tells: of what is pruned there is no update.
+  """
+  if scores_D is None or method.pruner is None:
+    return scores_D
+  if method.pruner.score != 'saliency':
+    return scores_D
+  is_whole = is_shared & (pruning.keep_count == len(scores_D))
+  salient_D = scores.saliency(received.params_D, update_D)
+  return jnp.where(is_whole, salient_D, scores_D)
 
 
 def _keep_residuals(

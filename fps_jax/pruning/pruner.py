@@ -18,8 +18,11 @@ from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array, Key, Params, PruningPlan
 from fps_jax.pruning import erk, masks
 from fps_jax.pruning.scopes import SCOPES
+from fps_jax.pruning.scores import SCORES
 
 SERVERS = ('sparse', 'dense')
+# What decides which candidates stay.
+REGROW_RULES = ('movement', 'magnitude')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,20 +41,26 @@ class Pruner:
     shapes: of the layers' arrays, in the order of the flat vector.
     exempt: which of them are never pruned.
     scope: a key of `fps_jax.pruning.scopes.SCOPES`.
+    score: one of `fps_jax.pruning.scores.SCORES`.
     regrows: whether rounds may have candidates.
+    regrow_rule: one of `REGROW_RULES`, see `regrow`.
 
   Raises:
-    ValueError: if the scope is unknown, or there are more or fewer shapes than
+    ValueError: if a name is unknown, or there are more or fewer shapes than
       `exempt` tells of; by any method, if its arguments do not fit.
   """
 
   shapes: tuple[tuple[int, ...], ...]
   exempt: tuple[bool, ...]
   scope: str = 'global'
+  score: str = 'magnitude'
   regrows: bool = False
+  regrow_rule: str = 'movement'
 
   def __post_init__(self):
     registry.check_choice('scope', self.scope, tuple(SCOPES))
+    registry.check_choice('score', self.score, SCORES)
+    registry.check_choice('regrow_rule', self.regrow_rule, REGROW_RULES)
     erk.check_layers(self.shapes, self.exempt)
 
   @classmethod
@@ -149,12 +158,16 @@ class Pruner:
   ) -> Array:
     """Returns the parameters after a round with candidates.
 
-    The candidates that training moved furthest, all from 0, take the place of
-    the smallest, both by the scores of the scope. Both numbers are the plan's
-    `num_regrown`.
-
-    Reference: U. Evci et al., Rigging the lottery, ICML 2020, with the summed
-    local update in place of a gradient.
+    - `'movement'`: the candidates that training moved furthest, all from 0,
+      take the place of the smallest, both by the scores of the scope. Both
+      numbers are the plan's `num_regrown`. Reference: U. Evci et al., Rigging
+      the lottery, ICML 2020, with the summed local update in place of a
+      gradient.
+    - `'magnitude'`: of candidates and others the largest stay, as many as the
+      plan keeps besides candidates, however many of these that is. Reference:
+      what the server does in S. Bibikar et al., Federated dynamic sparse
+      training, AAAI 2022; there each client grows weights of its own, by its
+      gradient, and sends which.
 
     Args:
       params_D: float32 [D], after the server's step.
@@ -169,6 +182,9 @@ class Pruner:
     self._check('candidates_D', candidates_D, bool)
     self._check('kept_D', kept_D, bool)
 
+    def largest() -> Array:
+      return jnp.where(self.keep(params_D, plan), params_D, 0.0)
+
     def exchange() -> Array:
       count = plan.keep_count - plan.num_candidates - plan.num_regrown
       scores_D = self._scores(params_D)
@@ -180,7 +196,8 @@ class Pruner:
       is_left_D = (kept_D & stays_D) | (candidates_D & grows_D)
       return jnp.where(is_left_D, params_D, 0.0)
 
-    return jax.lax.cond(plan.num_candidates > 0, exchange, lambda: params_D)
+    choose = largest if self.regrow_rule == 'magnitude' else exchange
+    return jax.lax.cond(plan.num_candidates > 0, choose, lambda: params_D)
 
   def _check(self, name: str, array: Array, dtype: Any) -> None:
     arrays.check(name, array, dtype, (sum(self.sizes),))
@@ -196,7 +213,9 @@ class Pruner:
       start += size
 
 
-def check(scope: str, server: str, regrow_every: int) -> None:
+def check(
+  scope: str, server: str, regrow_every: int, regrow_rule: str = 'movement'
+) -> None:
   """Checks settings that exclude each other.
 
   Args:
@@ -205,20 +224,35 @@ def check(scope: str, server: str, regrow_every: int) -> None:
       central server remembers the last value of what is pruned and chooses
       among all parameters anew each round.
     regrow_every: rounds between two exchanges, 0 for none.
+    regrow_rule: one of `REGROW_RULES`.
 
   Raises:
-    ValueError: if a name is unknown, or regrowth is combined with what has a
-      regrowth of its own (a dense server) or a number for each layer (ERK).
+    ValueError: if a name is unknown; if regrowth is combined with a dense
+      server, which has one of its own, or exchanges weights of all layers where
+      each has a number of its own (ERK); or if a dense server is combined with
+      norms of layers, which is worse than either.
   """
   registry.check_choice('scope', scope, tuple(SCOPES))
   registry.check_choice('server', server, SERVERS)
-  one_threshold = [name for name in SCOPES if not SCOPES[name].has_counts()]
-  if regrow_every and (server == 'dense' or scope not in one_threshold):
+  registry.check_choice('regrow_rule', regrow_rule, REGROW_RULES)
+  if regrow_every and server == 'dense':
     raise ValueError(
-      f'regrow_every={regrow_every} needs server=sparse and a scope of '
-      f'{one_threshold}, not server={server!r} and scope={scope!r}: a dense '
-      'server brings weights back by itself, and other scopes fix how many '
-      'each layer has. Set regrow_every=0'
+      f'regrow_every={regrow_every} needs server=sparse, not '
+      f'server={server!r}, which brings weights back by itself: set '
+      'regrow_every=0'
+    )
+  if regrow_every and regrow_rule == 'movement' and SCOPES[scope].has_counts():
+    one_threshold = [name for name in SCOPES if not SCOPES[name].has_counts()]
+    raise ValueError(
+      f'regrow_every={regrow_every} with regrow_rule={regrow_rule!r} needs a '
+      f'scope of {one_threshold}, not scope={scope!r}, which fixes how many '
+      "each layer has: set regrow_rule='magnitude' or regrow_every=0"
+    )
+  if server == 'dense' and scope == 'layer_normalised':
+    raise ValueError(
+      f'server={server!r} with scope={scope!r} is less accurate than either '
+      "alone (experiments/README.md): set server='sparse', or scope to "
+      "'global' or 'erk'"
     )
 
 

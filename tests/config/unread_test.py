@@ -27,6 +27,7 @@ _CASES = {
       'pruning.regrow_fraction': 0.5,
       'pruning.regrow_end_round': 3,
       'pruning.candidates_per_regrown': 3.0,
+      'pruning.regrow_rule': 'magnitude',
       'pruning.tiers': (0.5, 1.0),
     },
   ),
@@ -41,6 +42,7 @@ _CASES = {
       'pruning.regrow_fraction': 0.5,
       'pruning.regrow_end_round': 3,
       'pruning.candidates_per_regrown': 3.0,
+      'pruning.regrow_rule': 'magnitude',
     },
   ),
   'floats are sent': (

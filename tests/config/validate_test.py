@@ -280,6 +280,18 @@ def test_tiers_need_a_deadline_and_sums():
   validate(config)
 
 
+def test_saliency_needs_a_first_round_that_prunes_nothing():
+  config = make_config(
+    ('pruning.score', 'saliency'), ('pruning.schedule', 'constant')
+  )
+  with pytest.raises(ValueError, match=r"'saliency'.*set begin_round=1"):
+    validate(config)
+  config.pruning.begin_round = 1
+  validate(config)
+  config.pruning.schedule, config.pruning.begin_round = 'cubic', 0
+  validate(config)
+
+
 def test_methods_without_pruning_do_not_read_the_tiers():
   config = configs.default()
   config.pruning.tiers = (0.5, 1.0)
@@ -372,7 +384,7 @@ def test_rules_over_sound_fields_are_reported_beside_fields_that_are_wrong():
     'attack.args.sign_flip.scale=-1.0 must be above 0',
     'cohort.size=200 must be at most data.num_clients=100',
     'begin_round=30 and end_round=20 must satisfy',
-    'regrow_every=3 needs server=sparse and a scope of',
+    "regrow_every=3 with regrow_rule='movement' needs a scope of",
     'profiles.deadline_seconds=2.0 needs profiles',
     'threshold=7 must be in [1, num_servers=5]',
     'secrets_per_polynomial=9 must be in [1, threshold=7]',

@@ -88,6 +88,23 @@ def test_shared_regrowth_opens_to_the_bits_of_the_ideal_one(ideal_run):
     assert [one[name] for name in counted] == [other[name] for name in counted]
 
 
+@pytest.mark.parametrize('scheme', ['ideal', 'shamir'])
+def test_regrowth_by_magnitude_is_counted_and_is_as_sparse(scheme: str):
+  config = regrowing_config(scheme)
+  config.num_rounds = 3  # The last of which regrows.
+  config.pruning.scope = 'erk'
+  config.pruning.regrow_rule = 'magnitude'
+  config.pruning.candidates_per_regrown = 1e6
+  config.pruning.begin_round = 1
+  params, rows = small.run(config)
+  unpruned, pruned, regrown = (row['uplink_bytes_per_client'] for row in rows)
+  # All that is pruned is tried out: the bytes of a round that prunes nothing.
+  assert regrown == unpruned > pruned
+  plan = small.make(config).pruning_plans[-1]
+  assert plan.keep_count == len(params)
+  assert np.count_nonzero(params) == plan.keep_count - plan.num_candidates
+
+
 def test_regrowth_with_all_clients_in_the_last_tier_is_that_without_tiers():
   config = regrowing_config()
   config.num_rounds = 3  # The last of which regrows.

@@ -1,5 +1,6 @@
 """Masks of each scope, candidates and regrowth, against plain NumPy."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -173,6 +174,36 @@ def test_regrowth_exchanges_the_smallest_for_the_most_moved_by_the_scope(
     assert np.count_nonzero(regrown) == kept.sum()
 
 
+@pytest.mark.parametrize('scope', ['global', 'erk'])
+def test_regrowth_by_magnitude_keeps_the_largest_wherever_they_come_from(
+  scope: str,
+):
+  kept = EXEMPT_D | (np.random.default_rng(0).random(SIZE) < 0.5)
+  candidates = draw(kept, 8)
+  plan = make_plan(int(kept.sum()), scope=scope)
+  plan = dataclasses.replace(
+    plan, keep_counts_T=plan.keep_counts_T + 8, num_candidates=np.int32(8)
+  )
+  by_magnitude = Pruner(SHAPES, EXEMPT, scope, regrow_rule='magnitude')
+  for vector in vectors()[:2]:
+    params = np.where(kept | candidates, vector, 0)
+    found = np.asarray(by_magnitude.regrow(params, candidates, kept, plan))
+    mask = reference.keep_largest(params, int(kept.sum()), EXEMPT_D)
+    if scope == 'erk':
+      mask = np.concatenate(
+        [
+          reference.keep_largest(layer, count)
+          for layer, count in zip(
+            layers_of(params), plan.layer_counts_TxA[0], strict=True
+          )
+        ]
+      )
+    np.testing.assert_array_equal(found, np.where(mask, params, 0))
+    # Some of both are left, and some of both are not.
+    for part in (kept & ~EXEMPT_D, candidates):
+      assert 0 < np.count_nonzero(found[part]) < np.count_nonzero(params[part])
+
+
 def test_regrowth_of_weights_that_did_not_move_leaves_no_more_than_was_kept():
   kept = EXEMPT_D | (np.arange(SIZE) % 3 == 0)
   candidates = draw(kept, 8)
@@ -220,12 +251,21 @@ def test_without_candidates_regrowth_changes_nothing():
     (('all', 'sparse', 0), "scope='all' is not one of"),
     (('global', 'lazy', 0), "server='lazy' is not one of"),
     (('global', 'dense', 5), 'regrow_every=5 needs server=sparse'),
-    (('erk', 'sparse', 5), 'regrow_every=5 needs server=sparse'),
+    (('erk', 'sparse', 5), "'movement' needs a scope of .*not scope='erk'"),
+    (('erk', 'sparse', 5, 'luck'), "regrow_rule='luck' is not one of"),
+    (
+      ('layer_normalised', 'dense', 0),
+      "server='dense' with scope='layer_normalised'.*set server='sparse'",
+    ),
   ],
 )
 def test_settings_that_exclude_each_other_raise(settings, message: str):
   with pytest.raises(ValueError, match=message):
     pruner.check(*settings)
+
+
+def test_regrowth_by_magnitude_goes_with_numbers_for_each_layer():
+  pruner.check('erk', 'sparse', 5, 'magnitude')
 
 
 @functools.cache

@@ -86,8 +86,19 @@ CASES = {
   ),
   'pruner.Pruner': Case(
     pruner.Pruner,
-    {'shapes': ((2, 2),), 'exempt': (False,), 'scope': 'global'},
-    wrong={'exempt': ((False, True),), 'scope': ('nowhere',)},
+    {
+      'shapes': ((2, 2),),
+      'exempt': (False,),
+      'scope': 'global',
+      'score': 'magnitude',
+      'regrow_rule': 'movement',
+    },
+    wrong={
+      'exempt': ((False, True),),
+      'scope': ('nowhere',),
+      'score': ('luck',),
+      'regrow_rule': ('luck',),
+    },
   ),
   'pruner.Pruner.keep': Case(
     PRUNER.keep,
@@ -156,6 +167,12 @@ CASES = {
   'scores.fixed': Case(
     lambda params_D: scores.fixed('random', params_D, jax.random.key(0)),
     {'params_D': WEIGHTS},
+    free=('params_D',),
+  ),
+  'scores.saliency': Case(
+    scores.saliency,
+    {'params_D': WEIGHTS, 'update_D': WEIGHTS},
+    # The other one is named.
     free=('params_D',),
   ),
   'selection.select_local': Case(

@@ -16,6 +16,16 @@ def test_initial_magnitudes_are_a_copy_that_outlives_the_model():
   np.testing.assert_array_equal(ranked, PARAMS)
 
 
+def test_saliency_is_the_initial_magnitude_until_a_round_has_been():
+  ranked = scores.fixed('saliency', PARAMS, jax.random.key(0))
+  np.testing.assert_array_equal(ranked, PARAMS)
+
+
+def test_saliency_is_the_magnitude_of_weight_times_update():
+  found = scores.saliency(PARAMS, np.float32([-4.0, 0.25, 9.0]))
+  np.testing.assert_array_equal(found, [2.0, 0.5, 0.0])
+
+
 def test_magnitude_fixes_nothing_and_an_unknown_name_is_refused():
   assert scores.fixed('magnitude', PARAMS, jax.random.key(0)) is None
   with pytest.raises(ValueError, match="score='luck' is not one of"):

@@ -14,7 +14,13 @@ from fps_jax.config.sections.sharing import is_shared, scheme_of
 from fps_jax.core.registry import is_number
 from fps_jax.core.types import Params, PruningPlan
 from fps_jax.pruning import masks, schedules, scores, selection
-from fps_jax.pruning.pruner import SERVERS, Pruner, check, check_patterns
+from fps_jax.pruning.pruner import (
+  REGROW_RULES,
+  SERVERS,
+  Pruner,
+  check,
+  check_patterns,
+)
 from fps_jax.pruning.regrowth import Regrowth
 from fps_jax.pruning.schedules import SCHEDULES
 from fps_jax.pruning.scopes import SCOPES
@@ -48,7 +54,7 @@ def _schedule(config: ConfigDict) -> Iterator[str]:
 def _mask(config: ConfigDict) -> Iterator[str]:
   pruning = config.pruning
   settings = (pruning.scope, pruning.server, pruning.regrow_every)
-  yield from collect('pruning', lambda: check(*settings))
+  yield from collect('pruning', lambda: check(*settings, pruning.regrow_rule))
   yield from collect(
     'pruning',
     lambda: scores.check(pruning.score, pruning.mask, *settings[1:]),
@@ -57,6 +63,23 @@ def _mask(config: ConfigDict) -> Iterator[str]:
     'pruning',
     lambda: selection.check(pruning.mask, *settings, len(pruning.tiers)),
   )
+
+
+def _saliency(config: ConfigDict) -> Iterator[str]:
+  """What a round that prunes nothing says of all weights needs such a round."""
+  pruning = config.pruning
+  if pruning.score != 'saliency':
+    return
+
+  def check_first_round() -> None:
+    if make_schedule(pruning)(0) > 0:
+      raise ValueError(
+        f'score={pruning.score!r} is what a round says that prunes nothing, '
+        f'but schedule={pruning.schedule!r} with begin_round='
+        f'{pruning.begin_round} prunes in the first: set begin_round=1'
+      )
+
+  yield from collect('pruning', check_first_round)
 
 
 def _own_mask(config: ConfigDict) -> Iterator[str]:
@@ -130,7 +153,7 @@ SECTION = Section(
     'score': Field(
       'magnitude',
       choice(SCORES),
-      'or initial_magnitude, random: masks are chosen once',
+      'or initial_magnitude, random, saliency: masks are chosen once',
     ),
     'server': Field(
       'sparse', choice(SERVERS), 'or dense: remembers what is pruned'
@@ -143,6 +166,11 @@ SECTION = Section(
     'candidates_per_regrown': Field(
       2.0, within(1, 1e6), 'pruned weights tried out'
     ),
+    'regrow_rule': Field(
+      'movement',
+      choice(REGROW_RULES),
+      'or magnitude: the largest of kept weights and candidates stay',
+    ),
     'tiers': Field(
       (1.0,),
       _ascending,
@@ -150,7 +178,7 @@ SECTION = Section(
       'of clients trains, ascending to 1; the deadline decides the tier',
     ),
   },
-  (_schedule, _mask, _own_mask, _tiers),
+  (_schedule, _mask, _saliency, _own_mask, _tiers),
 )
 
 
@@ -206,7 +234,9 @@ def make_pruner(config: ConfigDict, template: Params) -> Pruner:
     template,
     pruning.exempt,
     scope=pruning.scope,
+    score=pruning.score,
     regrows=pruning.regrow_every > 0,
+    regrow_rule=pruning.regrow_rule,
   )
 
 
