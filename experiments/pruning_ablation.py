@@ -76,6 +76,7 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
   dense = {'server': 'dense'}
   later = {'begin_round': num_rounds // 4, 'end_round': 3 * num_rounds // 4}
   once = {'schedule': 'constant', 'scope': 'erk'}
+  layers = {'scope': 'layer_normalised'}
   after_one_round = {'schedule': 'constant', 'begin_round': 1}
   pruning = {
     'cubic': {},
@@ -87,16 +88,22 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     'dense': dense,
     'dense_later': {**dense, **later},
     'regrowth': {'regrow_every': 5, 'regrow_end_round': 3 * num_rounds // 4},
-    'layer_normalised': {'scope': 'layer_normalised'},
+    'layer_normalised': layers,
     'erk': {'scope': 'erk'},
     'erk_constant': once,
-    'erk_after_one_round': {**after_one_round, 'scope': 'erk'},
-    'erk_sooner': {'scope': 'erk', 'end_round': num_rounds // 3},
     'dense_erk': {**dense, 'scope': 'erk'},
-    # Rules of others. Their papers, and what is another way here: README.md.
+    # For as few bytes as rivals send.
+    'soonest': {**layers, 'end_round': num_rounds // 15},
+    'soon': {**layers, 'end_round': num_rounds // 3},
+    # The rivals: their papers, and what differs from them, are in README.md.
     'erk_random': {**once, 'score': 'random'},
     'erk_initial': {**once, 'score': 'initial_magnitude'},
     'ssfl': {**after_one_round, 'score': 'saliency'},
+    'ssfl_warm_up': {
+      'schedule': 'constant',
+      'begin_round': max(1, 2 * num_rounds // 15),
+      'score': 'saliency',
+    },
     'feddst': {
       **once,
       'regrow_every': 5,
@@ -106,7 +113,7 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     # Of all that is pruned, so that such a round is as one without pruning.
     'prunefl': {
       **after_one_round,
-      'scope': 'layer_normalised',
+      **layers,
       'regrow_every': 10,
       'regrow_end_round': 3 * num_rounds // 4,
       'candidates_per_regrown': 1e6,
