@@ -133,7 +133,8 @@ class PruningPlan:
     keep_counts_T: int32 [T], parameters that clients of each tier train and
       send, ascending; the last includes candidates.
     num_candidates: int32 [], those of them that are pruned but tried out.
-    num_regrown: int32 [], candidates that stay after the round.
+    num_regrown: int32 [], candidates that stay after the round, if a rule
+      exchanges a fixed number.
     layer_counts_TxA: int32 [T, A], parameters kept of each layer; None where
       one threshold holds for all.
   """

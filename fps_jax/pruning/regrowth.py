@@ -1,9 +1,9 @@
 """When weights grow back, and how many: decided on the host, before a run.
 
 Every few rounds a public random set of pruned weights, the candidates, is
-trained and summed like the others. Those that moved furthest stay, in place of
-the smallest. The fraction that is exchanged falls as a cosine to 0, so that the
-mask settles.
+trained and summed like the others. Some of them stay, in place of others, by a
+rule of `fps_jax.pruning.pruner`. The fraction that may be exchanged falls as a
+cosine to 0, so that the mask settles.
 
 Reference: U. Evci et al., Rigging the lottery, ICML 2020, equation 1.
 """
