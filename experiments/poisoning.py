@@ -4,7 +4,9 @@ Full MNIST dealt unevenly (Dirichlet 0.5) to 100 clients, all of them every
 round, a perceptron with 64 hidden units, 12 local steps of 50 examples. A fifth
 of the clients is malicious. Defences that end in `_sketched` see some 1,060
 numbers of each update, opened from shares; the same without it sees every
-update; FedAvg and secret sharing alone have none. Needs MNIST prepared for TFDS
+update; FedAvg and secret sharing alone have none. The last five attacks know the
+defence; those of a known seed know that of sketches, too, where there are any,
+as if it had been drawn before shares are fixed. Needs MNIST prepared for TFDS
 (BUILD.md, "Data"). Under a minute a run on two CPU cores:
 
   python launch.py --config=experiments/poisoning.py --tfds_data_dir=DIR
@@ -36,6 +38,15 @@ ATTACKS: dict[str, dict[str, Any]] = {
   'min_max': {'updates': 'min_max'},
   'min_sum': {'updates': 'min_sum'},
   'mimic': {'updates': 'mimic'},
+  'ascent': {'updates': 'ascent'},
+  'trusted_direction': {'updates': 'trusted_direction'},
+  'hidden_backdoor': {'data': 'backdoor', 'updates': 'hidden'},
+  'ascent_known_seed': {'updates': 'ascent', 'knows_seed': True},
+  'hidden_backdoor_known_seed': {
+    'data': 'backdoor',
+    'updates': 'hidden',
+    'knows_seed': True,
+  },
 }
 _RULES: dict[str, dict[str, Any]] = {
   'norm_bound': {'name': 'norm_bound'},
@@ -45,6 +56,7 @@ _RULES: dict[str, dict[str, Any]] = {
   'nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('nnm',)},
   'nnm_geometric_median': {'name': 'geometric_median', 'pre_steps': ('nnm',)},
   'fltrust': {'name': 'fltrust'},
+  'trust_nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('trust', 'nnm')},
 }
 _COORDINATE_RULES = ('median', 'trimmed_mean', 'bulyan')
 _IN_THE_CLEAR = {'scheme': 'none'}
@@ -71,7 +83,10 @@ DEFENCES: dict[str, dict[str, Any]] = {
 _TINY = {'attacks': 'none+alie', 'defences': 'fedavg+sharing+fltrust_sketched'}
 _USUAL_DEFENCES = (
   'fedavg+sharing+nnm_multi_krum+nnm_multi_krum_sketched+fltrust+'
-  'fltrust_sketched'
+  'fltrust_sketched+trust_nnm_multi_krum+trust_nnm_multi_krum_sketched'
+)
+_USUAL_ATTACKS = '+'.join(
+  name for name, attack in ATTACKS.items() if 'knows_seed' not in attack
 )
 
 
@@ -105,13 +120,18 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     configs.tiny(config)
   config.attack.malicious = args.malicious
   config.defence.num_malicious = round(args.malicious * config.cohort.size)
-  usual = {'attacks': '+'.join(ATTACKS), 'defences': _USUAL_DEFENCES}
+  usual = {'attacks': _USUAL_ATTACKS, 'defences': _USUAL_DEFENCES}
   chosen = _TINY if args.tiny else usual
   for attack in (args.attacks or chosen['attacks']).split('+'):
     for defence in (args.defences or chosen['defences']).split('+'):
+      attacked = _choose('attack', ATTACKS, attack)
+      defended = _choose('defence', DEFENCES, defence)
+      if 'defence' not in defended or defended['sharing'] == _IN_THE_CLEAR:
+        # There is no sketch whose seed could be known.
+        attacked = {**attacked, 'knows_seed': False}
       config.variants[f'{attack}{SEPARATOR}{defence}'] = {
-        'attack': _choose('attack', ATTACKS, attack),
-        **_choose('defence', DEFENCES, defence),
+        'attack': attacked,
+        **defended,
       }
   return config
 

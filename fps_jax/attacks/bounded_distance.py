@@ -84,5 +84,4 @@ def unit_direction(known: Knowledge, direction: str) -> Array:
     toward_M = -knowledge.standard_deviation(known)
   else:
     toward_M = -jnp.sign(mean_M) if direction == 'sign' else -mean_M
-  length = jnp.linalg.norm(toward_M)
-  return toward_M / jnp.where(length > 0, length, 1.0)
+  return knowledge.unit(toward_M)

@@ -18,29 +18,43 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fps_jax.attacks import bounded_distance, mean_shift, mimic, simple
-from fps_jax.attacks.knowledge import Craft, know
+from fps_jax.attacks import (
+  ascent,
+  bounded_distance,
+  hidden,
+  mean_shift,
+  mimic,
+  simple,
+  trusted_direction,
+)
+from fps_jax.attacks.knowledge import Craft, KnownDefence, know
 from fps_jax.core.registry import Registry
 from fps_jax.core.types import Array, Key
 
 # (updates float32 [C, M], malicious bool [C], present bool [C], key, number of
-# values that clients send) -> float32 [C, M], in which present malicious
-# clients' rows are replaced. Malicious clients trained honestly first, entries
-# beyond what is sent are 0, and the rows of present clients are finite.
-UpdateAttack = Callable[[Array, Array, Array, Key, Array | int | None], Array]
+# values that clients send, what is known of the defence) -> float32 [C, M], in
+# which present malicious clients' rows are replaced. Malicious clients trained
+# honestly first, entries beyond what is sent are 0, and the rows of present
+# clients are finite.
+UpdateAttack = Callable[
+  [Array, Array, Array, Key, Array | int | None, KnownDefence | None], Array
+]
 
 # Keyword arguments of `config.attack.args` -> what malicious clients send.
 UPDATE_ATTACKS: Registry[Craft] = Registry(
   'attack',
   {
     'alie': mean_shift.alie,
+    'ascent': ascent.ascent,
     'gaussian': simple.gaussian,
+    'hidden': hidden.hidden,
     'ipm': mean_shift.ipm,
     'mimic': mimic.mimic,
     'min_max': bounded_distance.min_max,
     'min_sum': bounded_distance.min_sum,
     'scaling': simple.scaling,
     'sign_flip': simple.sign_flip,
+    'trusted_direction': trusted_direction.trusted_direction,
     'wrap_around': simple.wrap_around,
   },
 )
@@ -65,8 +79,9 @@ def make(name: str, **args: Any) -> UpdateAttack:
     present_C: Array,
     key: Key,
     num_values: Array | int | None = None,
+    defence: KnownDefence | None = None,
   ) -> Array:
-    known = know(updates_CxM, malicious_C, present_C, num_values)
+    known = know(updates_CxM, malicious_C, present_C, num_values, defence)
     crafted = craft(known, key)
     replaced_C = malicious_C & present_C
     return jnp.where(replaced_C[:, None], crafted, updates_CxM)

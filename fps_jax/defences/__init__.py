@@ -32,6 +32,7 @@ from fps_jax.defences.defence import (
   Defence,
   check,
   make,
+  needs_root,
   selects_one,
 )
 
@@ -45,5 +46,6 @@ __all__ = [
   'Defence',
   'check',
   'make',
+  'needs_root',
   'selects_one',
 ]

@@ -51,12 +51,13 @@ PRE_STEPS: Registry[pre_steps.Mixing] = Registry(
   {
     'nnm': pre_steps.nnm,
     'bucketing': pre_steps.bucketing,
+    'trust': pre_steps.trust,
   },
   num_first=4,
 )
 _REGISTRIES = (GRAM_RULES, COORDINATE_RULES, PRE_STEPS)
-# Rules that are given the Gram matrix with the root update's row.
-ROOT_RULES = {'fltrust'}
+# Rules and pre-steps that are given the Gram matrix with the root update's row.
+ROOT_RULES = {'fltrust', 'trust'}
 # Rules that may put all weight on one client, however many are present.
 SELECTING_RULES = {'krum'}
 # (a, b): the rule bears f malicious clients among a f + b; (2, 1) if not here.
@@ -67,6 +68,7 @@ LEAST_COHORT = {
   'multi_krum': (2, 3),
   'bulyan': (4, 3),
   'bucketing': (0, 1),
+  'trust': (0, 1),
 }
 # Of these no weight is negative; what users add is another matter.
 _OWN_RULES = frozenset(GRAM_RULES)
@@ -107,7 +109,7 @@ class Defence(NamedTuple):
     - weights are finite and at least 0 (of a rule of one's own, less counts as
       0), and their sum is at most 1, but for `fltrust`; it is 1 for `mean`,
       `krum`, `multi_krum`, `geometric_median`, and the aggregate is 0 where
-      nobody is present;
+      nobody is present, or `trust` leaves nobody;
     - with fewer present than the rule needs (`check`), a number of neighbours
       or of chosen clients counts as 1 where it would be less, and trimming
       leaves the median;
@@ -168,9 +170,12 @@ def make(
   else:
     weigh = _Weigh(
       rule,
-      [_with_arguments(step, args) for step in pre_steps],
+      [
+        (_with_arguments(step, args), step in ROOT_RULES) for step in pre_steps
+      ],
       num_malicious,
-      needs_root=name in ROOT_RULES,
+      needs_root=needs_root(name, pre_steps),
+      rule_needs_root=name in ROOT_RULES,
       may_be_negative=name not in _OWN_RULES,
     )
     defence = Defence(
@@ -178,6 +183,11 @@ def make(
     )
   _try(defence, cohort_size)
   return defence
+
+
+def needs_root(name: str, pre_steps: Sequence[str]) -> bool:
+  """Returns whether a rule, or a pre-step, needs a root update."""
+  return not ROOT_RULES.isdisjoint((name, *pre_steps))
 
 
 def selects_one(name: str, pre_steps: Sequence[str]) -> bool:
@@ -229,9 +239,11 @@ class _Weigh:
   """Takes pre-steps, one after the other, and asks a rule for weights."""
 
   rule: Callable[..., Array]
-  steps: Sequence[Callable[..., pre_steps.Mixing]]
+  # With whether it needs the root update.
+  steps: Sequence[tuple[Callable[..., pre_steps.Mixing], bool]]
   num_malicious: int
   needs_root: bool
+  rule_needs_root: bool
   may_be_negative: bool
 
   def __call__(self, gram_VxV: Array, present_C: Array, key: Key) -> Array:
@@ -249,14 +261,14 @@ class _Weigh:
     # By default a GPU would round factors to 10 bits.
     with jax.default_matmul_precision('highest'):
       gram_VxV, present_C = gram.leave_out(gram_VxV, present_C)
-      for number, step in enumerate(self.steps):
-        gram_CxC = gram_VxV[:num_clients, :num_clients]
+      for number, (step, takes_root) in enumerate(self.steps):
+        given = num_clients + int(takes_root)
         step_key = jax.random.fold_in(key, number)
-        mixing = step(gram_CxC, present_C, malicious, step_key)
+        mixing = step(gram_VxV[:given, :given], present_C, malicious, step_key)
         gram_VxV = gram.mix(gram_VxV, mixing.matrix_CxC)
         mixings.append(mixing.matrix_CxC)
         present_C, malicious = mixing.present_C, mixing.num_malicious
-      if not self.needs_root:
+      if not self.rule_needs_root:
         gram_VxV = gram_VxV[:num_clients, :num_clients]
       weights_C = self.rule(gram_VxV, present_C, malicious)
       _check_shape(self.rule, weights_C, present_C.shape)

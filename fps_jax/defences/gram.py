@@ -112,7 +112,24 @@ def distances_to_centre(gram_CxC: Array, weights_C: Array) -> Array:
   arrays.check('weights_C', weights_C, jnp.float32, (len(gram_CxC),))
   products_C = gram_CxC @ weights_C
   squares_C = jnp.diagonal(gram_CxC) - 2 * products_C + weights_C @ products_C
-  return jnp.sqrt(jnp.maximum(squares_C, 0.0))
+  return roots(squares_C)
+
+
+def roots(squares: Array) -> Array:
+  """Returns square roots, whose derivative at 0 is 0.
+
+  It would be infinite, and times 0 not a number. So rules can be differentiated
+  where somebody is absent, as an attacker who knows them does.
+
+  Args:
+    squares: float32 [...]; what is below 0 counts as 0.
+
+  Raises:
+    ValueError: if they are of another type.
+  """
+  arrays.check('squares', squares, jnp.float32)
+  is_above = squares > 0
+  return jnp.where(is_above, jnp.sqrt(jnp.where(is_above, squares, 1.0)), 0.0)
 
 
 def mix(gram_VxV: Array, mixing_CxC: Array) -> Array:

@@ -1,4 +1,6 @@
-"""Pre-steps: every update becomes a mean of several before a rule weighs them.
+"""Pre-steps: what becomes of updates before a rule weighs them.
+
+Every update becomes a mean of several, or of itself, or is left out.
 
 A pre-step is a matrix A of such means, [C, C]: the Gram matrix becomes
 A gram A^T, and weights w' of the means are weights A^T w' of the clients.
@@ -55,6 +57,29 @@ def nnm(
   near_CxC = order.ranks(distances_CxC) < size
   matrix_CxC = (near_CxC & present_C[:, None]) / jnp.float32(size)
   return Mixing(matrix_CxC, present_C, num_malicious)
+
+
+def trust(
+  gram_VxV: Array, present_C: Array, num_malicious: Array | int, key: Key
+) -> Mixing:
+  """Returns the updates as they are, without those that the root contradicts.
+
+  Whoever's inner product with the root update is not above 0 is left out. That
+  is the half of FLTrust that gives no weight to a negative cosine; those that
+  are left count alike, whatever their cosine, until a rule weighs them. Of f
+  malicious clients, f may still be among them.
+
+  Reference: X. Cao, M. Fang, J. Liu and N. Z. Gong, FLTrust: Byzantine-robust
+  federated learning via trust bootstrapping, NDSS 2021.
+
+  `gram_VxV`, float32 [C + 1, C + 1], has the root update in the last row.
+  """
+  gram.check(gram_VxV, present_C, num_malicious, num_roots=1)
+  del key
+  trusted_C = present_C & (gram_VxV[-1, :-1] > 0)
+  return Mixing(
+    jnp.diag(trusted_C.astype(jnp.float32)), trusted_C, num_malicious
+  )
 
 
 def bucketing(

@@ -39,7 +39,7 @@ def norm_bound(
   gram.check(gram_CxC, present_C, num_malicious)
   del num_malicious
   registry.check_positive('factor', factor)
-  norms_C = jnp.sqrt(jnp.diagonal(gram_CxC))
+  norms_C = gram.roots(jnp.diagonal(gram_CxC))
   num_present = order.count(present_C)
   median = order.median(jnp.where(present_C, norms_C, jnp.inf), num_present)
   return scale_to(norms_C, factor * median) * present_C / num_present
@@ -79,7 +79,7 @@ def fltrust(
   gram.check(gram_VxV, present_C, num_malicious, num_roots=1)
   del num_malicious
   registry.check_positive('max_scale', max_scale)
-  norms_V = jnp.sqrt(jnp.diagonal(gram_VxV))
+  norms_V = gram.roots(jnp.diagonal(gram_VxV))
   norms_C, root_norm = norms_V[:-1], norms_V[-1]
   trusted_C = present_C & (gram_VxV[-1, :-1] > 0) & (norms_C > 0)
   # Nothing is divided by 0, not even where the result is not used.

@@ -88,12 +88,15 @@ class Guard(NamedTuple):
       server sees every update.
     train_root: training on the central server's own examples; None where the
       defence needs none.
+    seed_known: whether malicious clients know the seed of sketches before they
+      share, as they would if it were drawn too early.
   """
 
   attack: UpdateAttack | None
   defence: Defence | None
   opened: Opened | None
   train_root: TrainRoot | None
+  seed_known: bool = False
 
 
 class Method(NamedTuple):

@@ -33,6 +33,11 @@ _ATTACKS: Mapping[str, str] = {
   'min_max': 'Min-max',
   'min_sum': 'Min-sum',
   'mimic': 'Mimic',
+  'ascent': 'Ascent',
+  'trusted_direction': 'Trusted direction',
+  'hidden_backdoor': 'Hidden backdoor',
+  'ascent_known_seed': 'Ascent, seed known',
+  'hidden_backdoor_known_seed': 'Hidden backdoor, seed known',
 }
 _DEFENCES: Mapping[str, str] = {
   'none': 'No defence',
@@ -102,6 +107,7 @@ def title_of_defence(name: str) -> str:
   for prefix, form in (
     ('fedpruneshare_', 'FedPruneShare with {}'),
     ('nnm_', 'NNM + {}'),
+    ('trust_', 'Trust + {}'),
   ):
     if name.startswith(prefix):
       return form.format(title_of_defence(name.removeprefix(prefix)))

@@ -6,13 +6,16 @@ import pytest
 
 from fps_jax import attacks
 from fps_jax.attacks import (
+  ascent,
   bounded_distance,
   data,
+  hidden,
   knowledge,
   malicious,
   mean_shift,
   mimic,
   simple,
+  trusted_direction,
   updates,
 )
 from tests.helpers.inputs import Case, check, public_names
@@ -58,6 +61,22 @@ CASES = {
     {'centred_CxM': UPDATES, 'key': KEY},
     free=('centred_CxM',),
   ),
+  'ascent.ascent': Case(
+    ascent.ascent,
+    {'goal': 'away', 'steps': 2, 'keep': 0.5, 'reach': 2.0},
+    wrong={
+      'goal': ('up', 1),
+      'steps': (0, 1.5, True),
+      'keep': (-0.1, 1.1, np.nan, True),
+      'reach': NOT_POSITIVE,
+    },
+  ),
+  'trusted_direction.trusted_direction': Case(
+    trusted_direction.trusted_direction,
+    {'cosine': 0.5},
+    wrong={'cosine': (0, 1.1, np.nan, True)},
+  ),
+  'hidden.hidden': with_number(hidden.hidden, 'deviations'),
   'bounded_distance.min_max': Case(
     bounded_distance.min_max,
     {'direction': 'unit'},
@@ -116,6 +135,10 @@ OTHERS = {
   'knowledge.honest_updates',
   'knowledge.mean',
   'knowledge.centred',
+  'knowledge.malicious_mean',
+  'knowledge.mean_square',
+  'knowledge.unit',
+  'outcome.make_outcome',
   'knowledge.standard_deviation',
   'mean_shift.largest_deviations',
   'updates.make',

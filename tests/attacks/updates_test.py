@@ -47,9 +47,12 @@ def test_rows_that_are_not_present_influence_nothing(name: str):
   )
 
 
-@pytest.mark.parametrize('name', [name for name in EVERY if name != 'alie'])
+@pytest.mark.parametrize('name', sorted({*EVERY} - {'alie', 'ascent', 'hidden'}))
 def test_without_honest_what_the_malicious_trained_counts_as_honest(name: str):
-  """As if two honest clients had trained the same. ALIE counts clients, too."""
+  """As if two honest clients had trained the same.
+
+  ALIE, from which `ascent` starts, and `hidden` count clients, too.
+  """
   trained = np.random.default_rng(0).normal(size=(NUM_STATES, 2, NUM_VALUES))
   updates_twice = np.float32(np.concatenate([trained, trained], axis=1))
   everyone = np.ones((NUM_STATES, NUM_CLIENTS), bool)
@@ -81,7 +84,9 @@ def test_unknown_names_and_arguments_raise():
 
 NUMBERS = [
   ('alie', 'deviations'),
+  ('ascent', 'reach'),
   ('gaussian', 'deviation_factor'),
+  ('hidden', 'deviations'),
   ('ipm', 'epsilon'),
   ('scaling', 'factor'),
   ('sign_flip', 'scale'),
@@ -99,7 +104,12 @@ def test_numbers_out_of_range_raise(attack: str, argument: str, value: float):
 
 @pytest.mark.parametrize(
   ('attack', 'argument'),
-  [('min_max', 'direction'), ('min_sum', 'direction'), ('mimic', 'target')],
+  [
+    ('ascent', 'goal'),
+    ('min_max', 'direction'),
+    ('min_sum', 'direction'),
+    ('mimic', 'target'),
+  ],
 )
 def test_unknown_choices_raise(attack: str, argument: str):
   with pytest.raises(ValueError, match=f"{argument}='up' is not one of"):

@@ -56,6 +56,26 @@ WEIGHED = (('cohort.weighting', 'clients'), ('defence.num_malicious', 20))
       ),
       'sketch_size=1023 must be a multiple of sharing.secrets_per_polynomial=2',
     ),
+    (
+      (
+        ('attack.malicious', 0.2),
+        ('attack.updates', 'ascent'),
+        ('attack.knows_seed', True),
+        *WEIGHED,
+        ('defence.name', 'multi_krum'),
+      ),
+      "attack.knows_seed=True with attack.updates='ascent' and defence.name='m",
+    ),
+    (
+      (
+        *ATTACKED,
+        ('attack.knows_seed', True),
+        *WEIGHED,
+        ('sharing.scheme', 'ideal'),
+        ('defence.name', 'multi_krum'),
+      ),
+      "set it for one of ('ascent', 'hidden') against a defence that sees sketch",
+    ),
   ],
 )
 def test_attacks_and_defences_that_do_not_fit_are_refused(changes, message):

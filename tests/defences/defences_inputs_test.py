@@ -96,6 +96,7 @@ CASES = {
   'gram.distances_to_centre': Case(
     gram.distances_to_centre, {'gram_CxC': GRAM, 'weights_C': NORMS}
   ),
+  'gram.roots': Case(gram.roots, {'squares': NORMS}, any_rank=('squares',)),
   'gram.mix': Case(gram.mix, {'gram_VxV': GRAM, 'mixing_CxC': GRAM}),
   'iterative.geometric_median': gram_case(
     iterative.geometric_median,
@@ -143,6 +144,12 @@ CASES = {
     wrong={'num_present': (0, 5, 1.5)},
   ),
   'pre_steps.nnm': gram_case(pre_steps.nnm, key=KEY),
+  'pre_steps.trust': Case(
+    pre_steps.trust,
+    {'gram_VxV': WITH_ROOT, **PARTIES, 'key': KEY},
+    wrong=WRONG_COUNTS,
+    free=('present_C',),
+  ),
   'pre_steps.bucketing': any_gram_case(pre_steps.bucketing, key=KEY, size=2),
   'coordinate_rules.check': updates_case(coordinate_rules.check),
   'coordinate_rules.median': updates_case(coordinate_rules.median),
@@ -151,7 +158,7 @@ CASES = {
 }
 # Of names alone, which `make` and `check` check; and what takes lists, too,
 # which a test of its own is about.
-OTHERS = {'defence.selects_one', 'aggregate.aggregate'}
+OTHERS = {'defence.needs_root', 'defence.selects_one', 'aggregate.aggregate'}
 
 
 def test_every_public_function_is_in_a_list() -> None:

@@ -26,6 +26,7 @@ CHAINS = [
   ('fltrust', ('nnm',)),
   ('geometric_median', ('nnm', 'bucketing')),
   ('geometric_median', ('bucketing', 'nnm')),
+  ('multi_krum', ('trust', 'nnm')),
 ]
 SUM_TO_ONE = ('mean', 'krum', 'multi_krum', 'geometric_median')
 
@@ -38,10 +39,12 @@ def updates_and_root(seed: int) -> tuple[np.ndarray, np.ndarray]:
   return np.float32(updates), np.float32(np.full(5, 0.4))
 
 
-def gram_of(name: str, rows: np.ndarray, root: np.ndarray) -> np.ndarray:
+def gram_of(
+  name: str, steps: tuple[str, ...], rows: np.ndarray, root: np.ndarray
+) -> np.ndarray:
   """Returns the Gram matrix that a rule needs."""
-  if name in defences.ROOT_RULES:
-    rows = np.concatenate([rows, root[None]])
+  if defences.needs_root(name, steps):
+    rows = jnp.concatenate([rows, root[None]])
   return rows @ rows.T
 
 
@@ -56,7 +59,7 @@ def weights_with(
   name: str, steps: tuple[str, ...], absent: float
 ) -> np.ndarray:
   """Returns the weights of all patterns of absence, `absent` in their rows."""
-  products = gram_of(name, *updates_and_root(0))
+  products = gram_of(name, steps, *updates_and_root(0))
   grams = np.tile(products, (len(PATTERNS), 1, 1))
   rows, columns = np.nonzero(~PATTERNS)
   grams[rows, columns, :] = absent
@@ -74,7 +77,7 @@ def test_weights_are_finite_and_who_is_absent_influences_nothing(name, steps):
   assert not found[~PATTERNS].any()
   np.testing.assert_array_equal(found, weights_with(name, steps, -7.0))
   # Beyond what can be compared, whoever is present is as good as absent.
-  products = gram_of(name, *updates_and_root(0))
+  products = gram_of(name, steps, *updates_and_root(0))
   grams = np.tile(products, (len(PATTERNS), 1, 1))
   rows, columns = np.nonzero(~PATTERNS)
   grams[rows, columns, :] = np.inf
@@ -86,7 +89,7 @@ def test_weights_are_finite_and_who_is_absent_influences_nothing(name, steps):
 @pytest.mark.parametrize(('name', 'steps'), CHAINS)
 def test_sum_of_weights_is_at_most_one(name, steps):
   totals = weights_with(name, steps, 0.0).sum(axis=1)
-  if name in SUM_TO_ONE:
+  if name in SUM_TO_ONE and 'trust' not in steps:
     np.testing.assert_allclose(totals, PATTERNS.any(axis=1), rtol=1e-5)
   elif name != 'fltrust':
     assert (totals <= 1 + 1e-6).all()
@@ -101,16 +104,32 @@ def test_weights_permute_with_the_clients(name, steps):
   orders = [rng.permutation(NUM_CLIENTS) for _ in PATTERNS]
   present = np.ones_like(PATTERNS)
   present[:, 3] = False
-  grams = [gram_of(name, updates[order], root) for order in orders]
+  grams = [gram_of(name, steps, updates[order], root) for order in orders]
   presents = [row[order] for row, order in zip(present, orders, strict=True)]
   weigh, key = weigh_all(name, steps), jax.random.key(0)
   moved = weigh(np.array(grams), np.array(presents), key)
-  same = gram_of(name, updates, root)
+  same = gram_of(name, steps, updates, root)
   expected = weigh(np.tile(same, (len(PATTERNS), 1, 1)), present, key)
   for weights, row, order in zip(
     np.asarray(moved), np.asarray(expected), orders, strict=True
   ):
     np.testing.assert_allclose(weights, row[order], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(('name', 'steps'), CHAINS)
+def test_derivative_of_weights_is_finite_whoever_is_absent(name, steps):
+  """As an attacker computes it who knows the rule."""
+  updates, root = updates_and_root(0)
+  weigh, key = defences.make(name, 2, steps, ARGS).weigh, jax.random.key(0)
+
+  def moved(rows, present):
+    rows = jnp.where(present[:, None], rows, 0.0)
+    weights = weigh(gram_of(name, steps, rows, root), present, key)
+    return jnp.sum(weights @ rows)
+
+  present = PATTERNS[::7]
+  found = jax.jit(jax.vmap(jax.grad(moved), (None, 0)))(updates, present)
+  assert np.isfinite(found).all() and np.any(found)
 
 
 @pytest.mark.parametrize('name', sorted(defences.COORDINATE_RULES))
@@ -153,7 +172,7 @@ def test_aggregate_does_not_depend_on_the_order_of_clients():
 
 def test_pre_steps_are_taken_in_the_order_given():
   updates, root = updates_and_root(4)
-  grams = np.tile(gram_of('mean', updates, root), (len(PATTERNS), 1, 1))
+  grams = np.tile(gram_of('mean', (), updates, root), (len(PATTERNS), 1, 1))
   key = jax.random.key(5)
   draw = jax.jit(functools.partial(defences.PRE_STEPS['bucketing'], size=2))
   rule = functools.partial(
@@ -201,8 +220,8 @@ def test_a_row_of_the_root_that_is_not_needed_is_ignored():
   weigh = jax.jit(defences.make('krum', 1).weigh)
   everyone, key = np.ones(NUM_CLIENTS, bool), jax.random.key(0)
   np.testing.assert_array_equal(
-    weigh(gram_of('fltrust', updates, root), everyone, key),
-    weigh(gram_of('krum', updates, root), everyone, key),
+    weigh(gram_of('fltrust', (), updates, root), everyone, key),
+    weigh(gram_of('krum', (), updates, root), everyone, key),
   )
 
 
@@ -253,6 +272,7 @@ def test_defences_say_what_they_are():
     assert (defence.aggregate is None) == (name in defences.GRAM_RULES)
     assert defence.needs_root == (name == 'fltrust')
     assert defence.selects_one == (name == 'krum')
+  assert defences.make('mean', 1, ('trust',), ARGS).needs_root
 
 
 def test_krum_selects_one_where_a_bucket_may_hold_one():
@@ -286,7 +306,7 @@ def test_krum_selects_one_where_a_bucket_may_hold_one():
       ],
     ),
     (4, 3, ['bulyan']),
-    (0, 1, ['mean', 'fltrust', 'bucketing']),
+    (0, 1, ['mean', 'fltrust', 'bucketing', 'trust']),
   ],
 )
 def test_check_accepts_as_many_as_a_rule_bears(factor, more, names):

@@ -41,6 +41,17 @@ def test_nnm_counts_oneself_before_a_copy_of_lower_index():
   np.testing.assert_array_equal(mixing.matrix_CxC, np.eye(3))
 
 
+def test_trust_leaves_out_whom_the_root_contradicts_and_changes_nobody():
+  rows = np.float32([[1, 1], [-1, 0.5], [0, 3], [2, -1], [1, -2], [0, 0]])
+  present = np.array([True, True, True, False, True, True])
+  with_root = np.concatenate([rows, np.float32([[2, 1]])])
+  mixing = pre_steps.trust(with_root @ with_root.T, present, 1, None)
+  trusted = [True, False, True, False, False, False]
+  assert mixing.present_C.tolist() == trusted
+  np.testing.assert_array_equal(mixing.matrix_CxC, np.diag(trusted))
+  assert mixing.num_malicious == 1
+
+
 @functools.cache
 def bucketing(size):
   return jax.jit(functools.partial(pre_steps.bucketing, None, size=size))

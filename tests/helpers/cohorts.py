@@ -15,13 +15,16 @@ NUM_STATES = 4**NUM_CLIENTS
 # compiled by itself.
 USUAL = {
   'alie': {},
+  'ascent': {'steps': 3},
   'gaussian': {'deviation_factor': 3.0},
+  'hidden': {'deviations': 1.0},
   'ipm': {'epsilon': 1.1},
   'mimic': {'target': 'variance'},
   'min_max': {'direction': 'unit'},
   'min_sum': {'direction': 'unit'},
   'scaling': {'factor': 4.0},
   'sign_flip': {'scale': 2.0},
+  'trusted_direction': {'cosine': 0.6},
   'wrap_around': {'limit': 1e9},
 }
 

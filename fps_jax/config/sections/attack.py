@@ -8,14 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from fps_jax.attacks import bounded_distance, mimic
+from fps_jax.attacks import ascent, bounded_distance, mimic
 from fps_jax.attacks import data as data_attacks
 from fps_jax.attacks import updates as update_attacks
 from fps_jax.attacks.data import DATA_ATTACKS, DataAttack
 from fps_jax.attacks.malicious import choose_malicious
 from fps_jax.attacks.updates import UPDATE_ATTACKS, UpdateAttack
-from fps_jax.config.checks import above_zero, choice, optional, whole, within
+from fps_jax.config.checks import (
+  above_zero,
+  boolean,
+  choice,
+  optional,
+  whole,
+  within,
+)
 from fps_jax.config.section import Field, Section, collect
+from fps_jax.config.sections.client import MAX_PASSES
 from fps_jax.config.sections.sharing import scheme_of
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.data.dataset import Dataset
@@ -24,6 +32,8 @@ from fps_jax.sharing.protocol import SumProtocol
 _NONE = 'none'
 # Labels of the data are known when a run is built.
 _MOST_CLASSES = 2**31
+# Those that make use of a seed of sketches, if they know it.
+SEED_ATTACKS = ('ascent', 'hidden')
 _DIRECTION = choice(bounded_distance.DIRECTIONS)
 
 
@@ -77,6 +87,12 @@ SECTION = Section(
     'updates': Field(
       'none', choice((_NONE,), UPDATE_ATTACKS), 'what they send'
     ),
+    'knows_seed': Field(
+      False,
+      boolean,
+      'whether ascent and hidden know the seed of sketches, as if it were drawn '
+      'before shares are fixed: to show why it must not be',
+    ),
     'args.backdoor.target': Field(0, whole(0)),
     'args.backdoor.fraction': Field(0.5, within(0, 1, '(]')),
     'args.backdoor.size': Field(3, whole(1)),
@@ -92,6 +108,12 @@ SECTION = Section(
     'args.min_max.direction': Field('unit', _DIRECTION),
     'args.min_sum.direction': Field('unit', _DIRECTION),
     'args.mimic.target': Field('variance', choice(mimic.TARGETS)),
+    'args.ascent.goal': Field('against', choice(ascent.GOALS)),
+    'args.ascent.steps': Field(10, whole(1, MAX_PASSES)),
+    'args.ascent.keep': Field(0.5, within(0, 1)),
+    'args.ascent.reach': Field(10.0, above_zero),
+    'args.trusted_direction.cosine': Field(0.7, within(0, 1, '(]')),
+    'args.hidden.deviations': Field(1.0, above_zero),
   },
   (_malicious, _arguments),
   {'args': (UPDATE_ATTACKS, DATA_ATTACKS)},

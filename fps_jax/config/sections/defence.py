@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from fps_jax import defences
 from fps_jax.config.checks import above_zero, choice, each, whole
 from fps_jax.config.section import Field, Section, collect
-from fps_jax.config.sections.attack import make_update_attack
+from fps_jax.config.sections.attack import SEED_ATTACKS, make_update_attack
 from fps_jax.config.sections.client import MAX_PASSES
 from fps_jax.config.sections.data import split
 from fps_jax.config.sections.sharing import min_contributors, scheme_of
@@ -65,6 +65,19 @@ def _rule(config: ConfigDict) -> Iterator[str]:
     yield from _on_shares(config)
 
 
+def _known_seed(config: ConfigDict) -> Iterator[str]:
+  attack = config.attack
+  if not attack.knows_seed:
+    return
+  if attack.updates not in SEED_ATTACKS or not sketches(config):
+    yield (
+      f'attack.knows_seed=True with attack.updates={attack.updates!r} and '
+      f'defence.name={config.defence.name!r}: set it for one of '
+      f'{SEED_ATTACKS} against a defence that sees sketches (with a '
+      "sharing.scheme other than 'none', and sharing.reveal='sum')"
+    )
+
+
 def _on_shares(config: ConfigDict) -> Iterator[str]:
   """What a rule must be if the central server sees no update."""
   defence = config.defence
@@ -103,7 +116,9 @@ SECTION = Section(
       "update, of COORDINATE_RULES; needs cohort.weighting='clients'",
     ),
     'pre_steps': Field(
-      (), each(choice(PRE_STEPS)), 'nnm, bucketing, in the order they are taken'
+      (),
+      each(choice(PRE_STEPS)),
+      'nnm, bucketing, trust, in the order they are taken',
     ),
     'num_malicious': Field(0, whole(0), 'f, clients of a round it is to bear'),
     'sketch_size': Field(
@@ -115,7 +130,7 @@ SECTION = Section(
       'that',
     ),
     'root_examples': Field(
-      100, whole(1), 'of fltrust, drawn from the training set'
+      100, whole(1), 'of fltrust and trust, drawn from the training set'
     ),
     'args.geometric_median.iterations': Field(8, whole(1, MAX_PASSES)),
     'args.geometric_median.smoothing': Field(1e-6, above_zero),
@@ -127,7 +142,7 @@ SECTION = Section(
     ),
     'args.bucketing.size': Field(2, whole(1)),
   },
-  (_comparable, _rule),
+  (_comparable, _rule, _known_seed),
   {'args': (GRAM_RULES, COORDINATE_RULES, PRE_STEPS)},
 )
 
@@ -169,7 +184,8 @@ def make_guard(config: ConfigDict, seed: int, trained: Trained) -> Guard | None:
       config, seed, trained.dataset, trained.local_update
     )
   opened = _make_opened(config, trained, defence.needs_root)
-  return Guard(attack, defence, opened, train_root)
+  seed_known = config.attack.knows_seed
+  return Guard(attack, defence, opened, train_root, seed_known)
 
 
 def num_opened_columns(config: ConfigDict, num_params: int) -> int:
@@ -177,7 +193,7 @@ def num_opened_columns(config: ConfigDict, num_params: int) -> int:
   if not sketches(config):
     return 0
   num_columns = _num_buckets(config) + RangeCheck(_field(config)).num_sums
-  if config.defence.name in defences.ROOT_RULES:
+  if defences.needs_root(config.defence.name, config.defence.pre_steps):
     num_columns += config.sharing.secrets_per_polynomial * _num_products(
       config, num_params
     )

@@ -1,6 +1,6 @@
 """Training clients, of whom malicious ones then attack what they send.
 
-Malicious clients see what the others trained. Every client's values stay on the
+Malicious clients see what the others trained, and know the defence. Every client's values stay on the
 device that trained it for as long as the round lasts, since a defence weighs
 them later: memory grows with clients x kept parameters.
 """
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fps_jax.attacks.knowledge import KnownDefence
 from fps_jax.attacks.updates import UpdateAttack
 from fps_jax.core.rng import Stream
 from fps_jax.core.types import Array, RoundMetrics
@@ -18,6 +19,7 @@ from fps_jax.federated import chunks, layout
 from fps_jax.federated import mesh as meshes
 from fps_jax.federated.broadcast import Received, make_train, prune_model
 from fps_jax.federated.method import Guard, Method, RoundInput, TrainRoot
+from fps_jax.federated.robust.known import know_defence
 
 
 class Trained(NamedTuple):
@@ -61,13 +63,14 @@ def train_clients(method: Method, guard: Guard, inputs: RoundInput) -> Trained:
   updates_CxM, metrics = chunks.map_chunks(
     train_chunk, everyone, performance.clients_per_chunk
   )
-  if guard.attack is not None:
-    with jax.named_scope('attack'):
-      updates_CxM = _attack(guard.attack, inputs, updates_CxM)
   root_M = None
   if guard.train_root is not None:
     with jax.named_scope('train'):
       root_M = _train_root(method, guard.train_root, inputs, received)
+  if guard.attack is not None:
+    with jax.named_scope('attack'):
+      known = know_defence(method, guard, inputs, root_M)
+      updates_CxM = _attack(guard.attack, inputs, updates_CxM, known)
   is_finite_C = chunks.are_finite(updates_CxM)
   updates_CxM = jnp.where(is_finite_C[:, None], updates_CxM, 0.0)
   summation = method.summation(inputs, None)
@@ -114,7 +117,10 @@ def _train_root(
 
 
 def _attack(
-  attack: UpdateAttack, inputs: RoundInput, updates_CxM: Array
+  attack: UpdateAttack,
+  inputs: RoundInput,
+  updates_CxM: Array,
+  known: KnownDefence | None,
 ) -> Array:
   """Returns updates of which the malicious clients' are what they send."""
   cohort, keep_count = inputs.plan.cohort, inputs.plan.pruning.keep_count
@@ -123,6 +129,6 @@ def _attack(
     (updates_CxM, cohort.malicious, is_present_C)
   )
   key = inputs.round_key(Stream.ATTACK)
-  attacked = attack(everyone, malicious_C, present_C, key, keep_count)
+  attacked = attack(everyone, malicious_C, present_C, key, keep_count, known)
   own = meshes.own_rows(attacked, len(updates_CxM))
   return zero_beyond(keep_count, own)
