@@ -4,9 +4,10 @@ Full MNIST dealt unevenly (Dirichlet 0.5) to 100 clients, all of them every
 round, a perceptron with 64 hidden units, 12 local steps of 50 examples. A fifth
 of the clients is malicious. Defences that end in `_sketched` see some 1,060
 numbers of each update, opened from shares; the same without it sees every
-update; FedAvg and secret sharing alone have none. The last five attacks know the
-defence; those of a known seed know that of sketches, too, where there are any,
-as if it had been drawn before shares are fixed. Needs MNIST prepared for TFDS
+update; FedAvg and secret sharing alone have none. The last five attacks know
+the defence; those that end in `_known_seed` know the seed of its sketches, too,
+if it has any, as if that were drawn before shares are fixed, and are not run
+unless `attacks` names them. Needs MNIST prepared for TFDS
 (BUILD.md, "Data"). Under a minute a run on two CPU cores:
 
   python launch.py --config=experiments/poisoning.py --tfds_data_dir=DIR
@@ -56,7 +57,12 @@ _RULES: dict[str, dict[str, Any]] = {
   'nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('nnm',)},
   'nnm_geometric_median': {'name': 'geometric_median', 'pre_steps': ('nnm',)},
   'fltrust': {'name': 'fltrust'},
-  'trust_nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('trust', 'nnm')},
+  'trust_nnm_multi_krum': {
+    'name': 'multi_krum',
+    'pre_steps': ('trust', 'nnm'),
+    # An update of 100 contradicts many honest ones as the model gets better.
+    'root_examples': 1000,
+  },
 }
 _COORDINATE_RULES = ('median', 'trimmed_mean', 'bulyan')
 _IN_THE_CLEAR = {'scheme': 'none'}

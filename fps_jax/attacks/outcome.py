@@ -45,9 +45,7 @@ def make_outcome(
   return _by_products(known, away, key)
 
 
-def _by_coordinates(
-  known: Knowledge, away: bool
-) -> Callable[[Array], Outcome]:
+def _by_coordinates(known: Knowledge, away: bool) -> Callable[[Array], Outcome]:
   aggregate = known.defence.aggregate
   assert aggregate is not None  # The caller sees to it.
   mean_M, others_CxM = knowledge.mean(known), _others(known)
@@ -67,24 +65,20 @@ def _by_products(
 ) -> Callable[[Array], Outcome]:
   defence, malicious_C = known.defence, known.malicious_C
   present_C, mean_M = _present(known), knowledge.mean(known)
-  others_CxM, root_M = _others(known), defence.root_M
+  others_CxM = _others(known)
   find_gram = _with_malicious(others_CxM, malicious_C)
   find_seen = find_gram
   if defence.seed is not None:
     find_seen = _with_malicious(defence.seed.sketch(others_CxM), malicious_C)
+  add_root = _with_root(known, others_CxM)
   along_C = knowledge.products(others_CxM, mean_M)
-  by_root_C = None
-  if root_M is not None:
-    by_root_C = knowledge.products(others_CxM, root_M)
+  square = jnp.vdot(mean_M, mean_M)
 
   def find(update_M: Array) -> Outcome:
     gram_CxC = seen_VxV = find_gram(update_M)
     if defence.seed is not None:
       seen_VxV = find_seen(defence.seed.sketch(update_M[None])[0])
-    if by_root_C is not None:
-      own_C = jnp.where(malicious_C, jnp.vdot(update_M, root_M), by_root_C)
-      square = jnp.vdot(root_M, root_M)[None, None]
-      seen_VxV = jnp.block([[seen_VxV, own_C[:, None]], [own_C[None], square]])
+    seen_VxV = add_root(seen_VxV, update_M)
     if defence.weigh is None:
       weights_C = present_C / jnp.maximum(known.num_present, 1)
     else:
@@ -92,7 +86,6 @@ def _by_products(
     product = jnp.vdot(
       weights_C, jnp.where(malicious_C, jnp.vdot(update_M, mean_M), along_C)
     )
-    square = jnp.vdot(mean_M, mean_M)
     if away:
       harm = weights_C @ gram_CxC @ weights_C - 2 * product + square
     else:
@@ -102,6 +95,24 @@ def _by_products(
     return Outcome(harm, taken / _or_one(total))
 
   return find
+
+
+def _with_root(
+  known: Knowledge, others_CxM: Array
+) -> Callable[[Array, Array], Array]:
+  """Returns what adds the root update's products, if there is one."""
+  root_M = known.defence.root_M
+  if root_M is None:
+    return lambda gram_CxC, _: gram_CxC
+  products_C = knowledge.products(others_CxM, root_M)
+  square = jnp.vdot(root_M, root_M)[None, None]
+
+  def add(gram_CxC: Array, update_M: Array) -> Array:
+    own = jnp.vdot(update_M, root_M)
+    row_C = jnp.where(known.malicious_C, own, products_C)
+    return jnp.block([[gram_CxC, row_C[:, None]], [row_C[None], square]])
+
+  return add
 
 
 def _with_malicious(

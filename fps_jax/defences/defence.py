@@ -170,9 +170,7 @@ def make(
   else:
     weigh = _Weigh(
       rule,
-      [
-        (_with_arguments(step, args), step in ROOT_RULES) for step in pre_steps
-      ],
+      [(_with_arguments(step, args), step in ROOT_RULES) for step in pre_steps],
       num_malicious,
       needs_root=needs_root(name, pre_steps),
       rule_needs_root=name in ROOT_RULES,

@@ -103,6 +103,11 @@ def kept_positions(
   return kept
 
 
+def zero_beyond(count: Count, values: Array) -> Array:
+  """Returns values [..., M] of which those from `count` on are 0."""
+  return jnp.where(jnp.arange(values.shape[-1]) < count, values, 0.0)
+
+
 def take(updates_CxM: Array, kept_W: Array) -> Array:
   """Returns entries of updates, [C, W], in the order of `kept_positions`."""
   # Updates are longer than D: what is of no parameter reads a 0.

@@ -37,7 +37,6 @@ def known(name: str, *pre_steps: str) -> KnownDefence:
   args = {
     'norm_bound': {'factor': 1.0},
     'geometric_median': {'iterations': 4, 'smoothing': 1e-2},
-    'centred_clipping': {'iterations': 2, 'radius_factor': 1.0},
     'fltrust': {'max_scale': 10.0},
   }
   made = defences.make(name, NUM_MALICIOUS, pre_steps, args, NUM_CLIENTS)
@@ -92,8 +91,6 @@ def outcome(update_M: np.ndarray, defence: KnownDefence) -> tuple[float, float]:
 RULES = [
   ('multi_krum', 'nnm'),
   ('geometric_median',),
-  ('centred_clipping',),
-  ('norm_bound',),
   ('fltrust',),
   ('norm_bound', 'trust'),
   ('median',),

@@ -74,7 +74,7 @@ WEIGHED = (('cohort.weighting', 'clients'), ('defence.num_malicious', 20))
         ('sharing.scheme', 'ideal'),
         ('defence.name', 'multi_krum'),
       ),
-      "set it for one of ('ascent', 'hidden') against a defence that sees sketch",
+      "set it for one of ('ascent', 'hidden') against a defence that sees",
     ),
   ],
 )

@@ -90,8 +90,8 @@ SECTION = Section(
     'knows_seed': Field(
       False,
       boolean,
-      'whether ascent and hidden know the seed of sketches, as if it were drawn '
-      'before shares are fixed: to show why it must not be',
+      'whether ascent and hidden know the seed of sketches, as if it were '
+      'drawn before shares are fixed: to show why it must not be',
     ),
     'args.backdoor.target': Field(0, whole(0)),
     'args.backdoor.fraction': Field(0.5, within(0, 1, '(]')),

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from fps_jax.core.types import Array, PlanArray
 from fps_jax.federated import mesh as meshes
 from fps_jax.federated.chunks import Chunk, map_chunks
-from fps_jax.federated.layout import Tiling
+from fps_jax.federated.layout import Tiling, zero_beyond
 from fps_jax.federated.method import Guard, Method, RoundInput
 from fps_jax.federated.robust.sketch import Sketching, make_sketching
-from fps_jax.federated.robust.train import Trained, zero_beyond
+from fps_jax.federated.robust.train import Trained
 from fps_jax.sharing.audit import Auditor
 from fps_jax.sharing.protocol import SumProtocol
 

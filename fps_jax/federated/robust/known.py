@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from fps_jax.attacks.knowledge import KnownDefence, KnownSeed
 from fps_jax.core.types import Array
+from fps_jax.federated.layout import zero_beyond
 from fps_jax.federated.method import Guard, Method, Opened, RoundInput
 from fps_jax.federated.robust.sketch import make_sketching
 from fps_jax.sharing.sketches.range_check import RangeCheck
@@ -43,63 +44,66 @@ def _know_seed(
 ) -> KnownSeed:
   """Returns what follows from the keys that servers are to sketch by."""
   sketching = make_sketching(method, opened, inputs, None)
-  tiling, alignment = method.tiling, method.protocol.alignment
   keep_count = inputs.plan.pruning.keep_count
   # Floats stand for words: rounding is as random as ever.
   sketch = Sketch(opened.sketch.num_buckets)
   range_check = RangeCheck(None, opened.range_check.num_sums)
 
-  def fold(make: Callable[[Array, Array], Array], values: Array) -> Array:
-    """Adds up what is made of tiles: [..., M] -> [..., sums x alignment]."""
-    sent = jnp.where(jnp.arange(values.shape[-1]) < keep_count, values, 0.0)
-    num_tiles = values.shape[-1] // tiling.size
-    tiles = sent.reshape(*values.shape[:-1], num_tiles, -1, alignment)
-    # Values of a column share their draws, but not a sum.
-    tiles = jnp.moveaxis(jnp.swapaxes(tiles, -1, -2), -3, 0)
-    made = jax.lax.map(
-      lambda each: make(*each), (tiles, jnp.arange(num_tiles))
-    )
-    summed = jnp.sum(made, axis=0)
-    return summed.reshape(*values.shape[:-1], -1)
-
   def apply_sketch(values: Array) -> Array:
-    return fold(
+    return _add_tiles(
+      method,
       lambda tile, number: sketch.apply(tile, sketching.sketch_key, number),
-      values,
+      zero_beyond(keep_count, values),
     )
 
   def apply_range(values: Array) -> Array:
-    return fold(
-      lambda tile, number: range_check.apply(
-        tile, sketching.range_key, number
-      ),
-      values,
+    return _add_tiles(
+      method,
+      lambda tile, number: range_check.apply(tile, sketching.range_key, number),
+      zero_beyond(keep_count, values),
     )
 
-  zeros_M = jnp.zeros(tiling.padded_size, jnp.float32)
-  spread = jax.linear_transpose(apply_sketch, zeros_M)
-  num_sums = range_check.num_sums * alignment
-  rows_RxM = jax.vmap(
-    lambda sums_R: jax.linear_transpose(apply_range, zeros_M)(sums_R)[0]
-  )(jnp.eye(num_sums))
+  zeros_M = jnp.zeros(method.tiling.padded_size, jnp.float32)
+  num_sums = range_check.num_sums * method.protocol.alignment
+  spread_range = jax.linear_transpose(apply_range, zeros_M)
+  rows_RxM = jax.vmap(lambda sums_R: spread_range(sums_R)[0])(jnp.eye(num_sums))
   if root_M is not None:
     rows_RxM = jnp.concatenate([rows_RxM, root_M[None]])
-  ones_K = jnp.ones(sketch.num_buckets * alignment)
-  # A value is in one sum of a sketch alone: these are orthogonal, so that
-  # dividing by how many values each has is all that projecting takes.
-  counts_K = jnp.maximum(apply_sketch(spread(ones_K)[0]), 1.0)
-
-  def leave(values_M: Array) -> Array:
-    return values_M - spread(apply_sketch(values_M) / counts_K)[0]
-
-  # Of rows that are 0, as of a root update that is, it makes others: to these,
-  # too, being orthogonal does no harm.
+  leave = _beside(apply_sketch, zeros_M)
+  # Of a row that is 0, as a root update may be, it makes another one: to be
+  # orthogonal to that, too, does no harm.
   basis_MxR, _ = jnp.linalg.qr(jax.vmap(leave)(rows_RxM).T)
 
   def unseen(values_M: Array) -> Array:
-    left_M = jnp.where(jnp.arange(len(values_M)) < keep_count, values_M, 0.0)
-    left_M = leave(left_M)
+    left_M = leave(zero_beyond(keep_count, values_M))
     along_R = jnp.matmul(basis_MxR.T, left_M, precision='highest')
     return left_M - jnp.matmul(basis_MxR, along_R, precision='highest')
 
   return KnownSeed(apply_sketch, unseen)
+
+
+def _add_tiles(
+  method: Method, make: Callable[[Array, Array], Array], values: Array
+) -> Array:
+  """Adds up what is made of tiles: float32 [..., M] -> [..., K]."""
+  size, alignment = method.tiling.size, method.protocol.alignment
+  leading, num_tiles = values.shape[:-1], values.shape[-1] // size
+  tiles = values.reshape(*leading, num_tiles, size // alignment, alignment)
+  # Values of a column share their draws, but not a sum.
+  tiles = jnp.moveaxis(jnp.swapaxes(tiles, -1, -2), -3, 0)
+  made = jax.lax.map(lambda each: make(*each), (tiles, jnp.arange(num_tiles)))
+  return jnp.sum(made, axis=0).reshape(*leading, -1)
+
+
+def _beside(
+  sketch: Callable[[Array], Array], zeros_M: Array
+) -> Callable[[Array], Array]:
+  """Returns what takes from a vector the part that a sketch shows.
+
+  A value is in one sum alone. So sums are orthogonal, and dividing by how many
+  values each has is all that projecting takes.
+  """
+  spread = jax.linear_transpose(sketch, zeros_M)
+  sums_K = sketch(zeros_M)
+  counts_K = jnp.maximum(sketch(spread(jnp.ones_like(sums_K))[0]), 1.0)
+  return lambda values_M: values_M - spread(sketch(values_M) / counts_K)[0]

@@ -1,8 +1,9 @@
 """Training clients, of whom malicious ones then attack what they send.
 
-Malicious clients see what the others trained, and know the defence. Every client's values stay on the
-device that trained it for as long as the round lasts, since a defence weighs
-them later: memory grows with clients x kept parameters.
+Malicious clients see what the others trained, and know the defence. Every
+client's values stay on the device that trained it for as long as the round
+lasts, since a defence weighs them later: memory grows with clients x kept
+parameters.
 """
 
 import dataclasses
@@ -83,11 +84,6 @@ def train_clients(method: Method, guard: Guard, inputs: RoundInput) -> Trained:
   return Trained(received, updates_CxM, metrics, root_M)
 
 
-def zero_beyond(count: layout.Count, values_CxM: Array) -> Array:
-  """Returns values [..., M] of which those from `count` on are 0."""
-  return jnp.where(jnp.arange(values_CxM.shape[1]) < count, values_CxM, 0.0)
-
-
 def _in_order(received: Received, deltas_CxM: Array) -> Array:
   """Returns values in the order in which they are shared, 0 beyond."""
   if received.kept is None:
@@ -131,4 +127,4 @@ def _attack(
   key = inputs.round_key(Stream.ATTACK)
   attacked = attack(everyone, malicious_C, present_C, key, keep_count, known)
   own = meshes.own_rows(attacked, len(updates_CxM))
-  return zero_beyond(keep_count, own)
+  return layout.zero_beyond(keep_count, own)

@@ -36,8 +36,8 @@ _OF_DEFENCES = {
   'which are opened from shares.',
   'NNM': 'NNM (nearest-neighbour mixing): before the defence, each update is '
   'averaged with those nearest to it.',
-  'Trust +': 'Trust: before that, updates are left out that go against one that '
-  'the central server trained.',
+  'Trust +': 'Trust: before that, updates are left out that go against one '
+  'that the central server trained.',
 }
 _LEAKAGE_NOTE = (
   'Numbers seen of each update: by the central server, in one round. Costs are '
