@@ -57,13 +57,10 @@ _RULES: dict[str, dict[str, Any]] = {
   'nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('nnm',)},
   'nnm_geometric_median': {'name': 'geometric_median', 'pre_steps': ('nnm',)},
   'fltrust': {'name': 'fltrust'},
-  'trust_nnm_multi_krum': {
-    'name': 'multi_krum',
-    'pre_steps': ('trust', 'nnm'),
-    # An update of 100 contradicts many honest ones as the model gets better.
-    'root_examples': 1000,
-  },
+  'trust_nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('trust', 'nnm')},
 }
+# Of fewer, updates go against many honest ones as the model gets better.
+_TRUSTED_EXAMPLES = 1000
 _COORDINATE_RULES = ('median', 'trimmed_mean', 'bulyan')
 _IN_THE_CLEAR = {'scheme': 'none'}
 # The sums of shamir bit for bit, and the bytes, without its arithmetic.
@@ -135,6 +132,12 @@ def get_config(arguments: str | None = None) -> ConfigDict:
       if 'defence' not in defended or defended['sharing'] == _IN_THE_CLEAR:
         # There is no sketch whose seed could be known.
         attacked = {**attacked, 'knows_seed': False}
+      if 'trust' in defended.get('defence', {}).get('pre_steps', ()):
+        examples = 100 if args.tiny else _TRUSTED_EXAMPLES
+        defended = {
+          **defended,
+          'defence': {**defended['defence'], 'root_examples': examples},
+        }
       config.variants[f'{attack}{SEPARATOR}{defence}'] = {
         'attack': attacked,
         **defended,
