@@ -24,7 +24,7 @@ def _num_parameters(function: ast.FunctionDef) -> int:
   return sum(one.arg not in ('self', 'cls') for one in every)
 
 
-def test_package_is_at_most_twelve_folders_and_no_loose_module():
+def test_package_is_at_most_thirteen_folders_and_no_loose_module():
   entries = {
     path.name for path in _PACKAGE.iterdir() if path.name != '__pycache__'
   }
@@ -33,7 +33,7 @@ def test_package_is_at_most_twelve_folders_and_no_loose_module():
     '__main__.py',
     'py.typed',
   }
-  assert len(entries) - 3 <= 12
+  assert len(entries) - 3 <= 13
 
 
 def test_no_file_is_longer_than_400_lines():

@@ -20,6 +20,7 @@ from fps_jax.config.sections import (
   data,
   defence,
   faults,
+  privacy,
   pruning,
   server,
   sharing,
@@ -32,7 +33,6 @@ from fps_jax.core import compilation
 from fps_jax.core.devices import are_here
 from fps_jax.core.rng import Stream, device_key
 from fps_jax.core.types import Array, Examples, Key, PruningPlan, RoundState
-from fps_jax.data.cohort import CohortPlanner
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.data.stored import select
@@ -41,7 +41,7 @@ from fps_jax.federated.by_client import OwnTests
 from fps_jax.federated.evaluation import Evaluate, make_evaluate
 from fps_jax.federated.layout import Tiling
 from fps_jax.federated.losses import num_counted
-from fps_jax.federated.method import Method
+from fps_jax.federated.method import Method, Terms
 from fps_jax.federated.performance import Performance
 from fps_jax.federated.round import make_round
 from fps_jax.pruning import scores
@@ -83,9 +83,13 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   accounts = _make_accounts(config, seed, dataset, network, plans, setup)
   planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
-  protocol = sharing.make_protocol(config, setup, planner.max_count)
+  central = privacy.make_central(config)
+  protocol = sharing.make_protocol(
+    config, setup, central.largest_count if central else planner.max_count
+  )
   trained = _make_trained(config, placed, network, protocol, plans)
-  method = _make_method(config, seed, trained, network, pruner, planner, mesh)
+  terms = Terms(planner.max_count, sharing.min_contributors(config), central)
+  method = _make_method(config, seed, trained, network, pruner, terms, mesh)
   key = _make_key(seed, mesh)
   retries = faults.max_retries(config)
   simulation = Simulation(
@@ -109,7 +113,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     completion=Completion(
       server_faults=faults.make_server_faults(config, seed),
       min_answers=sharing.min_answers(config),
-      min_clients=method.min_contributors if retries else 0,
+      min_clients=terms.min_contributors if retries else 0,
       max_retries=retries,
     ),
     accounts=accounts,
@@ -173,6 +177,7 @@ def _make_accounts(
     num_params=network.num_params,
     prunes_model=prunes_model,
     is_attacked=config.attack.malicious > 0,
+    ledger=privacy.make_ledger(config),
   )
 
 
@@ -236,7 +241,7 @@ def _make_method(
   trained: Trained,
   network: Network,
   pruner: Pruner,
-  planner: CohortPlanner,
+  terms: Terms,
   mesh: Mesh,
 ) -> Method:
   """Returns the parts of a round."""
@@ -250,8 +255,7 @@ def _make_method(
     pruner=pruner if mask == 'shared' else None,
     mask=mask or 'shared',
     exempt_D=pruner.exempt_mask,
-    max_count=planner.max_count,
-    min_contributors=sharing.min_contributors(config),
+    terms=terms,
     performance=_make_performance(config, mesh),
     guard=defence.make_guard(config, seed, trained),
   )
@@ -355,4 +359,7 @@ def _init_state(
     )
     if mask == 'shared'
     else None,
+    clip=(
+      jnp.float32(config.privacy.clip) if privacy.is_private(config) else None
+    ),
   )

@@ -85,7 +85,6 @@ RULES: Mapping[str, Rule] = {
       'sharing.threshold',
       'sharing.secrets_per_polynomial',
       'sharing.seeded',
-      'sharing.entropy',
       'sharing.min_contributors',
       'sharing.min_answers',
       'sharing.audit',
@@ -95,6 +94,27 @@ RULES: Mapping[str, Rule] = {
       'faults.lying_servers',
       'faults.inconsistent_clients',
     ),
+  ),
+  'nobody draws what has to be secret': Rule(
+    lambda config: _is_clear(config) and config.privacy.mode == 'none',
+    ('sharing.entropy',),
+  ),
+  'no privacy is promised': Rule(
+    lambda config: config.privacy.mode == 'none',
+    (
+      'privacy.epsilon',
+      'privacy.delta',
+      'privacy.noise_multiplier',
+      'privacy.neighbours',
+      'privacy.clip',
+      'privacy.clip_quantile',
+      'privacy.clip_learning_rate',
+      'privacy.count_deviation',
+    ),
+  ),
+  'the clip stays': Rule(
+    lambda config: config.privacy.clip_quantile == 0,
+    ('privacy.clip_learning_rate', 'privacy.count_deviation'),
   ),
   'no round is tried again': Rule(
     lambda config: config.faults.on_failed_round in ('stop', 'skip'),

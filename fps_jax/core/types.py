@@ -86,6 +86,8 @@ class RoundState:
     optimizer_state: the server optimiser's state.
     scores: float32 [D], what parameters are ranked by, once and for all rounds;
       None where each ranks its own model.
+    clip: float32 [], the longest that a client's contribution to the next round
+      may be; None where nothing bounds it.
   """
 
   round: Array
@@ -94,6 +96,7 @@ class RoundState:
   residuals: Array | None
   optimizer_state: OptimizerState
   scores: Array | None = None
+  clip: Array | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -178,6 +181,8 @@ class RoundPlan:
       is shared.
     answers_N: bool [N], which servers answer; None where all of the audit's do.
     attempt: int32 [], attempts at the round before this one.
+    noise_8: uint32 [8], the key of the central server's noise; None where it
+      adds none.
   """
 
   cohort: CohortPlan
@@ -186,6 +191,7 @@ class RoundPlan:
   keys: Any
   answers_N: PlanArray | None = None
   attempt: PlanArray = 0
+  noise_8: PlanArray | None = None
 
   def draw_number(self, round_number: Array) -> Array:
     """Returns what tells the draws of this attempt from those of all others."""
@@ -211,6 +217,8 @@ class RoundMetrics:
       what an honest one may share; None where nothing was.
     capped_weight: float32 [], the part of all weight that was taken so that the
       sum hides each client; None where no weighed sum is opened.
+    clip: float32 [], the longest that contributions may have been; None where
+      nothing bounded them.
   """
 
   loss_sum: Array
@@ -220,3 +228,4 @@ class RoundMetrics:
   weights: Array | None = None
   is_sound: Array | None = None
   capped_weight: Array | None = None
+  clip: Array | None = None

@@ -14,6 +14,7 @@ from fps_jax.core.types import Array, CohortPlan, Key, Params, RoundMetrics
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.loops import Turns
 from fps_jax.federated.performance import Performance
+from fps_jax.privacy.central import Bounds
 from fps_jax.sharing.protocol import Dealing
 
 _INFINITY_BITS = 0x7F800000
@@ -37,12 +38,14 @@ class Chunk(NamedTuple):
     accepted_C: bool [C]; clients whose row is False add nothing.
     dealings: what each draws on; None where nothing is shared.
     rows: what each client has besides, as its user likes.
+    bounds: what bounds contributions; None where nothing does.
   """
 
   cohort: CohortPlan
   accepted_C: Array
   dealings: Dealing | None
   rows: Any = None
+  bounds: Bounds | None = None
 
 
 class OfChunk(Protocol):

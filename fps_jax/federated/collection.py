@@ -31,6 +31,8 @@ class Collected(NamedTuple):
     total_weight: float32 [], what the opened sum is divided by; None where that
       is the sample count.
     update_M: float32 [M], the mean update; None where it is yet to be opened.
+    clip: float32 [], the longest that contributions to the next round may be;
+      None where that does not change.
   """
 
   received: Received
@@ -38,6 +40,7 @@ class Collected(NamedTuple):
   checks_QxN: Array | None
   total_weight: Array | None = None
   update_M: Array | None = None
+  clip: Array | None = None
 
 
 class AuditFindings(NamedTuple):
@@ -91,7 +94,7 @@ def publish_sums(
   num_columns = layout.num_open_columns(
     counts_at,
     protocol.values_per_column,
-    sums.contributors_T >= method.min_contributors,
+    sums.contributors_T >= method.terms.min_contributors,
   )
   is_open_W = jnp.arange(sums.held.shape[1]) < num_columns
   sums = sums._replace(held=jnp.where(is_open_W, sums.held, 0))

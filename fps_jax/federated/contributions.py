@@ -1,14 +1,22 @@
 """What clients share of their updates, a tile at a time."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fps_jax.core.types import Array, CohortPlan, Key, RoundPlan
+from fps_jax.core.types import (
+  Array,
+  CohortPlan,
+  Key,
+  RoundMetrics,
+  RoundPlan,
+)
 from fps_jax.federated import layout
 from fps_jax.federated.chunks import Chunk, client_keys, sample_weights
 from fps_jax.federated.performance import Performance
+from fps_jax.privacy.central import CentralPrivacy
 from fps_jax.sharing.protocol import SumProtocol
 
 
@@ -39,6 +47,8 @@ class Summation(NamedTuple):
     round_key: key of this round's rounding; every client's draws are folded
       from it by client id.
     performance: chunk size and execution.
+    privacy: what bounds contributions; None where nothing does.
+    clip: float32 [], the longest that a contribution may be; None likewise.
   """
 
   protocol: SumProtocol
@@ -49,6 +59,8 @@ class Summation(NamedTuple):
   max_count: int
   round_key: Key
   performance: Performance
+  privacy: CentralPrivacy | None = None
+  clip: Array | None = None
 
   @property
   def num_tiles(self) -> Array | int:
@@ -60,6 +72,21 @@ class Summation(NamedTuple):
     keys = self.plan.keys
     dealings = None if keys is None else keys.dealings
     return Chunk(self.plan.cohort, accepted_C, dealings, rows)
+
+  def bound(
+    self, chunk: Chunk, sent_CxM: Array, metrics: RoundMetrics
+  ) -> tuple[Chunk, RoundMetrics]:
+    """Bounds what clients contribute, where anything does.
+
+    Updates that are not finite count as nothing then, and as any other.
+    """
+    if self.privacy is None or self.clip is None:
+      return chunk, metrics
+    with jax.named_scope('clip'):
+      bounds = self.privacy.bound(sent_CxM, self.clip)
+    all_C = jnp.ones_like(metrics.is_finite)
+    metrics = dataclasses.replace(metrics, is_finite=all_C)
+    return chunk._replace(bounds=bounds), metrics
 
   def weigh(self, cohort: CohortPlan, values_CxM: Array) -> Array:
     """Returns values of each client times what it weighs."""
@@ -138,11 +165,19 @@ class Summation(NamedTuple):
       kept_W = jax.lax.dynamic_slice_in_dim(self.kept, start, tiling.size)
       values_CxW = layout.take(updates_CxM, kept_W)
     values_CxW = self.weigh(cohort, values_CxW)
+    counts_C = cohort.num_examples
+    if chunk.bounds is not None:
+      scales_Cx1, counts_C = (
+        chunk.bounds.scales_C[:, None],
+        chunk.bounds.counts_C,
+      )
+      # What is not finite is nothing, whatever it is multiplied by.
+      values_CxW = jnp.where(scales_Cx1 > 0, values_CxW * scales_Cx1, 0.0)
     positions_W = start + jnp.arange(tiling.size)
     counts_at_T = jnp.stack(self.counts_at)
     is_count_W = jnp.any(positions_W[:, None] == counts_at_T, axis=1)
     keys_C = client_keys(self.round_key, cohort.client_ids)
-    return _Tile(values_CxW, is_count_W, cohort.num_examples, keys_C)
+    return _Tile(values_CxW, is_count_W, counts_C, keys_C)
 
   def start_checks(self, chunk: Chunk) -> Array | None:
     """Returns the words that blind the chunk's checks, uint32 [C, Q, N].

@@ -102,6 +102,7 @@ def input_spec(protocol: SumProtocol) -> RoundInput:
     keys=keys if has_keys else None,
     answers_N=ALIKE if has_keys else None,
     attempt=ALIKE,
+    noise_8=ALIKE,
   )
   return RoundInput(ALIKE, plan, ALIKE, BY_PROCESS)
 

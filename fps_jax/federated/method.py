@@ -22,6 +22,7 @@ from fps_jax.federated import layout
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.contributions import Summation
 from fps_jax.federated.performance import Performance
+from fps_jax.privacy.central import CentralPrivacy
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.sketches.projection import Projection
@@ -99,6 +100,20 @@ class Guard(NamedTuple):
   seed_known: bool = False
 
 
+class Terms(NamedTuple):
+  """On which sums are opened.
+
+  Attributes:
+    max_count: largest sample count of a client.
+    min_contributors: clients that a band must be the sum of to be opened.
+    privacy: the bound on contributions, and noise; None where there is none.
+  """
+
+  max_count: int
+  min_contributors: int
+  privacy: CentralPrivacy | None = None
+
+
 class Method(NamedTuple):
   """The parts of a round.
 
@@ -112,8 +127,7 @@ class Method(NamedTuple):
     mask: a member of `selection.MASKS`; other than `'shared'`, what clients
       send of their updates.
     exempt_D: bool [D], what a mask of a client's own always has.
-    max_count: largest sample count of a client.
-    min_contributors: clients that a band must be the sum of to be opened.
+    terms: on which sums are opened.
     performance: chunk size and execution.
     guard: attacks on updates and the defence; None where there are none.
   """
@@ -126,8 +140,7 @@ class Method(NamedTuple):
   pruner: Pruner | None
   mask: str
   exempt_D: np.ndarray
-  max_count: int
-  min_contributors: int
+  terms: Terms
   performance: Performance
   guard: Guard | None = None
 
@@ -147,7 +160,9 @@ class Method(NamedTuple):
       plan=inputs.plan,
       counts_at=self.counts_at(inputs.plan.pruning),
       kept=kept,
-      max_count=self.max_count,
+      max_count=self.terms.max_count,
       round_key=inputs.round_key(Stream.UPDATE),
       performance=self.performance,
+      privacy=self.terms.privacy,
+      clip=inputs.state.clip,
     )

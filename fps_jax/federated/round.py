@@ -10,6 +10,7 @@ Compiled once whatever the sparsity and whoever takes part. In this order:
 | servers | add up what they hold | `sums.train_and_sum`, in chunks of clients |
 | central | looks for wrong sums | `collection.audit_sums` |
 | central | opens the sum, and averages | `step._average` |
+| central | does so with noise, for privacy | `release.CentralRelease` |
 | central | takes its step | `server.apply_update`, in `step` |
 | central | regrows | `Pruner.regrow`, in `step` |
 
@@ -28,6 +29,7 @@ from fps_jax.federated import plain
 from fps_jax.federated.collection import AuditFindings, Collected, Gathering
 from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import Method, RoundInput
+from fps_jax.federated.release import Release, make_release
 from fps_jax.federated.robust import gather as robust
 from fps_jax.federated.robust.train import Trained
 from fps_jax.federated.step import Step, make_step
@@ -44,11 +46,14 @@ class Round:
     gathering: the round up to what is there to be opened.
     step: what the central server makes of that.
     method: the parts that both are made of.
+    release: what sums go through in between; None where they are opened as they
+      are.
   """
 
   gathering: Gathering
   step: Step
   method: Method
+  release: Release | None = None
 
   def start(self, inputs: RoundInput) -> Started:
     """Returns what `finish` goes on from, being computed."""
@@ -68,6 +73,8 @@ class Round:
       SharingError: if more servers are wrong than can be told apart.
     """
     collected, opening, findings = self.gathering.finish(inputs, started)
+    if self.release is not None:
+      collected = self.release(inputs, collected, opening)
     pruning = inputs.plan.pruning
     state, metrics = self.step(inputs.state, collected, pruning, opening)
     return state, metrics, findings
@@ -79,6 +86,9 @@ class Round:
     """
     called, collected = self.gathering.programs(inputs)
     plan = inputs.plan
+    if self.release is not None:
+      released, collected = self.release.programs(inputs, collected)
+      called = (*called, *released)
     last = (inputs.state, collected, plan.pruning, plan.opening)
     return (*called, (self.step, last))
 
@@ -108,4 +118,4 @@ def make_round(method: Method, mesh: Mesh) -> Round:
     gathering = plain.make_gathering(method, mesh)
   else:
     gathering = robust.make_gathering(method, method.guard, mesh)
-  return Round(gathering, make_step(method), method)
+  return Round(gathering, make_step(method), method, make_release(method))

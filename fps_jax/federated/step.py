@@ -4,6 +4,7 @@ Open the sums, average them, move the model, remember what is pruned, regrow,
 rank.
 """
 
+import dataclasses
 import functools
 from typing import Protocol
 
@@ -56,6 +57,7 @@ def make_step(method: Method) -> Step:
     opening: PlanArray,
   ) -> tuple[RoundState, RoundMetrics]:
     received, sums = collected.received, collected.sums
+    metrics = dataclasses.replace(sums.metrics, clip=state.clip)
     counts_at = method.counts_at(pruning)
     with jax.named_scope('reconstruct'):
       update_M, has_clients = _average(method, collected, counts_at, opening)
@@ -93,8 +95,9 @@ def make_step(method: Method) -> Step:
       scores=_rank(
         method, state.scores, received, pruning, update_D, has_clients[-1]
       ),
+      clip=state.clip if collected.clip is None else collected.clip,
     )
-    return state, sums.metrics
+    return state, metrics
 
   return step
 
@@ -120,7 +123,7 @@ def _average(
   has_clients = [count > 0 for count in counts]
   weight_M = layout.weights(
     [
-      jnp.where(has, count / method.max_count, 1.0)
+      jnp.where(has, count / method.terms.max_count, 1.0)
       for has, count in zip(has_clients, counts, strict=True)
     ],
     counts_at,

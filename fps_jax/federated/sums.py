@@ -176,6 +176,7 @@ def _sum_chunks(
     result = compute(chunk, before.deltas_CxM)
     metrics = measure(result)
     sent_CxM, left_CxD = _send(select, result, chunk)
+    chunk, metrics = summation.bound(chunk, sent_CxM, metrics)
     alive_C = _is_summed(chunk, metrics)
     shared = _share(summation, chunk, sent_CxM, alive_C, before.held)
     is_in_CxT = chunk.cohort.tiers[:, None] >= jnp.arange(num_tiers)

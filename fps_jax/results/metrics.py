@@ -45,7 +45,7 @@ class ModelMetrics(TypedDict):
       where they are classes; None if it is not finite, too.
     train_loss: mean over the targets of the clients' local steps of what is
       minimised (`model.loss`); None if no client reported, or if it is not
-      finite.
+      finite, and with `privacy.mode`.
     attack_success: fraction of test images with an attacker's trigger, of all
       classes but the target, that are classified as the target; None without a
       backdoor.
@@ -113,7 +113,8 @@ class ClientMetrics(TypedDict):
     clients_reporting: clients whose update arrived, is finite and, if that is
       audited, consistent; a defence may leave some of them out.
     clients_malicious: those of them that an attacker controls.
-    clients_not_finite: clients whose update was not finite and left out.
+    clients_not_finite: clients whose update was not finite and left out; with
+      `privacy.mode` it counts as an update of nothing, and is not told.
     clients_out_of_range: clients among those that report who shared words which
       no honest client would, by what was opened for a defence, and were left
       out.
@@ -207,7 +208,7 @@ class SharingMetrics(TypedDict):
 
   Attributes:
     clipped_fraction: fraction of shared values the codec clipped; None
-      without a codec or if no client reported.
+      without a codec, if no client reported, and with `privacy.mode`.
     failed_attempts: attempts at the round that could not be completed. After
       the last of them it may have been skipped: no client reports, and the
       model is as it was, but for pruning.
@@ -235,6 +236,34 @@ class SharingMetrics(TypedDict):
   wrong_servers_correctable: int | None
   wrong_servers_detectable: int | None
   inconsistent_clients: list[int]
+
+
+class PrivacyMetrics(TypedDict):
+  """What a round spent; None without `privacy.mode`.
+
+  What clients measure themselves is not in a row then: `train_loss` and
+  `clipped_fraction` are None.
+
+  Attributes:
+    epsilon: of differential privacy for one client and `privacy.delta`, of all
+      rounds so far.
+    clip_norm: L2 norm that a client's contribution could have at most.
+  """
+
+  epsilon: Annotated[
+    float | None,
+    Column(
+      mean_of_last,
+      '{:.3g}'.format,
+      key='final_epsilon',
+      heading='Epsilon',
+      note='Epsilon: of differential privacy for one client (privacy.delta, '
+      'privacy.neighbours), of all rounds together.',
+      place=2,
+      is_optional=True,
+    ),
+  ]
+  clip_norm: Annotated[float | None, Column(mean_of_last)]
 
 
 class CostMetrics(TypedDict):
@@ -312,6 +341,7 @@ class MetricsRow(
   ByClientMetrics,
   ClientMetrics,
   SharingMetrics,
+  PrivacyMetrics,
   CostMetrics,
   TypedDict,
 ):

@@ -108,4 +108,6 @@ def finish(
 def _strip(plan: RoundPlan) -> RoundPlan:
   """Returns a plan without what lies on the devices of other processes."""
   cohort = dataclasses.replace(plan.cohort, indices=None)
-  return dataclasses.replace(plan, cohort=cohort, keys=None, opening=None)
+  return dataclasses.replace(
+    plan, cohort=cohort, keys=None, opening=None, noise_8=None
+  )

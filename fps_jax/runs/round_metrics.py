@@ -14,6 +14,7 @@ from fps_jax.results.metrics import (
   CostMetrics,
   MetricsRow,
   ModelMetrics,
+  PrivacyMetrics,
   SharingMetrics,
 )
 from fps_jax.runs.by_client import NOT_ASKED, Counted
@@ -56,6 +57,7 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
     **_by_client(simulation, finished),
     **_of_clients(simulation, finished),
     **_of_sharing(simulation, finished.outcome),
+    **_of_privacy(simulation, finished),
     **_of_costs(simulation, finished),
   }
 
@@ -78,6 +80,8 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   # The exact sums: no row's place matters.
   loss_sum = math.fsum(outcome.metrics.loss_sum[counted_C])
   num_trained = math.fsum(outcome.metrics.num_trained[counted_C])
+  if accounts.ledger:
+    num_trained = 0.0  # What clients lose is told to nobody.
   test_loss = float(test.loss) if test else 0.0
   train_loss = loss_sum / num_trained if num_trained else 0.0
   is_finite = finished.is_model_finite and math.isfinite(test_loss + train_loss)
@@ -165,6 +169,14 @@ def _of_sharing(simulation: Simulation, outcome: Outcome) -> SharingMetrics:
   }
 
 
+def _of_privacy(simulation: Simulation, finished: Finished) -> PrivacyMetrics:
+  ledger, clip = simulation.accounts.ledger, finished.outcome.metrics.clip
+  return {
+    'epsilon': ledger.epsilon(finished.round_number + 1) if ledger else None,
+    'clip_norm': None if clip is None else float(clip),
+  }
+
+
 def _of_costs(simulation: Simulation, finished: Finished) -> CostMetrics:
   r, attempts = finished.round_number, finished.outcome.attempts
   sent = [
@@ -226,6 +238,8 @@ def _clipped_fraction(simulation: Simulation, outcome: Outcome) -> float | None:
   plan, counted_C = outcome.plan, outcome.is_counted
   tiers = plan.cohort.tiers[counted_C]
   if simulation.protocol.field is None or not len(tiers):
+    return None
+  if simulation.accounts.ledger:
     return None
   num_values = int(plan.pruning.keep_counts_T[tiers].sum())
   return int(outcome.metrics.clipped_values[counted_C].sum()) / num_values

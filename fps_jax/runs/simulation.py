@@ -26,12 +26,15 @@ from fps_jax.federated.evaluation import Evaluate
 from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import RoundInput
 from fps_jax.federated.round import Round, Started
+from fps_jax.privacy.accounting import Ledger
 from fps_jax.runs.by_client import ByClient
 from fps_jax.runs.costs.clock import Clock
 from fps_jax.runs.costs.message_bytes import RoundBytes
 from fps_jax.runs.faults import ServerFaults
+from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import SharingError
 from fps_jax.sharing.protocol import SumProtocol
+from fps_jax.sharing.randomness import Purpose
 
 
 class CountBytes(Protocol):
@@ -124,6 +127,7 @@ class Accounts(NamedTuple):
     prunes_model: whether the global model is sparse, not what clients send.
     is_attacked: whether there are malicious clients; if so, a run goes on
       although no update of a round is finite: that is what the attack is worth.
+    ledger: what rounds spend of clients' privacy; None where none is promised.
   """
 
   count_bytes: CountBytes
@@ -134,6 +138,7 @@ class Accounts(NamedTuple):
   num_params: int
   prunes_model: bool
   is_attacked: bool
+  ledger: Ledger | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +201,15 @@ class Simulation:
       keys=keys,
       answers_N=answers_N,
       attempt=np.int32(attempt),
+      noise_8=self._noise_key(round_number, attempt),
     )
+
+  def _noise_key(self, round_number: int, attempt: int) -> np.ndarray | None:
+    """Returns the key of the central server's noise; None where it has none."""
+    if self.round.method.terms.privacy is None:
+      return None
+    key_8 = randomness.round_key(self.sharing_root, round_number, attempt)
+    return randomness.derive(key_8, Purpose.CENTRAL_NOISE)
 
   def plan_without_clients(self, round_number: int, attempt: int) -> RoundPlan:
     """Returns the plan of a round in which nobody reports, and no server fails.

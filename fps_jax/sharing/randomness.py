@@ -44,6 +44,7 @@ class Purpose(enum.IntEnum):
   CHECK_SKETCH = 6
   CHECK_CLIENT = 7
   ROUNDING = 8
+  CENTRAL_NOISE = 9
 
 
 def root_key(seed: int) -> np.ndarray:

@@ -61,7 +61,6 @@ _CASES = {
       'sharing.threshold': 7,
       'sharing.secrets_per_polynomial': 2,
       'sharing.seeded': False,
-      'sharing.entropy': 'os',
       'sharing.min_contributors': 8,
       'sharing.min_answers': 8,
       'sharing.audit': 'clients',
@@ -71,6 +70,31 @@ _CASES = {
       'faults.lying_servers': (2,),
       'faults.inconsistent_clients': (3,),
     },
+  ),
+  'nobody draws what has to be secret': (
+    {'sharing__scheme': 'quantised'},
+    {'sharing.entropy': 'os'},
+  ),
+  'no privacy is promised': (
+    {},
+    {
+      'privacy.epsilon': 3.0,
+      'privacy.delta': 0.1,
+      'privacy.noise_multiplier': 2.0,
+      'privacy.neighbours': 'zero_out',
+      'privacy.clip': 0.1,
+      'privacy.clip_quantile': 0.5,
+      'privacy.clip_learning_rate': 0.1,
+      'privacy.count_deviation': 1.0,
+    },
+  ),
+  'the clip stays': (
+    {
+      'privacy__mode': 'central',
+      'privacy__noise_multiplier': 0.01,
+      'cohort__weighting': 'clients',
+    },
+    {'privacy.clip_learning_rate': 0.1, 'privacy.count_deviation': 1.0},
   ),
   'no round is tried again': ({}, {'faults.max_retries': 1}),
   'there is no defence': (

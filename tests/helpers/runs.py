@@ -69,6 +69,8 @@ def make_row(round_number: int, **changes: Any) -> dict[str, Any]:
     wrong_servers_correctable=1,
     wrong_servers_detectable=2,
     inconsistent_clients=[],
+    epsilon=None,
+    clip_norm=None,
     uplink_bytes_per_client=400,
     downlink_bytes_per_client=400,
     server_to_central_bytes=0,

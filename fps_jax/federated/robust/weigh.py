@@ -61,7 +61,7 @@ def aggregate_clients(
     return _sum(method, inputs, trained, accepted_C)
   present_C = meshes.gather(accepted_C & (inputs.plan.cohort.client_ids >= 0))
   # Of a round with fewer clients servers send nothing.
-  present_C &= jnp.sum(present_C) >= method.min_contributors
+  present_C &= jnp.sum(present_C) >= method.terms.min_contributors
   if guard.opened is None:
     return _aggregate_updates(
       method, guard.defence, inputs, trained, examined.views, present_C
@@ -152,7 +152,7 @@ def _to_integers(method: Method, weights_C: Array) -> _Weights:
       weight 1 stays the same.
   """
   integers_C, one = integer_weights(weights_C, most_weight(method.protocol))
-  hidden_C = hide(integers_C, method.min_contributors)
+  hidden_C = hide(integers_C, method.terms.min_contributors)
   all_weight = jnp.sum(integers_C).astype(jnp.float32)
   taken = jnp.sum(integers_C - hidden_C).astype(jnp.float32)
   lowered_C = hidden_C / jnp.where(one > 0, one, 1.0)

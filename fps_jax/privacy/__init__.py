@@ -1,0 +1,1 @@
+"""Differential privacy of one client: bounds, noise, and what they come to."""
