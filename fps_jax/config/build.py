@@ -90,7 +90,6 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   trained = _make_trained(config, placed, network, protocol, plans)
   terms = Terms(planner.max_count, sharing.min_contributors(config), central)
   method = _make_method(config, seed, trained, network, pruner, terms, mesh)
-  key = _make_key(seed, mesh)
   retries = faults.max_retries(config)
   simulation = Simulation(
     planner=planner,
@@ -106,7 +105,7 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
       mesh,
       _initial_params(config, seed, accounts.model),
     ),
-    key=key,
+    key=_make_key(seed, mesh),
     mesh=mesh,
     put_data=lambda: placed.put(partition),
     evaluation=_make_evaluation(config, seed, placed, network),
@@ -119,19 +118,19 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
     accounts=accounts,
   )
   simulation = with_chunk_size(simulation)
-  if not own_tests:
-    return simulation
   return _with_tests(config, placed, own_tests, network, simulation)
 
 
 def _with_tests(
   config: ConfigDict,
   placed: PlacedDataset,
-  tests: OwnTests,
+  tests: OwnTests | None,
   network: Network,
   simulation: Simulation,
 ) -> Simulation:
   """Returns a run with tests of every client, who train as in its rounds."""
+  if not tests:
+    return simulation
   by_client = make_by_client(config, placed, tests, network.apply, simulation)
   evaluation = simulation.evaluation._replace(by_client=by_client)
   return dataclasses.replace(simulation, evaluation=evaluation)

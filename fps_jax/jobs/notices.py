@@ -18,7 +18,7 @@ from fps_jax.config.sections.client import make_factors
 from fps_jax.config.sections.model import initial_folder, initial_model
 from fps_jax.core import files
 from fps_jax.defences import LEAST_COHORT
-from fps_jax.jobs import notices_sharing
+from fps_jax.jobs import notices_privacy, notices_sharing
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.runs.by_client import WORST
 from fps_jax.runs.simulation import Simulation
@@ -54,6 +54,7 @@ def before_run(
   yield from _initial(config, simulations[0])
   yield from _held_out(config)
   yield from notices_sharing.before_run(config, simulations)
+  yield from notices_privacy.before_run(config, simulations[0])
 
 
 def _defence(config: ConfigDict) -> Iterator[str]:

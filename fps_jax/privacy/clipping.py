@@ -62,9 +62,9 @@ def _squared_norms(rows_CxM: Array) -> Array:
   num_whole = rows_CxM.shape[1] // _WIDTH
   rest_CxW = jnp.square(_round_up(rows_CxM[:, num_whole * _WIDTH :]))
   missing = _WIDTH - rest_CxW.shape[1]
-  sums_CxW = jax.lax.fori_loop(
-    0, num_whole, add, jnp.pad(rest_CxW, ((0, 0), (0, missing)))
-  )
+  sums_CxW = jnp.pad(rest_CxW, ((0, 0), (0, missing)))
+  if num_whole:
+    sums_CxW = jax.lax.fori_loop(0, num_whole, add, sums_CxW)
   while sums_CxW.shape[1] > 1:
     left, right = jnp.split(sums_CxW, 2, axis=1)
     sums_CxW = left + right

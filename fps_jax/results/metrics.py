@@ -16,7 +16,6 @@ from fps_jax.results.formats import (
   format_bytes,
   format_loss,
   format_percent,
-  format_points,
 )
 from fps_jax.results.spread import (
   mean_of_last,
@@ -241,9 +240,6 @@ class SharingMetrics(TypedDict):
 class PrivacyMetrics(TypedDict):
   """What a round spent; None without `privacy.mode`.
 
-  What clients measure themselves is not in a row then: `train_loss` and
-  `clipped_fraction` are None.
-
   Attributes:
     epsilon: of differential privacy for one client and `privacy.delta`, of all
       rounds so far.
@@ -254,11 +250,9 @@ class PrivacyMetrics(TypedDict):
     float | None,
     Column(
       mean_of_last,
-      '{:.3g}'.format,
       key='final_epsilon',
       heading='Epsilon',
-      note='Epsilon: of differential privacy for one client (privacy.delta, '
-      'privacy.neighbours), of all rounds together.',
+      note='Epsilon: what all rounds spend of the privacy of one client.',
       place=2,
       is_optional=True,
     ),
@@ -377,41 +371,4 @@ EVALUATED = (
   'test_accuracy',
   'test_loss',
   'attack_success',
-)
-# Of no round: the baseline's mean uplink over a variant's.
-SAVING = 'uplink_saving_factor'
-# Of no round: a variant's test accuracy less the baseline's, seed by seed.
-DIFFERENCE = 'test_accuracy_difference'
-# What reports may say of a variant, in their order.
-REPORTED: Mapping[str, Column] = dict(
-  sorted(
-    [
-      *((name, column) for name, column in COLUMNS.items() if column.key),
-      (
-        SAVING,
-        Column(
-          form='{:.2f}x'.format,
-          key=SAVING,
-          heading='Uplink saving',
-          note='Uplink saving: the uplink of {baseline} divided by that of '
-          'the method. Below 1x, the method sends more.',
-          place=5,
-        ),
-      ),
-      (
-        DIFFERENCE,
-        Column(
-          form=format_points,
-          key=f'{DIFFERENCE}_fraction',
-          heading='Difference (points)',
-          note='Difference: test accuracy less that of {baseline} under the '
-          'same seed, in percentage points; of several seeds, as above.',
-          place=1,
-          is_optional=True,
-          has_range=True,
-        ),
-      ),
-    ],
-    key=lambda named: named[1].place,
-  )
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from fps_jax.results.column import Column
 from fps_jax.results.formats import (
   format_accuracy,
   format_bytes,
@@ -10,7 +11,7 @@ from fps_jax.results.formats import (
   show_range,
 )
 from fps_jax.results.metrics import COLUMNS as METRICS
-from fps_jax.results.metrics import REPORTED, Column
+from fps_jax.results.reported import REPORTED
 from fps_jax.results.summary import Summary
 from fps_jax.results.tables import Table
 

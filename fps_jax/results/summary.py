@@ -10,9 +10,6 @@ from fps_jax.results import milestones
 from fps_jax.results.metrics import (
   BY_CLIENT,
   COLUMNS,
-  DIFFERENCE,
-  REPORTED,
-  SAVING,
   MetricsRow,
   is_evaluated,
 )
@@ -22,6 +19,7 @@ from fps_jax.results.metrics_file import (
   read_metrics,
 )
 from fps_jax.results.milestones import AtBest, CostToTarget
+from fps_jax.results.reported import DIFFERENCE, REPORTED, SAVING
 from fps_jax.results.spread import Spread, mean_over_runs
 from fps_jax.results.titles import title_of
 

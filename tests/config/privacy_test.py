@@ -2,8 +2,6 @@
 
 import pytest
 
-from fps_jax.config.build import build
-from fps_jax.config.sections import privacy
 from fps_jax.config.validate import validate
 from tests.helpers import small
 from tests.helpers.config_cases import problems

@@ -391,3 +391,35 @@ def test_what_a_run_lost_is_said_after_it():
     strict=True,
   ):
     assert line.startswith(said)
+
+
+def test_what_a_private_run_promises_is_said_and_what_undermines_it():
+  promised = small.make_config(
+    data__partition='iid',
+    cohort__weighting='clients',
+    privacy__mode='central',
+    privacy__epsilon=4.0,
+    privacy__neighbours='zero_out',
+    sharing__entropy='os',
+    sharing__value_bits=16,
+  )
+  (line,) = lines(promised)
+  assert 'for delta=1e-05 after 3 rounds is what privacy.mode=' in line
+  assert 3.99 < float(line.removeprefix('epsilon=').split()[0]) <= 4
+  undermined = small.change(
+    promised,
+    privacy__delta=0.2,
+    privacy__clip=0.001,
+    sharing__entropy='seed',
+  )
+  _, *others = lines(undermined)
+  for line, part in zip(
+    others,
+    [
+      'rounding to sharing.value_bits=16 of sharing.clip=0.25 may make',
+      'privacy.delta=0.2 is not below 1 / data.num_clients=0.125',
+      "sharing.entropy='seed' draws noise that who knows the seed can",
+    ],
+    strict=True,
+  ):
+    assert part in line

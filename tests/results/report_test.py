@@ -15,9 +15,11 @@ from fps_jax.results import (
   metrics,
   metrics_file,
   report,
+  reported,
   study_tables,
 )
 from fps_jax.results import summary as summaries
+from fps_jax.results.column import Column
 from fps_jax.results.spread import mean_over_rounds
 from tests.helpers.runs import make_row, write_run
 
@@ -386,8 +388,8 @@ def test_study_of_which_every_run_diverged_at_once_has_no_figure(
 def test_column_that_is_declared_with_a_heading_is_in_reports(
   tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-  column = metrics.Column(mean_over_rounds, key='mean_loss', heading='Loss')
-  for declared in (metrics.COLUMNS, metrics.REPORTED):
+  column = Column(mean_over_rounds, key='mean_loss', heading='Loss')
+  for declared in (metrics.COLUMNS, reported.REPORTED):
     monkeypatch.setitem(declared, 'train_loss', column)
   (summary,) = _summarise_one(tmp_path, 0.9)
   assert summary.to_json()['mean_loss'] == 0.5

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fps_jax.results import summary
-from fps_jax.results.metrics import DIFFERENCE
+from fps_jax.results.reported import DIFFERENCE
 from fps_jax.results.spread import mean_over_rounds, mean_over_runs
 from tests.helpers.runs import write_run
 
