@@ -1,12 +1,13 @@
-"""What a run promises to clients, and what would make it an empty promise."""
+"""What a run promises to clients, and settings that make it worth less."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from fps_jax.config.sections.model import initial_model
-from fps_jax.privacy.accounting import Ledger
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.privacy.central import CentralPrivacy
 from fps_jax.runs.simulation import Simulation
 
@@ -15,7 +16,7 @@ _MUCH_ROUNDED = 0.1
 
 
 def before_run(config: ConfigDict, run: Simulation) -> Iterator[str]:
-  """Yields what a run spends in all, and settings that undermine it.
+  """Yields a line for each setting that undermines what is promised.
 
   Args:
     config: of one variant, valid.
@@ -25,11 +26,6 @@ def before_run(config: ConfigDict, run: Simulation) -> Iterator[str]:
   if ledger is None:
     return
   privacy, num_clients = config.privacy, config.data.num_clients
-  yield (
-    f'{_promise(config, ledger)} is what privacy.mode={privacy.mode!r} '
-    f'promises every client (privacy.neighbours={privacy.neighbours!r}); '
-    f'noise multiplier {ledger.noise_multiplier:.4g}'
-  )
   if central is not None:
     yield from _central(config, central, run)
   if privacy.delta >= 1 / num_clients:
@@ -37,11 +33,6 @@ def before_run(config: ConfigDict, run: Simulation) -> Iterator[str]:
       f'privacy.delta={privacy.delta:g} is not below 1 / data.num_clients='
       f'{1 / num_clients:g}: it would allow that one client is told whole; '
       'lower it'
-    )
-  if config.sharing.entropy == 'seed':
-    yield (
-      "sharing.entropy='seed' draws noise that who knows the seed can draw "
-      "again: a simulation; to publish a model of real clients, use 'os'"
     )
   if initial_model(config, config.seeds[0]) is not None:
     yield (
@@ -51,11 +42,26 @@ def before_run(config: ConfigDict, run: Simulation) -> Iterator[str]:
     )
 
 
-def _promise(config: ConfigDict, ledger: Ledger) -> str:
-  epsilon = ledger.epsilon(config.num_rounds)
+def print_promises(runs: Sequence[StudyRun], console: Console) -> None:
+  """Prints what the runs spend of clients' privacy, where they promise any."""
+  for run in runs:
+    if line := promise(run.variant, run.simulation):
+      console.print(f'{run.title}: {line}', highlight=False)
+
+
+def promise(config: ConfigDict, run: Simulation) -> str | None:
+  """Returns what a run spends in all, in a line; None without privacy.
+
+  Arguments are as of `before_run`.
+  """
+  ledger, privacy = run.accounts.ledger, config.privacy
+  if ledger is None:
+    return None
   return (
-    f'epsilon={epsilon:.4g} for delta={ledger.delta:g} after '
-    f'{config.num_rounds} rounds'
+    f'differential privacy of one client ({privacy.neighbours}), mode '
+    f'{privacy.mode}: epsilon {ledger.epsilon(config.num_rounds):.4g} for '
+    f'delta {ledger.delta:g} after {config.num_rounds} rounds, with noise '
+    f'multiplier {ledger.noise_multiplier:.4g}'
   )
 
 

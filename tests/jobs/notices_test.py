@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from fps_jax.jobs import notices
+from fps_jax.jobs import notices, notices_privacy
 from fps_jax.jobs.notices_sharing import effective_contributors
 from fps_jax.results import kept_warnings
 from fps_jax.runs.by_client import ByClient
@@ -400,26 +400,20 @@ def test_what_a_private_run_promises_is_said_and_what_undermines_it():
     privacy__mode='central',
     privacy__epsilon=4.0,
     privacy__neighbours='zero_out',
-    sharing__entropy='os',
     sharing__value_bits=16,
   )
-  (line,) = lines(promised)
-  assert 'for delta=1e-05 after 3 rounds is what privacy.mode=' in line
-  assert 3.99 < float(line.removeprefix('epsilon=').split()[0]) <= 4
-  undermined = small.change(
-    promised,
-    privacy__delta=0.2,
-    privacy__clip=0.001,
-    sharing__entropy='seed',
-  )
-  _, *others = lines(undermined)
+  assert lines(promised) == []
+  said = notices_privacy.promise(promised, small.make(promised))
+  assert 'for delta 1e-05 after 3 rounds, with noise multiplier' in said
+  assert 3.99 < float(said.split('epsilon ')[1].split()[0]) <= 4
+  undermined = small.change(promised, privacy__delta=0.2, privacy__clip=0.001)
   for line, part in zip(
-    others,
+    lines(undermined),
     [
       'rounding to sharing.value_bits=16 of sharing.clip=0.25 may make',
       'privacy.delta=0.2 is not below 1 / data.num_clients=0.125',
-      "sharing.entropy='seed' draws noise that who knows the seed can",
     ],
     strict=True,
   ):
     assert part in line
+  assert notices_privacy.promise(config_of(), small.make(config_of())) is None
