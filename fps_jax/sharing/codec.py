@@ -32,6 +32,32 @@ def levels_of(value_bits: int) -> int:
   return 2 ** (value_bits - 1) - 1
 
 
+def round_randomly(scaled: Array, key: Key, first: Array | int) -> Array:
+  """Returns integers next to values, at random, with the values for means.
+
+  Args:
+    scaled: float32, of any shape.
+    key: of the vector that the values are part of; consumed.
+    first: place of the first value in that vector, a multiple of 4; each value
+      is rounded by the draw of its place. May be traced.
+
+  Returns:
+    float32, of the same shape.
+
+  Raises:
+    ValueError: if the values are not float32, or `first` is negative.
+  """
+  arrays.check('scaled', scaled, np.float32)
+  arrays.check_integer('first', first, 0, _LAST_PLACE)
+  floor = jnp.floor(scaled)
+  # Not floor(scaled + draw): that sum would lose the fraction's low bits.
+  draw = (
+    bits_16(key, first, scaled.size).reshape(scaled.shape).astype(jnp.float32)
+  )
+  # Halves, so that rounding the chance to 16 bits is itself without bias.
+  return floor + (draw + 0.5 < (scaled - floor) * 2**16)
+
+
 @dataclasses.dataclass(frozen=True)
 class Codec:
   """Fixed-point coding of client values for summation in a field.
@@ -139,19 +165,12 @@ class Codec:
       ValueError: if the values are not float32, or `first` is negative.
     """
     arrays.check('values', values, np.float32)
-    arrays.check_integer('first', first, 0, _LAST_PLACE)
     finite = jnp.where(jnp.isfinite(values), values, 0.0)
     limit = jnp.where(breaks_range, self.largest_word, self.levels)
     limit = limit.astype(jnp.float32)
     scaled = jnp.clip(finite / self.step, -limit, limit)
-    floor = jnp.floor(scaled)
-    # Not floor(scaled + draw): that sum would lose the fraction's low bits.
-    draw = (
-      bits_16(key, first, values.size).reshape(values.shape).astype(jnp.float32)
-    )
-    # Halves, so that rounding the chance to 16 bits is itself without bias.
-    round_up = draw + 0.5 < (scaled - floor) * 2**16
-    return self.field.from_signed((floor + round_up).astype(jnp.int32))
+    rounded = round_randomly(scaled, key, first)
+    return self.field.from_signed(rounded.astype(jnp.int32))
 
   def decode(self, words: Array) -> Array:
     """Decodes a sum of encoded values; uint32 elements to float32."""

@@ -29,11 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.core import arrays
-from fps_jax.core.types import Array, Key, PlanArray
+from fps_jax.core.types import Array, PlanArray
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.coder import ClientKey, Coder
 from fps_jax.sharing.field import PrimeField
-from fps_jax.sharing.floats import Floats
 
 REVEALS = ('sum', 'updates')
 
@@ -150,7 +149,7 @@ class SumProtocol:
     codec: floats to field words, or to floats.
   """
 
-  codec: Codec | Floats
+  codec: Coder
 
   @property
   def field(self) -> PrimeField | None:
@@ -206,7 +205,7 @@ class SumProtocol:
     values: Array,
     is_count: Array,
     count: Array,
-    key: Key,
+    key: ClientKey,
     dealing: Dealing | None,
     first_column: Array | int,
     breaks_range: Array | bool = False,
@@ -217,7 +216,7 @@ class SumProtocol:
       values: float32 [M].
       is_count: bool [M], where `count` is carried for the value.
       count: int32 [].
-      key: of the rounding, of the client and round.
+      key: of the client and round, as the codec takes it.
       dealing: what it draws on; None where nothing is shared.
       first_column: a multiple of 16; of shares, one below 0 carries zeros.
       breaks_range: bool [], whether the client ignores the codec's range.
@@ -235,7 +234,7 @@ class SumProtocol:
     values: Array,
     is_count: Array,
     count: Array,
-    key: Key,
+    key: ClientKey,
     first: Array | int,
     breaks_range: Array | bool = False,
   ) -> Array:
@@ -245,7 +244,7 @@ class SumProtocol:
       values: float32 [M].
       is_count: bool [M], where `count` is carried for the value.
       count: int32 [].
-      key: of the rounding, of the client and round.
+      key: of the client and round, as the codec takes it.
       first: place of the first value, a multiple of 16.
       breaks_range: bool [], whether the client ignores the codec's range.
 

@@ -4,6 +4,7 @@ Every 256-bit key is one block of the cipher under its parent, a pseudorandom
 function of (number, number, number, purpose):
 
     root key -> round key -> key of (client, server) -> that server's share
+                          -> key of a client's noise, where it adds any
                           -> public coins of each of the round's audits
 
 so no key is used twice and none is longer-lived than its purpose. The root key
@@ -45,6 +46,8 @@ class Purpose(enum.IntEnum):
   CHECK_CLIENT = 7
   ROUNDING = 8
   CENTRAL_NOISE = 9
+  CLIENT_NOISE = 10
+  ROTATION = 11
 
 
 def root_key(seed: int) -> np.ndarray:

@@ -33,6 +33,12 @@ CODEC_CASES = {
   'codec.levels_of': Case(
     codec.levels_of, {'value_bits': 8}, wrong={'value_bits': (1, 17, 8.0)}
   ),
+  'codec.round_randomly': Case(
+    codec.round_randomly,
+    {'scaled': FLOATS, 'key': KEY, 'first': 4},
+    wrong={'first': (*NUMBERS, 2**32)},
+    any_rank=('scaled',),
+  ),
   'codec.Codec': Case(
     codec.Codec,
     {

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.coder import Coder
 from fps_jax.sharing.protocol import NO_FAULTS, Faults, SumProtocol
 from fps_jax.sharing.schemes.channels import Channel
 from fps_jax.sharing.shamir import Shamir
 
 # Floats to field words, over the field of the shares; a ValueError if a sum
 # could wrap.
-MakeCodec = Callable[[], Codec]
+MakeCodec = Callable[[], Coder]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.core import arrays
-from fps_jax.core.types import Array, Key, PlanArray
+from fps_jax.core.types import Array, PlanArray
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import Auditor
-from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.coder import ClientKey, Coder
 from fps_jax.sharing.protocol import (
   NO_FAULTS,
   REVEALS,
@@ -52,7 +52,7 @@ class ShamirSum(SumProtocol):
       `reveal` is unknown or what is opened cannot be audited.
   """
 
-  codec: Codec
+  codec: Coder
   shamir: Shamir
   present: Sequence[int]
   reveal: str = 'sum'
@@ -62,9 +62,10 @@ class ShamirSum(SumProtocol):
   def __post_init__(self):
     if self.reveal not in REVEALS:
       raise ValueError(f'reveal={self.reveal!r} is not one of {REVEALS}')
-    if self.codec.field != self.shamir.field:
+    field = self.codec.field
+    if field is None or field != self.shamir.field:
       raise ValueError(
-        f'the codec uses the prime {self.codec.field.modulus}, the sharing '
+        f'the codec uses the prime {field and field.modulus}, the sharing '
         f'scheme {self.shamir.field.modulus}: build both with one field'
       )
     if self._opens_updates and (self.auditor or self.faults.servers_lie):
@@ -103,7 +104,7 @@ class ShamirSum(SumProtocol):
     values: Array,
     is_count: Array,
     count: Array,
-    key: Key,
+    key: ClientKey,
     dealing: Dealing | None,
     first_column: Array | int,
     breaks_range: Array | bool = False,

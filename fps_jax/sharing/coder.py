@@ -1,0 +1,50 @@
+"""What a sum needs of what makes words of values, and values of their sum."""
+
+from typing import Any, Protocol
+
+from fps_jax.core.types import Array
+from fps_jax.sharing.field import PrimeField
+from fps_jax.sharing.floats import Floats
+
+# What a codec draws on for one client's values: a key of JAX's, or several.
+ClientKey = Any
+
+
+class Coder(Protocol):
+  """A codec, or what stands in for one."""
+
+  @property
+  def field(self) -> PrimeField | None:
+    """What words are of; None where values are added as they are."""
+
+  @property
+  def levels(self) -> int:
+    """What an honest client's value stands for at most; 0 without a field."""
+
+  @property
+  def adder(self) -> PrimeField | Floats:
+    """What adds words up."""
+
+  def encode(
+    self,
+    values: Array,
+    key: ClientKey,
+    first: Array | int = 0,
+    breaks_range: Array | bool = False,
+  ) -> Array:
+    """Returns what values are carried by.
+
+    Arguments are those of `Codec.encode`; a codec says what it takes for a key.
+    """
+
+  def encode_count(self, count: Array) -> Array:
+    """Returns what a sample count is carried by."""
+
+  def decode(self, words: Array) -> Array:
+    """Returns values, float32."""
+
+  def decode_count(self, words: Array) -> Array:
+    """Returns sample counts, float32."""
+
+  def count_clipped(self, values: Array) -> Array:
+    """Returns how many values are beyond what is represented, int32 []."""
