@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -83,12 +84,10 @@ def build(config: ConfigDict, seed: int, placed: PlacedDataset) -> Simulation:
   )
   accounts = _make_accounts(config, seed, dataset, network, plans, setup)
   planner = cohort.make_planner(config, seed, placed, partition, accounts.clock)
-  central = privacy.make_central(config)
-  protocol = sharing.make_protocol(
-    config, setup, central.largest_count if central else planner.max_count
-  )
+  noise = privacy.make_privacy(config, plans)
+  protocol = sharing.make_protocol(config, setup, planner.max_count, noise)
   trained = _make_trained(config, placed, network, protocol, plans)
-  terms = Terms(planner.max_count, sharing.min_contributors(config), central)
+  terms = Terms(planner.max_count, sharing.min_contributors(config), noise)
   method = _make_method(config, seed, trained, network, pruner, terms, mesh)
   retries = faults.max_retries(config)
   simulation = Simulation(
@@ -176,7 +175,7 @@ def _make_accounts(
     num_params=network.num_params,
     prunes_model=prunes_model,
     is_attacked=config.attack.malicious > 0,
-    ledger=privacy.make_ledger(config),
+    ledger=privacy.make_ledger(config, plans),
   )
 
 
@@ -221,15 +220,15 @@ def make_tiling(
   if config.attack.updates != 'none' or config.defence.name != 'none':
     longest = layout.LONGEST_TILE
   last_counts_T, alignment = plans[-1].keep_counts_T, protocol.alignment
+  block = sharing.values_per_block(config)
+  usual = num_params
+  if pruning.mask_of(config) == 'shared':
+    usual = layout.counts_at(last_counts_T, alignment)[-1]
   return Tiling.fit(
-    layout.most_values(num_params, len(last_counts_T), alignment),
-    (
-      layout.counts_at(last_counts_T, alignment)[-1]
-      if pruning.mask_of(config) == 'shared'
-      else num_params
-    ),
+    layout.most_values(num_params, len(last_counts_T), alignment) + block - 1,
+    usual + block - 1,
     protocol.values_per_column,
-    alignment,
+    math.lcm(alignment, block // math.gcd(block, layout.BLOCK_WORDS)),
     longest,
   )
 

@@ -112,6 +112,14 @@ RULES: Mapping[str, Rule] = {
       'privacy.count_deviation',
     ),
   ),
+  'clients add no noise': Rule(
+    lambda config: config.privacy.mode != 'distributed',
+    ('privacy.min_honest', 'privacy.rotate', 'privacy.wrap_probability'),
+  ),
+  'steps follow from noise': Rule(
+    lambda config: config.privacy.mode == 'distributed',
+    ('sharing.value_bits', 'sharing.clip'),
+  ),
   'the clip stays': Rule(
     lambda config: config.privacy.clip_quantile == 0,
     ('privacy.clip_learning_rate', 'privacy.count_deviation'),

@@ -181,8 +181,10 @@ class RoundPlan:
       is shared.
     answers_N: bool [N], which servers answer; None where all of the audit's do.
     attempt: int32 [], attempts at the round before this one.
-    noise_8: uint32 [8], the key of the central server's noise; None where it
-      adds none.
+    noise_8: uint32 [8], the key of the central server's noise or, where clients
+      add it, the public one of the rotation; None where nobody adds any.
+    client_noise_Cx8: uint32 [C, 8], keys of clients' noise; None where they add
+      none.
   """
 
   cohort: CohortPlan
@@ -192,6 +194,7 @@ class RoundPlan:
   answers_N: PlanArray | None = None
   attempt: PlanArray = 0
   noise_8: PlanArray | None = None
+  client_noise_Cx8: PlanArray | None = None
 
   def draw_number(self, round_number: Array) -> Array:
     """Returns what tells the draws of this attempt from those of all others."""

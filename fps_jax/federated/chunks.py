@@ -15,6 +15,7 @@ from fps_jax.federated.client import ClientResult
 from fps_jax.federated.loops import Turns
 from fps_jax.federated.performance import Performance
 from fps_jax.privacy.central import Bounds
+from fps_jax.privacy.noisy_codec import Draws
 from fps_jax.sharing.protocol import Dealing
 
 _INFINITY_BITS = 0x7F800000
@@ -39,6 +40,10 @@ class Chunk(NamedTuple):
     dealings: what each draws on; None where nothing is shared.
     rows: what each client has besides, as its user likes.
     bounds: what bounds contributions; None where nothing does.
+    noise_Cx8: uint32 [C, 8], keys of the noise that each adds to what it
+      shares; None where clients add none.
+    draws: what each rounds and adds noise with; None likewise, and before it is
+      known which rounding each takes.
   """
 
   cohort: CohortPlan
@@ -46,6 +51,8 @@ class Chunk(NamedTuple):
   dealings: Dealing | None
   rows: Any = None
   bounds: Bounds | None = None
+  noise_Cx8: Array | None = None
+  draws: Draws | None = None
 
 
 class OfChunk(Protocol):

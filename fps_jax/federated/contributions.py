@@ -15,8 +15,11 @@ from fps_jax.core.types import (
 )
 from fps_jax.federated import layout
 from fps_jax.federated.chunks import Chunk, client_keys, sample_weights
+from fps_jax.federated.loops import Turns
 from fps_jax.federated.performance import Performance
-from fps_jax.privacy.central import CentralPrivacy
+from fps_jax.federated.roundings import choose_roundings
+from fps_jax.privacy.distributed import DistributedPrivacy, Privacy
+from fps_jax.privacy.noisy_codec import Draws
 from fps_jax.sharing.protocol import SumProtocol
 
 
@@ -26,7 +29,7 @@ class _Tile(NamedTuple):
   values_CxW: Array
   is_count_W: Array
   counts_C: Array
-  keys_C: Key
+  keys_C: Key | Draws
 
 
 class Summation(NamedTuple):
@@ -59,7 +62,7 @@ class Summation(NamedTuple):
   max_count: int
   round_key: Key
   performance: Performance
-  privacy: CentralPrivacy | None = None
+  privacy: Privacy | None = None
   clip: Array | None = None
 
   @property
@@ -71,7 +74,13 @@ class Summation(NamedTuple):
     """Returns all clients of the device, with `rows` of their own."""
     keys = self.plan.keys
     dealings = None if keys is None else keys.dealings
-    return Chunk(self.plan.cohort, accepted_C, dealings, rows)
+    return Chunk(
+      self.plan.cohort,
+      accepted_C,
+      dealings,
+      rows,
+      noise_Cx8=self.plan.client_noise_Cx8,
+    )
 
   def bound(
     self, chunk: Chunk, sent_CxM: Array, metrics: RoundMetrics
@@ -86,7 +95,34 @@ class Summation(NamedTuple):
       bounds = self.privacy.bound(sent_CxM, self.clip)
     all_C = jnp.ones_like(metrics.is_finite)
     metrics = dataclasses.replace(metrics, is_finite=all_C)
-    return chunk._replace(bounds=bounds), metrics
+    return self._round(chunk._replace(bounds=bounds), sent_CxM), metrics
+
+  def _round(self, chunk: Chunk, sent_CxM: Array) -> Chunk:
+    """Chooses what bounded values are rounded to, where clients add noise."""
+    if not isinstance(self.privacy, DistributedPrivacy):
+      return chunk
+
+    def read_tile(tile: Array) -> tuple[Array, Array]:
+      return self._read_values(chunk, sent_CxM, tile), tile * self.tiling.size
+
+    with jax.named_scope('round'):
+      draws = choose_roundings(
+        self.privacy.codec,
+        chunk,
+        client_keys(self.round_key, chunk.cohort.client_ids),
+        read_tile,
+        self.turns(True),
+      )
+    return chunk._replace(draws=draws)
+
+  def turns(self, does_any: Array | bool) -> Turns | Array | int:
+    """Returns the turns of a loop over tiles; none unless it does anything."""
+    if self.performance.is_cpu:
+      return self.num_tiles
+    return Turns(
+      jnp.where(does_any, self.num_tiles, 0),
+      self.tiling.padded_columns // self.tiling.columns,
+    )
 
   def weigh(self, cohort: CohortPlan, values_CxM: Array) -> Array:
     """Returns values of each client times what it weighs."""
@@ -154,9 +190,11 @@ class Summation(NamedTuple):
       jnp.stack(self.counts_at)[cohort.tiers], self.protocol.values_per_column
     )
 
-  def _read_tile(self, chunk: Chunk, updates_CxM: Array, tile: Array) -> _Tile:
-    tiling, cohort = self.tiling, chunk.cohort
-    start = tile * tiling.size
+  def _read_values(
+    self, chunk: Chunk, updates_CxM: Array, tile: Array
+  ) -> Array:
+    """Returns what clients share of a tile before it is encoded, [C, W]."""
+    tiling, start = self.tiling, tile * self.tiling.size
     if self.kept is None:
       values_CxW = jax.lax.dynamic_slice_in_dim(
         updates_CxM, start, tiling.size, 1
@@ -164,20 +202,29 @@ class Summation(NamedTuple):
     else:
       kept_W = jax.lax.dynamic_slice_in_dim(self.kept, start, tiling.size)
       values_CxW = layout.take(updates_CxM, kept_W)
-    values_CxW = self.weigh(cohort, values_CxW)
-    counts_C = cohort.num_examples
+    values_CxW = self.weigh(chunk.cohort, values_CxW)
     if chunk.bounds is not None:
-      scales_Cx1, counts_C = (
-        chunk.bounds.scales_C[:, None],
-        chunk.bounds.counts_C,
-      )
+      scales_Cx1 = chunk.bounds.scales_C[:, None]
       # What is not finite is nothing, whatever it is multiplied by.
       values_CxW = jnp.where(scales_Cx1 > 0, values_CxW * scales_Cx1, 0.0)
-    positions_W = start + jnp.arange(tiling.size)
+    if isinstance(self.privacy, DistributedPrivacy):
+      values_CxW = self.privacy.spread(values_CxW, self.plan.noise_8, start)
+    return values_CxW
+
+  def _read_tile(self, chunk: Chunk, updates_CxM: Array, tile: Array) -> _Tile:
+    cohort, bounds = chunk.cohort, chunk.bounds
+    positions_W = tile * self.tiling.size + jnp.arange(self.tiling.size)
     counts_at_T = jnp.stack(self.counts_at)
-    is_count_W = jnp.any(positions_W[:, None] == counts_at_T, axis=1)
-    keys_C = client_keys(self.round_key, cohort.client_ids)
-    return _Tile(values_CxW, is_count_W, counts_C, keys_C)
+    return _Tile(
+      values_CxW=self._read_values(chunk, updates_CxM, tile),
+      is_count_W=jnp.any(positions_W[:, None] == counts_at_T, axis=1),
+      counts_C=cohort.num_examples if bounds is None else bounds.counts_C,
+      keys_C=(
+        client_keys(self.round_key, cohort.client_ids)
+        if chunk.draws is None
+        else chunk.draws
+      ),
+    )
 
   def start_checks(self, chunk: Chunk) -> Array | None:
     """Returns the words that blind the chunk's checks, uint32 [C, Q, N].

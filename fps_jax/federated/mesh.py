@@ -103,6 +103,7 @@ def input_spec(protocol: SumProtocol) -> RoundInput:
     answers_N=ALIKE if has_keys else None,
     attempt=ALIKE,
     noise_8=ALIKE,
+    client_noise_Cx8=BY_CLIENT,
   )
   return RoundInput(ALIKE, plan, ALIKE, BY_PROCESS)
 

@@ -22,7 +22,7 @@ from fps_jax.federated import layout
 from fps_jax.federated.client import ClientResult, LocalUpdate
 from fps_jax.federated.contributions import Summation
 from fps_jax.federated.performance import Performance
-from fps_jax.privacy.central import CentralPrivacy
+from fps_jax.privacy.distributed import DistributedPrivacy, Privacy
 from fps_jax.pruning.pruner import Pruner
 from fps_jax.sharing.protocol import SumProtocol
 from fps_jax.sharing.sketches.projection import Projection
@@ -111,7 +111,7 @@ class Terms(NamedTuple):
 
   max_count: int
   min_contributors: int
-  privacy: CentralPrivacy | None = None
+  privacy: Privacy | None = None
 
 
 class Method(NamedTuple):
@@ -150,6 +150,8 @@ class Method(NamedTuple):
     if self.pruner is None:
       # All D: a count that is not traced makes a smaller program.
       keep_counts_T = np.array(self.exempt_D.shape, np.int32)
+    if isinstance(self.terms.privacy, DistributedPrivacy):
+      keep_counts_T = self.terms.privacy.num_values(keep_counts_T)
     return layout.counts_at(keep_counts_T, self.protocol.alignment)
 
   def summation(self, inputs: RoundInput, kept: Array | None) -> Summation:

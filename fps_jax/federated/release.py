@@ -3,11 +3,14 @@
 from typing import NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from fps_jax.core.types import Array, PlanArray
 from fps_jax.federated.collection import Collected
 from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import Method, RoundInput
+from fps_jax.privacy.central import CentralPrivacy
+from fps_jax.privacy.distributed import DistributedPrivacy
 
 
 class Mean(NamedTuple):
@@ -38,7 +41,22 @@ class Release(Protocol):
     """Returns the programs that are called, and the shapes of the result."""
 
 
-class CentralRelease:
+class _Opening:
+  """What opens sums, in a program of its own."""
+
+  def __init__(self, method: Method) -> None:
+    self._method = method
+    self._open = jax.jit(self._open_sum)
+
+  def _open_sum(
+    self, held: Array, opening: PlanArray, count_at: Array
+  ) -> tuple[Array, Array]:
+    protocol = self._method.protocol
+    opened_M = protocol.open(held, opening)
+    return protocol.decode(opened_M), protocol.decode_count(opened_M[count_at])
+
+
+class CentralRelease(_Opening):
   """A `Release` by the central server.
 
   Guarantee: of the same sums and key it makes the same, bit for bit, whatever
@@ -48,9 +66,9 @@ class CentralRelease:
 
   def __init__(self, method: Method) -> None:
     """Takes the parts of a round, whose privacy is the central server's."""
-    assert method.terms.privacy is not None
-    self._privacy, self._method = method.terms.privacy, method
-    self._open = jax.jit(self._open_sum)
+    assert isinstance(method.terms.privacy, CentralPrivacy)
+    super().__init__(method)
+    self._privacy = method.terms.privacy
     self._noise = jax.jit(self._draw, static_argnums=3)
     self._mean = jax.jit(self._average)
 
@@ -78,13 +96,6 @@ class CentralRelease:
     calls = ((self._open, opened), (self._noise, drawn), (self._mean, averaged))
     return calls, _with(collected, jax.eval_shape(self._mean, *averaged))
 
-  def _open_sum(
-    self, held: Array, opening: PlanArray, count_at: Array
-  ) -> tuple[Array, Array]:
-    protocol = self._method.protocol
-    opened_M = protocol.open(held, opening)
-    return protocol.decode(opened_M), protocol.decode_count(opened_M[count_at])
-
   def _draw(
     self, clip: Array, num_values: Array, key_8: Array, size: int
   ) -> Array:
@@ -101,6 +112,51 @@ class CentralRelease:
     )
 
 
+class DistributedRelease(_Opening):
+  """A `Release` of sums that have the noise of clients.
+
+  Guarantee: as of `CentralRelease`.
+  """
+
+  def __init__(self, method: Method) -> None:
+    """Takes the parts of a round, whose privacy is distributed."""
+    assert isinstance(method.terms.privacy, DistributedPrivacy)
+    super().__init__(method)
+    self._privacy = method.terms.privacy
+    self._mean = jax.jit(self._average)
+
+  def __call__(
+    self, inputs: RoundInput, collected: Collected, opening: PlanArray
+  ) -> Collected:
+    """Returns what `Release` does."""
+    state, plan = inputs.state, inputs.plan
+    count_at = self._method.counts_at(plan.pruning)[0]
+    sum_M, count = self._open(collected.sums.held, opening, count_at)
+    mean = self._mean(sum_M, count, state.clip, count_at, plan.noise_8)
+    return _with(collected, mean)
+
+  def programs(
+    self, inputs: RoundInput, collected: Collected
+  ) -> tuple[tuple[Call, ...], Collected]:
+    """Returns what `Release` does."""
+    state, plan = inputs.state, inputs.plan
+    count_at = self._method.counts_at(plan.pruning)[0]
+    opened = (collected.sums.held, plan.opening, count_at)
+    sum_M, count = jax.eval_shape(self._open, *opened)
+    averaged = (sum_M, count, state.clip, count_at, plan.noise_8)
+    calls = ((self._open, opened), (self._mean, averaged))
+    return calls, _with(collected, jax.eval_shape(self._mean, *averaged))
+
+  def _average(
+    self, sum_M: Array, count: Array, clip: Array, count_at: Array, key_8: Array
+  ) -> Mean:
+    return Mean(
+      self._privacy.mean(sum_M, clip, count_at, key_8),
+      clip,
+      count.astype(jnp.int32)[None],
+    )
+
+
 def _with(collected: Collected, mean: Mean) -> Collected:
   return collected._replace(
     sums=collected.sums._replace(contributors_T=mean.contributors_T),
@@ -111,4 +167,8 @@ def _with(collected: Collected, mean: Mean) -> Collected:
 
 def make_release(method: Method) -> Release | None:
   """Returns what sums go through; None where they are used as they are."""
-  return None if method.terms.privacy is None else CentralRelease(method)
+  if method.terms.privacy is None:
+    return None
+  if isinstance(method.terms.privacy, DistributedPrivacy):
+    return DistributedRelease(method)
+  return CentralRelease(method)

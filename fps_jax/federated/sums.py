@@ -31,7 +31,7 @@ from fps_jax.federated.chunks import (
 )
 from fps_jax.federated.client import ClientResult
 from fps_jax.federated.contributions import Summation
-from fps_jax.federated.loops import Turns, repeat
+from fps_jax.federated.loops import repeat
 from fps_jax.federated.select import Select
 
 
@@ -284,13 +284,7 @@ def _share(
       checks_CxQxN,
     )
 
-  num_tiles: Turns | Array | int = summation.num_tiles
-  if not summation.performance.is_cpu:
-    num_tiles = Turns(
-      jnp.where(jnp.any(alive_C), summation.num_tiles, 0),
-      summation.tiling.padded_columns // columns,
-    )
-  return repeat(num_tiles, add_tile, start)
+  return repeat(summation.turns(jnp.any(alive_C)), add_tile, start)
 
 
 def _add_shares(

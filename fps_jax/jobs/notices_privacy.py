@@ -1,5 +1,6 @@
 """What a run promises to clients, and settings that make it worth less."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,7 +9,10 @@ from rich.console import Console
 
 from fps_jax.config.sections.model import initial_model
 from fps_jax.jobs.study_run import StudyRun
+from fps_jax.privacy import discrete_gaussian
 from fps_jax.privacy.central import CentralPrivacy
+from fps_jax.privacy.distributed import DistributedPrivacy
+from fps_jax.privacy.mechanism import Mechanism
 from fps_jax.runs.simulation import Simulation
 
 # Of the clip, what rounding may add to a contribution's length.
@@ -22,12 +26,14 @@ def before_run(config: ConfigDict, run: Simulation) -> Iterator[str]:
     config: of one variant, valid.
     run: one of its runs.
   """
-  ledger, central = run.accounts.ledger, run.round.method.terms.privacy
+  ledger, noise = run.accounts.ledger, run.round.method.terms.privacy
   if ledger is None:
     return
   privacy, num_clients = config.privacy, config.data.num_clients
-  if central is not None:
-    yield from _central(config, central, run)
+  if isinstance(noise, DistributedPrivacy):
+    yield from _distributed(config, noise.codec.mechanism)
+  elif noise is not None:
+    yield from _central(config, noise, run)
   if privacy.delta >= 1 / num_clients:
     yield (
       f'privacy.delta={privacy.delta:g} is not below 1 / data.num_clients='
@@ -57,12 +63,38 @@ def promise(config: ConfigDict, run: Simulation) -> str | None:
   ledger, privacy = run.accounts.ledger, config.privacy
   if ledger is None:
     return None
+  noise = run.round.method.terms.privacy
+  of_clients = ''
+  if isinstance(noise, DistributedPrivacy):
+    of_clients = f'; {_describe(noise.codec.mechanism)}'
   return (
     f'differential privacy of one client ({privacy.neighbours}), mode '
     f'{privacy.mode}: epsilon {ledger.epsilon(config.num_rounds):.4g} for '
     f'delta {ledger.delta:g} after {config.num_rounds} rounds, with noise '
-    f'multiplier {ledger.noise_multiplier:.4g}'
+    f'multiplier {ledger.noise_multiplier:.4g}{of_clients}'
   )
+
+
+def _describe(noise: Mechanism) -> str:
+  deviation = math.sqrt(noise.variance)
+  distance = discrete_gaussian.log2_distance(noise.num_draws)
+  return (
+    f'each client adds noise of deviation {deviation:.4g} to a vector of length '
+    f'{noise.words.levels}, and rounding makes it {noise.rounding_cost:.4g} '
+    'times what that needs; the probability that any word of the run wraps is '
+    f'below 2**{noise.log2_wrap_probability:.0f}, and all draws are within '
+    f'2**{distance:.0f} of their exact distribution'
+  )
+
+
+def _distributed(config: ConfigDict, noise: Mechanism) -> Iterator[str]:
+  dropout, size = config.faults.client_dropout_probability, config.cohort.size
+  if noise.min_honest > size * (1 - dropout):
+    yield (
+      f'faults.client_dropout_probability={dropout} leaves about '
+      f'{size * (1 - dropout):.3g} clients of {size}, and a sum of fewer than '
+      f'{noise.min_honest} is not opened: lower privacy.min_honest'
+    )
 
 
 def _central(

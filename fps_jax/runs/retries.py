@@ -109,5 +109,10 @@ def _strip(plan: RoundPlan) -> RoundPlan:
   """Returns a plan without what lies on the devices of other processes."""
   cohort = dataclasses.replace(plan.cohort, indices=None)
   return dataclasses.replace(
-    plan, cohort=cohort, keys=None, opening=None, noise_8=None
+    plan,
+    cohort=cohort,
+    keys=None,
+    opening=None,
+    noise_8=None,
+    client_noise_Cx8=None,
   )

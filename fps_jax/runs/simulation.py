@@ -27,6 +27,7 @@ from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import RoundInput
 from fps_jax.federated.round import Round, Started
 from fps_jax.privacy.accounting import Ledger
+from fps_jax.privacy.distributed import DistributedPrivacy
 from fps_jax.runs.by_client import ByClient
 from fps_jax.runs.costs.clock import Clock
 from fps_jax.runs.costs.message_bytes import RoundBytes
@@ -201,15 +202,26 @@ class Simulation:
       keys=keys,
       answers_N=answers_N,
       attempt=np.int32(attempt),
-      noise_8=self._noise_key(round_number, attempt),
+      **self._noise_keys(round_number, attempt, np.asarray(cohort.client_ids)),
     )
 
-  def _noise_key(self, round_number: int, attempt: int) -> np.ndarray | None:
-    """Returns the key of the central server's noise; None where it has none."""
-    if self.round.method.terms.privacy is None:
-      return None
+  def _noise_keys(
+    self, round_number: int, attempt: int, client_ids_C: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    """Returns the plan's keys of noise, where anybody adds any."""
+    privacy = self.round.method.terms.privacy
+    if privacy is None:
+      return {}
     key_8 = randomness.round_key(self.sharing_root, round_number, attempt)
-    return randomness.derive(key_8, Purpose.CENTRAL_NOISE)
+    if not isinstance(privacy, DistributedPrivacy):
+      return {'noise_8': randomness.derive(key_8, Purpose.CENTRAL_NOISE)}
+    # Rows of padding, -1, are nobody's: their keys are never used.
+    owners_C = client_ids_C.astype(np.uint32)
+    keys_Cx1x8 = randomness.keys(key_8, Purpose.CLIENT_NOISE, 1, owners_C)
+    return {
+      'noise_8': randomness.derive(key_8, Purpose.ROTATION),
+      'client_noise_Cx8': keys_Cx1x8[:, 0],
+    }
 
   def plan_without_clients(self, round_number: int, attempt: int) -> RoundPlan:
     """Returns the plan of a round in which nobody reports, and no server fails.

@@ -88,6 +88,22 @@ _CASES = {
       'privacy.count_deviation': 1.0,
     },
   ),
+  'clients add no noise': (
+    {},
+    {
+      'privacy.min_honest': 3,
+      'privacy.rotate': True,
+      'privacy.wrap_probability': 0.5,
+    },
+  ),
+  'steps follow from noise': (
+    {
+      'privacy__mode': 'distributed',
+      'privacy__noise_multiplier': 0.01,
+      'cohort__weighting': 'clients',
+    },
+    {'sharing.value_bits': 9, 'sharing.clip': 0.3},
+  ),
   'the clip stays': (
     {
       'privacy__mode': 'central',

@@ -1,6 +1,7 @@
 """Settings that do not come to what they seem to are said before a run."""
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -406,6 +407,18 @@ def test_what_a_private_run_promises_is_said_and_what_undermines_it():
   said = notices_privacy.promise(promised, small.make(promised))
   assert 'for delta 1e-05 after 3 rounds, with noise multiplier' in said
   assert 3.99 < float(said.split('epsilon ')[1].split()[0]) <= 4
+  by_clients = small.change(
+    promised.copy_and_resolve_references(),
+    privacy__mode='distributed',
+    faults__client_dropout_probability=0.25,
+  )
+  said = notices_privacy.promise(by_clients, small.make(by_clients))
+  assert 'rounding makes it 1 times what that needs' in said
+  assert re.search(
+    r'wraps is below 2\*\*-\d+, and all draws are within 2', said
+  )
+  (missing,) = lines(by_clients)
+  assert 'leaves about 6 clients of 8, and a sum of fewer than 8 is' in missing
   undermined = small.change(promised, privacy__delta=0.2, privacy__clip=0.001)
   for line, part in zip(
     lines(undermined),

@@ -1,20 +1,35 @@
 """The section `privacy`: differential privacy of one client."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from fps_jax.config.checks import above_zero, at_least_zero, choice, within
+from fps_jax.config import distributed
+from fps_jax.config.checks import (
+  above_zero,
+  at_least_zero,
+  boolean,
+  choice,
+  whole,
+  within,
+)
 from fps_jax.config.section import Field, Section, collect
 from fps_jax.config.sections.pruning import has_own_masks, mask_of
-from fps_jax.config.sections.sharing import is_shared, make_codec, scheme_of
+from fps_jax.config.sections.sharing import (
+  clients_add_noise,
+  is_shared,
+  make_codec,
+  scheme_of,
+)
 from fps_jax.core import extras
+from fps_jax.core.types import PruningPlan
 from fps_jax.privacy import accounting
 from fps_jax.privacy.accounting import RELATIONS, Event, Ledger
 from fps_jax.privacy.central import Adaptation, CentralPrivacy
+from fps_jax.privacy.distributed import Privacy
 
-MODES = ('none', 'central')
+MODES = ('none', 'central', 'distributed')
 # So much of a bound is rounded away, and in proportion so much noise is added.
 _LEAST_CLIP = 1e-6
 # Of a step, what dividing by it in float32 adds to how far a value is moved.
@@ -122,6 +137,30 @@ def _contributions(config: ConfigDict) -> Iterator[str]:
     )
 
 
+def _noise_of_clients(config: ConfigDict) -> Iterator[str]:
+  """What noise that clients add has no use for, or cannot do without."""
+  privacy, size = config.privacy, config.cohort.size
+  if not clients_add_noise(config):
+    return
+  if not is_shared(config):
+    yield (
+      f"privacy.mode='distributed' with sharing.scheme="
+      f'{config.sharing.scheme!r}: the central server would see each update '
+      "with the noise of one client; use 'shamir' or 'ideal'"
+    )
+  if privacy.min_honest > size:
+    yield (
+      f'privacy.min_honest={privacy.min_honest} must be at most cohort.size='
+      f'{size}: no sum would ever be opened'
+    )
+  if privacy.clip_quantile:
+    yield (
+      f'privacy.clip_quantile={privacy.clip_quantile} with mode='
+      "'distributed': who is within the clip is counted without noise of "
+      "clients; use 0, or mode='central'"
+    )
+
+
 SECTION = Section(
   'privacy',
   {
@@ -129,7 +168,8 @@ SECTION = Section(
       'none',
       choice(MODES),
       'or central: clients clip what they send, and the central server adds '
-      'noise to the sum; docs/threat_model.md says who is protected from whom',
+      'noise to the sum; distributed: clients add it to what they share; '
+      'docs/threat_model.md says who is protected from whom',
     ),
     'epsilon': Field(
       0.0,
@@ -166,6 +206,23 @@ SECTION = Section(
     'clip_learning_rate': Field(
       0.2, above_zero, "of the clip's logarithm, where it follows"
     ),
+    'min_honest': Field(
+      0,
+      whole(0),
+      "clients whose noise is enough, in mode='distributed': a sum of fewer is "
+      'not opened; 0: cohort.size',
+    ),
+    'rotate': Field(
+      False,
+      boolean,
+      'a random rotation of values, which saves bits of a word there',
+    ),
+    'wrap_probability': Field(
+      2.0**-40,
+      within(0, 1, '()'),
+      'of any word there that leaves the field in the whole run, at most; the '
+      'steps that values are rounded to follow from it',
+    ),
     'count_deviation': Field(
       0.0,
       at_least_zero,
@@ -173,31 +230,54 @@ SECTION = Section(
       'of cohort.size',
     ),
   },
-  (_package, _noise, _adaptation, _openings, _contributions),
+  (
+    _package,
+    _noise,
+    _adaptation,
+    _openings,
+    _contributions,
+    _noise_of_clients,
+  ),
 )
 
 
-def make_ledger(config: ConfigDict) -> Ledger | None:
+def make_ledger(
+  config: ConfigDict, plans: Sequence[PruningPlan]
+) -> Ledger | None:
   """Returns what rounds of a run spend; None where nothing is promised.
+
+  Args:
+    config: the config of one variant, valid.
+    plans: how many parameters each round keeps.
 
   Raises:
     ValueError: if no noise is enough for the epsilon.
   """
   if not is_private(config):
     return None
+  if clients_add_noise(config):
+    return distributed.make_ledger(config, plans)
   privacy, noise = config.privacy, _noise_multiplier(config)
   return Ledger(_event(config)(noise), privacy.neighbours, privacy.delta, noise)
 
 
-def make_central(config: ConfigDict) -> CentralPrivacy | None:
-  """Returns what the central server adds to sums; None where it does not.
+def make_privacy(
+  config: ConfigDict, plans: Sequence[PruningPlan]
+) -> Privacy | None:
+  """Returns the noise of sums; None where nobody adds any.
+
+  Args:
+    config: the config of one variant, valid.
+    plans: how many parameters each round keeps.
 
   Raises:
-    ValueError: if no noise is enough for the epsilon, or a clip that follows
-      leaves none for values.
+    ValueError: if no noise is enough for the epsilon, a clip that follows
+      leaves none for values, or the field has too few bits.
   """
-  if config.privacy.mode != 'central':
+  if not is_private(config):
     return None
+  if clients_add_noise(config):
+    return distributed.make_privacy(config, plans)
   noise, adaptation = _leave_for_values(config, _noise_multiplier(config))
   rounding = 0.0
   if scheme_of(config).has_codec:

@@ -9,10 +9,13 @@ from ml_collections import ConfigDict
 from fps_jax.config.checks import above_zero, boolean, choice, row, whole
 from fps_jax.config.section import Field, Section, collect
 from fps_jax.core.devices import gather
+from fps_jax.privacy import rotation
+from fps_jax.privacy.distributed import DistributedPrivacy, Privacy
 from fps_jax.runs.costs.message_bytes import ByteCounter
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import AUDITS, Auditor
 from fps_jax.sharing.codec import Codec
+from fps_jax.sharing.coder import Coder
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.protocol import REVEALS, Faults, SumProtocol
 from fps_jax.sharing.randomness import ENTROPIES
@@ -86,7 +89,7 @@ def _answers(config: ConfigDict) -> Iterator[str]:
 
 def _codec(config: ConfigDict) -> Iterator[str]:
   """Sums of values must fit the field; those of counts depend on the data."""
-  if scheme_of(config).has_codec:
+  if scheme_of(config).has_codec and not clients_add_noise(config):
     yield from collect('sharing', lambda: make_codec(config, max_count=1))
 
 
@@ -225,7 +228,21 @@ def _make_auditor(
 
 def min_contributors(config: ConfigDict) -> int:
   """Returns how many clients a sum must be of; in the clear, one is enough."""
-  return config.sharing.min_contributors if is_shared(config) else 1
+  if not is_shared(config):
+    return 1
+  return max(config.sharing.min_contributors, min_honest(config))
+
+
+def min_honest(config: ConfigDict) -> int:
+  """Returns how many clients' noise a sum must have; 0 where they add none."""
+  if not clients_add_noise(config):
+    return 0
+  return config.privacy.min_honest or config.cohort.size
+
+
+def clients_add_noise(config: ConfigDict) -> bool:
+  """Returns whether words of values are those of a noisy codec."""
+  return config.privacy.mode == 'distributed'
 
 
 def min_answers(config: ConfigDict) -> int:
@@ -249,7 +266,10 @@ def make_codec(config: ConfigDict, max_count: int) -> Codec:
 
 
 def make_protocol(
-  config: ConfigDict, setup: Setup, max_count: int
+  config: ConfigDict,
+  setup: Setup,
+  max_count: int,
+  privacy: Privacy | None = None,
 ) -> SumProtocol:
   """Returns how a config's sums are formed.
 
@@ -257,13 +277,18 @@ def make_protocol(
     config: the config of one variant.
     setup: of `make_setup`.
     max_count: largest sample count of a client.
+    privacy: the noise of sums; None where nobody adds any.
 
   Raises:
     ValueError: if a sum could wrap.
   """
-  return scheme_of(config).make_sum(
-    lambda: make_codec(config, max_count), setup
-  )
+
+  def make() -> Coder:
+    if isinstance(privacy, DistributedPrivacy):
+      return privacy.codec
+    return make_codec(config, privacy.largest_count if privacy else max_count)
+
+  return scheme_of(config).make_sum(make, setup)
 
 
 def make_byte_counter(
@@ -279,5 +304,15 @@ def make_byte_counter(
   """
   channel = scheme_of(config).make_channel(setup)
   return ByteCounter(
-    num_params, channel, has_own_masks, min_contributors(config)
+    num_params,
+    channel,
+    has_own_masks,
+    min_contributors(config),
+    values_per_block(config),
   )
+
+
+def values_per_block(config: ConfigDict) -> int:
+  """Returns what the values that are shared are a multiple of."""
+  rotates = clients_add_noise(config) and config.privacy.rotate
+  return rotation.BLOCK if rotates else 1

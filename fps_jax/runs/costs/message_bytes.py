@@ -35,12 +35,14 @@ class ByteCounter:
     channel: the lengths of messages.
     has_own_mask: whether each client sends values of its own choice.
     min_contributors: clients that a band must be the sum of to be opened.
+    values_per_block: values are shared in multiples of it.
   """
 
   num_params: int
   channel: Channel
   has_own_mask: bool
   min_contributors: int
+  values_per_block: int = 1
 
   def __call__(
     self,
@@ -58,7 +60,11 @@ class ByteCounter:
       num_answering: servers that answer; None for all that ever do.
     """
     kept = [int(count) for count in pruning.keep_counts_T]
-    values = layout.counts_at(kept, self.channel.alignment)
+    shared = [-(-count // self.values_per_block) for count in kept]
+    values = layout.counts_at(
+      [count * self.values_per_block for count in shared],
+      self.channel.alignment,
+    )
     bytes_T = [
       count_bytes(
         Sent(
