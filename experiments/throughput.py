@@ -9,8 +9,8 @@ Arguments: `w1` (MLP, 100 clients of 600 images, batches of 10) and `w2` (CNN,
 a line of JSON if asked for it (`--json`); any setting can be overridden, the
 model's width, the cohort, the method or the execution. `scaling` measures
 cohorts of 10 to 10,000 clients alone, `defences` FedPruneShare with defences on
-shares beside it without; `tiny` is a test of seconds. Results are in
-experiments/README.md.
+shares beside it without, `privacy` with noise for differential privacy; `tiny`
+is a test of seconds. Results are in experiments/README.md.
 
 For a GPU, where it should take less than ten minutes, FedPruneShare by model
 and by clients that are trained at once:
@@ -41,6 +41,12 @@ _DEFENCES = {
   'nnm_multi_krum': {'name': 'multi_krum', 'pre_steps': ('nnm',)},
   'fltrust': {'name': 'fltrust'},
 }
+_PRIVACY = {
+  'no_noise': {},
+  'central': {'mode': 'central', 'noise_multiplier': 1.0},
+  'distributed': {'mode': 'distributed', 'noise_multiplier': 1.0},
+  'rotated': {'mode': 'distributed', 'noise_multiplier': 1.0, 'rotate': True},
+}
 _MODELS = ('mlp', 'mcmahan_cnn', 'cifar_cnn', 'resnet8', 'resnet20')
 _COHORTS = (10, 100, 1_000, 10_000)
 # On an accelerator: models and their clients a round, chunks for the first.
@@ -56,6 +62,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     w2=False,
     scaling=False,
     defences=False,
+    privacy=False,
     accelerator=False,
     tiny=False,
   )
@@ -76,6 +83,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     _add_accelerator(config, args.tiny)
   elif args.defences:
     _add_defences(config, (8,) if args.tiny else (100, 1_000))
+  elif args.privacy:
+    _add_privacy(config, 8 if args.tiny else 100)
   else:
     if not args.scaling:
       few = ('fedavg', 'fedpruneshare')
@@ -108,6 +117,18 @@ def _add_defences(config: ConfigDict, cohorts: Sequence[int]) -> None:
       'data': {'num_clients': cohort},
       'defence': {'num_malicious': cohort // 5, **_DEFENCES[name]},
       'timing': {'group': f'defences_{cohort}', 'trace': False},
+    }
+
+
+def _add_privacy(config: ConfigDict, cohort: int) -> None:
+  """Adds FedPruneShare without and with noise, in turn."""
+  for name, privacy in _PRIVACY.items():
+    config.variants[name] = {
+      **_METHODS['fedpruneshare'],
+      'cohort': {'size': cohort, 'weighting': 'clients'},
+      'data': {'num_clients': cohort},
+      'privacy': privacy,
+      'timing': {'group': 'privacy', 'rounds': 11, 'trace': False},
     }
 
 
