@@ -79,11 +79,11 @@ def _describe(noise: Mechanism) -> str:
   deviation = math.sqrt(noise.variance)
   distance = discrete_gaussian.log2_distance(noise.num_draws)
   return (
-    f'each client adds noise of deviation {deviation:.4g} to a vector of length '
-    f'{noise.words.levels}, and rounding makes it {noise.rounding_cost:.4g} '
-    'times what that needs; the probability that any word of the run wraps is '
-    f'below 2**{noise.log2_wrap_probability:.0f}, and all draws are within '
-    f'2**{distance:.0f} of their exact distribution'
+    f'each client adds noise of deviation {deviation:.4g} to a vector of '
+    f'length {noise.words.levels}, and rounding makes it '
+    f'{noise.rounding_cost:.4g} times what that needs; the probability that '
+    f'any word of the run wraps is below 2**{noise.log2_wrap_probability:.0f}, '
+    f'and all draws are within 2**{distance:.0f} of their exact distribution'
   )
 
 
