@@ -14,7 +14,7 @@ Example:
   >>> words = Words(100, 1, dimension=20_000, rounds=30, prime=2**20 - 3)
   >>> made = make_mechanism(1.0, 90, words, wrap_probability=2**-40)
   >>> made.words.levels, float(made.variance)
-  (4782, 254193.125)
+  (4782, 254247.0)
 """
 
 import fractions

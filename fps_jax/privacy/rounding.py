@@ -26,16 +26,18 @@ from fps_jax.core.types import Array
 # Beyond it float32 has too few bits for what is left to round.
 MAX_LEVELS = 2**18
 MAX_DIMENSION = 2**23
-# So many fail with a probability below exp(-1/2)^256 < 2^-184.
-MAX_ATTEMPTS = 256
+# So many fail with a probability below exp(-2)^64 < 2^-184.
+MAX_ATTEMPTS = 64
 
 
 def squared_norm_bound(levels: int, dimension: int) -> int:
   """Returns what the squared norm of a rounded vector is at most.
 
-  That is floor(min((l + sqrt(d))^2, l^2 + d/4 + l + sqrt(d)/2)), the paper's
-  bound for beta = exp(-1/2): a rounding is above the second one with a
-  probability of at most beta, and never above the first.
+  That is floor(min((l + sqrt(d))^2, l^2 + d/4 + 2 l + sqrt(d))), the paper's
+  bound for beta = exp(-2): a rounding is above the second one with a
+  probability of at most beta, and never above the first. A larger beta would
+  lower noise by next to nothing, as l is some hundreds, and make many
+  roundings be drawn again.
 
   Args:
     levels: l, the clip in steps.
@@ -47,8 +49,10 @@ def squared_norm_bound(levels: int, dimension: int) -> int:
   arrays.check_integer('levels', levels, 1, MAX_LEVELS)
   arrays.check_integer('dimension', dimension, 1, MAX_DIMENSION)
   always = levels**2 + dimension + math.isqrt(4 * levels**2 * dimension)
-  # sqrt(2 log(1 / beta)) is 1.
-  mostly = levels**2 + levels + (dimension + math.isqrt(4 * dimension)) // 4
+  # sqrt(2 log(1 / beta)) is 2.
+  mostly = (
+    levels**2 + 2 * levels + (dimension + math.isqrt(16 * dimension)) // 4
+  )
   return min(always, mostly)
 
 

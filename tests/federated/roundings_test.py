@@ -22,9 +22,13 @@ MALICIOUS_C = np.arange(20) == 6
 
 
 def vectors() -> np.ndarray:
-  """Returns vectors as long as the clip, but for two that are far longer."""
+  """Returns vectors a step longer than the clip, but for two that are more.
+
+  So some are redrawn: of those as long as the clip hardly any would be.
+  """
   values = np.random.default_rng(0).normal(size=(20, SIZE))
   values /= np.linalg.norm(values, axis=1, keepdims=True)
+  values *= 1 + 1 / CODEC.levels
   values[5:7] *= 1.2
   return values.astype(np.float32)
 

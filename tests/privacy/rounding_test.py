@@ -24,7 +24,7 @@ def test_most_roundings_hold_the_bound(levels: int, dimension: int) -> None:
       assert squares <= (levels + math.sqrt(dimension)) ** 2 + 1e-9
       if squares > bound:
         above += np.prod(np.where(ups, fraction, 1 - fraction))
-    assert above <= math.exp(-0.5)
+    assert above <= math.exp(-2)
 
 
 def test_bound_is_that_of_the_paper_rounded_down() -> None:
@@ -32,7 +32,7 @@ def test_bound_is_that_of_the_paper_rounded_down() -> None:
     root = math.sqrt(d)
     paper = min(
       (levels + root) ** 2,
-      levels**2 + d / 4 + math.sqrt(2 * 0.5) * (levels + root / 2),
+      levels**2 + d / 4 + math.sqrt(2 * 2) * (levels + root / 2),
     )
     bound = rounding.squared_norm_bound(levels, d)
     assert paper - 1 - 1e-4 < bound <= paper + 1e-4
