@@ -9,9 +9,9 @@ prepared for TFDS (BUILD.md, "Data"):
   python launch.py --config=experiments/private.py --tfds_data_dir=DIR
 
 Arguments: `data=cifar10`; `mode=distributed`, where clients add the noise;
-`bits=16` to 31 of a word; `epsilons=1+3+8` and `sparsities=0+80+90`, which are
-run in all pairs, and without privacy; `seeds=N` runs seeds 0 .. N - 1; `tiny`
-is a test of seconds. Results are in experiments/README.md.
+`bits=16` to 31 of a word; `epsilons=none+1+3+8` and `sparsities=0+80+90`, which
+are run in all pairs; `seeds=N` runs seeds 0 .. N - 1; `tiny` is a test of
+seconds. Results are in experiments/README.md.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     data='mnist',
     mode='central',
     bits=31,
-    epsilons='1+3+8',
+    epsilons='none+1+3+8',
     sparsities='0+80+90',
     tiny=False,
   )
@@ -72,7 +72,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.eval.every_rounds = 5
   config.eval.batch_size = 2000
   for sparsity in args.sparsities.split('+'):
-    for epsilon in ('none', *args.epsilons.split('+')):
+    for epsilon in args.epsilons.split('+'):
       config.variants[f'epsilon_{epsilon}_sparsity_{sparsity}'] = _variant(
         args.mode, epsilon, float(sparsity) / 100
       )
