@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from fps_jax.results.metrics import REPORTED
 from fps_jax.results.published import __main__ as command
 from fps_jax.results.published import lines, rows, tables
+from fps_jax.results.reported import REPORTED
 from fps_jax.results.summary import collect, summarise
 from fps_jax.results.tables import Table, page
 from tests.helpers.runs import write_run, write_study

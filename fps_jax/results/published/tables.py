@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 
 from fps_jax.results import study_tables, titles
 from fps_jax.results.column import Column
-from fps_jax.results.metrics import COLUMNS, REPORTED
+from fps_jax.results.metrics import COLUMNS
 from fps_jax.results.published import lines
 from fps_jax.results.published import rows as published
 from fps_jax.results.published.rows import Row
+from fps_jax.results.reported import REPORTED
 from fps_jax.results.summary import Summary, summarise
 from fps_jax.results.tables import Table
 
