@@ -105,10 +105,11 @@ class Summation(NamedTuple):
     def read_tile(tile: Array) -> tuple[Array, Array]:
       return self._read_values(chunk, sent_CxM, tile), tile * self.tiling.size
 
+    assert chunk.noise_Cx8 is not None  # Clients add noise.
     with jax.named_scope('round'):
       draws = choose_roundings(
         self.privacy.codec,
-        chunk,
+        chunk.noise_Cx8,
         client_keys(self.round_key, chunk.cohort.client_ids),
         read_tile,
         self.turns(True),

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from fps_jax.core.types import Array, Key
-from fps_jax.federated.chunks import Chunk
 from fps_jax.federated.loops import Turns, repeat
 from fps_jax.privacy import rounding
 from fps_jax.privacy.noisy_codec import Draws, NoisyCodec
@@ -21,7 +20,7 @@ class ReadTile(Protocol):
 
 def choose_roundings(
   codec: NoisyCodec,
-  chunk: Chunk,
+  noise_Cx8: Array,
   keys_C: Key,
   read_tile: ReadTile,
   num_tiles: Turns | Array | int,
@@ -29,25 +28,25 @@ def choose_roundings(
   """Returns the first rounding of each client that holds the codec's bound.
 
   Roundings are drawn for all while any client has none; each takes its own
-  first one, whoever is in its chunk. Clients that do not clip take any.
+  first one, whoever is in its chunk.
 
   Args:
     codec: of their values.
-    chunk: the clients.
+    noise_Cx8: uint32 [C, 8], the key of each one's noise.
     keys_C: of their roundings.
     read_tile: what is rounded.
     num_tiles: how many tiles have values.
   """
-  malicious_C = chunk.cohort.malicious
-  none_Cx2 = jnp.zeros((*malicious_C.shape, 2), jnp.uint32)
+  (num_clients,) = keys_C.shape
+  none_Cx2 = jnp.zeros((num_clients, 2), jnp.uint32)
 
   def is_within(attempt: Array) -> Array:
     """Returns whose rounding of this attempt holds the bound, bool [C]."""
 
     def add_tile(tile: Array, squares_Cx2: Array) -> Array:
       values_CxW, first = read_tile(tile)
-      rounded_CxW = jax.vmap(codec.round, (0, 0, None, None, 0))(
-        values_CxW, keys_C, attempt, first, malicious_C
+      rounded_CxW = jax.vmap(codec.round, (0, 0, None, None))(
+        values_CxW, keys_C, attempt, first
       )
       more_Cx2 = rounding.squares_of_integers(rounded_CxW)
       return rounding.add_pairs(squares_Cx2, more_Cx2)
@@ -56,9 +55,7 @@ def choose_roundings(
 
   def is_open(carry: tuple[Array, Array, Array]) -> Array:
     attempt, _, is_within_C = carry
-    return (attempt < rounding.MAX_ATTEMPTS) & ~jnp.all(
-      is_within_C | malicious_C
-    )
+    return (attempt < rounding.MAX_ATTEMPTS) & ~jnp.all(is_within_C)
 
   def draw_again(
     carry: tuple[Array, Array, Array],
@@ -69,9 +66,8 @@ def choose_roundings(
 
   start = (
     jnp.int32(0),
-    jnp.zeros(malicious_C.shape, jnp.int32),
-    jnp.zeros(malicious_C.shape, bool),
+    jnp.zeros(num_clients, jnp.int32),
+    jnp.zeros(num_clients, bool),
   )
   _, chosen_C, is_within_C = jax.lax.while_loop(is_open, draw_again, start)
-  assert chunk.noise_Cx8 is not None  # Clients add noise.
-  return Draws(keys_C, chunk.noise_Cx8, chosen_C, is_within_C)
+  return Draws(keys_C, noise_Cx8, chosen_C, is_within_C)

@@ -101,7 +101,6 @@ class NoisyCodec:
     key: Key,
     attempt: Array | int,
     first: Array | int = 0,
-    breaks_range: Array | bool = False,
   ) -> Array:
     """Returns one of the roundings of values, int32, in steps.
 
@@ -110,19 +109,14 @@ class NoisyCodec:
       key: of the client's roundings.
       attempt: which rounding, from 0.
       first: place of the first value in that vector, a multiple of 4.
-      breaks_range: bool [], True for a client that does not clip.
 
     Raises:
       ValueError: if arguments do not fit.
     """
     arrays.check('values', values, np.float32, ('W',))
     arrays.check_integer('attempt', attempt, 0)
-    most = self.field.modulus // 2
-    # What float32 holds.
-    most -= most % 2 ** max(0, most.bit_length() - 24)
-    limit = jnp.where(breaks_range, most, self.levels).astype(jnp.float32)
     finite = jnp.where(jnp.isfinite(values), values, 0.0)
-    scaled = jnp.clip(finite * self.levels, -limit, limit)
+    scaled = jnp.clip(finite * self.levels, -self.levels, self.levels)
     key = jax.random.fold_in(key, attempt)
     return round_randomly(scaled, key, first).astype(jnp.int32)
 
@@ -147,7 +141,7 @@ class NoisyCodec:
       values: float32 [W], part of one vector.
       key: what the client draws on.
       first: place of the first value, a multiple of 16; may be traced.
-      breaks_range: as of `round`.
+      breaks_range: not read: all are held to the bound.
 
     Returns:
       uint32 field elements.
@@ -155,8 +149,9 @@ class NoisyCodec:
     Raises:
       ValueError: if arguments do not fit.
     """
-    rounded = self.round(values, key.rounding, key.attempt, first, breaks_range)
-    rounded = jnp.where(key.is_within | breaks_range, rounded, 0)
+    del breaks_range
+    rounded = self.round(values, key.rounding, key.attempt, first)
+    rounded = jnp.where(key.is_within, rounded, 0)
     with jax.named_scope('noise'):
       noise = self.noise.draw(key.noise_8, first, values.size)
     return self.field.add(
