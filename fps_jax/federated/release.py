@@ -69,7 +69,7 @@ class CentralRelease(_Opening):
     assert isinstance(method.terms.privacy, CentralPrivacy)
     super().__init__(method)
     self._privacy = method.terms.privacy
-    self._noise = jax.jit(self._draw, static_argnums=3)
+    self._noise = jax.jit(self._draw)
     self._mean = jax.jit(self._average)
 
   def __call__(
@@ -79,7 +79,7 @@ class CentralRelease(_Opening):
     state, plan = inputs.state, inputs.plan
     count_at = self._method.counts_at(plan.pruning)[0]
     sum_M, count = self._open(collected.sums.held, opening, count_at)
-    noise_M = self._noise(state.clip, count_at, plan.noise_8, len(sum_M))
+    noise_M = self._noise(state.clip, count_at, plan.noise_8)
     mean = self._mean(sum_M, noise_M, count, state.clip, plan.noise_8)
     return _with(collected, mean)
 
@@ -91,14 +91,13 @@ class CentralRelease(_Opening):
     count_at = self._method.counts_at(plan.pruning)[0]
     opened = (collected.sums.held, plan.opening, count_at)
     sum_M, count = jax.eval_shape(self._open, *opened)
-    drawn = (state.clip, count_at, plan.noise_8, sum_M.shape[0])
+    drawn = (state.clip, count_at, plan.noise_8)
     averaged = (sum_M, sum_M, count, state.clip, plan.noise_8)
     calls = ((self._open, opened), (self._noise, drawn), (self._mean, averaged))
     return calls, _with(collected, jax.eval_shape(self._mean, *averaged))
 
-  def _draw(
-    self, clip: Array, num_values: Array, key_8: Array, size: int
-  ) -> Array:
+  def _draw(self, clip: Array, num_values: Array, key_8: Array) -> Array:
+    size = self._method.tiling.padded_size
     return self._privacy.noise(clip, num_values, key_8, size)
 
   def _average(
