@@ -13,8 +13,9 @@ The discrete Gaussian for differential privacy, NeurIPS 2020), so that
 
 A random rotation of blocks of B values spreads the clients' sum, whose norm is
 at most C levels, over a block: a coordinate's tails are those of a Gaussian of
-variance (C levels)^2 / B, and rounding moves it by less than C. Signs are drawn
-independently of the updates, so both variances add up.
+variance (C levels)^2 / B, and rounding to integers and to float32 moves it by
+less than 2 C. Signs are drawn independently of the updates, so both variances
+add up.
 
 Example:
   >>> words = Words(num_clients=2, levels=10, dimension=8, rounds=1, prime=127)
@@ -88,7 +89,7 @@ def log2_wrap_probability(words: Words, variance: fractions.Fraction) -> float:
   room = (words.prime + 1) // 2
   spread = num_clients * variance
   if words.block:
-    room -= num_clients
+    room -= 2 * num_clients
     spread += fractions.Fraction((num_clients * words.levels) ** 2, words.block)
   else:
     room -= num_clients * words.levels
