@@ -3,7 +3,7 @@
 All of 100 clients take part in every round, so that nothing is owed to chance
 in who does, and a client may contribute nothing (`privacy.neighbours`); MNIST
 with the 784-200-200-10 perceptron, or CIFAR-10. The mask is of the first model.
-About half a minute a run on two CPU cores, of CIFAR-10 five; needs both
+About half a minute a run on two CPU cores, CIFAR-10 much more; needs the data
 prepared for TFDS (BUILD.md, "Data"):
 
   python launch.py --config=experiments/private.py --tfds_data_dir=DIR
