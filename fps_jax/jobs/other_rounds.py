@@ -13,9 +13,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fps_jax.config import build
-from fps_jax.config.sections import pruning
+from fps_jax.config.sections import privacy, pruning
 from fps_jax.config.sections.client import make_factors
+from fps_jax.core.types import PruningPlan
 from fps_jax.jobs.study_run import StudyRun
+from fps_jax.privacy.distributed import DistributedPrivacy
 from fps_jax.results.metrics import TYPES, MetricsRow
 from fps_jax.results.metrics_file import (
   has_ended,
@@ -123,6 +125,11 @@ def _planned(config: ConfigDict, run: StudyRun) -> Mapping[str, Sequence[Any]]:
     if factors is None:
       factors = np.ones(config.num_rounds, np.float32)
     planned[f'{section}.schedule={config[section].schedule!r}'] = list(factors)
+  # Epsilon is counted as if all rounds had the noise of this config.
+  source = 'epsilon' if config.privacy.epsilon else 'wrap_probability'
+  planned[
+    f'privacy.{source}={config.privacy[source]:g}, from which noise follows,'
+  ] = [_noise(config, plans)] * config.num_rounds
   if config.attack.updates != 'none' or config.defence.name != 'none':
     # Sketches and noise are drawn for whole tiles, which fit the last round.
     tiling = build.make_tiling(config, num_params, simulation.protocol, plans)
@@ -132,6 +139,16 @@ def _planned(config: ConfigDict, run: StudyRun) -> Mapping[str, Sequence[Any]]:
       'keeps other parameters, for which updates are cut into tiles,'
     ] = [(tiling, most)] * config.num_rounds
   return planned
+
+
+def _noise(config: ConfigDict, plans: Sequence[PruningPlan]) -> Any:
+  """Returns the noise of every round; None where nobody adds any."""
+  noise = privacy.make_privacy(config, plans)
+  if not isinstance(noise, DistributedPrivacy):
+    return noise
+  mechanism = noise.codec.mechanism
+  # That there are more rounds is no difference by itself.
+  return mechanism._replace(words=mechanism.words._replace(rounds=1))
 
 
 def _equal(one: Any, other: Any) -> bool:

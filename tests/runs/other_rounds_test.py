@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from fps_jax.config.sections import pruning
-from fps_jax.jobs import study
+from fps_jax.jobs import other_rounds, study
 from fps_jax.jobs.options import Options
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results import metrics, metrics_file
 from fps_jax.runs import checkpoints, train
 from fps_jax.runs.hooks import ON_ROUND
@@ -209,6 +210,39 @@ def test_learning_rate_that_depends_on_the_number_of_rounds_is_named(tmp_path):
     match=r"client.schedule='cosine' would have made round 2 another, and it",
   ):
     _run(_config(5, client__schedule='cosine'), tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('noise', 'message'),
+  [
+    ({'mode': 'central', 'epsilon': 2.0}, r'privacy\.epsilon=2, from which'),
+    (
+      {'mode': 'distributed', 'noise_multiplier': 1.0},
+      r'privacy\.wrap_probability=.*, from which noise follows, would have',
+    ),
+    ({'mode': 'central', 'noise_multiplier': 1.0}, ''),
+  ],
+)
+def test_noise_that_depends_on_the_number_of_rounds_is_named(
+  noise, message, tmp_path
+):
+  """Epsilon would be counted as if rounds that ran had the new noise."""
+  config = _config(
+    40,
+    cohort__weighting='clients',
+    sharing__scheme='ideal',
+    # So few bits that levels, too, depend on how many words may wrap.
+    sharing__prime=65521,
+    privacy__neighbours='zero_out',
+    **{f'privacy__{name}': value for name, value in noise.items()},
+  )
+  run = StudyRun('fps', 0, config, small.make(config))
+  (tmp_path / 'metrics.jsonl').write_text('{"round": 1}\n')
+  if not message:
+    other_rounds.check(run, tmp_path, before=2)
+    return
+  with pytest.raises(ValueError, match=message):
+    other_rounds.check(run, tmp_path, before=2)
 
 
 def test_sketches_that_the_last_round_cuts_are_named(tmp_path):
