@@ -152,7 +152,7 @@ class Summation(NamedTuple):
     first_column = tile * self.tiling.columns
     read = self._read_tile(chunk, updates_CxM, tile)
     words_CxW = jax.vmap(self.protocol.encode, (0, None, 0, 0, None, 0))(
-      *read, tile * self.tiling.size, chunk.cohort.malicious
+      *read, tile * self.tiling.size, self._breaks_range(chunk)
     )
     ends_C = self._ends(chunk.cohort) - first_column
     sums = self.protocol.add_words(
@@ -175,13 +175,22 @@ class Summation(NamedTuple):
     first_column = tile * self.tiling.columns
     read = self._read_tile(chunk, updates_CxM, tile)
     contributions = jax.vmap(self.protocol.lift, (0, None, 0, 0, 0, None, 0))(
-      *read, chunk.dealings, first_column, chunk.cohort.malicious
+      *read, chunk.dealings, first_column, self._breaks_range(chunk)
     )
     if len(self.counts_at) > 1:
       columns_W = first_column + jnp.arange(self.tiling.columns)
       is_sent_CxW = columns_W < self._ends(chunk.cohort)[:, None]
       contributions = jnp.where(is_sent_CxW[:, None], contributions, 0)
     return read.values_CxW, contributions
+
+  def _breaks_range(self, chunk: Chunk) -> Array:
+    """Returns who ignores the codec's range, bool [C]: of the bounded, none.
+
+    A sum that wraps moves by more than noise is calibrated to.
+    """
+    if chunk.bounds is None:
+      return chunk.cohort.malicious
+    return jnp.zeros_like(chunk.cohort.malicious)
 
   def _ends(self, cohort: CohortPlan) -> Array:
     """Returns how many columns clients send, int32 [C]."""

@@ -120,6 +120,26 @@ def test_update_that_is_not_finite_is_one_of_nothing_and_not_told(monkeypatch):
   assert np.asarray(metrics.is_finite).all()
 
 
+def test_malicious_client_is_held_to_the_range_of_values_as_all_are(
+  monkeypatch,
+):
+  """Its values could make the sum wrap, by more than noise hides."""
+  monkeypatch.setattr(
+    CentralPrivacy, 'noise', lambda self, clip, num, key, size: jnp.zeros(size)
+  )
+  config = make_config(
+    pruning__schedule='none',
+    attack__data='label_flip',
+    attack__malicious=0.5,
+    sharing__scheme='ideal',
+    sharing__clip=1e-3,
+    privacy__clip=10.0,
+    privacy__clip_quantile=0.0,
+  )
+  moved, _ = one_round(small.make(config))
+  assert 0.5e-3 < np.abs(moved).max() < 1.001e-3
+
+
 def test_other_noise_for_every_round_and_attempt():
   simulation = small.make(make_config())
   keys = {
@@ -129,3 +149,18 @@ def test_other_noise_for_every_round_and_attempt():
   private = simulation.round.method.terms.privacy
   assert dataclasses.replace(private) == private
   assert small.make(small.make_config()).plan(0).noise_8 is None
+
+
+@pytest.mark.parametrize(
+  ('entropy', 'is_same'), [('seed', True), ('os', False)]
+)
+def test_noise_of_two_runs_of_a_seed_is_the_same_unless_the_system_draws_it(
+  entropy, is_same
+):
+  one, other = (
+    small.make(
+      make_config(sharing__entropy=entropy, pruning__sparsity=sparsity)
+    ).plan(0)
+    for sparsity in (0.5, 0.7)
+  )
+  assert np.array_equal(one.noise_8, other.noise_8) == is_same
