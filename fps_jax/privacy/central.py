@@ -5,7 +5,7 @@ noise in proportion before it is divided by the number of clients that a round
 has: a fixed one, so that who is missing shows nowhere.
 
 The noise is made of ChaCha20's words and drawn as float32. That is not the
-Gaussian distribution that is accounted for: it ends at 6.7 standard deviations,
+Gaussian distribution that is accounted for: it ends at 6.8 standard deviations,
 and its last bits, or those of a sum of floats, may tell more than they should
 (I. Mironov, On significance of the least significant bits for differential
 privacy, CCS 2012). What clients add in `'distributed'` mode is exact.
@@ -202,7 +202,7 @@ def normal(key_8: PlanArray, num_values: int, first_block: int = 0) -> Array:
     first_block: of the keystream, at least 0.
 
   Returns:
-    float32 [num_values], of magnitude below 6.75.
+    float32 [num_values], of magnitude below 6.77.
 
   Raises:
     ValueError: if arguments do not fit.
