@@ -54,6 +54,17 @@ def test_audit_catches_noise_that_is_switched_off(simulation, monkeypatch):
   assert found.lower_bound > found.claimed
 
 
+def test_audit_catches_noise_that_clients_do_not_add(monkeypatch):
+  monkeypatch.setattr(
+    'fps_jax.privacy.discrete_gaussian.DiscreteGaussian.draw',
+    lambda self, key_8, first, size: jnp.zeros(size, jnp.int32),
+  )
+  run = make(privacy__mode='distributed', privacy__rotate=True)
+  found = canaries.run_audit(run, 1, num_guesses=40, seed=1)
+  assert found.num_right == 40
+  assert found.lower_bound > found.claimed
+
+
 def test_audit_of_what_promises_something_else_is_refused():
   with pytest.raises(ValueError, match=r"privacy\.neighbours='zero_out'"):
     canaries.run_audit(make(privacy__neighbours='replace_one'), 1, 2, 0)
