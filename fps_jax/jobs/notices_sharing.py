@@ -8,7 +8,12 @@ from ml_collections import ConfigDict
 
 from fps_jax import defences
 from fps_jax.config.sections.defence import sketches
-from fps_jax.config.sections.sharing import is_shared, min_answers, scheme_of
+from fps_jax.config.sections.sharing import (
+  clients_add_noise,
+  is_shared,
+  min_answers,
+  scheme_of,
+)
 from fps_jax.federated.robust.weigh import most_weight
 from fps_jax.runs.simulation import Simulation
 from fps_jax.sharing.codec import levels_of
@@ -37,7 +42,7 @@ def before_run(
     config: of one variant, valid.
     simulations: its runs, one for each seed.
   """
-  if scheme_of(config).has_codec:
+  if scheme_of(config).has_codec and not clients_add_noise(config):
     yield from _rounding(config)
   if not is_shared(config):
     return
