@@ -78,3 +78,11 @@ def test_sharing_scheme_is_compared_to_no_name():
         if 'sharing.scheme' in text or text.startswith('scheme =='):
           found.append(f'{path.relative_to(_PACKAGE)}: {text}')
   assert not found
+
+
+def test_no_two_files_of_tests_have_one_name():
+  """Files in folders that are no packages are modules of their names."""
+  names = [
+    path.name for path in pathlib.Path(__file__).parent.rglob('*_test.py')
+  ]
+  assert len(names) == len(set(names))

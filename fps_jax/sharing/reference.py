@@ -24,6 +24,9 @@ PURPOSES = {
   'check_sketch': 6,
   'check_client': 7,
   'rounding': 8,
+  'central_noise': 9,
+  'client_noise': 10,
+  'rotation': 11,
 }
 SOUNDNESS_BITS = 40
 

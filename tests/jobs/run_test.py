@@ -136,7 +136,9 @@ def test_it_is_listed_by_the_sentence_of_its_module(counting, tmp_path):
 def test_job_that_nobody_registered_is_named():
   config = defaults.default()
   config.job = 'counting'
-  with pytest.raises(StudyError, match=r"job='counting' is not one of \['pl"):
+  with pytest.raises(
+    StudyError, match=r"job='counting' is not one of \['inversion"
+  ):
     jobs.run(config, 'work', [])
 
 

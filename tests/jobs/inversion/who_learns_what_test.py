@@ -261,7 +261,7 @@ def test_row_weights_of_a_defence(monkeypatch: pytest.MonkeyPatch) -> None:
   assert int(opened_M[plan.pruning.keep_count]) == int(jnp.sum(sent_C))
 
 
-def test_row_root_update_of_fltrust() -> None:
+def test_row_root_update_of_fltrust_trust() -> None:
   """Servers multiply by it, rounded to steps of the greatest entry's part."""
   root_M = jax.random.normal(jax.random.key(0), (64,))
   projection = Projection.fit(1, 1, 64, 127, PrimeField(2**31 - 1))
