@@ -64,14 +64,19 @@ def promise(config: ConfigDict, run: Simulation) -> str | None:
   if ledger is None:
     return None
   noise = run.round.method.terms.privacy
-  of_clients = ''
+  of_clients = against = ''
+  if config.sharing.entropy == 'seed':
+    against = (
+      '; against those alone who have neither the seed nor a model of another '
+      "variant, as sharing.entropy='seed' draws the same noise for all"
+    )
   if isinstance(noise, DistributedPrivacy):
     of_clients = f'; {_describe(noise.codec.mechanism)}'
   return (
     f'differential privacy of one client ({privacy.neighbours}), mode '
     f'{privacy.mode}: epsilon {ledger.epsilon(config.num_rounds):.4g} for '
     f'delta {ledger.delta:g} after {config.num_rounds} rounds, with noise '
-    f'multiplier {ledger.noise_multiplier:.4g}{of_clients}'
+    f'multiplier {ledger.noise_multiplier:.4g}{of_clients}{against}'
   )
 
 

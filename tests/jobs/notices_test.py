@@ -407,6 +407,11 @@ def test_what_a_private_run_promises_is_said_and_what_undermines_it():
   said = notices_privacy.promise(promised, small.make(promised))
   assert 'for delta 1e-05 after 3 rounds, with noise multiplier' in said
   assert 3.99 < float(said.split('epsilon ')[1].split()[0]) <= 4
+  assert 'against those alone who have neither the seed' in said
+  promised.sharing.entropy = 'os'
+  said = notices_privacy.promise(promised, small.make(promised))
+  assert 'seed' not in said
+  promised.sharing.entropy = 'seed'
   by_clients = small.change(
     promised.copy_and_resolve_references(),
     privacy__mode='distributed',
