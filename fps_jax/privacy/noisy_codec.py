@@ -18,6 +18,7 @@ from fps_jax.privacy import rounding
 from fps_jax.privacy.discrete_gaussian import DiscreteGaussian
 from fps_jax.privacy.mechanism import Mechanism
 from fps_jax.sharing.codec import round_randomly
+from fps_jax.sharing.coder import OfField
 from fps_jax.sharing.field import PrimeField
 
 
@@ -38,7 +39,7 @@ class Draws(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class NoisyCodec:
+class NoisyCodec(OfField):
   """Modular coding of values whose sum is differentially private.
 
   A value of 1 is the clip: `levels` steps.
@@ -84,11 +85,6 @@ class NoisyCodec:
   def levels(self) -> int:
     """What the clip is in steps, and no rounded value is beyond."""
     return self.mechanism.words.levels
-
-  @property
-  def adder(self) -> PrimeField:
-    """What adds words up."""
-    return self.field
 
   @property
   def noise(self) -> DiscreteGaussian:
@@ -162,17 +158,6 @@ class NoisyCodec:
     """Decodes a sum of encoded values; uint32 elements to float32."""
     self.field.check('words', words)
     return self.field.to_signed(words).astype(jnp.float32) / self.levels
-
-  def encode_count(self, count: Array) -> Array:
-    """Encodes sample counts, int32 in [0, max_count], as field elements."""
-    arrays.check('count', count, np.int32)
-    arrays.check_range('count', count, 0, self.max_count, 'raise max_count')
-    return count.astype(jnp.uint32)
-
-  def decode_count(self, words: Array) -> Array:
-    """Decodes a sum of sample counts; uint32 elements to float32."""
-    self.field.check('words', words)
-    return words.astype(jnp.float32)
 
   def count_clipped(self, values: Array) -> Array:
     """Returns 0, int32 []: how much a client clips is its secret."""

@@ -15,6 +15,7 @@ import numpy as np
 from fps_jax.core import arrays
 from fps_jax.core.rng import bits_16
 from fps_jax.core.types import Array, Key
+from fps_jax.sharing.coder import OfField
 from fps_jax.sharing.field import PrimeField
 
 _LAST_PLACE = 2**32 - 1
@@ -59,7 +60,7 @@ def round_randomly(scaled: Array, key: Key, first: Array | int) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Codec:
+class Codec(OfField):
   """Fixed-point coding of client values for summation in a field.
 
   Guarantees:
@@ -129,11 +130,6 @@ class Codec:
     return self.clip / self.levels
 
   @property
-  def adder(self) -> PrimeField:
-    """What adds words up."""
-    return self.field
-
-  @property
   def largest_word(self) -> int:
     """Largest integer that a word can stand for and float32 can hold."""
     largest = self.field.modulus // 2
@@ -176,17 +172,6 @@ class Codec:
     """Decodes a sum of encoded values; uint32 elements to float32."""
     self.field.check('words', words)
     return self.field.to_signed(words).astype(jnp.float32) * self.step
-
-  def encode_count(self, count: Array) -> Array:
-    """Encodes sample counts, int32 in [0, max_count], as field elements."""
-    arrays.check('count', count, np.int32)
-    arrays.check_range('count', count, 0, self.max_count, 'raise max_count')
-    return count.astype(jnp.uint32)
-
-  def decode_count(self, words: Array) -> Array:
-    """Decodes a sum of sample counts; uint32 elements to float32."""
-    self.field.check('words', words)
-    return words.astype(jnp.float32)
 
   def count_clipped(self, values: Array) -> Array:
     """Returns how many values lie outside +-clip, as int32 []."""

@@ -2,6 +2,10 @@
 
 from typing import Any, Protocol
 
+import jax.numpy as jnp
+import numpy as np
+
+from fps_jax.core import arrays
 from fps_jax.core.types import Array
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.floats import Floats
@@ -48,3 +52,31 @@ class Coder(Protocol):
 
   def count_clipped(self, values: Array) -> Array:
     """Returns how many values are beyond what is represented, int32 []."""
+
+
+class OfField:
+  """What codecs whose words are of a field have in common: counts, and sums.
+
+  Attributes:
+    field: the field that sums are formed in.
+    max_count: largest sample count of one client, at least 1.
+  """
+
+  field: PrimeField
+  max_count: int
+
+  @property
+  def adder(self) -> PrimeField:
+    """What adds words up."""
+    return self.field
+
+  def encode_count(self, count: Array) -> Array:
+    """Encodes sample counts, int32 in [0, max_count], as field elements."""
+    arrays.check('count', count, np.int32)
+    arrays.check_range('count', count, 0, self.max_count, 'raise max_count')
+    return count.astype(jnp.uint32)
+
+  def decode_count(self, words: Array) -> Array:
+    """Decodes a sum of sample counts; uint32 elements to float32."""
+    self.field.check('words', words)
+    return words.astype(jnp.float32)
