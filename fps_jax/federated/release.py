@@ -1,6 +1,7 @@
 """What the central server makes of a sum that is not to tell of any client."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from fps_jax.federated.collection import Collected
 from fps_jax.federated.mesh import Call
 from fps_jax.federated.method import Method, RoundInput
 from fps_jax.privacy.central import CentralPrivacy
-from fps_jax.privacy.distributed import DistributedPrivacy
+from fps_jax.privacy.distributed import DistributedPrivacy, Privacy
 
 
 class Mean(NamedTuple):
@@ -27,26 +28,63 @@ class Mean(NamedTuple):
   contributors_T: Array
 
 
-class Release(Protocol):
-  """Opens sums and adds noise to them, before anything is made of them."""
+class Release:
+  """Opens sums and adds noise to them, before anything is made of them.
+
+  Guarantee: of the same sums and key it makes the same, bit for bit, whatever
+  they were opened from. So opening, noise and mean are a program each: in one,
+  XLA would round as it fuses.
+  """
+
+  def __init__(self, method: Method, privacy: Privacy) -> None:
+    """Takes the parts of a round, and who adds noise."""
+    self._method, self._privacy = method, privacy
+    self._open = jax.jit(self._open_sum)
+    self._noise = jax.jit(self._draw_noise)
+    self._mean = jax.jit(self._average)
 
   def __call__(
     self, inputs: RoundInput, collected: Collected, opening: PlanArray
   ) -> Collected:
     """Returns what the next step goes by, its mean update known."""
 
+    def call(program: Any, *arguments: Any) -> Any:
+      return program(*arguments)
+
+    return self._release(inputs, collected, opening, call)
+
   def programs(
     self, inputs: RoundInput, collected: Collected
   ) -> tuple[tuple[Call, ...], Collected]:
     """Returns the programs that are called, and the shapes of the result."""
+    calls: list[Call] = []
 
+    def note(program: Any, *arguments: Any) -> Any:
+      calls.append((program, arguments))
+      return jax.eval_shape(program, *arguments)
 
-class _Opening:
-  """What opens sums, in a program of its own."""
+    released = self._release(inputs, collected, inputs.plan.opening, note)
+    return tuple(calls), released
 
-  def __init__(self, method: Method) -> None:
-    self._method = method
-    self._open = jax.jit(self._open_sum)
+  def _release(
+    self,
+    inputs: RoundInput,
+    collected: Collected,
+    opening: PlanArray,
+    call: Callable[..., Any],
+  ) -> Collected:
+    clip, key_8 = inputs.state.clip, inputs.plan.noise_8
+    count_at = self._method.counts_at(inputs.plan.pruning)[0]
+    opened = call(self._open, collected.sums.held, opening, count_at)
+    noise_M = None
+    if isinstance(self._privacy, CentralPrivacy):
+      noise_M = call(self._noise, clip, count_at, key_8)
+    mean = call(self._mean, *opened, noise_M, clip, count_at, key_8)
+    return collected._replace(
+      sums=collected.sums._replace(contributors_T=mean.contributors_T),
+      update_M=mean.update_M,
+      clip=mean.clip,
+    )
 
   def _open_sum(
     self, held: Array, opening: PlanArray, count_at: Array
@@ -55,119 +93,33 @@ class _Opening:
     opened_M = protocol.open(held, opening)
     return protocol.decode(opened_M), protocol.decode_count(opened_M[count_at])
 
-
-class CentralRelease(_Opening):
-  """A `Release` by the central server.
-
-  Guarantee: of the same sums and key it makes the same, bit for bit, whatever
-  they were opened from. So opening, noise and mean are a program each: in one,
-  XLA would round as it fuses.
-  """
-
-  def __init__(self, method: Method) -> None:
-    """Takes the parts of a round, whose privacy is the central server's."""
-    assert isinstance(method.terms.privacy, CentralPrivacy)
-    super().__init__(method)
-    self._privacy = method.terms.privacy
-    self._noise = jax.jit(self._draw)
-    self._mean = jax.jit(self._average)
-
-  def __call__(
-    self, inputs: RoundInput, collected: Collected, opening: PlanArray
-  ) -> Collected:
-    """Returns what `Release` does."""
-    state, plan = inputs.state, inputs.plan
-    count_at = self._method.counts_at(plan.pruning)[0]
-    sum_M, count = self._open(collected.sums.held, opening, count_at)
-    noise_M = self._noise(state.clip, count_at, plan.noise_8)
-    mean = self._mean(sum_M, noise_M, count, state.clip, plan.noise_8)
-    return _with(collected, mean)
-
-  def programs(
-    self, inputs: RoundInput, collected: Collected
-  ) -> tuple[tuple[Call, ...], Collected]:
-    """Returns what `Release` does."""
-    state, plan = inputs.state, inputs.plan
-    count_at = self._method.counts_at(plan.pruning)[0]
-    opened = (collected.sums.held, plan.opening, count_at)
-    sum_M, count = jax.eval_shape(self._open, *opened)
-    drawn = (state.clip, count_at, plan.noise_8)
-    averaged = (sum_M, sum_M, count, state.clip, plan.noise_8)
-    calls = ((self._open, opened), (self._noise, drawn), (self._mean, averaged))
-    return calls, _with(collected, jax.eval_shape(self._mean, *averaged))
-
-  def _draw(self, clip: Array, num_values: Array, key_8: Array) -> Array:
+  def _draw_noise(self, clip: Array, num_values: Array, key_8: Array) -> Array:
+    assert isinstance(self._privacy, CentralPrivacy)
     size = self._method.tiling.padded_size
     return self._privacy.noise(clip, num_values, key_8, size)
 
   def _average(
-    self, sum_M: Array, noise_M: Array, count: Array, clip: Array, key_8: Array
+    self,
+    sum_M: Array,
+    count: Array,
+    noise_M: Array | None,
+    clip: Array,
+    num_values: Array,
+    key_8: Array,
   ) -> Mean:
-    num_clients = self._privacy.num_clients(count)
+    privacy = self._privacy
+    if isinstance(privacy, DistributedPrivacy):
+      mean_M = privacy.mean(sum_M, clip, num_values, key_8)
+      return Mean(mean_M, clip, count.astype(jnp.int32)[None])
+    assert noise_M is not None
     return Mean(
-      (sum_M + noise_M) / self._privacy.cohort_size,
-      self._privacy.next_clip(clip, count, key_8),
-      num_clients[None],
+      (sum_M + noise_M) / privacy.cohort_size,
+      privacy.next_clip(clip, count, key_8),
+      privacy.num_clients(count)[None],
     )
-
-
-class DistributedRelease(_Opening):
-  """A `Release` of sums that have the noise of clients.
-
-  Guarantee: as of `CentralRelease`.
-  """
-
-  def __init__(self, method: Method) -> None:
-    """Takes the parts of a round, whose privacy is distributed."""
-    assert isinstance(method.terms.privacy, DistributedPrivacy)
-    super().__init__(method)
-    self._privacy = method.terms.privacy
-    self._mean = jax.jit(self._average)
-
-  def __call__(
-    self, inputs: RoundInput, collected: Collected, opening: PlanArray
-  ) -> Collected:
-    """Returns what `Release` does."""
-    state, plan = inputs.state, inputs.plan
-    count_at = self._method.counts_at(plan.pruning)[0]
-    sum_M, count = self._open(collected.sums.held, opening, count_at)
-    mean = self._mean(sum_M, count, state.clip, count_at, plan.noise_8)
-    return _with(collected, mean)
-
-  def programs(
-    self, inputs: RoundInput, collected: Collected
-  ) -> tuple[tuple[Call, ...], Collected]:
-    """Returns what `Release` does."""
-    state, plan = inputs.state, inputs.plan
-    count_at = self._method.counts_at(plan.pruning)[0]
-    opened = (collected.sums.held, plan.opening, count_at)
-    sum_M, count = jax.eval_shape(self._open, *opened)
-    averaged = (sum_M, count, state.clip, count_at, plan.noise_8)
-    calls = ((self._open, opened), (self._mean, averaged))
-    return calls, _with(collected, jax.eval_shape(self._mean, *averaged))
-
-  def _average(
-    self, sum_M: Array, count: Array, clip: Array, count_at: Array, key_8: Array
-  ) -> Mean:
-    return Mean(
-      self._privacy.mean(sum_M, clip, count_at, key_8),
-      clip,
-      count.astype(jnp.int32)[None],
-    )
-
-
-def _with(collected: Collected, mean: Mean) -> Collected:
-  return collected._replace(
-    sums=collected.sums._replace(contributors_T=mean.contributors_T),
-    update_M=mean.update_M,
-    clip=mean.clip,
-  )
 
 
 def make_release(method: Method) -> Release | None:
   """Returns what sums go through; None where they are used as they are."""
-  if method.terms.privacy is None:
-    return None
-  if isinstance(method.terms.privacy, DistributedPrivacy):
-    return DistributedRelease(method)
-  return CentralRelease(method)
+  privacy = method.terms.privacy
+  return None if privacy is None else Release(method, privacy)

@@ -10,7 +10,7 @@ Compiled once whatever the sparsity and whoever takes part. In this order:
 | servers | add up what they hold | `sums.train_and_sum`, in chunks of clients |
 | central | looks for wrong sums | `collection.audit_sums` |
 | central | opens the sum, and averages | `step._average` |
-| central | does so with noise, for privacy | `release.CentralRelease` |
+| central | does so with noise, for privacy | `release.Release` |
 | central | takes its step | `server.apply_update`, in `step` |
 | central | regrows | `Pruner.regrow`, in `step` |
 
