@@ -71,8 +71,7 @@ class GroupNorm(nn.Module):
   """Normalises groups of channels of one example, then scales and shifts them.
 
   Guarantee: values and gradients are those of `flax.linen.GroupNorm`, up to
-  rounding; on a CPU it takes a quarter of the time of the backward pass and an
-  eighth of that of the forward pass.
+  rounding.
 
   Reference: Y. Wu and K. He, Group normalization, ECCV 2018.
 
