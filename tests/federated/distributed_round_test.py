@@ -35,23 +35,13 @@ def simulation():
   return small.make(make_config(privacy__min_honest=7))
 
 
-def with_clients(simulation, number: int, round_number: int = 0):
-  """Returns a plan in which so many of the eight clients report."""
-  plan = simulation.plan(round_number)
-  cohort = plan.cohort
-  ids = np.where(
-    np.arange(len(cohort.client_ids)) < number, cohort.client_ids, -1
-  )
-  return dataclasses.replace(
-    plan, cohort=dataclasses.replace(cohort, client_ids=ids)
-  )
-
-
 def moved_by(simulation, number: int) -> np.ndarray:
   """Returns how far a round of so many clients moves the model."""
   state = simulation.init_state()
   before = np.array(state.params)
-  after, _, _ = small.step(simulation, state, with_clients(simulation, number))
+  after, _, _ = small.step(
+    simulation, state, small.with_clients(simulation.plan(0), number)
+  )
   return np.asarray(after.params) - before
 
 
@@ -69,7 +59,7 @@ def test_ideal_and_shamir_give_identical_models_with_noise(simulation):
 
 def test_sum_of_one_client_fewer_than_min_honest_is_not_opened(simulation):
   state = simulation.init_state()
-  plan = with_clients(simulation, 6)
+  plan = small.with_clients(simulation.plan(0), 6)
   collected = simulation.start(state, plan, simulation.put_data())
   assert not np.any(collected.sums.held)
   kept = moved_by(simulation, 6)

@@ -1,6 +1,5 @@
 """Whole rounds whose masks are chosen once, before training or early in it."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -134,12 +133,7 @@ def test_round_without_clients_leaves_scores_as_they_were():
   simulation = small.make(config_of('saliency'))
   state, plan = simulation.init_state(), simulation.plan(0)
   first = np.array(state.params)
-  nobody = dataclasses.replace(
-    plan.cohort, client_ids=np.full_like(plan.cohort.client_ids, -1)
-  )
-  state, _, _ = small.step(
-    simulation, state, dataclasses.replace(plan, cohort=nobody)
-  )
+  state, _, _ = small.step(simulation, state, small.with_clients(plan, 0))
   np.testing.assert_array_equal(state.scores, first)
 
 

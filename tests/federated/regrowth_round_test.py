@@ -1,6 +1,5 @@
 """Whole rounds in which pruned weights come back."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -124,12 +123,7 @@ def test_round_without_clients_regrows_nothing():
     state, _, _ = small.step(simulation, state, simulation.plan(r))
   before = np.asarray(state.params)
   plan = simulation.plan(2)
-  nobody = dataclasses.replace(
-    plan.cohort, client_ids=np.full_like(plan.cohort.client_ids, -1)
-  )
-  state, _, _ = small.step(
-    simulation, state, dataclasses.replace(plan, cohort=nobody)
-  )
+  state, _, _ = small.step(simulation, state, small.with_clients(plan, 0))
   np.testing.assert_array_equal(state.params, before)
 
 

@@ -1,6 +1,7 @@
 """A study small enough for any test: 8 x 8 images, 8 clients, 3 rounds."""
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -67,6 +68,15 @@ def make(small: ConfigDict, seed: int = 0) -> Simulation:
   dataset = data.load(small.data.source)
   mesh = make_mesh(small.perf.num_devices)
   return build.build(small, seed, PlacedDataset(dataset, mesh))
+
+
+def with_clients(plan: RoundPlan, number: int) -> RoundPlan:
+  """Returns a plan in which the first clients report, so many, and no other."""
+  ids_C = np.asarray(plan.cohort.client_ids)
+  reporting_C = np.where(np.arange(len(ids_C)) < number, ids_C, -1)
+  return dataclasses.replace(
+    plan, cohort=dataclasses.replace(plan.cohort, client_ids=reporting_C)
+  )
 
 
 def step(
