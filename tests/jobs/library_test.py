@@ -8,6 +8,7 @@ import sys
 
 import jax
 import numpy as np
+import pandas
 import pytest
 
 import fps_jax as fps
@@ -112,7 +113,6 @@ def test_what_is_of_one_run_is_asked_of_one(kept):
 
 @pytest.mark.slow
 def test_rows_are_a_dataframe_where_pandas_is_there(kept, monkeypatch):
-  pandas = pytest.importorskip('pandas')
   frame = kept.dataframe()
   assert isinstance(frame, pandas.DataFrame)
   assert len(frame) == 8

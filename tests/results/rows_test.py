@@ -2,6 +2,7 @@
 
 import csv
 
+import pandas
 import pytest
 
 from fps_jax.results import metrics, report, rows
@@ -85,7 +86,6 @@ def test_every_float_is_written_to_its_last_bit(tmp_path):
 
 
 def test_pandas_reads_the_csv_without_options(workdir):
-  pandas = pytest.importorskip('pandas')
   rows.write_csv(workdir / 'metrics.csv', rows.read_rows(workdir))
   frame = pandas.read_csv(workdir / 'metrics.csv')
   assert list(frame.columns) == _COLUMNS
