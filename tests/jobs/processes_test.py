@@ -182,10 +182,10 @@ def test_processes_that_jax_finds_watch_over_each_other(
     assert (code, said.count('\n')) == (1, 1)
     assert said.startswith(killed)
     return
-  # JAX says something of that first, and on a busy machine ends it first.
+  # JAX says something of that as well, and on a busy machine ends it first.
   assert code in (1, -signal.SIGABRT)
   if code == 1:
-    assert said.splitlines()[-1].startswith(killed)
+    assert any(line.startswith(killed) for line in said.splitlines())
   again = processes.launch_slurm(2, *arguments)
   assert _await_ends(again) == [(0, '')] * 2
   _assert_same(workdir, whole, 1)
