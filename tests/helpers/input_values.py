@@ -61,16 +61,19 @@ CODEC_CASES = {
     wrong={'first': (*NUMBERS, 2**32)},
     any_rank=('values',),
   ),
-  **{
-    f'codec.Codec.{name}': Case(
-      getattr(CODEC, name),
-      {'words': SECRETS},
-      wrong={'words': outside(SECRETS)},
-      any_rank=('words',),
-    )
-    for name in ('decode', 'decode_count')
-  },
-  'codec.Codec.encode_count': Case(
+  'codec.Codec.decode': Case(
+    CODEC.decode,
+    {'words': SECRETS},
+    wrong={'words': outside(SECRETS)},
+    any_rank=('words',),
+  ),
+  'coder.OfField.decode_count': Case(
+    CODEC.decode_count,
+    {'words': SECRETS},
+    wrong={'words': outside(SECRETS)},
+    any_rank=('words',),
+  ),
+  'coder.OfField.encode_count': Case(
     CODEC.encode_count,
     {'count': np.int32([3])},
     wrong={'count': (np.int32([-1]), np.int32([61]))},
