@@ -9,11 +9,12 @@ prepared for TFDS (BUILD.md, "Data"):
   python launch.py --config=experiments/private.py --tfds_data_dir=DIR
 
 Arguments: `data=cifar10`; `mode=distributed`, where clients add the noise;
-`bits=16` to 31 of a word; `epsilons=none+1+3+8` and `sparsities=0+80+90`, which
-are run in all pairs; `seeds=N` runs seeds 0 .. N - 1; `tiny` is a test of
-seconds. Results are in experiments/README.md.
+`epsilons=none+1+3+8`, `sparsities=0+80+90` and `bits=16+18` to 31 of a word,
+which are run in all combinations; `seeds=N` runs seeds 0 .. N - 1; `tiny` is a
+test of seconds. Results are in experiments/README.md.
 """
 
+import itertools
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -22,14 +23,14 @@ from fps_jax.config import defaults as configs
 
 # The largest below each power of two.
 PRIMES = {
-  16: 65521,
-  18: 262139,
-  20: 1048573,
-  22: 4194301,
-  24: 16777213,
-  26: 67108859,
-  28: 268435399,
-  31: 2147483647,
+  '16': 65521,
+  '18': 262139,
+  '20': 1048573,
+  '22': 4194301,
+  '24': 16777213,
+  '26': 67108859,
+  '28': 268435399,
+  '31': 2147483647,
 }
 
 
@@ -40,13 +41,12 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     seeds=1,
     data='mnist',
     mode='central',
-    bits=31,
+    bits='31',
     epsilons='none+1+3+8',
     sparsities='0+80+90',
     tiny=False,
   )
-  if args.bits not in PRIMES:
-    raise ValueError(f'bits={args.bits} is not one of {sorted(PRIMES)}')
+  primes = {bits: _prime(bits) for bits in args.bits.split('+')}
   config = configs.default()
   config.name = f'private_{args.data}_{args.mode}'
   config.seeds = tuple(range(args.seeds))
@@ -63,7 +63,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.pruning.exempt = ('bias$', 'scale$')
   # To the same sums, bit for bit, as shamir, whose bytes are counted.
   config.sharing.scheme = 'ideal'
-  config.sharing.prime = PRIMES[args.bits]
   config.sharing.value_bits = 16
   config.sharing.clip = 1.0
   config.privacy.neighbours = 'zero_out'
@@ -71,16 +70,27 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.privacy.clip = 1.0
   config.eval.every_rounds = 5
   config.eval.batch_size = 2000
-  for sparsity in args.sparsities.split('+'):
-    for epsilon in args.epsilons.split('+'):
-      config.variants[f'epsilon_{epsilon}_sparsity_{sparsity}'] = _variant(
-        args.mode, epsilon, float(sparsity) / 100
-      )
+  for sparsity, epsilon, bits in itertools.product(
+    args.sparsities.split('+'), args.epsilons.split('+'), primes
+  ):
+    name = f'epsilon_{epsilon}_sparsity_{sparsity}'
+    name += f'_bits_{bits}' if len(primes) > 1 else ''
+    config.variants[name] = {
+      **_variant(args.mode, epsilon, float(sparsity) / 100),
+      'sharing': {'prime': primes[bits]},
+    }
   config.baseline = next(iter(config.variants))
   if args.tiny:
     configs.tiny(config)
     config.cohort.size = config.data.num_clients
   return config
+
+
+def _prime(bits: str) -> int:
+  """Returns the prime of words of so many bits."""
+  if bits not in PRIMES:
+    raise ValueError(f'bits={bits} is not one of {", ".join(PRIMES)}')
+  return PRIMES[bits]
 
 
 def _variant(mode: str, epsilon: str, sparsity: float) -> dict[str, Any]:

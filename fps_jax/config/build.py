@@ -220,15 +220,18 @@ def make_tiling(
   if config.attack.updates != 'none' or config.defence.name != 'none':
     longest = layout.LONGEST_TILE
   last_counts_T, alignment = plans[-1].keep_counts_T, protocol.alignment
-  block = sharing.values_per_block(config)
+  shared = sharing.shared_values(config)
   usual = num_params
   if pruning.mask_of(config) == 'shared':
     usual = layout.counts_at(last_counts_T, alignment)[-1]
   return Tiling.fit(
-    layout.most_values(num_params, len(last_counts_T), alignment) + block - 1,
-    usual + block - 1,
+    layout.most_values(num_params, len(last_counts_T), alignment)
+    + shared.padding,
+    usual + shared.padding,
     protocol.values_per_column,
-    math.lcm(alignment, block // math.gcd(block, layout.BLOCK_WORDS)),
+    math.lcm(
+      alignment, shared.block // math.gcd(shared.block, layout.BLOCK_WORDS)
+    ),
     longest,
   )
 

@@ -10,6 +10,7 @@ from fps_jax.config.sections import sharing
 from fps_jax.core.types import PruningPlan
 from fps_jax.privacy import accounting, rotation
 from fps_jax.privacy.accounting import Event, Ledger
+from fps_jax.privacy.central import Adaptation
 from fps_jax.privacy.distributed import DistributedPrivacy
 from fps_jax.privacy.mechanism import (
   LEAST_DEVIATION,
@@ -22,21 +23,24 @@ from fps_jax.sharing.field import PrimeField
 
 
 def make_privacy(
-  config: ConfigDict, plans: Sequence[PruningPlan]
+  config: ConfigDict,
+  plans: Sequence[PruningPlan],
+  adaptation: Adaptation | None,
 ) -> DistributedPrivacy:
   """Returns what clients do to their values.
 
   Args:
     config: the config of one variant, valid.
     plans: how many parameters each round keeps.
+    adaptation: of the clip; None for a fixed one.
 
   Raises:
-    ValueError: if no noise is enough for the epsilon, or the field has too few
-      bits.
+    ValueError: if no noise is enough for the epsilon, a clip that follows
+      leaves none for values, or the field has too few bits.
   """
   field = PrimeField(config.sharing.prime)
   codec = NoisyCodec(field, _mechanism(config, plans))
-  return DistributedPrivacy(codec, config.cohort.size)
+  return DistributedPrivacy(codec, config.cohort.size, adaptation)
 
 
 def make_ledger(config: ConfigDict, plans: Sequence[PruningPlan]) -> Ledger:
@@ -57,9 +61,8 @@ def make_ledger(config: ConfigDict, plans: Sequence[PruningPlan]) -> Ledger:
 def _mechanism(config: ConfigDict, plans: Sequence[PruningPlan]) -> Mechanism:
   """Returns the noise of the round that keeps most, which all rounds have."""
   privacy, least = config.privacy, sharing.min_honest(config)
-  dimension = max(int(plan.keep_count) for plan in plans)
-  if privacy.rotate:
-    dimension = rotation.padded(dimension)
+  shared = sharing.shared_values(config)
+  dimension = shared(max(int(plan.keep_count) for plan in plans))
   words = Words(
     num_clients=config.cohort.size,
     levels=1,

@@ -217,6 +217,13 @@ class Summation(NamedTuple):
       scales_Cx1 = chunk.bounds.scales_C[:, None]
       # What is not finite is nothing, whatever it is multiplied by.
       values_CxW = jnp.where(scales_Cx1 > 0, values_CxW * scales_Cx1, 0.0)
+    if chunk.bounds is not None and chunk.bounds.votes_C is not None:
+      places_W = start + jnp.arange(tiling.size)
+      values_CxW = jnp.where(
+        places_W == self.counts_at[-1] - 1,
+        chunk.bounds.votes_C[:, None],
+        values_CxW,
+      )
     if isinstance(self.privacy, DistributedPrivacy):
       values_CxW = self.privacy.spread(values_CxW, self.plan.noise_8, start)
     return values_CxW

@@ -151,7 +151,7 @@ class Method(NamedTuple):
       # All D: a count that is not traced makes a smaller program.
       keep_counts_T = np.array(self.exempt_D.shape, np.int32)
     if isinstance(self.terms.privacy, DistributedPrivacy):
-      keep_counts_T = self.terms.privacy.num_values(keep_counts_T)
+      keep_counts_T = self.terms.privacy.shared(keep_counts_T)
     return layout.counts_at(keep_counts_T, self.protocol.alignment)
 
   def summation(self, inputs: RoundInput, kept: Array | None) -> Summation:

@@ -109,8 +109,12 @@ class Release:
   ) -> Mean:
     privacy = self._privacy
     if isinstance(privacy, DistributedPrivacy):
-      mean_M = privacy.mean(sum_M, clip, num_values, key_8)
-      return Mean(mean_M, clip, count.astype(jnp.int32)[None])
+      sum_M = privacy.gather(sum_M, num_values, key_8)
+      return Mean(
+        privacy.mean(sum_M, clip),
+        privacy.next_clip(clip, sum_M, num_values, count),
+        count.astype(jnp.int32)[None],
+      )
     assert noise_M is not None
     return Mean(
       (sum_M + noise_M) / privacy.cohort_size,

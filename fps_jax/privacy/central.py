@@ -38,10 +38,12 @@ class Bounds(NamedTuple):
   Attributes:
     scales_C: float32 [C], what each multiplies its values by.
     counts_C: int32 [C], what each shares for its sample count.
+    votes_C: float32 [C], what each shares after its values; None for nothing.
   """
 
   scales_C: Array
   counts_C: Array
+  votes_C: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,17 @@ class Adaptation:
         'keep the clip as it is'
       )
     return left**-0.5
+
+  def next_clip(self, clip: Array, above_half: Array) -> Array:
+    """Returns the bound of the next round, float32 [].
+
+    Args:
+      clip: float32 [], of this round.
+      above_half: float32 [], how many clients more than half of them are within
+        the bound, by the size of a cohort; with noise.
+    """
+    too_many = above_half + 0.5 - self.quantile
+    return clip * jnp.exp(-self.learning_rate * too_many)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,8 +193,7 @@ class CentralPrivacy:
     noise = self.adaptation.deviation * normal(key_8, 1)[0]
     # Of those who are missing, half count as within.
     above_half = (num_within - num_clients / 2 + noise) / self.cohort_size
-    too_many = above_half + 0.5 - self.adaptation.quantile
-    next_clip = clip * jnp.exp(-self.adaptation.learning_rate * too_many)
+    next_clip = self.adaptation.next_clip(clip, above_half)
     return jnp.where(num_clients > 0, next_clip, clip)
 
   def num_clients(self, count: Array) -> Array:

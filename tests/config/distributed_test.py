@@ -32,10 +32,6 @@ def make_config(**overrides):
       {'privacy__min_honest': 9},
       'privacy.min_honest=9 must be at most cohort.size=8',
     ),
-    (
-      {'privacy__clip_quantile': 0.5, 'privacy__count_deviation': 1.0},
-      'privacy.clip_quantile=0.5 with mode=',
-    ),
   ],
 )
 def test_what_has_no_noise_of_clients_is_refused(changes, message):

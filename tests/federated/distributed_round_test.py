@@ -35,26 +35,32 @@ def simulation():
   return small.make(make_config(privacy__min_honest=7))
 
 
-def moved_by(simulation, number: int) -> np.ndarray:
-  """Returns how far a round of so many clients moves the model."""
+def round_of(simulation, number: int) -> tuple[np.ndarray, float]:
+  """Returns how far so many clients move the model, and the next clip."""
   state = simulation.init_state()
   before = np.array(state.params)
   after, _, _ = small.step(
     simulation, state, small.with_clients(simulation.plan(0), number)
   )
-  return np.asarray(after.params) - before
+  return np.asarray(after.params) - before, float(after.clip)
 
 
-def test_ideal_and_shamir_give_identical_models_with_noise(simulation):
-  """In chunks of other clients, too."""
-  config = make_config(privacy__min_honest=7)
-  expected, _ = small.run_simulation(simulation, config)
-  config = make_config(
-    privacy__min_honest=7, sharing__scheme='shamir', perf__chunk_size=3
-  )
+def moved_by(simulation, number: int) -> np.ndarray:
+  """Returns how far a round of so many clients moves the model."""
+  return round_of(simulation, number)[0]
+
+
+def test_ideal_and_shamir_give_identical_models_with_noise():
+  """In chunks of other clients, too, and with a clip that follows votes."""
+  follows = {'privacy__clip_quantile': 0.4, 'privacy__count_deviation': 4.0}
+  expected, expected_rows = small.run(make_config(**follows))
+  config = make_config(**follows, sharing__scheme='shamir', perf__chunk_size=3)
   params, rows = small.run(config)
   np.testing.assert_array_equal(params, expected)
   assert rows[-1]['epsilon'] > 0
+  clips = [row['clip_norm'] for row in rows]
+  assert clips == [row['clip_norm'] for row in expected_rows]
+  assert clips[0] != clips[1]
 
 
 def test_sum_of_one_client_fewer_than_min_honest_is_not_opened(simulation):
@@ -91,11 +97,19 @@ def test_without_noise_the_mean_is_that_of_clipped_updates():
     'num_rounds': 1,
     'sharing__value_bits': 16,
     'sharing__clip': 0.05,
+    'privacy__clip_quantile': 0.9,
+    'privacy__count_deviation': 1e-2,
   }
   by_clients = small.make(make_config(**almost_none, privacy__rotate=False))
   by_server = small.make(
     make_config(**almost_none, privacy__mode='central', privacy__rotate=False)
   )
-  expected = moved_by(by_server, 8)
-  np.testing.assert_allclose(moved_by(by_clients, 8), expected, atol=6e-5)
+  expected, next_clip = round_of(by_server, 8)
+  moved, follows = round_of(by_clients, 8)
+  np.testing.assert_allclose(moved, expected, atol=6e-5)
   assert np.abs(expected).max() > 2e-3
+  # A vote more or less would move it by a fortieth.
+  assert follows == pytest.approx(next_clip, rel=2e-3)
+  assert follows != pytest.approx(0.05, rel=2e-2)
+  # Of fewer than the noise is made for, nothing is opened, and no vote.
+  assert round_of(by_clients, 7)[1] == np.float32(0.05)

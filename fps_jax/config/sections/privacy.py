@@ -62,8 +62,9 @@ def _noise(config: ConfigDict) -> Iterator[str]:
 
 
 def _adaptation(config: ConfigDict) -> Iterator[str]:
-  # Where epsilon is given instead, that is seen when the run is built.
-  if is_private(config) and (noise := config.privacy.noise_multiplier):
+  # In another mode, or with epsilon, that is seen when the run is built.
+  noise = config.privacy.noise_multiplier
+  if config.privacy.mode == 'central' and noise:
     yield from collect('privacy', lambda: _leave_for_values(config, noise))
 
 
@@ -152,12 +153,6 @@ def _noise_of_clients(config: ConfigDict) -> Iterator[str]:
     yield (
       f'privacy.min_honest={privacy.min_honest} must be at most cohort.size='
       f'{size}: no sum would ever be opened'
-    )
-  if privacy.clip_quantile:
-    yield (
-      f'privacy.clip_quantile={privacy.clip_quantile} with mode='
-      "'distributed': who is within the clip is counted without noise of "
-      "clients; use 0, or mode='central'"
     )
 
 
@@ -277,7 +272,7 @@ def make_privacy(
   if not is_private(config):
     return None
   if clients_add_noise(config):
-    return distributed.make_privacy(config, plans)
+    return distributed.make_privacy(config, plans, _make_adaptation(config))
   noise, adaptation = _leave_for_values(config, _noise_multiplier(config))
   rounding = 0.0
   if scheme_of(config).has_codec:
@@ -297,18 +292,25 @@ def _leave_for_values(
   Raises:
     ValueError: if counting norms leaves nothing, or counts are not exact.
   """
-  privacy, size = config.privacy, config.cohort.size
-  if not privacy.clip_quantile:
+  adaptation = _make_adaptation(config)
+  if adaptation is None:
     return noise, None
-  adaptation = Adaptation(
-    privacy.clip_quantile,
-    privacy.clip_learning_rate,
-    privacy.count_deviation or size / 20,
-  )
   noise = adaptation.noise_of_values(noise)
   # Whose errors are of the counts.
-  CentralPrivacy(noise, size, adaptation=adaptation)
+  CentralPrivacy(noise, config.cohort.size, adaptation=adaptation)
   return noise, adaptation
+
+
+def _make_adaptation(config: ConfigDict) -> Adaptation | None:
+  """Returns how the clip follows norms; None where it stays."""
+  privacy = config.privacy
+  if not privacy.clip_quantile:
+    return None
+  return Adaptation(
+    privacy.clip_quantile,
+    privacy.clip_learning_rate,
+    privacy.count_deviation or config.cohort.size / 20,
+  )
 
 
 def _noise_multiplier(config: ConfigDict) -> float:

@@ -10,7 +10,12 @@ from fps_jax.config.checks import above_zero, boolean, choice, row, whole
 from fps_jax.config.section import Field, Section, collect
 from fps_jax.core.devices import gather
 from fps_jax.privacy import rotation
-from fps_jax.privacy.distributed import DistributedPrivacy, Privacy
+from fps_jax.privacy.distributed import (
+  AS_KEPT,
+  DistributedPrivacy,
+  Privacy,
+  Shared,
+)
 from fps_jax.runs.costs.message_bytes import ByteCounter
 from fps_jax.sharing import randomness
 from fps_jax.sharing.audit import AUDITS, Auditor
@@ -308,11 +313,16 @@ def make_byte_counter(
     channel,
     has_own_masks,
     min_contributors(config),
-    values_per_block(config),
+    shared_values(config),
   )
 
 
-def values_per_block(config: ConfigDict) -> int:
-  """Returns what the values that are shared are a multiple of."""
-  rotates = clients_add_noise(config) and config.privacy.rotate
-  return rotation.BLOCK if rotates else 1
+def shared_values(config: ConfigDict) -> Shared:
+  """Returns how many values are shared for those that are kept."""
+  privacy = config.privacy
+  if not clients_add_noise(config):
+    return AS_KEPT
+  return Shared(
+    more=1 if privacy.clip_quantile else 0,
+    block=rotation.BLOCK if privacy.rotate else 1,
+  )

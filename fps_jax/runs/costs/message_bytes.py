@@ -6,6 +6,7 @@ from statistics import fmean
 
 from fps_jax.core.types import PruningPlan
 from fps_jax.federated import layout
+from fps_jax.privacy.distributed import AS_KEPT, Shared
 from fps_jax.sharing.messages import clear
 from fps_jax.sharing.schemes.channels import Channel, Sent
 
@@ -35,14 +36,14 @@ class ByteCounter:
     channel: the lengths of messages.
     has_own_mask: whether each client sends values of its own choice.
     min_contributors: clients that a band must be the sum of to be opened.
-    values_per_block: values are shared in multiples of it.
+    shared: how many values are shared for those that are kept.
   """
 
   num_params: int
   channel: Channel
   has_own_mask: bool
   min_contributors: int
-  values_per_block: int = 1
+  shared: Shared = AS_KEPT
 
   def __call__(
     self,
@@ -60,10 +61,8 @@ class ByteCounter:
       num_answering: servers that answer; None for all that ever do.
     """
     kept = [int(count) for count in pruning.keep_counts_T]
-    shared = [-(-count // self.values_per_block) for count in kept]
     values = layout.counts_at(
-      [count * self.values_per_block for count in shared],
-      self.channel.alignment,
+      [self.shared(count) for count in kept], self.channel.alignment
     )
     bytes_T = [
       count_bytes(
