@@ -9,8 +9,9 @@ sketched. Ten minutes on two CPU cores:
 
 Arguments: `seeds=N` attacks under seeds 0 .. N - 1; `networks=lenet+lenet_1000`
 attacks a few views of one image a client of these networks, here untrained and
-after 1,000 steps of honest training; `tiny` is a test of seconds. Results are
-in experiments/README.md.
+after 1,000 steps of honest training; `noise=0+0.01` attacks one image a client
+under noise of these multiples of the clip, for one client and ten; `tiny` is a
+test of seconds. Results are in experiments/README.md.
 """
 
 from ml_collections import ConfigDict
@@ -21,11 +22,18 @@ from fps_jax.jobs.inversion import job
 
 def get_config(arguments: str | None = None) -> ConfigDict:
   """Returns the config; see the module docstring for the arguments."""
-  args = configs.parse_arguments(arguments, seeds=4, networks='', tiny=False)
+  args = configs.parse_arguments(
+    arguments, seeds=4, networks='', noise='', tiny=False
+  )
   config = job.default()
   config.seeds = tuple(range(args.seeds))
   if args.networks:
     config.inversion.networks = tuple(map(_network, args.networks.split('+')))
+    config.inversion.images_per_client = (1,)
+  if args.noise:
+    config.inversion.noise_multipliers = tuple(
+      map(float, args.noise.split('+'))
+    )
     config.inversion.images_per_client = (1,)
   if args.tiny:
     configs.tiny(config)

@@ -64,13 +64,22 @@ def make_cases(config: ConfigDict) -> list[Case]:
 
   Returns:
     Those of every view of the untrained perceptron; or, where the config names
-    networks, a few of each of these.
+    networks, a few of each of these; or, where it has noise multipliers, views
+    under such noise.
 
   Raises:
     ValueError: if a scheme does not exist, leaves no server without knowledge,
-      or its sums do not fit the field.
+      or its sums do not fit the field; or there are networks and noise.
   """
   settings = config.inversion
+  if settings.noise_multipliers and settings.networks:
+    raise ValueError(
+      f'inversion.networks={settings.networks} and '
+      f'inversion.noise_multipliers={settings.noise_multipliers}: noise is '
+      'attacked of the untrained perceptron alone; set one of them to ()'
+    )
+  if settings.noise_multipliers:
+    return list(_under_noise(settings))
   field = PrimeField(config.sharing.prime)
   schemes = [Shamir(field, *numbers) for numbers in settings.servers]
   codecs = {
@@ -116,6 +125,20 @@ def make_cases(config: ConfigDict) -> list[Case]:
       sparsity=settings.joint_sparsity,
     ),
   ]
+
+
+def _under_noise(settings: ConfigDict) -> Iterator[Case]:
+  _, smoothness = settings.roundings[-1]
+  for number in dict.fromkeys((1, settings.joint_clients)):
+    title = f'Sum of {number} clients' if number > 1 else 'Update'
+    for multiplier in settings.noise_multipliers:
+      yield Case(
+        f'noised_{multiplier:g}_{number}_clients',
+        f'{title}, noise multiplier {multiplier:g}',
+        views.noised(multiplier),
+        smoothness if multiplier else settings.plain_smoothness,
+        num_clients=number,
+      )
 
 
 def _of_plain(settings: ConfigDict) -> Iterator[Case]:

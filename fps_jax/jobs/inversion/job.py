@@ -43,6 +43,12 @@ SECTION = JOB_SECTIONS['inversion'] = Section(
       'each attacked in a few views, after so many steps of honest training; '
       'none: the untrained perceptron in all views',
     ),
+    'noise_multipliers': Field(
+      (),
+      each(at_least_zero),
+      'standard deviations of the noise of a sum over the clip, each attacked '
+      'instead of all views; none: all views',
+    ),
     'images_per_client': Field(
       (1, 4), each(whole(1), least=1), 'all of them in every step'
     ),

@@ -10,6 +10,7 @@ Each view shows:
 - `one_below_k`: what shares of k - 1 servers that hold l > 1 secrets a word say
   about them: l - 1 relations of two values;
 - `noise`: noise that has nothing to do with any update;
+- `noised`: the sum of clipped updates under the noise of `fps_jax.privacy`;
 - `sketched`: signed sums of the entries that share a bucket.
 
 Pruning is no view: what is pruned is not trained, by the client as by the
@@ -194,6 +195,29 @@ def noise() -> View:
     ),
     total,
   )
+
+
+def noised(noise_multiplier: float) -> View:
+  """Returns the view of a sum that clients or a server add noise to.
+
+  Updates are longer than the clip, so that each is cut to it. Of one client,
+  whose noise is one part of that of n clients, k servers see this with a
+  multiplier of 1 / sqrt(n) of that of a sum.
+
+  Args:
+    noise_multiplier: standard deviation of the noise over the clip, >= 0.
+  """
+
+  def clipped_total(updates_CxD: Array) -> Array:
+    norms_Cx1 = jnp.linalg.norm(updates_CxD, axis=1, keepdims=True)
+    return total(updates_CxD / norms_Cx1)
+
+  def see(updates_CxD: Array, seed: int) -> Array:
+    sum_D = clipped_total(updates_CxD)
+    noise_D = jax.random.normal(jax.random.key(seed), sum_D.shape)
+    return sum_D + noise_multiplier * noise_D
+
+  return View(see, clipped_total)
 
 
 def sketched(num_sums: int, key: Key) -> View:

@@ -100,6 +100,20 @@ def test_networks_are_attacked_in_a_few_views_in_place_of_all(monkeypatch):
   assert by_layer == ['lenet_0_by_layer', 'lenet_0_sum']
 
 
+def test_noise_is_attacked_in_place_of_all_views(monkeypatch):
+  monkeypatch.syspath_prepend(str(_ROOT / 'experiments'))
+  config = importlib.import_module('inversion').get_config('noise=0+0.01')
+  assert [case.name for case in cases.make_cases(config)] == [
+    'noised_0_1_clients',
+    'noised_0.01_1_clients',
+    'noised_0_10_clients',
+    'noised_0.01_10_clients',
+  ]
+  config.inversion.networks = (('lenet', 0),)
+  with pytest.raises(ValueError, match=r'set one of them to \(\)'):
+    cases.make_cases(config)
+
+
 def _bench(dataset, model, num_held_out):
   models = {'perceptron': model}
   search = Search(1, 1, 0.1)
@@ -201,6 +215,7 @@ def test_cases_attack_the_same_images_client_by_client():
     ('servers', ((3, 2, 2),), r'has no random word'),
     ('sparsities', (0.999,), r'sparsity=0.999 keeps'),
     ('networks', (('alexnet', 0),), r"its 'alexnet' is not one of \['lenet'"),
+    ('noise_multipliers', (-1.0,), r'entry -1\.0, which must be at least 0'),
     ('clients', (10_001,), r'a sum of 10001 images exceeds the 10000'),
   ],
 )

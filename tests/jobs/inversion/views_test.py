@@ -139,3 +139,16 @@ def test_sketch_and_range_check_are_what_servers_open_for_a_defence():
     assert np.all(off_V[16:] < 513 * scales_V[16:] * codec.step)
   assert np.abs(seen[:16]).max() > 10 * 33 * codec.step
   assert np.abs(seen[16:]).max() > 10 * 33 * codec.step
+
+
+def test_noise_of_a_sum_has_its_deviation_and_updates_the_length_of_the_clip():
+  updates_CxD = updates_of(3)
+  quiet = views.noised(0.0)
+  sum_D = np.asarray(quiet.see(updates_CxD, _SEED))
+  lengths_Cx1 = np.linalg.norm(updates_CxD, axis=1, keepdims=True)
+  assert sum_D == pytest.approx((updates_CxD / lengths_Cx1).sum(0), abs=1e-6)
+  np.testing.assert_array_equal(quiet.expect(updates_CxD), sum_D)
+  noise_D = views.noised(0.5).see(updates_CxD, _SEED) - sum_D
+  assert np.std(noise_D) == pytest.approx(0.5, rel=0.1)
+  other_D = views.noised(0.5).see(updates_CxD, _SEED + 1) - sum_D
+  assert abs(np.corrcoef(noise_D, other_D)[0, 1]) < 0.15
