@@ -101,7 +101,11 @@ def title_of_defence(name: str) -> str:
   ('NNM + Multi-Krum on sketches', 'my own')
   >>> title_of_defence('fedpruneshare_nnm_multi_krum_sketched')
   'FedPruneShare with NNM + Multi-Krum on sketches'
+  >>> title_of_defence('fedpruneshare_90')
+  'FedPruneShare 90 %'
   """
+  if (title := title_of(name)) != name:
+    return title
   if name.endswith('_sketched'):
     return f'{title_of_defence(name.removesuffix("_sketched"))} on sketches'
   for prefix, form in (
@@ -111,7 +115,7 @@ def title_of_defence(name: str) -> str:
   ):
     if name.startswith(prefix):
       return form.format(title_of_defence(name.removeprefix(prefix)))
-  return _DEFENCES.get(name) or _TITLES.get(name) or name.replace('_', ' ')
+  return _DEFENCES.get(name) or name.replace('_', ' ')
 
 
 def split_variant(variant: str) -> tuple[str, dict[str, str]]:

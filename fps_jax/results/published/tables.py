@@ -6,6 +6,7 @@ a file of rows, and what of it:
   <!-- rows: mnist --> a table of all variants <!-- end -->
   <!-- rows: mnist, columns test_accuracy uplink_bytes_per_client -->
   <!-- rows: poisoning, grid attack_success --> attacks and defences
+  <!-- rows: non_iid, grid test_accuracy Dealt --> of another heading
   <!-- value: mnist fedavg test_accuracy -->94.25<!-- end -->
   <!-- lines: inversion, 1 image per client --> a benchmark's table <!-- end -->
 
@@ -99,7 +100,7 @@ def _block(rows: Sequence[Row], rest: Sequence[str], old: str) -> str:
   summaries = summaries_of(rows)
   kind, names = rest[0] if rest else '', rest[1:]
   if kind == 'grid':
-    table = _grid(summaries, names[0] if names else 'test_accuracy')
+    table = _grid(summaries, *names)
   else:
     shown = {
       name: column
@@ -132,7 +133,11 @@ def _of_variants(
   return found
 
 
-def _grid(summaries: Sequence[Summary], name: str) -> Table:
+def _grid(
+  summaries: Sequence[Summary],
+  name: str = 'test_accuracy',
+  heading: str = 'Attack',
+) -> Table:
   """Returns the variants `FIRST--SECOND`, the second ones side by side."""
   column = _COLUMNS[name]
   cells = {}
@@ -149,7 +154,7 @@ def _grid(summaries: Sequence[Summary], name: str) -> Table:
     ]
     for attack in attacks
   ]
-  header = ('Attack', *map(titles.title_of_defence, defences))
+  header = (heading, *map(titles.title_of_defence, defences))
   return Table('', header, found)
 
 
