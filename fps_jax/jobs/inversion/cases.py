@@ -72,26 +72,11 @@ def make_cases(config: ConfigDict) -> list[Case]:
       or its sums do not fit the field; or there are networks and noise.
   """
   settings = config.inversion
-  if settings.noise_multipliers and settings.networks:
-    raise ValueError(
-      f'inversion.networks={settings.networks} and '
-      f'inversion.noise_multipliers={settings.noise_multipliers}: noise is '
-      'attacked of the untrained perceptron alone; set one of them to ()'
-    )
   if settings.noise_multipliers:
     return list(_under_noise(settings))
   field = PrimeField(config.sharing.prime)
   schemes = [Shamir(field, *numbers) for numbers in settings.servers]
-  codecs = {
-    bits: Codec(
-      field=field,
-      clip=config.sharing.clip,
-      value_bits=bits,
-      max_clients=max((*settings.clients, settings.joint_clients)),
-      max_count=1,
-    )
-    for bits, _ in settings.roundings
-  }
+  codecs = _make_codecs(config, field)
   opened = {bits: views.opened(codecs[bits], schemes[0]) for bits in codecs}
   if settings.networks:
     return list(_of_networks(settings, opened))
@@ -127,7 +112,28 @@ def make_cases(config: ConfigDict) -> list[Case]:
   ]
 
 
+def _make_codecs(config: ConfigDict, field: PrimeField) -> dict[int, Codec]:
+  """Returns what values are rounded by, by how many bits they have."""
+  settings = config.inversion
+  return {
+    bits: Codec(
+      field=field,
+      clip=config.sharing.clip,
+      value_bits=bits,
+      max_clients=max((*settings.clients, settings.joint_clients)),
+      max_count=1,
+    )
+    for bits, _ in settings.roundings
+  }
+
+
 def _under_noise(settings: ConfigDict) -> Iterator[Case]:
+  if settings.networks:
+    raise ValueError(
+      f'inversion.networks={settings.networks} and '
+      f'inversion.noise_multipliers={settings.noise_multipliers}: noise is '
+      'attacked of the untrained perceptron alone; set one of them to ()'
+    )
   _, smoothness = settings.roundings[-1]
   for number in dict.fromkeys((1, settings.joint_clients)):
     title = f'Sum of {number} clients' if number > 1 else 'Update'
