@@ -246,6 +246,23 @@ class CohortPlanner:
       malicious=is_present & self._is_malicious[client_ids],
     )
 
+  def plan_client(
+    self, client: int, round_number: int, attempt: int = 0
+  ) -> CohortPlan:
+    """Returns one client's row of a plan, which its own examples make.
+
+    Its tier is the first, and no attacker controls it.
+    """
+    alone = np.array([client], np.int32)
+    return CohortPlan(
+      client_ids=alone,
+      indices=self._batches(alone, _ids(round_number, attempt)),
+      num_steps=self._num_steps[alone],
+      num_examples=self._weights[alone],
+      tiers=np.zeros_like(alone),
+      malicious=np.zeros(1, bool),
+    )
+
   def _batches(
     self, client_ids: np.ndarray, ids: tuple[int, ...]
   ) -> np.ndarray:

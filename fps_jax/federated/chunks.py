@@ -174,7 +174,12 @@ def are_finite(rows_CxM: Array) -> Array:
 
 
 def client_keys(round_key: Key, client_ids_C: Array) -> Key:
-  """Returns each client's key of this round."""
+  """Returns each client's key of this round.
+
+  A key of ChaCha20, uint32 [8], is that of the one client there is.
+  """
+  if not jnp.issubdtype(round_key.dtype, jax.dtypes.prng_key):
+    return jnp.broadcast_to(round_key, (*client_ids_C.shape, len(round_key)))
   # Padding has id -1; its draws are never used.
   ids_C = jnp.maximum(client_ids_C, 0)
   return jax.vmap(jax.random.fold_in, (None, 0))(round_key, ids_C)

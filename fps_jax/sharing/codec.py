@@ -9,12 +9,14 @@ call it in `SumProtocol.lift`.
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fps_jax.core import arrays
 from fps_jax.core.rng import bits_16
 from fps_jax.core.types import Array, Key
+from fps_jax.sharing import chacha
 from fps_jax.sharing.coder import OfField
 from fps_jax.sharing.field import PrimeField
 
@@ -38,9 +40,11 @@ def round_randomly(scaled: Array, key: Key, first: Array | int) -> Array:
 
   Args:
     scaled: float32, of any shape.
-    key: of the vector that the values are part of; consumed.
-    first: place of the first value in that vector, a multiple of 4; each value
-      is rounded by the draw of its place. May be traced.
+    key: of the vector that the values are part of; consumed. One of JAX's, with
+      which a simulation is reproducible, or uint32 [8] of ChaCha20.
+    first: place of the first value in that vector, a multiple of 4, or of 16
+      with ChaCha20; each value is rounded by the draw of its place. May be
+      traced.
 
   Returns:
     float32, of the same shape.
@@ -52,11 +56,24 @@ def round_randomly(scaled: Array, key: Key, first: Array | int) -> Array:
   arrays.check_integer('first', first, 0, _LAST_PLACE)
   floor = jnp.floor(scaled)
   # Not floor(scaled + draw): that sum would lose the fraction's low bits.
-  draw = (
-    bits_16(key, first, scaled.size).reshape(scaled.shape).astype(jnp.float32)
-  )
+  draws = _draws_16(key, first, scaled.size)
+  draw = draws.reshape(scaled.shape).astype(jnp.float32)
   # Halves, so that rounding the chance to 16 bits is itself without bias.
   return floor + (draw + 0.5 < (scaled - floor) * 2**16)
+
+
+def _draws_16(key: Key, first: Array | int, size: int) -> Array:
+  """Returns uniform draws from 0 .. 2^16 - 1, uint32 [size]."""
+  if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    return bits_16(key, first, size)
+  arrays.check('key', key, np.uint32, (chacha.KEY_WORDS,))
+  words = chacha.keystream(
+    key,
+    jnp.zeros(chacha.NONCE_WORDS, jnp.uint32),
+    jnp.uint32(first) // chacha.BLOCK_WORDS,
+    -(-size // chacha.BLOCK_WORDS),
+  )
+  return words[:size] & 0xFFFF
 
 
 @dataclasses.dataclass(frozen=True)

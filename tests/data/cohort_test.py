@@ -100,6 +100,18 @@ def test_batches_do_not_depend_on_who_else_takes_part(mode: dict[str, Any]):
   assert 5 < shared < 20  # Not everyone took part.
 
 
+@pytest.mark.parametrize('mode', [{'epochs': 2}, {'steps': 5}])
+def test_clients_own_plan_is_its_row_of_the_rounds(mode: dict[str, Any]):
+  """In every attempt; it is made of its own examples and the largest count."""
+  planner = make_planner(**mode)
+  for attempt in (0, 2):
+    plan = planner.plan(3, attempt)
+    for row, client in enumerate(plan.client_ids):
+      own = planner.plan_client(int(client), 3, attempt)
+      expected = jax.tree.map(lambda rows, r=row: rows[r : r + 1], plan)
+      jax.tree.map(np.testing.assert_array_equal, own, expected)
+
+
 def test_batches_change_with_the_round_and_the_seed():
   def batches(seed, round_number):
     planner = make_planner(seed=seed, cohort_size=len(COUNTS))

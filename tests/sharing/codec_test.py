@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fps_jax.sharing import codec as codec_module
+from fps_jax.sharing import on_host
 from fps_jax.sharing.codec import Codec
 from fps_jax.sharing.field import PrimeField
 
@@ -130,6 +131,25 @@ def test_keys_decide_the_rounding() -> None:
   )
   np.testing.assert_array_equal(first, again)
   assert (first != other).any()
+
+
+def test_key_of_chacha20_rounds_by_the_words_of_its_keystream() -> None:
+  """Each value by that of its place, wherever a part of the vector begins."""
+  codec = make()
+  generator = np.random.default_rng(0)
+  scaled = generator.uniform(-9, 9, 96).astype(np.float32)
+  key_8 = np.arange(8, dtype=np.uint32)
+  state = np.zeros(12, np.uint32)
+  state[:8] = key_8
+  draws = on_host.keystream(state, 96) & 0xFFFF
+  floor = np.floor(scaled)
+  expected = floor + (draws + 0.5 < (scaled - floor) * 2**16)
+  found = codec_module.round_randomly(scaled, key_8, 0)
+  np.testing.assert_array_equal(found, expected)
+  part = codec_module.round_randomly(scaled[32:], key_8, 32)
+  np.testing.assert_array_equal(part, expected[32:])
+  words = codec.encode(scaled * np.float32(codec.step), jnp.asarray(key_8))
+  assert words.dtype == jnp.uint32
 
 
 def test_larger_values_are_clipped_and_counted() -> None:
