@@ -11,7 +11,7 @@ is for all runs of a study before the first of them starts.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -35,6 +35,25 @@ def validate(config: ConfigDict) -> None:
   problems = list(dict.fromkeys(_problems(config)))
   if problems:
     raise ValueError('\n'.join(problems))
+
+
+def validate_all(variants: Mapping[str, ConfigDict]) -> None:
+  """Validates every variant of a config.
+
+  Raises:
+    ValueError: a line for each problem of the first that is wrong, which a line
+      names if there are several.
+  """
+  for name, variant in variants.items():
+    try:
+      validate(variant)
+    except ValueError as error:
+      if len(variants) == 1:
+        raise
+      lines = str(error).splitlines()
+      raise ValueError(
+        '\n'.join(f'variant {name}: {line}' for line in lines)
+      ) from error
 
 
 def _problems(config: ConfigDict) -> Iterator[str]:

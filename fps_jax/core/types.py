@@ -211,7 +211,8 @@ class RoundMetrics:
   Attributes:
     loss_sum: float32 [C], training loss summed over targets.
     num_trained: float32 [C], targets trained on, repeats counted.
-    clipped_values: int32 [C], values that the codec clipped.
+    clipped_values: int32 [C], values that the codec clipped; None where no
+      client tells.
     is_finite: bool [C], whether the client's update was finite, as its own
       values tell and no share does; one that is not was left out.
     weights: float32 [C], of each update in the aggregate; None without a
@@ -226,7 +227,7 @@ class RoundMetrics:
 
   loss_sum: Array
   num_trained: Array
-  clipped_values: Array
+  clipped_values: Array | None
   is_finite: Array
   weights: Array | None = None
   is_sound: Array | None = None

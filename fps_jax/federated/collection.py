@@ -49,10 +49,15 @@ class AuditFindings(NamedTuple):
   Attributes:
     wrong_servers: numbers of the servers that were left out, ascending.
     inconsistent_clients: numbers of the clients that were left out, ascending.
+    silent_clients: numbers of the clients that did not report although the plan
+      has them, ascending; none of a simulation, whose plan says who does.
+    silent_servers: likewise of the servers that did not answer.
   """
 
   wrong_servers: tuple[int, ...] = ()
   inconsistent_clients: tuple[int, ...] = ()
+  silent_clients: tuple[int, ...] = ()
+  silent_servers: tuple[int, ...] = ()
 
 
 class Gathering(Protocol):

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fps_jax import data
 from fps_jax.config.build import build
-from fps_jax.config.validate import validate
+from fps_jax.config.validate import validate_all
 from fps_jax.config.variants import check_alike, resolve_variants
 from fps_jax.core import files
 from fps_jax.core.accelerators import usable_bytes
@@ -35,6 +35,8 @@ from fps_jax.runs.hooks import ON_ROUND, HookError, Hooks
 from fps_jax.runs.progress import Progress
 from fps_jax.runs.simulation import Simulation
 from fps_jax.runs.train import Extras, Trained, train
+
+Deploy = Callable[[StudyRun], Simulation]
 
 _DEFAULTS = Options()
 # What ends a study, with a message for the user.
@@ -78,6 +80,7 @@ def run_study(
   options: Options = _DEFAULTS,
   console: Console | None = None,
   keeps_states: bool = False,
+  deploy: Deploy | None = None,
 ) -> list[Result]:
   """Runs a study and writes everything about it to the work directory.
 
@@ -93,6 +96,7 @@ def run_study(
     options: of the command line.
     console: where progress and the table go; by default standard output.
     keeps_states: as of `run`.
+    deploy: as of `run`.
 
   Returns:
     As `run`.
@@ -107,7 +111,7 @@ def run_study(
     workdir = files.local(workdir, '--workdir')
     with files.naming(workdir):
       keeper = _make_keeper(workdir, argv, options)
-      results = run(config, keeper, options, console, keeps_states)
+      results = run(config, keeper, options, console, keeps_states, deploy)
   except _STOPS as error:
     raise StudyError(str(error)) from error
   # Where there is none, another process reports.
@@ -135,6 +139,7 @@ def run(
   options: Options = _DEFAULTS,
   console: Console | None = None,
   keeps_states: bool = True,
+  deploy: Deploy | None = None,
 ) -> list[Result]:
   """Runs a study, and returns what every run came to.
 
@@ -147,6 +152,7 @@ def run(
     options: what is not part of the experiment.
     console: where progress goes; by default standard output.
     keeps_states: whether the last state of every run stays on the devices.
+    deploy: makes of a run one of real parties; None to simulate them.
 
   Returns:
     What each run came to, those of a variant by the seeds of the config.
@@ -174,7 +180,7 @@ def run(
             name: agreement.digest_of_data(each.dataset)
             for (name, _), each in placed.items()
           }
-      runs = _build_all(variants, placed)
+      runs = _build_all(variants, placed, deploy)
       console = console or make_console()
       environment['chunk_sizes'] = _chunk_sizes(runs, console)
       notices_privacy.print_promises(runs, console)
@@ -193,25 +199,6 @@ def _check_all(config: ConfigDict) -> dict[str, ConfigDict]:
   check_alike(config, variants)
   validate_all(variants)
   return variants
-
-
-def validate_all(variants: Mapping[str, ConfigDict]) -> None:
-  """Validates every variant of a config.
-
-  Raises:
-    ValueError: a line for each problem of the first that is wrong, which a line
-      names if there are several.
-  """
-  for name, variant in variants.items():
-    try:
-      validate(variant)
-    except ValueError as error:
-      if len(variants) == 1:
-        raise
-      lines = str(error).splitlines()
-      raise ValueError(
-        '\n'.join(f'variant {name}: {line}' for line in lines)
-      ) from error
 
 
 def _load_all(
@@ -237,13 +224,17 @@ def _use(variant: ConfigDict) -> tuple[str, int]:
 def _build_all(
   variants: Mapping[str, ConfigDict],
   placed: Mapping[tuple[str, int], PlacedDataset],
+  deploy: Deploy | None,
 ) -> list[StudyRun]:
   """Builds every run; variants of one data set share it."""
-  return [
+  runs = [
     StudyRun(name, seed, variant, build(variant, seed, placed[_use(variant)]))
     for name, variant in variants.items()
     for seed in variant.seeds
   ]
+  return (
+    [run._replace(simulation=deploy(run)) for run in runs] if deploy else runs
+  )
 
 
 def _chunk_sizes(runs: Sequence[StudyRun], console: Console) -> dict[str, int]:

@@ -94,6 +94,7 @@ def finish(
       if failed:
         started = simulation.start(state, plan, data)
       state, metrics, report = simulation.finish(state, plan, data, started)
+      plan = _without_silent(plan, report)
       outcome = Outcome(_strip(plan), metrics, report, failed, is_skipped)
       return state, outcome
     except SharingError as error:
@@ -103,6 +104,17 @@ def finish(
     is_skipped = len(failed) > simulation.completion.max_retries
     replan = simulation.plan_without_clients if is_skipped else simulation.plan
     plan = replan(round_number, len(failed))
+
+
+def _without_silent(plan: RoundPlan, report: AuditFindings) -> RoundPlan:
+  """Returns a plan of those that did report and answer."""
+  ids_C, answers_N = np.asarray(plan.cohort.client_ids), plan.answers_N
+  ids_C = np.where(np.isin(ids_C, report.silent_clients), -1, ids_C)
+  if answers_N is not None:
+    numbers_N = 1 + np.arange(len(answers_N))
+    answers_N = answers_N & ~np.isin(numbers_N, report.silent_servers)
+  cohort = dataclasses.replace(plan.cohort, client_ids=ids_C)
+  return dataclasses.replace(plan, cohort=cohort, answers_N=answers_N)
 
 
 def _strip(plan: RoundPlan) -> RoundPlan:

@@ -146,7 +146,7 @@ def _of_clients(simulation: Simulation, finished: Finished) -> ClientMetrics:
     'opened_values_per_client': simulation.accounts.opened_values(
       _kept(simulation, pruning), len(tiers)
     ),
-    'clients_dropped': draw.num_dropped,
+    'clients_dropped': draw.num_dropped + len(outcome.report.silent_clients),
     'clients_too_slow': draw.num_too_slow,
     'clients_per_tier': [
       tiers.count(tier) for tier in range(len(pruning.keep_counts_T))
@@ -236,13 +236,16 @@ def audit_bounds(
 def _clipped_fraction(simulation: Simulation, outcome: Outcome) -> float | None:
   """Returns the part of what counted clients share that the codec clipped."""
   plan, counted_C = outcome.plan, outcome.is_counted
-  tiers = plan.cohort.tiers[counted_C]
+  tiers, clipped_C = (
+    plan.cohort.tiers[counted_C],
+    outcome.metrics.clipped_values,
+  )
   if simulation.protocol.field is None or not len(tiers):
     return None
-  if simulation.accounts.ledger:
+  if simulation.accounts.ledger or clipped_C is None:
     return None
   num_values = int(plan.pruning.keep_counts_T[tiers].sum())
-  return int(outcome.metrics.clipped_values[counted_C].sum()) / num_values
+  return int(clipped_C[counted_C].sum()) / num_values
 
 
 def _finite(loss: float) -> float | None:

@@ -12,12 +12,12 @@ from ml_collections import ConfigDict
 
 from fps_jax import data
 from fps_jax.config.build import build
+from fps_jax.config.validate import validate_all
 from fps_jax.config.variants import resolve_variants
 from fps_jax.core import files
 from fps_jax.core.devices import make_mesh
 from fps_jax.core.environment import describe_environment, user_code
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.jobs import study
 from fps_jax.jobs.bench import Bench, refusing
 from fps_jax.jobs.compile_for import report, target
 from fps_jax.jobs.compile_for.measure import measure
@@ -52,7 +52,7 @@ def run(
   bench = Bench(workdir, options, '--compile_for runs nothing')
   with bench.checking(config):
     variants = resolve_variants(config)
-    study.validate_all(variants)
+    validate_all(variants)
   rows, datasets = [], {}
   for name, variant in variants.items():
     with refusing(f'{name}: '):

@@ -22,9 +22,9 @@ from fps_jax.config import defaults as configs
 from fps_jax.config.checks import boolean, text, whole
 from fps_jax.config.section import Field, Section
 from fps_jax.config.sections import JOB_SECTIONS
+from fps_jax.config.validate import validate_all
 from fps_jax.config.variants import resolve_variants
 from fps_jax.core import startup
-from fps_jax.jobs import study
 from fps_jax.jobs.bench import Bench, refusing
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
@@ -87,7 +87,7 @@ def run(
   )
   with bench.checking(config):
     variants = resolve_variants(config)
-    study.validate_all(variants)
+    validate_all(variants)
   with refusing():
     results = _measure_groups(variants, argv, options.tfds_data_dir, bench)
   bench.record(results['environment'])

@@ -20,6 +20,7 @@ from fps_jax.config.section import Field, Section
 from fps_jax.config.sections import JOB_SECTIONS
 from fps_jax.config.sections.cohort import largest_sample_count
 from fps_jax.config.sections.sharing import SERVERS, prime
+from fps_jax.config.validate import validate_all
 from fps_jax.config.variants import resolve_variants
 from fps_jax.core import files
 from fps_jax.jobs import study
@@ -97,7 +98,7 @@ def run(
   workdir, console = pathlib.Path(workdir), make_console()
   with refusing('tradeoff: '):
     variants = resolve_variants(config)
-    study.validate_all(variants)
+    validate_all(variants)
     for name, variant in variants.items():
       _check_is_counted(name, variant)
     schemes = _make_schemes(config)

@@ -24,6 +24,8 @@ class Inbox:
   Servers 1 .. t of a seeded scheme take a `SEED` a client, others a `SHARE`.
 
   Attributes:
+    takes_seed: whether a client sends this server a seed.
+    num_values: values of an update, the sample count left out.
     payloads: client number -> uint32 [8] seed or uint32 [W] share, of the
       clients whose message was taken.
   """
@@ -54,10 +56,11 @@ class Inbox:
       raise ValueError(
         f'server {receiver} must be in [1, num_servers={scheme.num_servers}]'
       )
-    takes_seed = scheme.seeded and receiver <= scheme.num_random
+    self.takes_seed = scheme.seeded and receiver <= scheme.num_random
+    self.num_values = num_values
     self._kind, self._decode = (
       (Kind.SEED, shared.decode_seed)
-      if takes_seed
+      if self.takes_seed
       else (Kind.SHARE, shared.decode_share)
     )
     self._scheme = scheme
