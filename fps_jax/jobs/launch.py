@@ -51,11 +51,7 @@ def _run(argv: list[str]) -> None:
   ending, stopping = Ending(), Interruption()
   stopping.advice = 'nothing has begun: give the same command again'
   stopping.install(ending)
-  if _VALUES.report:
-    _report([*_VALUES.report, *argv[1:]])
-    return
-  if _VALUES.list:
-    print(listing.text(experiments.folder()), end='')
+  if _is_other(argv):
     return
   logging.get_absl_handler().setFormatter(_Formatter())
   if not _VALUES['verbosity'].present:
@@ -66,8 +62,7 @@ def _run(argv: list[str]) -> None:
     sweep.expand(config, _VALUES.sweep)
   except ValueError as error:
     sys.exit(f'error: {error}')
-  now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
-  workdir = _VALUES.workdir or f'runs/{config.name}-{now}'
+  workdir = _workdir(config.name)
   peers = _prepare(ending)
   is_alone = jax.process_count() == 1
   # Of all processes one knows where the study is kept.
@@ -106,6 +101,28 @@ def _run(argv: list[str]) -> None:
     _fail(error, ending, peers)
   if peers:
     peers.finish()
+
+
+def _is_other(argv: list[str]) -> bool:
+  """Does what is no run of this process; returns whether that was it."""
+  if _VALUES.report:
+    _report([*_VALUES.report, *argv[1:]])
+  elif _VALUES.list:
+    print(listing.text(experiments.folder()), end='')
+  elif _VALUES.deploy:
+    try:
+      jobs.deploy(sys.argv[1:], _workdir(_VALUES.config.name), _VALUES)
+    except StudyError as error:
+      sys.exit(f'error: {error}')
+  else:
+    return False
+  return True
+
+
+def _workdir(name: str) -> str:
+  """Returns where a config of this name is run."""
+  now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+  return _VALUES.workdir or f'runs/{name}-{now}'
 
 
 def _cluster(workdir: str) -> Cluster | None:

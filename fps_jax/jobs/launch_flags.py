@@ -61,6 +61,16 @@ class Flag(NamedTuple):
 
 _CONFIG = 'config'
 _CLUSTERS = ('slurm', 'local')
+# What has no meaning where other processes run the study.
+_ALONE = (
+  'cluster',
+  'compile_for',
+  'coordinator',
+  'distributed',
+  'json',
+  'only_run',
+  'profile',
+)
 GROUPS: dict[str, dict[str, Flag]] = {
   'What runs': {
     _CONFIG: Flag(
@@ -163,6 +173,22 @@ GROUPS: dict[str, dict[str, Flag]] = {
       'Folder that keeps compiled programs for the next run; empty to keep '
       'none.',
       '~/.cache/fps_jax',
+    ),
+    'deploy': Flag(
+      '',
+      'Run the study between real parties, aggregation servers and clients, '
+      'which are started as processes of this machine and talk over Flower. '
+      "Needs pip install 'fps_jax[deploy]'.",
+      False,
+    ),
+    'client_processes': Flag(
+      'N', 'With --deploy: processes that hold the clients.', 2
+    ),
+    'seeded_draws': Flag(
+      '',
+      'With --deploy: draw keys and roundings from the seed, as a simulation '
+      'does. It hides nothing.',
+      False,
     ),
     'distributed': Flag(
       '',
@@ -339,6 +365,12 @@ def _check(values: flags.FlagValues, rest: Sequence[str]) -> None:
     )
   if values.cluster_args and not values.cluster:
     sys.exit('error: --cluster_args needs --cluster=slurm or --cluster=local')
+  if values.seeded_draws and not values.deploy:
+    sys.exit('error: --seeded_draws needs --deploy')
+  if values.deploy and (others := [n for n in _ALONE if values[n].value]):
+    sys.exit(
+      f'error: --deploy starts parties on this machine: leave out --{others[0]}'
+    )
   if values.sweep and not values.config:
     sys.exit('error: --sweep needs a config to sweep over: give --config, too')
   if bool(values.config or values.list) == bool(values.report):

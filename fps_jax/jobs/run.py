@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import jax
+from absl.flags import FlagValues
 from ml_collections import ConfigDict
 
-from fps_jax.core import files
+from fps_jax.core import extras, files
 from fps_jax.jobs import cluster
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
@@ -66,7 +67,30 @@ JOBS = {
   'planning': Entry('fps_jax.jobs.planning.job:run'),
 }
 _COMPILE_FOR = 'fps_jax.jobs.compile_for.job:run'
+_DEPLOY = 'fps_jax.deploy.local:run'
 _DEFAULTS = Options()
+
+
+def deploy(
+  arguments: Sequence[str], workdir: str | pathlib.Path, values: FlagValues
+) -> None:
+  """Runs a study between parties that are started on this machine.
+
+  Args:
+    arguments: the command line of the study, without its program.
+    workdir: as of `Job`.
+    values: its flags.
+
+  Raises:
+    StudyError: if it cannot run or go on.
+  """
+  try:
+    extras.require('flwr', 'deploy', '--deploy')
+    run_here = pkgutil.resolve_name(_DEPLOY)
+    folder = files.local(workdir, '--workdir')
+    run_here(arguments, folder, values.client_processes)
+  except (ValueError, OSError) as error:
+    raise StudyError(str(error)) from error
 
 
 def run(

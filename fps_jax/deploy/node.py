@@ -1,0 +1,249 @@
+"""A node: a SuperNode of Flower, and the parties behind it, in one process.
+
+    python -m fps_jax.deploy.node FOLDER NAME HOST:PORT -- --config=...
+
+Flower ships the code of an app from the SuperLink to the nodes, and starts a
+process for each message. Whoever runs the SuperLink would have the keys and the
+data of a party that ran it. So a node runs the package that is installed here,
+which takes messages and no code, and stays, with what is compiled.
+"""
+
+import argparse
+import logging as python_logging
+import pathlib
+import pkgutil
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import logging
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import (
+  HeartbeatSender,
+  make_task_heartbeat_fn_http,
+)
+from flwr.supercore.interceptors import (
+  RuntimeTokenHttpInterceptor,
+  RuntimeVersionHttpInterceptor,
+)
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode import start_client_internal
+from flwr.supernode.cli import flower_supernode
+from flwr.supernode.runtime.run_clientapp import (
+  pull_task_input,
+  push_message,
+  push_task_output,
+)
+
+from fps_jax import data
+from fps_jax.deploy import keys
+from fps_jax.deploy.client import Client
+from fps_jax.deploy.link import CLAIM, MESSAGE_TYPE, pack, unpack
+from fps_jax.deploy.messages import SERVER, Reply, Request
+from fps_jax.deploy.server import Ledger, Server
+from fps_jax.deploy.study import Study, read_command
+
+_POLL_SECONDS = 0.3
+
+
+def make_parties(
+  folder: pathlib.Path, name: str, study: Study
+) -> dict[str, Client | Server]:
+  """Returns the parties of a node, by what they are called.
+
+  Raises:
+    ValueError: if the node is not of the roster, or its keys are others.
+    OSError: if a file is missing.
+  """
+  roster = keys.Roster.read(folder)
+  if name not in roster.nodes:
+    raise ValueError(f'node {name!r} is not one of {sorted(roster.nodes)}')
+  node, private = roster.nodes[name], keys.read_private(folder, name)
+  parties: dict[str, Client | Server] = {}
+  for party, key in zip(node.parties, private, strict=True):
+    if party.role == SERVER:
+      parties[str(party)] = Server(
+        party.number,
+        study.rules,
+        key,
+        roster.verifying_keys,
+        Ledger(folder / name / 'ledger'),
+      )
+    else:
+      parties[str(party)] = Client(
+        party.number, study.trainer, key, roster.sealing_keys
+      )
+  return parties
+
+
+def make_app(parties: Mapping[str, Client | Server]) -> ClientApp:
+  """Returns a Flower app that hands messages to parties."""
+  app = ClientApp()
+
+  def answer(leg: str, message: Message, context: Context) -> Message:
+    # Flower has commas for lists of numbers in what a user writes.
+    numbers = [int(n) for n in str(context.node_config['numbers']).split(',')]
+    claim = {'role': context.node_config['role'], 'numbers': numbers}
+    replies: dict[str, Reply] = {
+      text: _answer(parties[text], leg, request)
+      for text, request in unpack(message.content).items()
+      if text in parties
+    }
+    return Message(pack({**replies, CLAIM: claim}), reply_to=message)
+
+  def register(leg: str) -> None:
+    category, action = MESSAGE_TYPE[leg].split('.')
+    decorate = getattr(app, category)(action)
+    decorate(lambda message, context: answer(leg, message, context))
+
+  for leg in MESSAGE_TYPE:
+    register(leg)
+  return app
+
+
+def _answer(party: Client | Server, leg: str, request: Request) -> Reply:
+  """Returns a party's answer; what must not happen is a refusal, and logged."""
+  begin = time.monotonic()
+  try:
+    reply = party.answer(leg, request)
+  except Exception:
+    logging.exception('leg %s', leg)
+    return {'refusal': 'an error of its own, which its log has'}
+  what = reply.get('refusal', f'{time.monotonic() - begin:.2f} s')
+  logging.info('round %s, leg %s: %s', request.get('round'), leg, what)
+  return reply
+
+
+def serve(app: ClientApp, address: str) -> None:
+  """Runs an app on the messages of this process's SuperNode, for ever.
+
+  Args:
+    app: what answers.
+    address: of the SuperNode's Runtime API.
+  """
+  client = _connect(address)
+  request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+  while True:
+    task = client.AcquireTask(request)
+    if task.HasField('task') and task.token:
+      _run_task(app, _connect(address, RuntimeTokenHttpInterceptor(task.token)))
+    else:
+      time.sleep(_POLL_SECONDS)
+
+
+def _connect(address: str, *more: Any) -> RuntimeHttpClient:
+  return RuntimeHttpClient.from_server_address(
+    server_address=address,
+    insecure=True,
+    root_certificates=None,
+    interceptors=[
+      RuntimeVersionHttpInterceptor(component_name='flwr-clientapp'),
+      *more,
+    ],
+    retry_invoker=make_simple_http_retry_invoker(),
+  )
+
+
+def _run_task(app: ClientApp, client: RuntimeHttpClient) -> None:
+  """Answers one message."""
+  heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+  heartbeat.start()
+  try:
+    message, context, _, _ = pull_task_input(client)
+    try:
+      reply = app(message, context)
+    except Exception as error:
+      logging.exception('a message could not be answered')
+      code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+      reply = Message(Error(code, type(error).__name__), reply_to=message)
+    push_message(client, reply, context)
+    push_task_output(client, context, SubStatus.COMPLETED, '')
+  except Exception:
+    logging.exception('a message was lost')
+  finally:
+    heartbeat.stop()
+    client.close()
+
+
+class _Time:
+  """Time for Flower's loop, which has no setting for how often it asks."""
+
+  def __init__(self, longest: float):
+    self._longest = longest
+
+  def sleep(self, seconds: float) -> None:
+    """Sleeps, but not longer than is wanted."""
+    time.sleep(min(seconds, self._longest))
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog='python -m fps_jax.deploy.node',
+    description='Runs a node of a deployment.',
+  )
+  add = parser.add_argument
+  add('folder', type=pathlib.Path, help='of the deployment: its keys')
+  add('name', help='of the node, as in the roster')
+  add('superlink', help='HOST:PORT of the SuperLink')
+  add('--port', type=int, default=9094, help='free here, of the node itself')
+  add('--poll_seconds', type=float, default=3.0, help='between two questions')
+  add('--data', help="the client's Dataset: FILE.npz or module:function")
+  add('study', nargs='+', help='after --: the command line of the study')
+  return parser.parse_args(argv)
+
+
+def _load_data(reference: str | None) -> Any:
+  """Returns a data set of a file or a function; None for None."""
+  if reference is None:
+    return None
+  if reference.endswith('.npz'):
+    return data.load(reference)
+  return pkgutil.resolve_name(reference)()
+
+
+def main(argv: Sequence[str]) -> None:
+  """Runs a node, as a command line says without its program."""
+  args = _parse(argv)
+  logging.set_verbosity(logging.INFO)
+  # It logs by itself, and every request.
+  python_logging.getLogger('flwr').propagate = False
+  command = read_command(args.study)
+  study = Study(
+    command.config, command.values.tfds_data_dir, _load_data(args.data)
+  )
+  parties = make_parties(args.folder, args.name, study)
+  node = keys.Roster.read(args.folder).nodes[args.name]
+  if args.data and len(node.numbers) > 1:
+    raise ValueError(
+      f'--data={args.data} is of one client: node {args.name} is {node.numbers}'
+    )
+  thread = threading.Thread(
+    target=serve,
+    args=(make_app(parties), f'127.0.0.1:{args.port}'),
+    daemon=True,
+  )
+  thread.start()
+  numbers = ','.join(map(str, node.numbers))
+  start_client_internal.__dict__['time'] = _Time(args.poll_seconds)
+  sys.argv = [
+    'flower-supernode',
+    f'--superlink={args.superlink}',
+    f'--root-certificates={args.folder / "ca.crt"}',
+    f'--auth-supernode-private-key={args.folder / args.name / "node.key"}',
+    f'--node-config=role="{node.role}" numbers="{numbers}"',
+    '--isolation=process',
+    '--host=127.0.0.1',
+    f'--port={args.port}',
+  ]
+  flower_supernode()
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])

@@ -1,0 +1,239 @@
+"""An aggregation server: opens what is sealed to it, and adds it up, once."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fps_jax.deploy.messages import (
+  Occasion,
+  Reply,
+  Request,
+  read_list,
+  read_number,
+)
+from fps_jax.deploy.sealing import unseal
+from fps_jax.sharing import on_host
+from fps_jax.sharing.messages import shared
+from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
+from fps_jax.sharing.messages.inbox import Inbox
+from fps_jax.sharing.shamir import Shamir
+
+
+class Rules(NamedTuple):
+  """What a server goes by in the runs of a study.
+
+  Attributes:
+    scheme: the sharing scheme.
+    min_contributors: clients that a sum must be of.
+  """
+
+  scheme: Shamir
+  min_contributors: int
+
+
+class Ledger:
+  """Which clients a server has summed in each round, kept on disk.
+
+  A round has one sum at a server, whatever the central server asks for, and
+  however often either is restarted: the difference of two is a client's update.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    """Reads what there is.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    self._path = path
+    self._summed: dict[tuple[str, int], str] = {}
+    lines = path.read_text().splitlines() if path.exists() else []
+    for line in lines:
+      try:
+        run, number, digest = line.split(' ')
+        self._summed[run, int(number)] = digest
+      except ValueError as error:
+        raise ValueError(
+          f'{path} is damaged at {line!r}: begin a new run, whose name is none '
+          'of this file'
+        ) from error
+
+  def add(self, run: bytes, round_number: int, digest: bytes) -> None:
+    """Notes the clients of a sum, before anybody is given it.
+
+    Raises:
+      ValueError: if the round was summed over others.
+    """
+    place = run.hex(), round_number
+    before = self._summed.get(place)
+    if before == digest.hex():
+      return
+    if before is not None:
+      raise ValueError(
+        f'round {round_number + 1} was summed over other clients already, and '
+        "the difference of two sums is some client's: go on with the next "
+        'round'
+      )
+    with self._path.open('a') as file:
+      print(*place, digest.hex(), file=file)
+      file.flush()
+      os.fsync(file.fileno())
+    self._summed[place] = digest.hex()
+
+
+class _Held(NamedTuple):
+  """What a server holds of one occasion."""
+
+  occasion: Occasion
+  cohort: tuple[int, ...]
+  inbox: Inbox
+
+
+@dataclasses.dataclass
+class Server:
+  """An aggregation server of a deployment.
+
+  Guarantees:
+    - it adds up what clients of the cohort sealed to it and signed, for this
+      occasion and cohort, each once;
+    - it gives away sums over at least `min_contributors` clients, and in each
+      round over one set of clients;
+    - a message that it refuses changes nothing.
+
+  Attributes:
+    number: in 1 .. N.
+    rules: by study.
+    opening_key: its own.
+    verifying_keys: of all clients, by number.
+    ledger: what it has summed.
+    held: what it holds now, by run.
+  """
+
+  number: int
+  rules: Mapping[str, Rules]
+  opening_key: bytes
+  verifying_keys: Mapping[int, bytes]
+  ledger: Ledger
+  held: dict[bytes, _Held] = dataclasses.field(default_factory=dict)
+
+  def answer(self, leg: str, request: Request) -> Reply:
+    """Returns the answer to a request; a refusal if it is not to be met."""
+    legs = {'hold': self._hold, 'sum': self._sum}
+    try:
+      if leg not in legs:
+        raise ValueError(f'leg {leg!r} is none of a server')
+      occasion = Occasion.read(request)
+      if occasion.study not in self.rules:
+        raise ValueError(
+          f'study {occasion.study!r} is none of this deployment, which has '
+          f'{sorted(self.rules)}'
+        )
+      return legs[leg](occasion, request)
+    except ValueError as error:
+      return {'refusal': str(error)}
+
+  def _hold(self, occasion: Occasion, request: Request) -> Reply:
+    cohort = tuple(read_list(request, 'cohort', int))
+    senders = read_list(request, 'senders', int)
+    sealed = read_list(request, 'sealed', bytes)
+    if len(senders) != len(sealed):
+      raise ValueError(f'{len(senders)} senders of {len(sealed)} messages')
+    held = self._open(occasion, cohort, read_number(request, 'num_values'))
+    refused = []
+    for sender, message in zip(senders, sealed, strict=True):
+      try:
+        self._take(held, sender, message)
+      except ValueError as error:
+        refused.append(f'client {sender}: {error}')
+    return {'held': sorted(held.inbox.payloads), 'refused': refused}
+
+  def _open(
+    self, occasion: Occasion, cohort: tuple[int, ...], num_values: int
+  ) -> _Held:
+    """Returns what is held of an occasion; of a new one, nothing yet."""
+    held = self.held.get(occasion.run)
+    if held is not None and occasion.place <= held.occasion.place:
+      return self._of(occasion, cohort)
+    unknown = sorted(set(cohort) - set(self.verifying_keys))
+    if unknown:
+      raise ValueError(
+        f'clients {unknown} of the cohort have no pinned key: give all servers '
+        'the public keys of all clients'
+      )
+    inbox = Inbox(
+      occasion.round,
+      self.number,
+      self.rules[occasion.study].scheme,
+      num_values,
+      cohort,
+      occasion.attempt,
+    )
+    occasion.label(0, self.number, cohort)  # Checks the cohort.
+    held = self.held[occasion.run] = _Held(occasion, cohort, inbox)
+    return held
+
+  def _of(self, occasion: Occasion, cohort: tuple[int, ...]) -> _Held:
+    """Returns what is held of an occasion; refuses any other occasion."""
+    held = self.held.get(occasion.run)
+    now = None if held is None else held.occasion.place
+    if held is None or occasion != held.occasion:
+      raise ValueError(
+        f'(start, round, attempt) {occasion.place} is not that which this '
+        f'server holds shares of, {now}: shares count on their own occasion'
+      )
+    if cohort != held.cohort:
+      raise ValueError('the cohort is another one than when shares came')
+    return held
+
+  def _take(self, held: _Held, sender: int, sealed: bytes) -> None:
+    if sender not in held.cohort:
+      raise ValueError('it is not of the cohort')
+    label = held.occasion.label(sender, self.number, held.cohort)
+    key = self.verifying_keys[sender]
+    message = unseal(sealed, label, self.opening_key, key)
+    named = Header.decode(message).sender
+    if named != sender:
+      raise ValueError(f'its message says that it is of client {named}')
+    held.inbox.receive(message)
+
+  def _sum(self, occasion: Occasion, request: Request) -> Reply:
+    held = self._of(occasion, tuple(read_list(request, 'cohort', int)))
+    clients = read_list(request, 'clients', int)
+    scheme, least = self.rules[occasion.study]
+    digest = shared.client_set_digest(clients)
+    missing = sorted(set(clients) - set(held.inbox.payloads))
+    if missing:
+      raise ValueError(f'no share of clients {missing} is held')
+    if len(clients) < least:
+      raise ValueError(
+        f'a sum over {len(clients)} clients is of fewer than '
+        f'sharing.min_contributors={least}'
+      )
+    self.ledger.add(occasion.run, occasion.round, digest)
+    header = Header(
+      kind=Kind.SUM,
+      round=occasion.round,
+      sender=self.number,
+      receiver=0,
+      num_values=held.inbox.num_values,
+      attempt=occasion.attempt,
+      **scheme_numbers(scheme),
+    )
+    words_W = self._add(held, clients, scheme)
+    return {
+      'sum': shared.encode_sum(header, len(clients), digest, words_W, scheme)
+    }
+
+  def _add(self, held: _Held, clients: list[int], scheme: Shamir) -> np.ndarray:
+    """Returns the sum of clients' shares, uint32 [W]."""
+    num_words = scheme.num_columns(held.inbox.num_values + 1)
+    total_W = np.zeros(num_words, np.uint64)
+    for client in clients:
+      payload: Any = held.inbox.payloads[client]
+      if held.inbox.takes_seed:
+        payload = on_host.uniform(payload[None], 0, num_words, scheme.field)[0]
+      total_W += payload
+    return (total_W % scheme.field.modulus).astype(np.uint32)
