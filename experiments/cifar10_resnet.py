@@ -14,8 +14,9 @@ CPU cores; no run has been to its end:
 
 Arguments: `seeds=N` runs seeds 0 .. N - 1; `rounds=1000` trains for longer;
 `model=cifar_cnn` learns faster, `model=resnet20` and, for a GPU,
-`model=resnet18` are larger; `partition=iid` deals evenly; `methods=fedavg+fedpruneshare_90` runs those alone; `tiny` is a
-test of seconds. Results are in experiments/README.md.
+`model=resnet18` are larger; `partition=iid` deals evenly;
+`methods=fedavg+fedpruneshare_90` runs those alone; `tiny` is a test of seconds.
+Results are in experiments/README.md.
 """
 
 from ml_collections import ConfigDict
