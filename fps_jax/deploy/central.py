@@ -81,10 +81,8 @@ def run(
   link.wait(_WAIT_SECONDS)
 
   def deploy(each: StudyRun) -> Simulation:
-    def begin(round_number: int) -> Occasion:
-      return _begin(workdir / each.folder / OCCASION, each, round_number)
-
-    return deployed(each.simulation, begin, link)
+    path = workdir / each.folder / OCCASION
+    return deployed(each.simulation, lambda _: _begin(path, each), link)
 
   options = Options(
     values.tfds_data_dir,
@@ -122,13 +120,13 @@ def check_fits(config: ConfigDict, roster: Roster) -> None:
       )
 
 
-def _begin(path: pathlib.Path, run: StudyRun, round_number: int) -> Occasion:
+def _begin(path: pathlib.Path, run: StudyRun) -> Occasion:
   """Returns what a run is called that begins, or begins again."""
   known: dict[str, Any] = {'run': os.urandom(RUN_BYTES).hex(), 'start': 0}
-  if round_number and path.exists():
+  if path.exists():
     known = json.loads(files.read_text(path))
     known['start'] += 1
-  path.write_text(json.dumps(known))
+  files.write_text(path, json.dumps(known))
   logging.info('%s: start %d', run.title, known['start'])
   name = bytes.fromhex(known['run'])
   return Occasion(run.name, run.seed, name, known['start'])

@@ -13,6 +13,7 @@ from fps_jax.deploy.messages import (
   Occasion,
   Reply,
   Request,
+  model_digest,
   read,
   read_list,
 )
@@ -79,8 +80,12 @@ class Trainer:
     self.min_contributors = method.terms.min_contributors
     self.num_clients = len(simulation.planner.partition)
 
-  def share(self, client: int, occasion: Occasion, model: bytes) -> list[bytes]:
-    """Returns the messages for servers 1 .. N, of what a client trained.
+  def share(
+    self, client: int, occasion: Occasion, model: bytes
+  ) -> tuple[list[bytes], bytes]:
+    """Returns what a client trained, and of which model.
+
+    They are the messages for servers 1 .. N, and a `model_digest`.
 
     Raises:
       ValueError: if the model is not of this round, attempt and client, or what
@@ -94,9 +99,12 @@ class Trainer:
     header.check_route(round=r, attempt=occasion.attempt, receiver=client)
     pruning = jax.tree.map(np.int32, simulation.pruning_plans[r])
     kept = int(mask_D.sum())
-    if simulation.accounts.prunes_model and kept != pruning.keep_count:
+    expected = self.num_params
+    if simulation.accounts.prunes_model:
+      expected = int(pruning.keep_count)
+    if kept != expected:
       raise ValueError(
-        f'the model keeps {kept} parameters, expected {pruning.keep_count} in '
+        f'the model keeps {kept} parameters, expected {expected} in '
         f'round {r + 1}: the central server must have the same configuration'
       )
     draws = (
@@ -127,7 +135,8 @@ class Trainer:
         'shared: lower client.learning_rate'
       )
     seeds_Zx8 = np.asarray(keys.dealings.seeds_Zx8)[0]
-    return self._encode(client, occasion, kept, seeds_Zx8, shares_NxW)
+    messages = self._encode(client, occasion, kept, seeds_Zx8, shares_NxW)
+    return messages, model_digest(params_D, mask_D)
 
   def _encode(
     self,
@@ -236,17 +245,17 @@ class Client:
         f'a cohort of {len(cohort)} is smaller than sharing.min_contributors='
         f'{trainer.min_contributors}'
       )
-    labels = [
-      occasion.label(self.number, server, cohort)
-      for server in trainer.scheme.server_points
-    ]
     last = self.last.get(occasion.run)
     if last is not None and occasion.place <= last:
       raise ValueError(
         f'(start, round, attempt) {occasion.place} is not after {last}, on '
         'which this client has shared: an occasion comes once'
       )
-    messages = trainer.share(self.number, occasion, model)
+    messages, digest = trainer.share(self.number, occasion, model)
+    labels = [
+      occasion.label(self.number, server, cohort, digest)
+      for server in trainer.scheme.server_points
+    ]
     # Before anything leaves: no second share on this occasion.
     self.last[occasion.run] = occasion.place
     return {

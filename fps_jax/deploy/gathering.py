@@ -24,6 +24,7 @@ from fps_jax.deploy.messages import (
   Party,
   Reply,
   Request,
+  model_digest,
   read,
   read_list,
 )
@@ -96,8 +97,10 @@ class DeployedGathering:
       attempt=int(plan.attempt),
     )
     num_values = int(self.method.counts_at(plan.pruning)[-1])
-    sealed = self._train(occasion, cohort, started)
-    clients = self._hold(occasion, cohort, num_values, sealed)
+    params_D, mask_D = _model_of(started)
+    digest = model_digest(params_D, mask_D)
+    sealed = self._train(occasion, cohort, params_D, mask_D)
+    clients = self._hold(occasion, cohort, digest, num_values, sealed)
     inbox = SumInbox(
       occasion.round, self._scheme, num_values, clients, occasion.attempt
     )
@@ -124,13 +127,13 @@ class DeployedGathering:
     return self.method.protocol.shamir
 
   def _train(
-    self, occasion: Occasion, cohort: list[int], received: Received
+    self,
+    occasion: Occasion,
+    cohort: list[int],
+    params_D: np.ndarray,
+    mask_D: np.ndarray,
   ) -> dict[int, list[bytes]]:
     """Returns the sealed messages of each client that shares."""
-    params_D = np.asarray(received.params_D)
-    mask_D = np.ones(len(params_D), bool)
-    if received.mask_D is not None:
-      mask_D = np.asarray(received.mask_D)
 
     def request(client: int) -> Request:
       model = clear.encode_model(
@@ -154,6 +157,7 @@ class DeployedGathering:
     self,
     occasion: Occasion,
     cohort: list[int],
+    digest: bytes,
     num_values: int,
     sealed: Mapping[int, list[bytes]],
   ) -> list[int]:
@@ -162,6 +166,7 @@ class DeployedGathering:
     requests = {
       Party(SERVER, server): occasion.request(
         cohort=cohort,
+        digest=digest,
         num_values=num_values,
         senders=senders,
         sealed=[sealed[client][server - 1] for client in senders],
@@ -312,6 +317,14 @@ def _once(begin: Begin) -> Begin:
     return first[0]
 
   return begin_once
+
+
+def _model_of(received: Received) -> tuple[np.ndarray, np.ndarray]:
+  """Returns float32 [D] that clients receive, and bool [D], what is kept."""
+  params_D = np.asarray(received.params_D)
+  if received.mask_D is None:
+    return params_D, np.ones(len(params_D), bool)
+  return params_D, np.asarray(received.mask_D)
 
 
 def _without_clients(inputs: RoundInput) -> RoundInput:

@@ -133,6 +133,9 @@ class Roster:
     entries = {name: node.to_json() for name, node in self.nodes.items()}
     text = json.dumps(entries, indent=2, sort_keys=True)
     (folder / _ROSTER).write_text(text)
+    for name, node in self.nodes.items():
+      # What Flower is told of a node.
+      (folder / f'{name}.pub').write_text(f'{node.node_key}\n')
     return hashlib.sha256(text.encode()).hexdigest()
 
   @classmethod

@@ -116,7 +116,7 @@ class Link:
     waiting = self._push(leg, contents, nodes)
     replies: dict[Party, Reply] = {}
     deadline = begin + self._leg_seconds
-    while set(waiting.values()) - self.silent and self._clock() < deadline:
+    while self._awaited(waiting, replies) and self._clock() < deadline:
       for name, message in self._pull(waiting):
         replies |= self._read(name, message, requests)
       time.sleep(_POLL_SECONDS)
@@ -128,6 +128,14 @@ class Link:
     self._late |= waiting
     self.seconds[leg].append(self._clock() - begin)
     return replies
+
+  def _awaited(self, waiting: dict[str, str], replies: Any) -> set[str]:
+    """Returns the nodes to wait for: of silent ones, all if none else answers.
+
+    They are silent for as long as nobody looks for their answers.
+    """
+    names = set(waiting.values())
+    return names - self.silent or (set() if replies else names)
 
   def _nodes(self) -> dict[str, int]:
     """Returns the numbers that Flower has for the nodes that are there."""

@@ -7,18 +7,21 @@ are or sealed. A party that refuses a request answers with a `refusal`, a text.
 | leg | of | request has besides the occasion | answer |
 |---|---|---|---|
 | train | client | cohort, model | sealed: a message a server |
-| hold | server | cohort, num_values, senders, sealed | held; refused, texts |
+| hold | server | cohort, digest, num_values, senders, sealed | held; refused |
 | sum | server | cohort, clients | sum |
 
 Nobody is told that a round has ended: requests of the next one say so.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+import numpy as np
+
 from fps_jax.core import arrays
-from fps_jax.deploy.sealing import RUN_BYTES, Label
+from fps_jax.deploy.sealing import DIGEST_BYTES, RUN_BYTES, Label
 from fps_jax.sharing.messages.shared import client_set_digest
 
 Request = Mapping[str, Any]
@@ -91,14 +94,49 @@ class Occasion:
     """Returns a request on this occasion."""
     return {**dataclasses.asdict(self), **parts}
 
-  def label(self, client: int, server: int, cohort: Sequence[int]) -> Label:
+  def label(
+    self, client: int, server: int, cohort: Sequence[int], model: bytes
+  ) -> Label:
     """Returns the label of a client's share for a server.
+
+    Args:
+      client: number of the sender.
+      server: number of the receiver.
+      cohort: the clients that were asked.
+      model: `model_digest` of what the client was sent.
 
     Raises:
       ValueError: if a client of the cohort repeats.
     """
-    digest = client_set_digest(cohort)
-    return Label(self.run, *self.place, client, server, digest)
+    parts = client_set_digest(cohort), model, self.seed.to_bytes(4, 'little')
+    context = _digest(*parts, self.study.encode())
+    return Label(self.run, *self.place, client, server, context)
+
+
+def model_digest(params_D: np.ndarray, mask_D: np.ndarray) -> bytes:
+  """Returns a digest of a model, 16 bytes.
+
+  Clients seal shares under it, and servers open those of one model: if others
+  were sent one whose update is known, a sum would show who was not.
+
+  Args:
+    params_D: float32 [D].
+    mask_D: bool [D], what is kept; no other parameter counts.
+  """
+  kept = params_D[mask_D].astype('<f4')
+  return _digest(np.packbits(mask_D).tobytes(), kept.tobytes())
+
+
+def read_digest(request: Mapping[str, Any]) -> bytes:
+  """Returns the digest of a model; errors as of `read`."""
+  digest: bytes = read(request, 'digest', bytes)
+  if len(digest) != DIGEST_BYTES:
+    raise ValueError(f'digest has {len(digest)} bytes, not {DIGEST_BYTES}')
+  return digest
+
+
+def _digest(*parts: bytes) -> bytes:
+  return hashlib.sha256(b''.join(parts)).digest()[:DIGEST_BYTES]
 
 
 def read(request: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -43,7 +43,7 @@ from flwr.supernode.runtime.run_clientapp import (
 )
 
 from fps_jax import data
-from fps_jax.deploy import keys
+from fps_jax.deploy import keys, sealing
 from fps_jax.deploy.client import Client
 from fps_jax.deploy.link import CLAIM, MESSAGE_TYPE, pack, unpack
 from fps_jax.deploy.messages import SERVER, Reply, Request
@@ -66,6 +66,12 @@ def make_parties(
   if name not in roster.nodes:
     raise ValueError(f'node {name!r} is not one of {sorted(roster.nodes)}')
   node, private = roster.nodes[name], keys.read_private(folder, name)
+  public = sealing.sealing_key if node.role == SERVER else sealing.verifying_key
+  if tuple(map(public, private)) != node.keys:
+    raise ValueError(
+      f'the keys of node {name} in {folder} are not those of the roster: give '
+      'all parties the roster that has them'
+    )
   parties: dict[str, Client | Server] = {}
   for party, key in zip(node.parties, private, strict=True):
     if party.role == SERVER:
@@ -181,6 +187,9 @@ class _Time:
   def sleep(self, seconds: float) -> None:
     """Sleeps, but not longer than is wanted."""
     time.sleep(min(seconds, self._longest))
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(time, name)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

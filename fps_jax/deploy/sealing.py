@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.hpke import (
 RUN_BYTES = DIGEST_BYTES = 16
 _SIGNATURE_BYTES = 64
 _X25519_BYTES = 32
-_PURPOSE = b'fps_jax share 1\0'
+_PURPOSE = b'fps_jax share 2\0'
 _LABEL = struct.Struct(f'<{RUN_BYTES}s5I{DIGEST_BYTES}s')
 _CURVE, _HYBRID = (
   Suite(kem, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
@@ -60,7 +60,8 @@ class Label(NamedTuple):
     attempt: attempts at the round before this one.
     client: number of the sender.
     server: number of the receiver.
-    cohort: `client_set_digest` of the clients that were asked.
+    context: digest of the study, its seed, the clients that were asked, and the
+      model that they were sent.
   """
 
   run: bytes
@@ -69,7 +70,7 @@ class Label(NamedTuple):
   attempt: int
   client: int
   server: int
-  cohort: bytes
+  context: bytes
 
   def encode(self) -> bytes:
     """Returns the bytes that are bound to the ciphertext."""
@@ -165,7 +166,7 @@ def unseal(
   except InvalidSignature as error:
     raise SealError(
       f'the signature {about} is not of its pinned key, or is for another run, '
-      'round, attempt, cohort or server, or the message was changed'
+      'round, attempt, cohort, model or server, or the message was changed'
     ) from error
   try:
     return suite.decrypt(sealed, key, info=info)

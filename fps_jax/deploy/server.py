@@ -12,6 +12,7 @@ from fps_jax.deploy.messages import (
   Occasion,
   Reply,
   Request,
+  read_digest,
   read_list,
   read_number,
 )
@@ -29,17 +30,21 @@ class Rules(NamedTuple):
   Attributes:
     scheme: the sharing scheme.
     min_contributors: clients that a sum must be of.
+    seeds: of its runs.
   """
 
   scheme: Shamir
   min_contributors: int
+  seeds: tuple[int, ...]
 
 
 class Ledger:
-  """Which clients a server has summed in each round, kept on disk.
+  """What a server has summed in each round of a study, kept on disk.
 
-  A round has one sum at a server, whatever the central server asks for, and
-  however often either is restarted: the difference of two is a client's update.
+  A round has one sum at a server, of one set of clients and one model, whatever
+  the central server asks for, however it calls the run and however often either
+  is restarted: the difference of two may be a client's update. To run a study
+  anew with the same keys, the file is removed at every server.
   """
 
   def __init__(self, path: pathlib.Path):
@@ -49,36 +54,45 @@ class Ledger:
       ValueError: if the file is damaged.
     """
     self._path = path
-    self._summed: dict[tuple[str, int], str] = {}
-    lines = path.read_text().splitlines() if path.exists() else []
-    for line in lines:
+    self._summed: dict[tuple[int, int, str], str] = {}
+    text = path.read_text() if path.exists() else ''
+    # What was cut off while it was written has been given to nobody.
+    whole = text[: text.rfind('\n') + 1]
+    if whole != text:
+      path.write_text(whole)
+    for line in whole.splitlines():
       try:
-        run, number, digest = line.split(' ')
-        self._summed[run, int(number)] = digest
+        seed, number, digest, study = line.split(' ', 3)
+        self._summed[int(seed), int(number), study] = digest
       except ValueError as error:
         raise ValueError(
-          f'{path} is damaged at {line!r}: begin a new run, whose name is none '
-          'of this file'
+          f'{path} is damaged at {line!r}: put back a copy of it; without one, '
+          'begin a study of another name'
         ) from error
 
-  def add(self, run: bytes, round_number: int, digest: bytes) -> None:
-    """Notes the clients of a sum, before anybody is given it.
+  def add(self, occasion: Occasion, digest: bytes) -> None:
+    """Notes what a sum is of, before anybody is given it.
+
+    Args:
+      occasion: of the sum.
+      digest: of its clients and of the model.
 
     Raises:
       ValueError: if the round was summed over others.
     """
-    place = run.hex(), round_number
+    place = occasion.seed, occasion.round, occasion.study
     before = self._summed.get(place)
     if before == digest.hex():
       return
     if before is not None:
       raise ValueError(
-        f'round {round_number + 1} was summed over other clients already, and '
-        "the difference of two sums is some client's: go on with the next "
-        'round'
+        f'round {occasion.round + 1} was summed over other clients already, or '
+        "of another model, and the difference of two sums is some client's: go "
+        'on with the next round'
       )
+    seed, number, study = place
     with self._path.open('a') as file:
-      print(*place, digest.hex(), file=file)
+      print(seed, number, digest.hex(), study, file=file)
       file.flush()
       os.fsync(file.fileno())
     self._summed[place] = digest.hex()
@@ -89,6 +103,7 @@ class _Held(NamedTuple):
 
   occasion: Occasion
   cohort: tuple[int, ...]
+  model: bytes
   inbox: Inbox
 
 
@@ -98,9 +113,9 @@ class Server:
 
   Guarantees:
     - it adds up what clients of the cohort sealed to it and signed, for this
-      occasion and cohort, each once;
+      occasion, cohort and model, each once;
     - it gives away sums over at least `min_contributors` clients, and in each
-      round over one set of clients;
+      round of a study over one set of clients, of one model;
     - a message that it refuses changes nothing.
 
   Attributes:
@@ -131,6 +146,11 @@ class Server:
           f'study {occasion.study!r} is none of this deployment, which has '
           f'{sorted(self.rules)}'
         )
+      seeds = self.rules[occasion.study].seeds
+      if occasion.seed not in seeds:
+        raise ValueError(
+          f'seed {occasion.seed} is none of this study, which has {seeds}'
+        )
       return legs[leg](occasion, request)
     except ValueError as error:
       return {'refusal': str(error)}
@@ -141,7 +161,9 @@ class Server:
     sealed = read_list(request, 'sealed', bytes)
     if len(senders) != len(sealed):
       raise ValueError(f'{len(senders)} senders of {len(sealed)} messages')
-    held = self._open(occasion, cohort, read_number(request, 'num_values'))
+    digest = read_digest(request)
+    num_values = read_number(request, 'num_values')
+    held = self._open(occasion, cohort, digest, num_values)
     refused = []
     for sender, message in zip(senders, sealed, strict=True):
       try:
@@ -151,11 +173,17 @@ class Server:
     return {'held': sorted(held.inbox.payloads), 'refused': refused}
 
   def _open(
-    self, occasion: Occasion, cohort: tuple[int, ...], num_values: int
+    self,
+    occasion: Occasion,
+    cohort: tuple[int, ...],
+    model: bytes,
+    num_values: int,
   ) -> _Held:
     """Returns what is held of an occasion; of a new one, nothing yet."""
     held = self.held.get(occasion.run)
     if held is not None and occasion.place <= held.occasion.place:
+      if model != held.model:
+        raise ValueError('the model is another one than when shares came')
       return self._of(occasion, cohort)
     unknown = sorted(set(cohort) - set(self.verifying_keys))
     if unknown:
@@ -171,8 +199,8 @@ class Server:
       cohort,
       occasion.attempt,
     )
-    occasion.label(0, self.number, cohort)  # Checks the cohort.
-    held = self.held[occasion.run] = _Held(occasion, cohort, inbox)
+    occasion.label(0, self.number, cohort, model)  # Checks the cohort.
+    held = self.held[occasion.run] = _Held(occasion, cohort, model, inbox)
     return held
 
   def _of(self, occasion: Occasion, cohort: tuple[int, ...]) -> _Held:
@@ -191,7 +219,7 @@ class Server:
   def _take(self, held: _Held, sender: int, sealed: bytes) -> None:
     if sender not in held.cohort:
       raise ValueError('it is not of the cohort')
-    label = held.occasion.label(sender, self.number, held.cohort)
+    label = held.occasion.label(sender, self.number, held.cohort, held.model)
     key = self.verifying_keys[sender]
     message = unseal(sealed, label, self.opening_key, key)
     named = Header.decode(message).sender
@@ -202,7 +230,7 @@ class Server:
   def _sum(self, occasion: Occasion, request: Request) -> Reply:
     held = self._of(occasion, tuple(read_list(request, 'cohort', int)))
     clients = read_list(request, 'clients', int)
-    scheme, least = self.rules[occasion.study]
+    scheme, least, _ = self.rules[occasion.study]
     digest = shared.client_set_digest(clients)
     missing = sorted(set(clients) - set(held.inbox.payloads))
     if missing:
@@ -212,7 +240,7 @@ class Server:
         f'a sum over {len(clients)} clients is of fewer than '
         f'sharing.min_contributors={least}'
       )
-    self.ledger.add(occasion.run, occasion.round, digest)
+    self.ledger.add(occasion, digest + held.model)
     header = Header(
       kind=Kind.SUM,
       round=occasion.round,

@@ -121,11 +121,13 @@ def problems(variant: ConfigDict) -> Iterator[str]:
   if mask_of(variant) not in (None, 'shared'):
     yield f"pruning.mask={variant.pruning.mask!r} must be 'shared'"
   sizes = variant.sharing
-  if 2 * sizes.threshold <= sizes.num_servers:
+  least = sizes.num_servers + sizes.secrets_per_polynomial
+  if 2 * sizes.threshold < least:
     yield (
-      f'sharing.threshold={sizes.threshold} must be more than half of '
-      f'num_servers={sizes.num_servers}: two halves of the servers could open '
-      'different sums'
+      f'sharing.threshold={sizes.threshold} must be at least half of '
+      f'num_servers + secrets_per_polynomial = {least}: the servers that are '
+      'not asked for a sum could be asked for another, which tells of the '
+      'difference'
     )
 
 
@@ -156,7 +158,9 @@ class Study:
     """What aggregation servers go by."""
     return {
       name: Rules(
-        sharing.make_shamir(variant.sharing), sharing.min_contributors(variant)
+        sharing.make_shamir(variant.sharing),
+        sharing.min_contributors(variant),
+        tuple(variant.seeds),
       )
       for name, variant in self.variants.items()
     }

@@ -1,6 +1,7 @@
 """What of a study can be deployed, and what is refused by name."""
 
 import importlib.util
+import types
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from fps_jax import data
 from fps_jax.config import defaults
 from fps_jax.core import extras
-from fps_jax.deploy import study
+from fps_jax.deploy import keys, study
+from fps_jax.deploy.messages import SERVER
 from fps_jax.jobs import run as jobs
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
@@ -92,3 +94,25 @@ def test_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
   )
   with pytest.raises(StudyError, match=r'pip install .fps_jax\[deploy\]'):
     jobs.deploy([], tmp_path, None)
+
+
+def test_node_whose_keys_are_not_those_of_the_roster_does_not_start(tmp_path):
+  node = pytest.importorskip('fps_jax.deploy.node', exc_type=ImportError)
+  own, other = (
+    keys.make_node(tmp_path / name, 'one', SERVER, [1]) for name in 'ab'
+  )
+  keys.Roster({'one': own._replace(keys=other.keys)}).write(tmp_path / 'a')
+  party = study.Study(small.make_config())
+  with pytest.raises(ValueError, match='are not those of the roster'):
+    node.make_parties(tmp_path / 'a', 'one', party)
+
+
+def test_run_that_begins_again_is_known_by_its_name(tmp_path):
+  """Also before a round of it has ended, and a checkpoint was written."""
+  central = pytest.importorskip('fps_jax.deploy.central', exc_type=ImportError)
+  run = types.SimpleNamespace(title='study', name='study', seed=0)
+  first, again = (
+    central._begin(tmp_path / 'occasion.json', run) for _ in range(2)
+  )
+  assert again.run == first.run
+  assert (first.start, again.start) == (0, 1)

@@ -118,8 +118,8 @@ def _check_ledgers(folder):
   digests = collections.defaultdict(set)
   for path in folder.glob('server_*/ledger'):
     for line in path.read_text().splitlines():
-      run, number, digest = line.split(' ')
-      digests[run, number].add(digest)
+      seed, number, digest, study = line.split(' ', 3)
+      digests[seed, number, study].add(digest)
   assert digests
   assert {len(each) for each in digests.values()} == {1}
 

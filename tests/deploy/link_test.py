@@ -190,3 +190,12 @@ def test_answer_for_the_party_of_another_node_is_not_read(reach, roster):
   forged = {link.CLAIM: CLAIMS['one'], 'server 2': {'run': b'x'}}
   message = Message(link.pack(forged), 1, 'query.hold')
   assert reach._read('one', message, REQUESTS) == {}
+
+
+def test_nodes_that_were_all_silent_are_waited_for_again(reach, grid):
+  grid.claims.clear()
+  assert reach('hold', REQUESTS) == {}
+  assert reach.silent == {'one', 'two'}
+  grid.claims.update(CLAIMS)
+  assert reach('hold', REQUESTS) == REQUESTS
+  assert not reach.silent

@@ -14,7 +14,7 @@ from fps_jax.sharing.messages.header import Header, Kind, scheme_numbers
 from fps_jax.sharing.shamir import Shamir
 
 SCHEME = Shamir(PrimeField(2**19 - 1), 5, 4, 2)
-NUM_VALUES, COHORT = 9, [2, 3, 5, 7]
+NUM_VALUES, COHORT, MODEL = 9, [2, 3, 5, 7], b'm' * 16
 OCCASION = Occasion('study', 0, b'r' * 16, round=4)
 SIGNING = {client: sealing.make_signing_key() for client in (*COHORT, 8)}
 OPENING = sealing.make_opening_key()
@@ -44,12 +44,17 @@ def message_of(client: int, occasion: Occasion = OCCASION, **changes) -> bytes:
 
 
 def sealed_of(
-  client: int, occasion: Occasion = OCCASION, cohort=COHORT, key=None, **changes
+  client: int,
+  occasion: Occasion = OCCASION,
+  cohort=COHORT,
+  model=MODEL,
+  key=None,
+  **changes,
 ) -> bytes:
   """Returns a client's sealed message."""
   return sealing.seal(
     message_of(client, occasion, **changes),
-    occasion.label(client, SERVER, cohort),
+    occasion.label(client, SERVER, cohort, model),
     sealing.sealing_key(key or OPENING),
     SIGNING[client],
   )
@@ -59,7 +64,7 @@ def make_server(tmp_path) -> Server:
   """Returns an aggregation server, whose ledger is in a folder."""
   return Server(
     SERVER,
-    {'study': Rules(SCHEME, min_contributors=2)},
+    {'study': Rules(SCHEME, min_contributors=2, seeds=(0,))},
     OPENING,
     {c: sealing.verifying_key(key) for c, key in SIGNING.items()},
     Ledger(tmp_path / 'ledger'),
@@ -76,6 +81,7 @@ def hold(server, messages, occasion=OCCASION, **changes):
   """Hands a server sealed messages, by client; returns its answer."""
   parts = {
     'cohort': COHORT,
+    'digest': MODEL,
     'num_values': NUM_VALUES,
     'senders': list(messages),
     'sealed': list(messages.values()),
@@ -124,6 +130,18 @@ REFUSED = {
   ),
   'of another cohort': (
     lambda: sealed_of(2, cohort=[2, 3]),
+    'signature of client 2',
+  ),
+  'of another study': (
+    lambda: sealed_of(2, dataclasses.replace(OCCASION, study='other')),
+    'signature of client 2',
+  ),
+  'of another seed': (
+    lambda: sealed_of(2, dataclasses.replace(OCCASION, seed=1)),
+    'signature of client 2',
+  ),
+  'of another model': (
+    lambda: sealed_of(2, model=b'n' * 16),
     'signature of client 2',
   ),
   'of another client': (lambda: sealed_of(3), 'signature of client 2'),
@@ -195,6 +213,12 @@ def test_sum_of_another_occasion_or_cohort_is_refused(server):
   assert 'another one' in add(server, COHORT, cohort=COHORT[:3])['refusal']
 
 
+def test_shares_of_another_model_are_not_added_to_those_of_the_first(server):
+  hold_all(server)
+  answer = hold(server, {}, digest=b'n' * 16)
+  assert 'the model is another one' in answer['refusal']
+
+
 def test_sum_of_too_few_is_refused(server):
   hold_all(server)
   assert 'fewer than' in add(server, [2])['refusal']
@@ -210,12 +234,15 @@ def test_sum_of_a_client_twice_is_refused(server):
   assert 'repeats' in add(server, [2, 2, 3])['refusal']
 
 
+@pytest.mark.parametrize('change', [{'start': 1}, {'run': b'q' * 16}])
 @pytest.mark.parametrize('restarts', [False, True])
-def test_round_is_summed_over_one_set_of_clients(restarts, server, tmp_path):
+def test_round_is_summed_over_one_set_of_clients(
+  restarts, change, server, tmp_path
+):
   """However often either server is restarted, and whatever is asked for."""
   hold_all(server)
   first = add(server, COHORT)
-  again = dataclasses.replace(OCCASION, start=1)
+  again = dataclasses.replace(OCCASION, **change)
   if restarts:
     server = make_server(tmp_path)
   hold_all(server, again)
@@ -224,10 +251,32 @@ def test_round_is_summed_over_one_set_of_clients(restarts, server, tmp_path):
   assert (number, digest) == words_of(first)[:2]
 
 
+def test_round_is_summed_of_one_model(server):
+  """The same clients, but for one of whom another model is known."""
+  hold_all(server)
+  assert 'sum' in add(server, COHORT)
+  again, other = dataclasses.replace(OCCASION, start=1), b'n' * 16
+  sealed = {c: sealed_of(c, again, model=other) for c in COHORT}
+  assert hold(server, sealed, again, digest=other)['held'] == COHORT
+  assert 'another model' in add(server, COHORT, again)['refusal']
+
+
 def test_damaged_ledger_is_refused(tmp_path):
-  (tmp_path / 'ledger').write_text('half a li')
+  (tmp_path / 'ledger').write_text('half a li\n')
   with pytest.raises(ValueError, match=r'is damaged at .half a li.'):
     Ledger(tmp_path / 'ledger')
+
+
+def test_line_of_a_ledger_that_was_cut_off_is_of_no_sum(tmp_path):
+  path = tmp_path / 'ledger'
+  Ledger(path).add(OCCASION, b'one')
+  whole = path.read_text()
+  path.write_text(f'{whole}0 5 6f')
+  ledger = Ledger(path)
+  assert path.read_text() == whole
+  ledger.add(dataclasses.replace(OCCASION, round=5), b'two')
+  with pytest.raises(ValueError, match='round 5 was summed over other clients'):
+    Ledger(path).add(OCCASION, b'two')
 
 
 @pytest.mark.parametrize(
@@ -242,6 +291,8 @@ def test_damaged_ledger_is_refused(tmp_path):
     {'num_values': 2**40},
     {'senders': [2, 3]},
     {'study': 'other'},
+    {'seed': 1},
+    {'digest': b'short'},
   ],
 )
 def test_request_that_is_none_is_refused(change, server):
@@ -276,7 +327,8 @@ def test_no_mutation_of_10000_is_accepted_or_stops_the_server(server):
   """Mutated before and after they are sealed, as a link and a client may."""
   generator, wanted = np.random.default_rng(0), 10_000
   sealed, plain = sealed_of(2), message_of(2)
-  label, key = OCCASION.label(2, SERVER, COHORT), sealing.sealing_key(OPENING)
+  label = OCCASION.label(2, SERVER, COHORT, MODEL)
+  key = sealing.sealing_key(OPENING)
   batch = 500
   for start in range(0, wanted, batch):
     messages = [_mutate(sealed, generator) for _ in range(batch)]

@@ -56,7 +56,7 @@ def seal(messages: list[bytes], client: int, round_number: int) -> list[bytes]:
   return [
     sealing.seal(
       message,
-      occasion.label(client, server, COHORT),
+      occasion.label(client, server, COHORT, b'm' * 16),
       sealing.sealing_key(OPENING[server - 1]),
       SIGNING[client],
     )

@@ -65,7 +65,7 @@ class Parties:
       )
     for server, key in zip(shamir.server_points, opening, strict=True):
       ledger = Ledger(folder / f'ledger_{server}')
-      rules = {'study': Rules(shamir, 2)}
+      rules = {'study': Rules(shamir, 2, (0,))}
       self.parties[Party(SERVER, server)] = Server(
         server, rules, key, verifying, ledger
       )
@@ -233,8 +233,8 @@ def test_keys_and_roundings_of_the_operating_system_are_fresh(case, tmp_path):
   client = parties.parties[Party(CLIENT, 0)]
   occasion = begin(0)
   model = requests[Party(CLIENT, 0)]['model']
-  first, second = (trainer.share(0, occasion, model) for _ in range(2))
-  seeded = case.trainer.share(0, occasion, model)
+  first, second = (trainer.share(0, occasion, model)[0] for _ in range(2))
+  seeded, _ = case.trainer.share(0, occasion, model)
   assert client.number == 0
   for messages in zip(first, second, seeded, strict=True):
     assert len(set(messages)) == 3

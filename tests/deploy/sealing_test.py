@@ -16,7 +16,7 @@ OTHERS = {
   'attempt': 0,
   'client': 5,
   'server': 4,
-  'cohort': b'd' * 16,
+  'context': b'd' * 16,
 }
 SIGNING, OTHER_SIGNING = (sealing.make_signing_key() for _ in range(2))
 VERIFYING = sealing.verifying_key(SIGNING)
