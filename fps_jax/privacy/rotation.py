@@ -12,8 +12,6 @@ Values are only added and subtracted, pair by pair, so that no other value of
 the array and no size of it changes a bit.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,11 +23,6 @@ from fps_jax.sharing import chacha
 BLOCK = 1024
 # The square root of a block, a power of 2: dividing by it is exact.
 _ROOT = 32
-
-
-def padded(count: Any) -> Any:
-  """Returns the values of whole blocks that hold so many; may be traced."""
-  return -(-count // BLOCK) * BLOCK
 
 
 def rotate(
