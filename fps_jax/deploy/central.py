@@ -18,10 +18,9 @@ from fps_jax.core import files
 from fps_jax.deploy.gathering import deployed
 from fps_jax.deploy.keys import Roster
 from fps_jax.deploy.link import Link
-from fps_jax.deploy.local import OUTCOME
 from fps_jax.deploy.messages import Occasion
 from fps_jax.deploy.sealing import RUN_BYTES
-from fps_jax.deploy.study import read_command
+from fps_jax.deploy.study import OUTCOME, read_command
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import run_study
 from fps_jax.jobs.study_run import StudyRun
@@ -82,7 +81,7 @@ def run(
 
   def deploy(each: StudyRun) -> Simulation:
     path = workdir / each.folder / OCCASION
-    return deployed(each.simulation, lambda _: _begin(path, each), link)
+    return deployed(each.simulation, lambda: _begin(path, each), link)
 
   options = Options(
     values.tfds_data_dir,

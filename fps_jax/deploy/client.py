@@ -60,6 +60,7 @@ class Trainer:
   Attributes:
     scheme: the sharing scheme.
     num_params: D.
+    min_contributors: clients that a sum must be of.
   """
 
   def __init__(self, simulation: Simulation, data: Examples, draws: str = 'os'):
@@ -78,7 +79,6 @@ class Trainer:
     self.scheme = method.protocol.shamir
     self.num_params = simulation.accounts.num_params
     self.min_contributors = method.terms.min_contributors
-    self.num_clients = len(simulation.planner.partition)
 
   def share(
     self, client: int, occasion: Occasion, model: bytes

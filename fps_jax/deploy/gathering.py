@@ -43,8 +43,6 @@ from fps_jax.sharing.randomness import Purpose
 from fps_jax.sharing.schemes.shamir_sum import ShamirSum
 from fps_jax.sharing.shamir import Shamir
 
-Begin = Callable[[int], Occasion]
-
 
 @dataclasses.dataclass(frozen=True)
 class DeployedGathering:
@@ -53,14 +51,14 @@ class DeployedGathering:
   Attributes:
     method: the parts of the round.
     min_answers: servers that must answer.
-    begin: (round) -> the occasion of a run that begins, or begins again, with
-      it. Its round and attempt are not read: those of plans are.
+    begin: returns the occasion of a run that begins, or begins again. Its round
+      and attempt are not read: those of plans are.
     ask: reaches the parties.
   """
 
   method: Method
   min_answers: int
-  begin: Begin
+  begin: Callable[[], Occasion]
   ask: Ask
 
   def start(self, inputs: RoundInput) -> Received:
@@ -92,7 +90,7 @@ class DeployedGathering:
       opening = self._scheme.opening(self._scheme.server_points)
       return Collected(started, sums, None), opening, AuditFindings()
     occasion = dataclasses.replace(
-      self.begin(int(inputs.state.round)),
+      self.begin(),
       round=int(inputs.state.round),
       attempt=int(plan.attempt),
     )
@@ -291,7 +289,9 @@ class DeployedGathering:
     )
 
 
-def deployed(simulation: Simulation, begin: Begin, ask: Ask) -> Simulation:
+def deployed(
+  simulation: Simulation, begin: Callable[[], Occasion], ask: Ask
+) -> Simulation:
   """Returns a run whose rounds are those of real parties.
 
   Args:
@@ -301,22 +301,10 @@ def deployed(simulation: Simulation, begin: Begin, ask: Ask) -> Simulation:
   """
   method, least = simulation.round.method, simulation.completion.min_answers
   # A run begins with the first round that it asks for.
-  gathering = DeployedGathering(method, least, _once(begin), ask)
+  gathering = DeployedGathering(method, least, functools.cache(begin), ask)
   return dataclasses.replace(
     simulation, round=dataclasses.replace(simulation.round, gathering=gathering)
   )
-
-
-def _once(begin: Begin) -> Begin:
-  """Returns what returns, for ever, what it returned first."""
-  first: list[Occasion] = []
-
-  def begin_once(round_number: int) -> Occasion:
-    if not first:
-      first.append(begin(round_number))
-    return first[0]
-
-  return begin_once
 
 
 def _model_of(received: Received) -> tuple[np.ndarray, np.ndarray]:

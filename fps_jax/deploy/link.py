@@ -81,7 +81,7 @@ class Link:
     self._grid, self._roster = grid, roster
     self._leg_seconds, self._clock = leg_seconds, clock
     self._names = {
-      _der(node.node_key): name for name, node in roster.nodes.items()
+      _pem(node.node_key): name for name, node in roster.nodes.items()
     }
     self._unknown: set[int] = set()
     self._late: dict[str, str] = {}
@@ -208,7 +208,7 @@ class Link:
     return {party: parts[str(party)] for party in own if str(party) in parts}
 
 
-def _der(line: str) -> bytes:
+def _pem(line: str) -> bytes:
   """Returns a public key of OpenSSH as Flower tells it."""
   key = load_ssh_public_key(line.encode())
   return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

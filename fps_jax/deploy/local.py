@@ -20,10 +20,8 @@ from typing import Any, NoReturn
 
 from fps_jax.deploy import keys
 from fps_jax.deploy.messages import CLIENT, SERVER
-from fps_jax.deploy.study import Study, read_command
+from fps_jax.deploy.study import OUTCOME, Study, read_command
 
-# What became of the study: empty if it ended.
-OUTCOME = 'outcome'
 _HOST = '127.0.0.1'
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from fps_jax.core import arrays
-from fps_jax.deploy.sealing import DIGEST_BYTES, RUN_BYTES, Label
-from fps_jax.sharing.messages.shared import client_set_digest
+from fps_jax.deploy.sealing import RUN_BYTES, Label
+from fps_jax.sharing.messages.shared import DIGEST_BYTES, client_set_digest
 
 Request = Mapping[str, Any]
 Reply = Mapping[str, Any]
@@ -76,9 +76,7 @@ class Occasion:
     Raises:
       ValueError: if the request lacks a part of it, or has another type.
     """
-    run = read(request, 'run', bytes)
-    if len(run) != RUN_BYTES:
-      raise ValueError(f'run has {len(run)} bytes, must have {RUN_BYTES}')
+    run = read_bytes(request, 'run', RUN_BYTES)
     numbers = {
       name: read_number(request, name)
       for name in ('seed', 'start', 'round', 'attempt')
@@ -127,14 +125,6 @@ def model_digest(params_D: np.ndarray, mask_D: np.ndarray) -> bytes:
   return _digest(np.packbits(mask_D).tobytes(), kept.tobytes())
 
 
-def read_digest(request: Mapping[str, Any]) -> bytes:
-  """Returns the digest of a model; errors as of `read`."""
-  digest: bytes = read(request, 'digest', bytes)
-  if len(digest) != DIGEST_BYTES:
-    raise ValueError(f'digest has {len(digest)} bytes, not {DIGEST_BYTES}')
-  return digest
-
-
 def _digest(*parts: bytes) -> bytes:
   return hashlib.sha256(b''.join(parts)).digest()[:DIGEST_BYTES]
 
@@ -150,6 +140,14 @@ def read(request: Mapping[str, Any], name: str, kind: type) -> Any:
   value = request[name]
   if type(value) is not kind:
     raise ValueError(f'{name} is {type(value).__name__}, not {kind.__name__}')
+  return value
+
+
+def read_bytes(request: Mapping[str, Any], name: str, size: int) -> bytes:
+  """Returns so many bytes; errors as of `read`."""
+  value: bytes = read(request, name, bytes)
+  if len(value) != size:
+    raise ValueError(f'{name} has {len(value)} bytes, must have {size}')
   return value
 
 

@@ -35,7 +35,9 @@ from cryptography.hazmat.primitives.hpke import (
   Suite,
 )
 
-RUN_BYTES = DIGEST_BYTES = 16
+from fps_jax.sharing.messages.shared import DIGEST_BYTES
+
+RUN_BYTES = 16
 _SIGNATURE_BYTES = 64
 _X25519_BYTES = 32
 _PURPOSE = b'fps_jax share 2\0'

@@ -12,7 +12,7 @@ from fps_jax.deploy.messages import (
   Occasion,
   Reply,
   Request,
-  read_digest,
+  read_bytes,
   read_list,
   read_number,
 )
@@ -161,7 +161,7 @@ class Server:
     sealed = read_list(request, 'sealed', bytes)
     if len(senders) != len(sealed):
       raise ValueError(f'{len(senders)} senders of {len(sealed)} messages')
-    digest = read_digest(request)
+    digest = read_bytes(request, 'digest', shared.DIGEST_BYTES)
     num_values = read_number(request, 'num_values')
     held = self._open(occasion, cohort, digest, num_values)
     refused = []

@@ -24,6 +24,8 @@ from fps_jax.deploy.server import Rules
 from fps_jax.jobs import launch_flags
 from fps_jax.runs.simulation import Simulation
 
+# In a deployment's folder: what became of the study, empty if it ended.
+OUTCOME = 'outcome'
 # What only a simulation can do, or know: fields, and what they must be.
 _PLAIN = {
   'sharing.scheme': 'shamir',

@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip('flwr', exc_type=ImportError)
 
-from fps_jax.deploy.local import OUTCOME, Deployment, started
+from fps_jax.deploy.local import Deployment, started
+from fps_jax.deploy.study import OUTCOME
 from tests.helpers import small
 from tests.helpers.deployments import rows_of, without_client
 

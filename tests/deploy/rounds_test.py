@@ -81,9 +81,9 @@ class Parties:
     return replies
 
 
-def begin(round_number):
+def begin():
   """Returns what the run is called."""
-  return Occasion('study', 0, b'r' * 16, start=round_number)
+  return Occasion('study', 0, b'r' * 16)
 
 
 def run(simulation, change=lambda _, plan: plan):
@@ -231,7 +231,7 @@ def test_keys_and_roundings_of_the_operating_system_are_fresh(case, tmp_path):
     run(deployed(case.simulation, begin, _Stop(parties)))
   _, requests, _ = parties.seen[0]
   client = parties.parties[Party(CLIENT, 0)]
-  occasion = begin(0)
+  occasion = begin()
   model = requests[Party(CLIENT, 0)]['model']
   first, second = (trainer.share(0, occasion, model)[0] for _ in range(2))
   seeded, _ = case.trainer.share(0, occasion, model)

@@ -13,7 +13,8 @@ import pathlib
 import sys
 import time
 
-from fps_jax.deploy.local import OUTCOME, Deployment
+from fps_jax.deploy.local import Deployment
+from fps_jax.deploy.study import OUTCOME
 from tests.helpers.deployments import rows_of
 from tests.helpers.proxy import CountingProxy
 
