@@ -61,6 +61,8 @@ def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
       '3; for 3 seeds, give --config=experiments/mnist.py:seeds=3',
     ),
     (['--compile_for=cuda:h20'], 'did you mean cuda:h200?: give cuda:KIND'),
+    (['--seeded_draws'], '--seeded_draws needs --deploy'),
+    (['--client_processes=3'], '--client_processes needs --deploy'),
     (['--nonsense'], "Unknown command line flag 'nonsense'"),
     (['--config.sharing.threshold=9'], 'threshold=9 must be in [1, num_s'),
   ],

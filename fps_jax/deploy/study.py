@@ -68,6 +68,8 @@ def read_command(arguments: Sequence[str]) -> Command:
   """
   values, argv = flags.FlagValues(), ['launch.py', *arguments]
   launch_flags.define(values, argv)
+  # Of absl, whose flags are on another list.
+  values['verbosity'] = flags.FLAGS['verbosity']
   launch_flags.parse(argv, values)
   config = values.config
   sweep.expand(config, values.sweep)

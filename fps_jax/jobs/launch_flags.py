@@ -365,8 +365,9 @@ def _check(values: flags.FlagValues, rest: Sequence[str]) -> None:
     )
   if values.cluster_args and not values.cluster:
     sys.exit('error: --cluster_args needs --cluster=slurm or --cluster=local')
-  if values.seeded_draws and not values.deploy:
-    sys.exit('error: --seeded_draws needs --deploy')
+  for name in ('seeded_draws', 'client_processes'):
+    if values[name].present and not values.deploy:
+      sys.exit(f'error: --{name} needs --deploy')
   if values.deploy and (others := [n for n in _ALONE if values[n].value]):
     sys.exit(
       f'error: --deploy starts parties on this machine: leave out --{others[0]}'

@@ -149,6 +149,7 @@ def test_demonstration_reports_and_stops_all_that_it_started(tmp_path):
       '--config.num_rounds=1',
       '--config.pruning.end_round=1',
       '--deploy',
+      '--verbosity=0',
       f'--workdir={workdir}',
     ],
     capture_output=True,
