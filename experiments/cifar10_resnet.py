@@ -7,13 +7,12 @@ learning rate that falls as a cosine over the rounds. FedAvg against
 FedPruneShare at 80, 90 and 95 % from the first round on, with as many weights
 of each layer as ERK says; the central server remembers what is pruned. Words of
 22 bits in packs of two for five servers, any four of which open. Needs CIFAR-10
-prepared for TFDS (BUILD.md, "Data"). By its first half, an hour a run on two
-CPU cores; no run has been to its end:
+prepared for TFDS (BUILD.md, "Data"); no run of ResNet-8 has been to its end:
 
   python launch.py --config=experiments/cifar10_resnet.py --tfds_data_dir=DIR
 
 Arguments: `seeds=N` runs seeds 0 .. N - 1; `rounds=1000` trains for longer;
-`model=cifar_cnn` learns faster, `model=resnet20` and, for a GPU,
+`model=cifar_cnn` is no residual network; `model=resnet20` and, for a GPU,
 `model=resnet18` are larger; `partition=iid` deals evenly;
 `methods=fedavg+fedpruneshare_90` runs those alone; `tiny` is a test of seconds.
 Results are in experiments/README.md.
