@@ -55,8 +55,9 @@ def unpack(content: RecordDict) -> dict[str, dict[str, Any]]:
 class Link:
   """Parties behind the nodes of a Flower grid.
 
-  A node that does not answer a leg in time is silent: it is asked on, but not
-  waited for, until an answer of it comes.
+  A node that is not there is asked as soon as it is. One that does not answer a
+  leg in time is silent: it is asked on, but not waited for, until an answer of
+  it comes.
 
   Attributes:
     silent: names of the nodes that are.
@@ -99,6 +100,7 @@ class Link:
       elif here and self._clock() - last > seconds:
         missing = sorted(set(self._roster.nodes) - here)
         logging.warning('nodes %s are not here: beginning without', missing)
+        self.silent |= {*missing}
         return
       time.sleep(_POLL_SECONDS)
 
@@ -107,35 +109,32 @@ class Link:
   ) -> dict[Party, Reply]:
     """Hands requests to parties, and waits for answers; as of `Ask`."""
     begin = self._clock()
-    names, nodes = self._roster.names, self._nodes()
-    contents: dict[str, dict[str, Request]] = {}
+    unsent: dict[str, dict[str, Request]] = {}
     for party, request in requests.items():
-      name = names.get(party, '')
-      if name in nodes:
-        contents.setdefault(name, {})[str(party)] = request
-    waiting = self._push(leg, contents, nodes)
+      if party in self._roster.names:
+        name = self._roster.names[party]
+        unsent.setdefault(name, {})[str(party)] = request
+    waiting: dict[str, str] = {}
     replies: dict[Party, Reply] = {}
-    deadline = begin + self._leg_seconds
-    while self._awaited(waiting, replies) and self._clock() < deadline:
-      for name, message in self._pull(waiting):
+    while True:
+      nodes = self._nodes()
+      waiting |= self._push(leg, unsent, nodes)
+      for name, message in self._pull(waiting, nodes):
         replies |= self._read(name, message, requests)
+      missing = {*waiting.values(), *unsent}
+      # Silent ones are so for as long as nobody looks for their answers.
+      awaited = missing - self.silent or (set() if replies else missing)
+      if not awaited or self._clock() >= begin + self._leg_seconds:
+        break
       time.sleep(_POLL_SECONDS)
-    for name in sorted(set(waiting.values()) - self.silent):
+    for name in sorted(missing - self.silent):
       logging.warning(
         '%s: no answer of node %s within %.0f s', leg, name, self._leg_seconds
       )
-      self.silent.add(name)
+    self.silent |= missing
     self._late |= waiting
     self.seconds[leg].append(self._clock() - begin)
     return replies
-
-  def _awaited(self, waiting: dict[str, str], replies: Any) -> set[str]:
-    """Returns the nodes to wait for: of silent ones, all if none else answers.
-
-    They are silent for as long as nobody looks for their answers.
-    """
-    names = set(waiting.values())
-    return names - self.silent or (set() if replies else names)
 
   def _nodes(self) -> dict[str, int]:
     """Returns the numbers that Flower has for the nodes that are there."""
@@ -152,37 +151,43 @@ class Link:
     return nodes
 
   def _push(
-    self, leg: str, contents: Mapping[str, Any], nodes: dict[str, int]
+    self, leg: str, unsent: dict[str, Any], nodes: dict[str, int]
   ) -> dict[str, str]:
-    """Sends messages; returns the node that each is to be answered by."""
+    """Sends to nodes that are there; returns whom each message is for."""
+    names = [name for name in unsent if name in nodes]
     messages = [
       Message(
-        pack(content),
+        pack(unsent.pop(name)),
         nodes[name],
         MESSAGE_TYPE[leg],
         # What comes later than that is of no use to anybody.
         ttl=2 * self._leg_seconds,
       )
-      for name, content in contents.items()
+      for name in names
     ]
     numbers = self._grid.push_messages(messages)
     return {
       number: name
-      for number, name in zip(numbers, contents, strict=True)
+      for number, name in zip(numbers, names, strict=True)
       if number
     }
 
-  def _pull(self, waiting: dict[str, str]) -> list[tuple[str, Message]]:
+  def _pull(
+    self, waiting: dict[str, str], nodes: dict[str, int]
+  ) -> list[tuple[str, Message]]:
     """Returns answers that have come, and which nodes they are of."""
+    # For a node that it has lost Flower answers, and forgets the message.
+    numbers = [
+      number for number, name in (waiting | self._late).items() if name in nodes
+    ]
     found = []
-    for message in self._grid.pull_messages([*waiting, *self._late]):
+    for message in self._grid.pull_messages(numbers):
       number = message.metadata.reply_to_message_id
       # What comes too late for its leg tells all the same that a node is back.
       is_late = number in self._late
       name = (self._late if is_late else waiting).pop(number)
       if not is_late:
         found.append((name, message))
-      # Flower answers for a node that it has lost.
       (self.silent.add if message.has_error() else self.silent.discard)(name)
     return found
 

@@ -143,9 +143,40 @@ def test_unknown_node_is_sent_nothing_and_named(reach, grid, caplog):
   assert {name for name, _ in grid.sent} == {'one', 'two'}
 
 
-def test_node_that_is_not_there_is_not_asked(reach, grid):
+def test_node_that_is_not_there_is_waited_for_once(reach, grid):
   grid.nodes = grid.nodes[1:]
   assert list(reach('hold', REQUESTS)) == [Party(SERVER, 2)]
+  assert reach.silent == {'one'}
+  begin = grid.now
+  assert list(reach('sum', REQUESTS)) == [Party(SERVER, 2)]
+  assert grid.now == begin + 1
+  assert {name for name, _ in grid.sent} == {'two'}
+
+
+def test_node_that_comes_or_is_lost_within_a_leg_answers_it(reach, grid):
+  """Flower itself answers for a node that is lost, if it is asked then."""
+  everybody, looks = grid.nodes, []
+
+  def come_and_go():
+    """The first one comes third; when asked, it is lost for a while."""
+    looks.append(None)
+    return everybody if len(looks) in (3, 7) else everybody[1:]
+
+  grid.get_nodes = come_and_go
+  del grid.claims['one']
+  pull = grid.pull_messages
+
+  def answer(numbers):
+    """The first one's answer is there once it is back."""
+    if len(looks) > 3:
+      grid.claims['one'] = CLAIMS['one']
+    return pull(numbers)
+
+  grid.pull_messages = answer
+  assert reach('hold', REQUESTS) == REQUESTS
+  assert len(looks) == 7
+  assert [name for name, _ in grid.sent] == ['two', 'one']
+  assert not reach.silent
 
 
 def test_begin_waits_for_nodes_but_not_for_ever(reach, grid, caplog):
@@ -161,6 +192,7 @@ def test_begin_waits_for_nodes_but_not_for_ever(reach, grid, caplog):
   reach.wait(15.0)
   assert 35 < len(looks) < 40
   assert "nodes ['clients'] are not here" in caplog.text
+  assert reach.silent == {'clients'}
 
 
 def test_node_that_fails_is_named(reach, grid, caplog):
