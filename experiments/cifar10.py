@@ -27,6 +27,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'cifar10'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   configs.compare_sparsities(config, (0.8, 0.9), args.methods)
   config.num_rounds = 60

@@ -23,6 +23,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   args = configs.parse_arguments(arguments, seeds=1, tiny=False)
   config = configs.default()
   config.name = 'faults'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   config.variants.update(
     {

@@ -26,6 +26,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'heterogeneous'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   config.variants.fedavg = configs.METHODS['fedavg']
   config.variants.uniform = {}

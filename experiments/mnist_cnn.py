@@ -26,6 +26,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'mnist_cnn'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   configs.compare_sparsities(config, (0.9, 0.95), args.methods)
   config.num_rounds = 50

@@ -21,6 +21,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   args = configs.parse_arguments(arguments, seeds=1, methods='', tiny=False)
   config = configs.default()
   config.name = 'mnist_iid'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   configs.compare_methods(config, args.methods)
   config.num_rounds = 60

@@ -105,6 +105,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'poisoning'
+  configs.prune_by_single_threshold(config)
   config.job = 'poisoning'
   config.seeds = tuple(range(args.seeds))
   config.num_rounds = 60

@@ -49,6 +49,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   primes = {bits: _prime(bits) for bits in args.bits.split('+')}
   config = configs.default()
   config.name = f'private_{args.data}_{args.mode}'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   config.num_rounds = 15
   config.data.source = 'mnist'

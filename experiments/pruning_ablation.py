@@ -44,6 +44,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     raise ValueError(f'data={args.data} is not one of {list(_WIDE)}')
   config = configs.default()
   config.name = 'pruning_ablation'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   config.num_rounds = 60
   config.data.source = args.data

@@ -25,6 +25,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'sparsity_sweep'
+  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   few = (0.5, 0.9, 0.99)
   configs.compare_sparsities(config, few if args.tiny else SPARSITIES)

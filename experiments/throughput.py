@@ -67,6 +67,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     tiny=False,
   )
   config = throughput.default()
+  configs.prune_by_single_threshold(config)
   if args.tiny:
     config.timing.rounds = 1
     config.timing.examples = 60

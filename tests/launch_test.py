@@ -230,7 +230,11 @@ def test_stray_argument_ends_in_one_line():
     (b'\xff\x00', 'SyntaxError: '),
   ],
 )
-def test_broken_config_file_is_named_with_the_line(source, message, tmp_path):
+def test_broken_config_file_is_named_with_the_line(
+  source, message, tmp_path, monkeypatch
+):
+  # A module is loaded over the one before, whose functions it keeps.
+  monkeypatch.delitem(sys.modules, 'config_config', raising=False)
   file = tmp_path / 'mine.py'
   file.write_bytes(source)
   values = flags.FlagValues()

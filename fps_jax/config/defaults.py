@@ -31,6 +31,7 @@ FOUR_METHODS: dict[str, dict[str, dict[str, Any]]] = {
   'sharing': {'pruning': {'schedule': 'none'}},
   'fedpruneshare': {},
 }
+_SINGLE_THRESHOLD = {'scope': 'global', 'server': 'sparse'}
 # Others, to tell what each part buys.
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
   **FOUR_METHODS,
@@ -39,12 +40,17 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
     'sharing': {'scheme': 'quantised'},
   },
   'pruning_quantisation': {'sharing': {'scheme': 'quantised'}},
+  # As the paper has it: the largest weights of all layers, and no memory.
+  'single_threshold': {'pruning': _SINGLE_THRESHOLD},
   # Shares of different positions cannot be packed; sums are those of shamir.
   'local_masks': {
-    'pruning': {'mask': 'local'},
+    'pruning': {'mask': 'local', **_SINGLE_THRESHOLD},
     'sharing': {'scheme': 'ideal', 'secrets_per_polynomial': 1},
   },
-  'top_k': {'pruning': {'mask': 'top_k'}, 'sharing': {'scheme': 'none'}},
+  'top_k': {
+    'pruning': {'mask': 'top_k', **_SINGLE_THRESHOLD},
+    'sharing': {'scheme': 'none'},
+  },
 }
 
 
@@ -111,6 +117,14 @@ def _lock(config: ConfigDict) -> ConfigDict:
       section = section[part]
     section.unlock()
   return config
+
+
+def prune_by_single_threshold(config: ConfigDict) -> None:
+  """Sets pruning, in place, to one threshold for all layers, as in the paper.
+
+  The central server forgets what is pruned.
+  """
+  config.pruning.update(_SINGLE_THRESHOLD)
 
 
 def compare_methods(config: ConfigDict, names: str = '') -> None:

@@ -42,6 +42,12 @@ ZERO_TO_ONE = (
 )
 FLOATS = (*ABOVE_ZERO, *AT_LEAST_ZERO, *ZERO_TO_ONE, 'profiles.compute_saved')
 
+# What masks that are not of the default kind go with.
+SINGLE_THRESHOLD = (
+  ('pruning.scope', 'global'),
+  ('pruning.server', 'sparse'),
+)
+
 # (field, bad value, what the message says of field, value and bound)
 BAD = [
   *((name, 0, f'{name}=0 must be at least 1') for name in AT_LEAST_ONE),
@@ -250,9 +256,7 @@ def test_config_is_not_changed():
 
 
 def test_masks_of_clients_own_are_opened_as_sums_alone():
-  config = configs.default()
-  config.pruning.mask = 'local'
-  config.sharing.scheme = 'ideal'
+  config = configs.default('local_masks')
   validate(config)
   config.sharing.reveal = 'updates'
   with pytest.raises(ValueError, match=r"mask='local' with sharing.reveal="):
@@ -282,7 +286,9 @@ def test_tiers_need_a_deadline_and_sums():
 
 def test_saliency_needs_a_first_round_that_prunes_nothing():
   config = make_config(
-    ('pruning.score', 'saliency'), ('pruning.schedule', 'constant')
+    ('pruning.score', 'saliency'),
+    ('pruning.schedule', 'constant'),
+    *SINGLE_THRESHOLD,
   )
   with pytest.raises(ValueError, match=r"'saliency'.*set begin_round=1"):
     validate(config)
@@ -308,7 +314,7 @@ def test_methods_without_pruning_do_not_read_the_tiers():
   ],
 )
 def test_masks_of_clients_exclude_what_needs_a_shared_one(name, value):
-  config = make_config(('pruning.mask', 'local'), ('sharing.scheme', 'none'))
+  config = configs.default('top_k')
   validate(config)
   config.update_from_flattened_dict({name: value})
   with pytest.raises(ValueError, match=r"belong to mask='shared'"):
@@ -316,7 +322,7 @@ def test_masks_of_clients_exclude_what_needs_a_shared_one(name, value):
 
 
 def test_masks_of_clients_cannot_be_packed():
-  config = make_config(('pruning.mask', 'local'), ('sharing.scheme', 'ideal'))
+  config = configs.default('local_masks')
   validate(config)
   config.sharing.secrets_per_polynomial = 2
   with pytest.raises(ValueError, match=r'cannot be added; set it to 1'):
@@ -372,6 +378,7 @@ def test_rules_over_sound_fields_are_reported_beside_fields_that_are_wrong():
       ('sharing.min_contributors', 300),
       ('pruning.begin_round', 30),
       ('pruning.scope', 'erk'),
+      ('pruning.server', 'sparse'),
       ('pruning.regrow_every', 3),
       ('profiles.deadline_seconds', 2.0),
       ('attack.malicious', 0.1),

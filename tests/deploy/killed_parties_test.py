@@ -36,6 +36,7 @@ def get_config():
   config.name = 'study'
   config.model.args.mlp.widths = (16,)
   config.pruning.sparsity = 0.7
+  defaults.prune_by_single_threshold(config)
   config.update_from_flattened_dict(
     {{name.replace('__', '.'): value for name, value in {CHANGES}.items()}}
   )

@@ -52,6 +52,7 @@ def make_config(**overrides: Any) -> ConfigDict:
   defaults.tiny(small)
   small.model.args.mlp.widths = (16,)
   small.pruning.sparsity = 0.7
+  defaults.prune_by_single_threshold(small)
   return change(small, **overrides)
 
 

@@ -149,14 +149,14 @@ SECTION = Section(
       choice(MASKS),
       'or local, top_k: clients train everything and choose what they send',
     ),
-    'scope': Field('global', choice(SCOPES), 'or layer_normalised, erk'),
+    'scope': Field('erk', choice(SCOPES), 'or global, layer_normalised'),
     'score': Field(
       'magnitude',
       choice(SCORES),
       'or initial_magnitude, random, saliency: masks are chosen once',
     ),
     'server': Field(
-      'sparse', choice(SERVERS), 'or dense: remembers what is pruned'
+      'dense', choice(SERVERS), 'remembers what is pruned; or sparse: forgets'
     ),
     'regrow_every': Field(0, whole(0), 'rounds; 0: pruned weights stay pruned'),
     'regrow_fraction': Field(
