@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+import json
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from fps_jax.core import files
 from fps_jax.core.types import Array, Examples, PlanArray, RoundPlan, RoundState
 from fps_jax.deploy.messages import (
   Occasion,
@@ -198,13 +201,55 @@ def _train(
   return sums.held, sums.metrics.is_finite[0]
 
 
+class Memory:
+  """The last occasion of each run that a client has shared on, kept on disk."""
+
+  _CURE = (
+    'let the node write to its folder: a client keeps what it shared there'
+  )
+
+  def __init__(self, path: pathlib.Path):
+    """Reads what there is.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    self._path = path
+    self._last: dict[str, tuple[int, ...]] = {}
+    if not path.exists():
+      return
+    try:
+      for run, place in json.loads(files.read_text(path, self._CURE)).items():
+        start, number, attempt = map(int, place)
+        self._last[run] = start, number, attempt
+    except (AttributeError, TypeError, ValueError) as error:
+      raise ValueError(
+        f'{path} is damaged: put back a copy of it; without one, begin a study '
+        'of another name'
+      ) from error
+
+  def check(self, occasion: Occasion) -> None:
+    """Raises ValueError unless an occasion is after all that were shared on."""
+    last = self._last.get(occasion.run.hex())
+    if last is not None and occasion.place <= last:
+      raise ValueError(
+        f'(start, round, attempt) {occasion.place} is not after {last}, on '
+        'which this client has shared: an occasion comes once'
+      )
+
+  def add(self, occasion: Occasion) -> None:
+    """Notes an occasion, before anything that is shared on it leaves."""
+    self._last[occasion.run.hex()] = occasion.place
+    files.write_text(self._path, json.dumps(self._last), self._CURE)
+
+
 @dataclasses.dataclass
 class Client:
   """A client of a deployment.
 
   Guarantees:
     - it shares once on an occasion, and on none that is before one that it has
-      shared on, in the life of its process;
+      shared on, however often it is started again;
     - what it shares leaves it sealed, to the keys that it was given.
 
   Attributes:
@@ -213,16 +258,14 @@ class Client:
       none.
     signing_key: its own.
     sealing_keys: of servers 1 .. N.
-    last: the place of the last occasion, by run.
+    memory: of what it has shared.
   """
 
   number: int
   trainer: Callable[[str, int], Trainer]
   signing_key: bytes
   sealing_keys: Sequence[bytes]
-  last: dict[bytes, tuple[int, int, int]] = dataclasses.field(
-    default_factory=dict
-  )
+  memory: Memory
 
   def answer(self, leg: str, request: Request) -> Reply:
     """Returns the answer to a request; a refusal if it is not to be met."""
@@ -245,19 +288,13 @@ class Client:
         f'a cohort of {len(cohort)} is smaller than sharing.min_contributors='
         f'{trainer.min_contributors}'
       )
-    last = self.last.get(occasion.run)
-    if last is not None and occasion.place <= last:
-      raise ValueError(
-        f'(start, round, attempt) {occasion.place} is not after {last}, on '
-        'which this client has shared: an occasion comes once'
-      )
+    self.memory.check(occasion)
     messages, digest = trainer.share(self.number, occasion, model)
     labels = [
       occasion.label(self.number, server, cohort, digest)
       for server in trainer.scheme.server_points
     ]
-    # Before anything leaves: no second share on this occasion.
-    self.last[occasion.run] = occasion.place
+    self.memory.add(occasion)
     return {
       'sealed': [
         seal(message, label, key, self.signing_key)

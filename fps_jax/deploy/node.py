@@ -44,7 +44,7 @@ from flwr.supernode.runtime.run_clientapp import (
 
 from fps_jax import data
 from fps_jax.deploy import keys, sealing
-from fps_jax.deploy.client import Client
+from fps_jax.deploy.client import Client, Memory
 from fps_jax.deploy.link import CLAIM, MESSAGE_TYPE, pack, unpack
 from fps_jax.deploy.messages import SERVER, Reply, Request
 from fps_jax.deploy.server import Ledger, Server
@@ -84,7 +84,11 @@ def make_parties(
       )
     else:
       parties[str(party)] = Client(
-        party.number, study.trainer, key, roster.sealing_keys
+        party.number,
+        study.trainer,
+        key,
+        roster.sealing_keys,
+        Memory(folder / name / f'shared_{party.number}.json'),
       )
   return parties
 

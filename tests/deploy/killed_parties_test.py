@@ -94,7 +94,7 @@ def _simulate(rows):
 @pytest.mark.slow
 @pytest.mark.skipif(
   'FPS_JAX_KILL_PARTIES' not in os.environ,
-  reason='takes minutes, and rounds are skipped until nodes are back',
+  reason='waits for six minutes; FPS_JAX_KILL_PARTIES=1, as in CI, runs it',
 )
 def test_run_goes_on_while_parties_are_killed_and_started_again(tmp_path):
   """A server for good, a client and the central server for a while.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fps_jax.deploy import sealing
-from fps_jax.deploy.client import Client, Trainer
+from fps_jax.deploy.client import Client, Memory, Trainer
 from fps_jax.deploy.gathering import deployed
 from fps_jax.deploy.messages import CLIENT, SERVER, Occasion, Party
 from fps_jax.deploy.server import Ledger, Rules, Server
@@ -60,8 +60,9 @@ class Parties:
     self.seen, self.lost = [], lost
     self.parties = {}
     for number in numbers:
+      memory = Memory(folder / f'shared_{number}.json')
       self.parties[Party(CLIENT, number)] = Client(
-        number, lambda *_: case.trainer, signing[number], sealing_keys
+        number, lambda *_: case.trainer, signing[number], sealing_keys, memory
       )
     for server, key in zip(shamir.server_points, opening, strict=True):
       ledger = Ledger(folder / f'ledger_{server}')
@@ -182,11 +183,22 @@ def test_run_goes_on_after_a_round_without_enough_servers(case, tmp_path):
 def test_client_shares_once_on_an_occasion_and_on_none_before(case, tmp_path):
   parties = Parties(case, tmp_path)
   run(deployed(case.simulation, begin, parties))
+  started_again = Parties(case, tmp_path)
   for leg, requests, _ in parties.seen:
     if leg == 'train':
       for party, request in requests.items():
-        reply = parties.parties[party].answer(leg, request)
-        assert 'an occasion comes once' in reply['refusal']
+        for each in (parties, started_again):
+          reply = each.parties[party].answer(leg, request)
+          assert 'an occasion comes once' in reply['refusal']
+
+
+@pytest.mark.parametrize(
+  'text', ['', '[]', '{"a": [0, 1]}', '{"a": [0, 1, "x"]}']
+)
+def test_damaged_memory_of_a_client_is_refused(tmp_path, text):
+  (tmp_path / 'shared_0.json').write_text(text)
+  with pytest.raises(ValueError, match='is damaged: put back a copy'):
+    Memory(tmp_path / 'shared_0.json')
 
 
 def test_client_refuses_what_is_not_of_its_configuration(case, tmp_path):
