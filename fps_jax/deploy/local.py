@@ -87,26 +87,30 @@ class Deployment:
   def make_keys(
     self, num_servers: int, clients: Sequence[Sequence[int]]
   ) -> None:
-    """Makes all keys, certificates and files, unless they are there.
+    """Makes all keys, certificates and files, or none, unless they are there.
 
     Args:
       num_servers: N.
       clients: numbers of the clients of each process.
     """
-    self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if (self.folder / 'roster.json').exists():
       return
+    part = self.folder.with_name(f'{self.folder.name}.part')
+    if part.exists():
+      shutil.rmtree(part)
+    part.mkdir(parents=True, mode=0o700)
     nodes = {
-      f'server_{n}': keys.make_node(self.folder, f'server_{n}', SERVER, [n])
+      f'server_{n}': keys.make_node(part, f'server_{n}', SERVER, [n])
       for n in range(1, num_servers + 1)
     }
     for i, numbers in enumerate(clients):
       name = f'clients_{i}'
-      nodes[name] = keys.make_node(self.folder, name, CLIENT, numbers)
-    keys.make_certificates(self.folder, _HOST)
-    (self.folder / 'app').mkdir()
-    (self.folder / 'app' / 'pyproject.toml').write_text(_APP)
-    keys.Roster(nodes).write(self.folder)
+      nodes[name] = keys.make_node(part, name, CLIENT, numbers)
+    keys.make_certificates(part, _HOST)
+    (part / 'app').mkdir()
+    (part / 'app' / 'pyproject.toml').write_text(_APP)
+    keys.Roster(nodes).write(part)
+    part.rename(self.folder)
 
   @property
   def nodes(self) -> list[str]:
@@ -155,12 +159,15 @@ class Deployment:
         raise ValueError(f'node {name} was not registered: {said}')
     done.touch()
 
-  def start_node(self, name: str, superlink: str | None = None) -> None:
+  def start_node(
+    self, name: str, superlink: str | None = None, data: str | None = None
+  ) -> None:
     """Starts a node; it looks for the SuperLink until it is there.
 
     Args:
       name: of the node.
       superlink: `HOST:PORT`; None for that of this machine.
+      data: its client's own, as of a node's `--data`; None for the config's.
     """
     self._start(
       name,
@@ -173,6 +180,7 @@ class Deployment:
         superlink or f'{_HOST}:{self.link_port}',
         f'--port={self._port(name)}',
         f'--poll_seconds={_POLL_SECONDS}',
+        *([f'--data={data}'] if data else []),
         '--',
         *self._command,
       ],

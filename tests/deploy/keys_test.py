@@ -3,10 +3,12 @@
 import json
 import ssl
 import stat
+from unittest import mock
 
 import pytest
 
 from fps_jax.deploy import keys, sealing
+from fps_jax.deploy.local import Deployment
 from fps_jax.deploy.messages import CLIENT, SERVER, Party
 
 
@@ -47,6 +49,20 @@ def test_keys_are_not_written_over(tmp_path):
   keys.make_node(tmp_path, 'a', SERVER, [1])
   with pytest.raises(OSError, match='a'):
     keys.make_node(tmp_path, 'a', SERVER, [1])
+
+
+def test_keys_whose_making_was_interrupted_are_made_anew(tmp_path):
+  deployment = Deployment(tmp_path / 'parties', [])
+  with (
+    mock.patch.object(keys, 'make_certificates', side_effect=KeyboardInterrupt),
+    pytest.raises(KeyboardInterrupt),
+  ):
+    deployment.make_keys(2, [[0]])
+  assert not deployment.folder.exists()
+  deployment.make_keys(2, [[0]])
+  roster = keys.Roster.read(deployment.folder)
+  deployment.make_keys(2, [[0]])
+  assert keys.Roster.read(deployment.folder) == roster
 
 
 def test_roster_that_does_not_fit_is_refused(tmp_path):

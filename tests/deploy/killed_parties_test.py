@@ -18,7 +18,7 @@ pytest.importorskip('flwr', exc_type=ImportError)
 from fps_jax.deploy.local import Deployment, started
 from fps_jax.deploy.study import OUTCOME
 from tests.helpers import small
-from tests.helpers.deployments import rows_of, without_client
+from tests.helpers.deployments import rows_of, without_client, write_study
 
 NUM_ROUNDS = 20
 CLIENTS = [0, 1, 2, 3, 4, 5, 6], [7]
@@ -27,21 +27,6 @@ CHANGES = {
   'pruning__end_round': 10,
   'faults__on_failed_round': 'skip',
 }
-STUDY = f"""
-from fps_jax.config import defaults
-
-def get_config():
-  config = defaults.default()
-  defaults.tiny(config)
-  config.name = 'study'
-  config.model.args.mlp.widths = (16,)
-  config.pruning.sparsity = 0.7
-  defaults.prune_by_single_threshold(config)
-  config.update_from_flattened_dict(
-    {{name.replace('__', '.'): value for name, value in {CHANGES}.items()}}
-  )
-  return config
-"""
 LEG_SECONDS = 60.0
 PATIENCE_SECONDS = 1800.0
 
@@ -93,8 +78,8 @@ def _simulate(rows):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-  'FPS_JAX_KILL_PARTIES' not in os.environ,
-  reason='waits for six minutes; FPS_JAX_KILL_PARTIES=1, as in CI, runs it',
+  'FPS_JAX_ALL_TESTS' not in os.environ,
+  reason='waits for six minutes; FPS_JAX_ALL_TESTS=1, as in CI, runs it',
 )
 def test_run_goes_on_while_parties_are_killed_and_started_again(tmp_path):
   """A server for good, a client and the central server for a while.
@@ -103,7 +88,7 @@ def test_run_goes_on_while_parties_are_killed_and_started_again(tmp_path):
   would tell any other apart; and no round was summed over two sets of clients.
   """
   file, workdir = tmp_path / 'study.py', tmp_path / 'work'
-  file.write_text(STUDY)
+  write_study(file, CHANGES)
   command = [f'--config={file}', f'--workdir={workdir}']
   command += ['--deploy', '--seeded_draws']
   deployment = Deployment(tmp_path / 'parties', command)

@@ -54,7 +54,10 @@ class Parties:
     shamir = case.simulation.protocol.shamir
     numbers = range(len(case.simulation.planner.partition))
     signing = [sealing.make_signing_key() for _ in numbers]
-    opening = [sealing.make_opening_key() for _ in shamir.server_points]
+    opening = [
+      sealing.make_opening_key(hybrid=server % 2 == 0)
+      for server in shamir.server_points
+    ]
     sealing_keys = [sealing.sealing_key(key) for key in opening]
     verifying = {n: sealing.verifying_key(signing[n]) for n in numbers}
     self.seen, self.lost = [], lost

@@ -3,11 +3,34 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from fps_jax.core.types import RoundPlan
+
+_STUDY = """
+from fps_jax.config import defaults
+
+def get_config():
+  config = defaults.default()
+  defaults.tiny(config)
+  config.name = 'study'
+  config.model.args.mlp.widths = (16,)
+  config.pruning.sparsity = 0.7
+  defaults.prune_by_single_threshold(config)
+  config.update_from_flattened_dict(
+    {{name.replace('__', '.'): value for name, value in {changes!r}.items()}}
+  )
+  return config
+"""
+
+
+def write_study(file: pathlib.Path, changes: Mapping[str, Any]) -> None:
+  """Writes a config file of what `small.make_config` returns."""
+  file.write_text(_STUDY.format(changes=dict(changes)))
 
 
 def rows_of(workdir: pathlib.Path) -> list[dict]:
