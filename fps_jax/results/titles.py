@@ -13,6 +13,7 @@ _TITLES: Mapping[str, str] = {
   'pruning': 'Pruning only',
   'sharing': 'Secret sharing only',
   'fedpruneshare': 'FedPruneShare',
+  'single_threshold': 'Single threshold',
   'quantisation': 'Quantisation only',
   'pruning_quantisation': 'Pruning and quantisation',
   'local_masks': 'Masks of each client',
