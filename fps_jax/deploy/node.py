@@ -18,10 +18,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
 from absl import logging
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import (
@@ -34,8 +36,9 @@ from flwr.supercore.interceptors import (
 )
 from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode import start_client_internal
+from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli import flower_supernode
+from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.runtime.run_clientapp import (
   pull_task_input,
   push_message,
@@ -51,6 +54,8 @@ from fps_jax.deploy.server import Ledger, Server
 from fps_jax.deploy.study import Study, read_command
 
 _POLL_SECONDS = 0.3
+# A node that was killed is there for Flower until it has missed two heartbeats.
+_LOST_SECONDS, _AGAIN_SECONDS = 90.0, 5.0
 
 
 def make_parties(
@@ -196,6 +201,31 @@ class _Time:
     return getattr(time, name)
 
 
+class PatientClient(FleetHttpClient):
+  """Flower's client of a node, which may have been killed a moment ago."""
+
+  def ActivateNode(  # noqa: N802
+    self, request: ActivateNodeRequest
+  ) -> ActivateNodeResponse:
+    """Says that the node is here, until the SuperLink lets it be."""
+    deadline = time.monotonic() + _LOST_SECONDS
+    while True:
+      try:
+        return super().ActivateNode(request)
+      except httpx.HTTPStatusError as error:
+        if (
+          error.response.status_code != httpx.codes.PRECONDITION_FAILED
+          or time.monotonic() > deadline
+        ):
+          raise
+      logging.warning(
+        'the SuperLink has no node of this key, or one that was not told to '
+        'end: asking again in %.0f s',
+        _AGAIN_SECONDS,
+      )
+      time.sleep(_AGAIN_SECONDS)
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog='python -m fps_jax.deploy.node',
@@ -245,6 +275,7 @@ def main(argv: Sequence[str]) -> None:
   thread.start()
   numbers = ','.join(map(str, node.numbers))
   start_client_internal.__dict__['time'] = _Time(args.poll_seconds)
+  fleet_http_connection.__dict__['FleetHttpClient'] = PatientClient
   sys.argv = [
     'flower-supernode',
     f'--superlink={args.superlink}',
