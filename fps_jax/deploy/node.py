@@ -148,7 +148,11 @@ def serve(app: ClientApp, address: str) -> None:
   while True:
     task = client.AcquireTask(request)
     if task.HasField('task') and task.token:
-      _run_task(app, _connect(address, RuntimeTokenHttpInterceptor(task.token)))
+      task_client = _connect(address, RuntimeTokenHttpInterceptor(task.token))
+      # One of a run that has ended never gets its content, and waits for it for
+      # an hour. Other than that, a SuperNode hands out one at a time.
+      arguments = app, task_client
+      threading.Thread(target=_run_task, args=arguments, daemon=True).start()
     else:
       time.sleep(_POLL_SECONDS)
 
