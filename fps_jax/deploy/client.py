@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import json
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fps_jax.core import files
 from fps_jax.core.types import Array, Examples, PlanArray, RoundPlan, RoundState
 from fps_jax.deploy.messages import (
   Occasion,
@@ -204,10 +203,6 @@ def _train(
 class Memory:
   """The last occasion of each run that a client has shared on, kept on disk."""
 
-  _CURE = (
-    'let the node write to its folder: a client keeps what it shared there'
-  )
-
   def __init__(self, path: pathlib.Path):
     """Reads what there is.
 
@@ -215,18 +210,21 @@ class Memory:
       ValueError: if the file is damaged.
     """
     self._path = path
-    self._last: dict[str, tuple[int, ...]] = {}
-    if not path.exists():
-      return
-    try:
-      for run, place in json.loads(files.read_text(path, self._CURE)).items():
-        start, number, attempt = map(int, place)
-        self._last[run] = start, number, attempt
-    except (AttributeError, TypeError, ValueError) as error:
-      raise ValueError(
-        f'{path} is damaged: put back a copy of it; without one, begin a study '
-        'of another name'
-      ) from error
+    self._last: dict[str, tuple[int, int, int]] = {}
+    text = path.read_text() if path.exists() else ''
+    # What was cut off while it was written was shared with nobody.
+    whole = text[: text.rfind('\n') + 1]
+    if whole != text:
+      path.write_text(whole)
+    for line in whole.splitlines():
+      try:
+        run, start, number, attempt = line.split()
+        self._last[run] = int(start), int(number), int(attempt)
+      except ValueError as error:
+        raise ValueError(
+          f'{path} is damaged at {line!r}: put back a copy of it; without one, '
+          'remove it, and begin a study of another name'
+        ) from error
 
   def check(self, occasion: Occasion) -> None:
     """Raises ValueError unless an occasion is after all that were shared on."""
@@ -239,8 +237,11 @@ class Memory:
 
   def add(self, occasion: Occasion) -> None:
     """Notes an occasion, before anything that is shared on it leaves."""
+    with self._path.open('a') as file:
+      print(occasion.run.hex(), *occasion.place, file=file)
+      file.flush()
+      os.fsync(file.fileno())
     self._last[occasion.run.hex()] = occasion.place
-    files.write_text(self._path, json.dumps(self._last), self._CURE)
 
 
 @dataclasses.dataclass

@@ -188,7 +188,10 @@ class Link:
       name = (self._late if is_late else waiting).pop(number)
       if not is_late:
         found.append((name, message))
-      (self.silent.add if message.has_error() else self.silent.discard)(name)
+      if not message.has_error():
+        self.silent.discard(name)
+      elif not is_late:
+        self.silent.add(name)
     return found
 
   def _read(

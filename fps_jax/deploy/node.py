@@ -93,24 +93,26 @@ def make_parties(
         study.trainer,
         key,
         roster.sealing_keys,
-        Memory(folder / name / f'shared_{party.number}.json'),
+        Memory(folder / name / f'shared_{party.number}'),
       )
   return parties
 
 
 def make_app(parties: Mapping[str, Client | Server]) -> ClientApp:
   """Returns a Flower app that hands messages to parties."""
-  app = ClientApp()
+  app, lock = ClientApp(), threading.Lock()
 
   def answer(leg: str, message: Message, context: Context) -> Message:
     # Flower has commas for lists of numbers in what a user writes.
     numbers = [int(n) for n in str(context.node_config['numbers']).split(',')]
     claim = {'role': context.node_config['role'], 'numbers': numbers}
-    replies: dict[str, Reply] = {
-      text: _answer(parties[text], leg, request)
-      for text, request in unpack(message.content).items()
-      if text in parties
-    }
+    # What a party checks and what it notes must not be of two messages.
+    with lock:
+      replies: dict[str, Reply] = {
+        text: _answer(parties[text], leg, request)
+        for text, request in unpack(message.content).items()
+        if text in parties
+      }
     return Message(pack({**replies, CLAIM: claim}), reply_to=message)
 
   def register(leg: str) -> None:
@@ -149,8 +151,7 @@ def serve(app: ClientApp, address: str) -> None:
     task = client.AcquireTask(request)
     if task.HasField('task') and task.token:
       task_client = _connect(address, RuntimeTokenHttpInterceptor(task.token))
-      # One of a run that has ended never gets its content, and waits for it for
-      # an hour. Other than that, a SuperNode hands out one at a time.
+      # One of a run that has ended never gets its content, and waits for it.
       arguments = app, task_client
       threading.Thread(target=_run_task, args=arguments, daemon=True).start()
     else:
@@ -174,6 +175,7 @@ def _run_task(app: ClientApp, client: RuntimeHttpClient) -> None:
   """Answers one message."""
   heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
   heartbeat.start()
+  context, status = None, SubStatus.FAILED
   try:
     message, context, _, _ = pull_task_input(client)
     try:
@@ -183,10 +185,13 @@ def _run_task(app: ClientApp, client: RuntimeHttpClient) -> None:
       code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
       reply = Message(Error(code, type(error).__name__), reply_to=message)
     push_message(client, reply, context)
-    push_task_output(client, context, SubStatus.COMPLETED, '')
+    status = SubStatus.COMPLETED
   except Exception:
     logging.exception('a message was lost')
   finally:
+    # Of a task that is not ended Flower makes an answer of its own, later, and
+    # takes it for that to another message.
+    push_task_output(client, context, status, '')
     heartbeat.stop()
     client.close()
 

@@ -67,7 +67,7 @@ class Ledger:
       except ValueError as error:
         raise ValueError(
           f'{path} is damaged at {line!r}: put back a copy of it; without one, '
-          'begin a study of another name'
+          'remove it, and begin a study of another name'
         ) from error
 
   def add(self, occasion: Occasion, digest: bytes) -> None:

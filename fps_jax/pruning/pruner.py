@@ -239,14 +239,15 @@ def check(
     raise ValueError(
       f'regrow_every={regrow_every} needs server=sparse, not '
       f'server={server!r}, which brings weights back by itself: set '
-      'regrow_every=0'
+      "server='sparse' or regrow_every=0"
     )
   if regrow_every and regrow_rule == 'movement' and SCOPES[scope].has_counts():
     one_threshold = [name for name in SCOPES if not SCOPES[name].has_counts()]
     raise ValueError(
       f'regrow_every={regrow_every} with regrow_rule={regrow_rule!r} needs a '
       f'scope of {one_threshold}, not scope={scope!r}, which fixes how many '
-      "each layer has: set regrow_rule='magnitude' or regrow_every=0"
+      "each layer has: set scope='global', regrow_rule='magnitude' or "
+      'regrow_every=0'
     )
   if server == 'dense' and scope == 'layer_normalised':
     raise ValueError(

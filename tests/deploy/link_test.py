@@ -218,6 +218,27 @@ def test_silent_node_is_waited_for_once_until_it_answers(reach, grid):
   assert reach('sum', REQUESTS) == REQUESTS
 
 
+def test_late_error_says_nothing_of_a_node_that_has_answered_since(reach, grid):
+  del grid.claims['two']
+  reach('hold', REQUESTS)
+  # Flower answers for what was never answered once its time is over.
+  (number,) = reach._late
+  _, message = grid.waiting.pop(number)
+  grid.claims['two'] = CLAIMS['two']
+  assert list(reach('sum', REQUESTS)) == [Party(SERVER, 1), Party(SERVER, 2)]
+  pull = grid.pull_messages
+
+  def answer(numbers):
+    """The error comes first of all."""
+    grid.pull_messages = pull
+    return [Message(Error(1, 'expired'), reply_to=message), *pull(numbers)]
+
+  reach._late[number] = 'two'
+  grid.pull_messages = answer
+  assert reach('sum', REQUESTS) == REQUESTS
+  assert not reach.silent
+
+
 def test_answer_for_the_party_of_another_node_is_not_read(reach, roster):
   forged = {link.CLAIM: CLAIMS['one'], 'server 2': {'run': b'x'}}
   message = Message(link.pack(forged), 1, 'query.hold')

@@ -18,7 +18,10 @@ from tests.helpers.deployments import without_client
 NUM_ROUNDS = 5
 CASES = {
   '5,3,1': {},
+  # With the rule that is the default.
   '5,4,2': {
+    'pruning__scope': 'erk',
+    'pruning__server': 'dense',
     'sharing__threshold': 4,
     'sharing__secrets_per_polynomial': 2,
     'sharing__prime': 2**19 - 1,
@@ -63,7 +66,7 @@ class Parties:
     self.seen, self.lost = [], lost
     self.parties = {}
     for number in numbers:
-      memory = Memory(folder / f'shared_{number}.json')
+      memory = Memory(folder / f'shared_{number}')
       self.parties[Party(CLIENT, number)] = Client(
         number, lambda *_: case.trainer, signing[number], sealing_keys, memory
       )
@@ -195,13 +198,25 @@ def test_client_shares_once_on_an_occasion_and_on_none_before(case, tmp_path):
           assert 'an occasion comes once' in reply['refusal']
 
 
-@pytest.mark.parametrize(
-  'text', ['', '[]', '{"a": [0, 1]}', '{"a": [0, 1, "x"]}']
-)
-def test_damaged_memory_of_a_client_is_refused(tmp_path, text):
-  (tmp_path / 'shared_0.json').write_text(text)
-  with pytest.raises(ValueError, match='is damaged: put back a copy'):
-    Memory(tmp_path / 'shared_0.json')
+def test_damaged_memory_of_a_client_is_refused(tmp_path):
+  path = tmp_path / 'shared'
+  for text in ('72 0 1\n', '72 0 one 0\n'):
+    path.write_text(text)
+    with pytest.raises(
+      ValueError, match=r'is damaged at .*remove it, and begin'
+    ):
+      Memory(path)
+
+
+def test_line_of_a_memory_that_was_cut_off_is_of_no_share(tmp_path):
+  path, occasion = tmp_path / 'shared', begin()
+  Memory(path).add(occasion)
+  with path.open('a') as file:
+    file.write('72 0 1')
+  memory = Memory(path)
+  with pytest.raises(ValueError, match='an occasion comes once'):
+    memory.check(occasion)
+  memory.check(dataclasses.replace(occasion, attempt=1))
 
 
 def test_client_refuses_what_is_not_of_its_configuration(case, tmp_path):
