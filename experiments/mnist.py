@@ -28,8 +28,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.client.learning_rate = 0.2
   config.pruning.sparsity = 0.78
   config.pruning.end_round = 35
-  # Any 2 of 5 servers learn nothing, and any 4 open; a word carries 2 values. Of
-  # 14 bits it holds sums of 64 clients, and of 20 with up to 819 examples each.
+  # Any 2 of 5 servers learn nothing, and any 4 open; a word carries 2 values.
+  # In 14 bits sums of 64 clients fit, and of 20 with up to 819 examples each.
   config.sharing.threshold = 4
   config.sharing.secrets_per_polynomial = 2
   config.sharing.prime = 16381
