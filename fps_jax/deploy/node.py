@@ -9,6 +9,7 @@ which takes messages and no code, and stays, with what is compiled.
 """
 
 import argparse
+import fcntl
 import logging as python_logging
 import pathlib
 import pkgutil
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 from absl import logging
@@ -56,6 +57,29 @@ from fps_jax.deploy.study import Study, read_command
 _POLL_SECONDS = 0.3
 # A node that was killed is there for Flower until it has missed two heartbeats.
 _LOST_SECONDS, _AGAIN_SECONDS = 90.0, 5.0
+
+
+def claim(folder: pathlib.Path) -> TextIO:
+  """Returns an open file that keeps other processes from being a node.
+
+  Two with the keys of one server would each give a sum of a round away.
+
+  Args:
+    folder: of the node, with its keys.
+
+  Raises:
+    ValueError: if another process is that node.
+    OSError: if there is no such folder.
+  """
+  lock = (folder / 'lock').open('w')
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    lock.close()
+    raise ValueError(
+      f'{folder} is in use: another process is node {folder.name}, end it first'
+    ) from error
+  return lock
 
 
 def make_parties(
@@ -270,6 +294,8 @@ def main(argv: Sequence[str]) -> None:
   study = Study(
     command.config, command.values.tfds_data_dir, _load_data(args.data)
   )
+  # Before ledgers are read.
+  lock = claim(args.folder / args.name)
   parties = make_parties(args.folder, args.name, study)
   node = keys.Roster.read(args.folder).nodes[args.name]
   if args.data and len(node.numbers) > 1:
@@ -295,7 +321,8 @@ def main(argv: Sequence[str]) -> None:
     '--host=127.0.0.1',
     f'--port={args.port}',
   ]
-  flower_supernode()
+  with lock:
+    flower_supernode()
 
 
 if __name__ == '__main__':

@@ -150,3 +150,9 @@ def test_parties_answer_one_message_at_a_time(monkeypatch):
   for thread in threads:
     thread.join()
   assert most == [1] * 4
+
+
+def test_node_is_one_process(tmp_path):
+  with node.claim(tmp_path), pytest.raises(ValueError, match='is in use: ano'):
+    node.claim(tmp_path)
+  node.claim(tmp_path).close()
