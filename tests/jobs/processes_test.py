@@ -24,6 +24,8 @@ _ARGUMENTS = (
   '--config.model.args.mlp.widths=(8,)',
   '--config.data.validation_fraction=0.1',
   '--config.pruning.sparsity=0.5',
+  '--config.pruning.scope=global',
+  '--config.pruning.server=sparse',
   '--config.sharing.secrets_per_polynomial=1',
   '--config.sharing.scheme=ideal',
 )
