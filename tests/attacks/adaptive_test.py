@@ -98,6 +98,7 @@ RULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rule', RULES, ids='-'.join)
 def test_ascent_moves_the_aggregate_further_than_other_attacks_at_its_weight(
   rule: tuple[str, ...],

@@ -30,7 +30,10 @@ CASES = {
 Case = collections.namedtuple('Case', 'config simulation trainer')
 
 
-@pytest.fixture(scope='module', params=CASES)
+@pytest.fixture(
+  scope='module',
+  params=[pytest.param('5,3,1', marks=pytest.mark.slow), '5,4,2'],
+)
 def case(request) -> Case:
   """A study with 90 % sparsity; what is compiled for it is so once."""
   config = small.make_config(

@@ -28,6 +28,7 @@ def test_delta_lowers_the_bound_and_right_guesses_raise_it():
   assert audit.lower_bound(200, 0, 0, 1e-5) == 0
 
 
+@pytest.mark.slow
 def test_bound_holds_for_what_is_as_private_as_it_says():
   """Randomised response of epsilon 1 is refuted in no more than 5 % of runs."""
   generator = np.random.default_rng(0)

@@ -42,6 +42,7 @@ def rounded(attempt: int = 0) -> np.ndarray:
   return np.asarray(CODEC.round(values(), jax.random.key(3), attempt))
 
 
+@pytest.mark.slow
 def test_words_stand_for_rounded_values_plus_noise() -> None:
   for attempt in (0, 1):
     words = ENCODE(values(), draws(attempt))

@@ -215,6 +215,7 @@ def test_variant_without_a_title_keeps_its_name(tmp_path: pathlib.Path) -> None:
   assert summary.title == 'mine'
 
 
+@pytest.mark.slow
 def test_markdown_and_json_hold_the_summary(workdir: pathlib.Path) -> None:
   report.write_report(workdir, ['sharing', 'fedavg'], 'fedavg')
   page = (workdir / 'report.md').read_text()

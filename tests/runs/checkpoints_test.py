@@ -140,6 +140,7 @@ def test_only_the_last_checkpoints_are_kept(simulation, tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ['3']
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_model_is_refused(simulation, tmp_path):
   _run(simulation, tmp_path)
   other = small.make(small.make_config())

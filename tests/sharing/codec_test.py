@@ -133,6 +133,7 @@ def test_keys_decide_the_rounding() -> None:
   assert (first != other).any()
 
 
+@pytest.mark.slow
 def test_key_of_chacha20_rounds_by_the_words_of_its_keystream() -> None:
   """Each value by that of its place, wherever a part of the vector begins."""
   codec = make()

@@ -49,6 +49,7 @@ def test_kernel_draws_the_words_of_the_stream(prime: int, num_words: int):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('prime', [5, 2**31 - 1])
 def test_kernel_adds_up_what_counts_of_each_client(prime: int):
   # More clients than a program adds up, some of whom add nothing.
