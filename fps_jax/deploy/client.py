@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from fps_jax.core.types import Array, Examples, PlanArray, RoundPlan, RoundState
+from fps_jax.deploy import journal
 from fps_jax.deploy.messages import (
   Occasion,
   Reply,
@@ -210,21 +210,7 @@ class Memory:
       ValueError: if the file is damaged.
     """
     self._path = path
-    self._last: dict[str, tuple[int, int, int]] = {}
-    text = path.read_text() if path.exists() else ''
-    # What was cut off while it was written was shared with nobody.
-    whole = text[: text.rfind('\n') + 1]
-    if whole != text:
-      path.write_text(whole)
-    for line in whole.splitlines():
-      try:
-        run, start, number, attempt = line.split()
-        self._last[run] = int(start), int(number), int(attempt)
-      except ValueError as error:
-        raise ValueError(
-          f'{path} is damaged at {line!r}: put back a copy of it; without one, '
-          'remove it, and begin a study of another name'
-        ) from error
+    self._last = dict(journal.read(path, _shared))
 
   def check(self, occasion: Occasion) -> None:
     """Raises ValueError unless an occasion is after all that were shared on."""
@@ -237,11 +223,14 @@ class Memory:
 
   def add(self, occasion: Occasion) -> None:
     """Notes an occasion, before anything that is shared on it leaves."""
-    with self._path.open('a') as file:
-      print(occasion.run.hex(), *occasion.place, file=file)
-      file.flush()
-      os.fsync(file.fileno())
+    journal.add(self._path, occasion.run.hex(), *occasion.place)
     self._last[occasion.run.hex()] = occasion.place
+
+
+def _shared(line: str) -> tuple[str, tuple[int, int, int]]:
+  """Returns a run, and a place in it that was shared on."""
+  run, start, number, attempt = line.split()
+  return run, (int(start), int(number), int(attempt))
 
 
 @dataclasses.dataclass

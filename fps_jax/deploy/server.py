@@ -1,13 +1,13 @@
 """An aggregation server: opens what is sealed to it, and adds it up, once."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fps_jax.deploy import journal
 from fps_jax.deploy.messages import (
   Occasion,
   Reply,
@@ -54,21 +54,7 @@ class Ledger:
       ValueError: if the file is damaged.
     """
     self._path = path
-    self._summed: dict[tuple[int, int, str], str] = {}
-    text = path.read_text() if path.exists() else ''
-    # What was cut off while it was written has been given to nobody.
-    whole = text[: text.rfind('\n') + 1]
-    if whole != text:
-      path.write_text(whole)
-    for line in whole.splitlines():
-      try:
-        seed, number, digest, study = line.split(' ', 3)
-        self._summed[int(seed), int(number), study] = digest
-      except ValueError as error:
-        raise ValueError(
-          f'{path} is damaged at {line!r}: put back a copy of it; without one, '
-          'remove it, and begin a study of another name'
-        ) from error
+    self._summed = dict(journal.read(path, _summed))
 
   def add(self, occasion: Occasion, digest: bytes) -> None:
     """Notes what a sum is of, before anybody is given it.
@@ -91,11 +77,14 @@ class Ledger:
         'on with the next round'
       )
     seed, number, study = place
-    with self._path.open('a') as file:
-      print(seed, number, digest.hex(), study, file=file)
-      file.flush()
-      os.fsync(file.fileno())
+    journal.add(self._path, seed, number, digest.hex(), study)
     self._summed[place] = digest.hex()
+
+
+def _summed(line: str) -> tuple[tuple[int, int, str], str]:
+  """Returns the seed, round and study of a sum, and what it was of."""
+  seed, number, digest, study = line.split(' ', 3)
+  return (int(seed), int(number), study), digest
 
 
 class _Held(NamedTuple):
