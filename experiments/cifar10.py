@@ -27,14 +27,13 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'cifar10'
-  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   configs.compare_sparsities(config, (0.8, 0.9), args.methods)
   config.num_rounds = 60
   configs.learn_cifar10(config)
   config.data.partition = args.partition
   config.model.args.cifar_cnn.hidden = args.hidden
-  config.pruning.server = 'dense'
+  config.pruning.scope, config.pruning.server = 'global', 'dense'
   config.pruning.end_round = 30
   # Without the dense layer, the last one is 15 % of the model.
   config.pruning.exempt = ('bias$', 'scale$')

@@ -26,7 +26,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'heterogeneous'
-  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   config.variants.fedavg = configs.METHODS['fedavg']
   config.variants.uniform = {}
@@ -42,7 +41,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.cohort.size = 20
   config.pruning.sparsity = 0.8
   config.pruning.end_round = 30
-  config.pruning.server = 'dense'
+  config.pruning.scope, config.pruning.server = 'global', 'dense'
   config.profiles.distribution = 'three_classes'
   configs.share_in_short_words(config)
   config.eval.every_rounds = 2

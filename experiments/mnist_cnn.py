@@ -26,7 +26,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'mnist_cnn'
-  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   configs.compare_sparsities(config, (0.9, 0.95), args.methods)
   config.num_rounds = 50
@@ -36,7 +35,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.client.learning_rate = 0.2
   config.cohort.size = 10
   config.pruning.schedule = 'constant'
-  config.pruning.server = 'dense'
+  config.pruning.scope, config.pruning.server = 'global', 'dense'
   configs.share_in_short_words(config)
   config.eval.every_rounds = 5
   config.eval.batch_size = 2000

@@ -105,7 +105,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'poisoning'
-  configs.prune_by_single_threshold(config)
   config.job = 'poisoning'
   config.seeds = tuple(range(args.seeds))
   config.num_rounds = 60
@@ -117,7 +116,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.cohort.weighting = 'clients'
   config.pruning.schedule = 'none'
   config.pruning.sparsity = 0.8
-  config.pruning.server = 'dense'
+  config.pruning.scope, config.pruning.server = 'global', 'dense'
   config.eval.every_rounds = 10
   config.eval.batch_size = 2000
   if args.tiny:

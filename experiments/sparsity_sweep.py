@@ -25,7 +25,6 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   )
   config = configs.default()
   config.name = 'sparsity_sweep'
-  configs.prune_by_single_threshold(config)
   config.seeds = tuple(range(args.seeds))
   few = (0.5, 0.9, 0.99)
   configs.compare_sparsities(config, few if args.tiny else SPARSITIES)
@@ -34,7 +33,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.data.partition = args.partition
   config.cohort.size = 20
   config.pruning.end_round = 30
-  config.pruning.server = args.server
+  config.pruning.scope, config.pruning.server = 'global', args.server
   config.pruning.exempt = ('bias$',)  # The last layer is more than 1 %.
   configs.share_in_short_words(config)
   config.eval.every_rounds = 5

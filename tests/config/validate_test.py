@@ -42,12 +42,6 @@ ZERO_TO_ONE = (
 )
 FLOATS = (*ABOVE_ZERO, *AT_LEAST_ZERO, *ZERO_TO_ONE, 'profiles.compute_saved')
 
-# What masks that are not of the default kind go with.
-SINGLE_THRESHOLD = (
-  ('pruning.scope', 'global'),
-  ('pruning.server', 'sparse'),
-)
-
 # (field, bad value, what the message says of field, value and bound)
 BAD = [
   *((name, 0, f'{name}=0 must be at least 1') for name in AT_LEAST_ONE),
@@ -286,10 +280,9 @@ def test_tiers_need_a_deadline_and_sums():
 
 def test_saliency_needs_a_first_round_that_prunes_nothing():
   config = make_config(
-    ('pruning.score', 'saliency'),
-    ('pruning.schedule', 'constant'),
-    *SINGLE_THRESHOLD,
+    ('pruning.score', 'saliency'), ('pruning.schedule', 'constant')
   )
+  configs.prune_by_single_threshold(config)
   with pytest.raises(ValueError, match=r"'saliency'.*set begin_round=1"):
     validate(config)
   config.pruning.begin_round = 1
