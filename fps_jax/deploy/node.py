@@ -59,7 +59,7 @@ _POLL_SECONDS = 0.3
 _LOST_SECONDS, _AGAIN_SECONDS = 90.0, 5.0
 
 
-def claim(folder: pathlib.Path) -> TextIO:
+def reserve(folder: pathlib.Path) -> TextIO:
   """Returns an open file that keeps other processes from being a node.
 
   Two with the keys of one server would each give a sum of a round away.
@@ -295,7 +295,7 @@ def main(argv: Sequence[str]) -> None:
     command.config, command.values.tfds_data_dir, _load_data(args.data)
   )
   # Before ledgers are read.
-  lock = claim(args.folder / args.name)
+  lock = reserve(args.folder / args.name)
   parties = make_parties(args.folder, args.name, study)
   node = keys.Roster.read(args.folder).nodes[args.name]
   if args.data and len(node.numbers) > 1:

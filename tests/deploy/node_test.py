@@ -153,6 +153,9 @@ def test_parties_answer_one_message_at_a_time(monkeypatch):
 
 
 def test_node_is_one_process(tmp_path):
-  with node.claim(tmp_path), pytest.raises(ValueError, match='is in use: ano'):
-    node.claim(tmp_path)
-  node.claim(tmp_path).close()
+  with (
+    node.reserve(tmp_path),
+    pytest.raises(ValueError, match='is in use: ano'),
+  ):
+    node.reserve(tmp_path)
+  node.reserve(tmp_path).close()
