@@ -17,6 +17,8 @@ import jax
 
 _PACKAGES = ('fps_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 _PACKAGE_FOLDER = pathlib.Path(__file__).resolve().parents[1]
+# Python works it out anew for who asks, and thousands of modules do.
+_STANDARD = sysconfig.get_path('stdlib')
 
 
 def package_version(name: str) -> str | None:
@@ -117,10 +119,8 @@ def user_code(config_file: str | None) -> dict[str, bytes]:
 def _is_installed(file: str) -> bool:
   """Returns whether a module comes with Python or a package."""
   folders = {'site-packages', 'dist-packages'}
-  standard = sysconfig.get_path('stdlib')
-  return bool(folders & set(pathlib.Path(file).parts)) or (
-    pathlib.Path(file).is_relative_to(standard)
-  )
+  path = pathlib.Path(file)
+  return bool(folders & set(path.parts)) or path.is_relative_to(_STANDARD)
 
 
 def code_of(environment: Mapping[str, Any]) -> dict[str, Any]:
