@@ -214,6 +214,7 @@ def _report(folders: list[str]) -> None:
 def _prepare(ending: Ending) -> Peers | None:
   """Does everything that must precede JAX's first look at its devices."""
   startup.share_heap()
+  startup.spare_collector()
   if _VALUES.compile_for is not None:
     startup.only_compile()
     return None

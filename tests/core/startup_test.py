@@ -1,15 +1,18 @@
 """What is said to JAX before it starts; importing does not start it."""
 
+import gc
 import os
 import platform
 import subprocess
 import sys
+import weakref
 
 import jax
 import pytest
 
 from fps_jax.core.interruption import Ending
-from fps_jax.core.startup import Processes, keep_compiled
+from fps_jax.core.startup import Processes, keep_compiled, spare_collector
+from tests.helpers.cases import thorough
 
 _PRINT_DEVICES = (
   'import importlib, pkgutil, jax, fps_jax; '
@@ -65,7 +68,7 @@ def test_importing_everything_leaves_the_devices_to_be_chosen():
   'variables',
   [
     {'JAX_NUM_CPU_DEVICES': '3'},
-    {'XLA_FLAGS': '--xla_force_host_platform_device_count=3'},
+    thorough({'XLA_FLAGS': '--xla_force_host_platform_device_count=3'}),
   ],
 )
 def test_number_of_devices_that_the_user_chose_stays(variables: dict[str, str]):
@@ -91,6 +94,21 @@ def test_threads_share_one_heap_unless_the_user_chose_a_number(
     f'from fps_jax.core import startup; {code}\n{_COUNT_HEAPS}', variables
   )
   assert done.count('<heap nr=') in expected
+
+
+def test_collector_looks_at_what_is_new_alone_and_still_collects_it():
+  class Circle:
+    pass
+
+  spare_collector()
+  assert gc.get_freeze_count() > len(gc.get_objects())
+  circle = Circle()
+  circle.itself = circle
+  is_there = weakref.ref(circle)
+  del circle
+  assert is_there()
+  new = [[] for _ in range(11_000)]
+  assert new and not is_there()
 
 
 def test_without_flags_there_is_one_process():
