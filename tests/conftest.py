@@ -1,10 +1,13 @@
 """Settings for every test; must run before JAX is imported."""
 
 import ctypes
+import importlib
 import os
 import pathlib
 import sys
 import tempfile
+
+import pytest
 
 # Tests are about values, which must not depend on what the machine has.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -24,6 +27,32 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   _CACHE = tempfile.TemporaryDirectory(prefix='fps_jax_tests_')
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
   os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """Leaves what is thorough to those who ask for all tests, as CI does."""
+  for item in items:
+    if item.get_closest_marker('thorough'):
+      item.add_marker('slow')
+      if 'FPS_JAX_ALL_TESTS' not in os.environ:
+        item.add_marker(
+          pytest.mark.skip(
+            reason='takes long; FPS_JAX_ALL_TESTS=1, as in CI, runs it'
+          )
+        )
+
+
+def pytest_collection_finish():
+  """Spends a sixth less on whatever traces."""
+  importlib.import_module('fps_jax.core.startup').spare_collector()
+
+
+@pytest.fixture(name='no_figures')
+def _no_figures(monkeypatch):
+  """Has reports draw none, which takes as long as a small run."""
+  report = importlib.import_module('fps_jax.results.report')
+  monkeypatch.setattr(report, '_write_figures', lambda *_: [])
 
 
 def pytest_runtest_teardown(item, nextitem):

@@ -35,6 +35,10 @@ _WHILE_WORKING = (
   'liars',
   'retries',
 )
+_MARKS = {
+  **dict.fromkeys(_WHILE_WORKING, ()),
+  'convolutions': pytest.mark.thorough,
+}
 _ATTACK = {
   'cohort.weighting': 'clients',
   'sharing.min_contributors': 1,
@@ -171,7 +175,7 @@ def _read() -> dict[str, Any]:
 @pytest.mark.parametrize(
   'name',
   [
-    pytest.param(name, marks=() if name in _WHILE_WORKING else pytest.mark.slow)
+    pytest.param(name, marks=_MARKS.get(name, pytest.mark.slow))
     for name in CASES
   ],
 )

@@ -11,6 +11,7 @@ import pytest
 from absl import flags
 
 from fps_jax.jobs import launch_flags
+from tests.helpers.cases import thorough
 
 # As ml_collections loads a config file.
 pytestmark = [
@@ -54,15 +55,17 @@ def test_launch_runs_a_config_with_arguments_and_overrides(tmp_path):
   ('arguments', 'message'),
   [
     (['--config.client.learning_rte=1'], 'learning_rte; Did you mean'),
-    (['--config.num_rounds=many'], 'config.num_rounds=many: invalid'),
-    (
+    thorough(['--config.num_rounds=many'], 'config.num_rounds=many: invalid'),
+    thorough(
       ['--config.seeds=3'],
       'config.seeds=3: must be a tuple: write "3," or "(3,)" for the one entry '
       '3; for 3 seeds, give --config=experiments/mnist.py:seeds=3',
     ),
-    (['--compile_for=cuda:h20'], 'did you mean cuda:h200?: give cuda:KIND'),
+    thorough(
+      ['--compile_for=cuda:h20'], 'did you mean cuda:h200?: give cuda:KIND'
+    ),
     (['--seeded_draws'], '--seeded_draws needs --deploy'),
-    (['--client_processes=3'], '--client_processes needs --deploy'),
+    thorough(['--client_processes=3'], '--client_processes needs --deploy'),
     (['--nonsense'], "Unknown command line flag 'nonsense'"),
     (['--config.sharing.threshold=9'], 'threshold=9 must be in [1, num_s'),
   ],
@@ -158,7 +161,7 @@ def test_sweep_without_a_config_is_refused():
 
 @pytest.mark.parametrize(
   'program',
-  [['launch.py'], ['-m', 'fps_jax']],
+  [thorough(['launch.py']), ['-m', 'fps_jax']],
   ids=['launch.py', 'module'],
 )
 def test_programs_take_the_name_of_a_config(program, tmp_path):
@@ -291,7 +294,9 @@ def get_config(_=None):
   ('stage', 'on'),
   [
     ('stop()', 'nothing has begun: give the same command again'),
-    ('data.load = stop', 'to go on: .*launch.py --config=.*--workdir=.*work'),
+    thorough(
+      'data.load = stop', 'to go on: .*launch.py --config=.*--workdir=.*work'
+    ),
     ('report.write_report = stop', 'to go on: .*launch.py --config=.*work'),
   ],
   ids=['as_the_config_is_read', 'as_data_are_loaded', 'in_the_report'],

@@ -41,11 +41,13 @@ def models_of_one_device() -> list[str]:
   return _models(_start('1'))
 
 
+@pytest.mark.thorough
 def test_eight_devices_give_the_models_of_one(models_of_one_device: list[str]):
   assert len(models_of_one_device) == 4
   assert _models(_start('8')) == models_of_one_device
 
 
+@pytest.mark.thorough
 def test_two_processes_give_the_models_of_one(models_of_one_device: list[str]):
   coordinator = processes.free_address()
   started = [_start('1', coordinator, '2', number) for number in '01']

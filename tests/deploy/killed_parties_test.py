@@ -76,11 +76,7 @@ def _simulate(rows):
   return losses
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-  'FPS_JAX_ALL_TESTS' not in os.environ,
-  reason='waits for six minutes; FPS_JAX_ALL_TESTS=1, as in CI, runs it',
-)
+@pytest.mark.thorough
 def test_run_goes_on_while_parties_are_killed_and_started_again(tmp_path):
   """A server for good, a client and the central server for a while.
 
@@ -141,7 +137,7 @@ def _check_silence(folder):
       assert key not in logs
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_demonstration_reports_and_stops_all_that_it_started(tmp_path):
   """As a user starts it, with a setting that has to be quoted."""
   workdir = tmp_path / 'work'

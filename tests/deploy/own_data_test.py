@@ -1,7 +1,6 @@
 """Clients as processes, each with a file of its own data."""
 
 import dataclasses
-import os
 
 import pytest
 
@@ -23,11 +22,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-  'FPS_JAX_ALL_TESTS' not in os.environ,
-  reason='waits for a minute; FPS_JAX_ALL_TESTS=1, as in CI, runs it',
-)
+@pytest.mark.thorough
 def test_model_of_data_of_their_own_is_that_of_a_simulation_that_deals_it(
   tmp_path,
 ):

@@ -323,7 +323,7 @@ def _mutate(message: bytes, generator: np.random.Generator) -> bytes:
   return bytes(changed)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_no_mutation_of_10000_is_accepted_or_stops_the_server(server):
   """Mutated before and after they are sealed, as a link and a client may."""
   generator, wanted = np.random.default_rng(0), 10_000

@@ -13,6 +13,7 @@ from fps_jax.deploy.messages import CLIENT, SERVER, Occasion, Party
 from fps_jax.deploy.server import Ledger, Rules, Server
 from fps_jax.sharing.audit import SharingError
 from tests.helpers import small
+from tests.helpers.cases import thorough
 from tests.helpers.deployments import without_client
 
 NUM_ROUNDS = 5
@@ -32,7 +33,7 @@ Case = collections.namedtuple('Case', 'config simulation trainer')
 
 @pytest.fixture(
   scope='module',
-  params=[pytest.param('5,3,1', marks=pytest.mark.slow), '5,4,2'],
+  params=[thorough('5,3,1'), '5,4,2'],
 )
 def case(request) -> Case:
   """A study with 90 % sparsity; what is compiled for it is so once."""

@@ -11,6 +11,7 @@ from fps_jax.runs import round_metrics, train
 from fps_jax.runs.retries import Outcome
 from fps_jax.sharing.audit import SharingError
 from tests.helpers import small
+from tests.helpers.cases import thorough
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,11 @@ def honest_params() -> np.ndarray:
 
 @pytest.mark.parametrize(
   ('numbers', 'prime'),
-  [((5, 4, 2), 2**22 - 3), ((7, 5, 2), 2**31 - 1), ((10, 8, 4), 2**19 - 1)],
+  [
+    ((5, 4, 2), 2**22 - 3),
+    thorough((7, 5, 2), 2**31 - 1),
+    thorough((10, 8, 4), 2**19 - 1),
+  ],
 )
 def test_packed_sharing_gives_the_model_of_the_ideal_sum(
   numbers, prime, honest_params
@@ -52,6 +57,7 @@ def test_entropy_does_not_change_the_model(honest_params):
   np.testing.assert_array_equal(params, honest_params)
 
 
+@pytest.mark.thorough
 def test_entropy_does_not_change_a_model_that_lies_enter(honest_params):
   params = [
     small.run(
@@ -201,7 +207,7 @@ def test_inconsistent_client_is_named_and_left_out():
   np.testing.assert_array_equal(params, without)
 
 
-@pytest.mark.parametrize('numbers', [(5, 3, 1), (5, 4, 2)])
+@pytest.mark.parametrize('numbers', [thorough((5, 3, 1)), (5, 4, 2)])
 def test_inconsistent_clients_are_named_up_to_half_of_a_round(numbers):
   half = (0, 2, 3, 7)
   config = shared_config(*numbers, audit='clients', inconsistent_clients=half)
@@ -223,6 +229,7 @@ def test_more_than_half_have_an_honest_server_named_and_change_nothing(
   np.testing.assert_array_equal(params, honest_params)
 
 
+@pytest.mark.thorough
 def test_round_that_an_inconsistent_client_stops_names_the_audit_of_clients():
   config = shared_config(5, 4, 2, inconsistent_clients=(3,))
   with pytest.raises(SharingError, match=r"set sharing\.audit='clients'$"):

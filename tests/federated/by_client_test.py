@@ -14,6 +14,7 @@ from fps_jax.federated.by_client import OwnTests, Personalisation
 from fps_jax.federated.client import make_local_update
 from fps_jax.federated.losses import cross_entropy
 from fps_jax.federated.performance import Performance
+from tests.helpers.cases import thorough
 from tests.helpers.references import by_client as reference
 
 NUM_TRAIN, NUM_TEST, WIDTH, NUM_CLASSES = 60, 80, 5, 3
@@ -92,7 +93,7 @@ def personal(execution: str, exempt_D: np.ndarray | None, batch_size: int):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('execution', ['vmap', 'sequential'])
-@pytest.mark.parametrize('batch_size', [4, 100])
+@pytest.mark.parametrize('batch_size', [thorough(4), 100])
 def test_counts_of_personal_models_are_those_of_clients_one_by_one(
   execution, batch_size
 ):

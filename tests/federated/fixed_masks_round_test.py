@@ -7,6 +7,7 @@ import pytest
 
 from fps_jax.config.sections.pruning import make_pruner
 from tests.helpers import small
+from tests.helpers.cases import thorough
 from tests.helpers.references import pruning as reference
 
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ def test_random_masks_are_those_of_the_seed_and_follow_no_weight():
   assert abs(np.corrcoef(drawn[0], magnitudes)[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize('score', [*FIXED, 'saliency'])
+@pytest.mark.parametrize('score', [*map(thorough, FIXED), 'saliency'])
 def test_fixed_masks_are_shared_to_the_bits_of_ideal_sums(score: str):
   ideal, ideal_rows = small.run(config_of(score, sharing__scheme='ideal'))
   shared, shared_rows = small.run(config_of(score, sharing__scheme='shamir'))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import small
+from tests.helpers.cases import thorough
 from tests.helpers.guarded_rounds import (
   ATTACKED,
   KRUM,
@@ -27,7 +28,11 @@ def test_server_that_lies_about_sketches_is_named_and_changes_nothing():
 
 @pytest.mark.parametrize(
   ('num_servers', 'threshold', 'secrets', 'lying'),
-  [(5, 3, 1, ()), (5, 3, 1, (2,)), (5, 4, 2, ())],
+  [
+    thorough(5, 3, 1, ()),
+    thorough(5, 3, 1, (2,)),
+    (5, 4, 2, ()),
+  ],
 )
 def test_inconsistent_client_has_no_weight_and_no_server_blamed(
   num_servers: int, threshold: int, secrets: int, lying: tuple[int, ...]

@@ -15,6 +15,7 @@ from fps_jax.config import defaults as configs
 from fps_jax.results.metrics import MetricsRow
 from fps_jax.sharing.codec import levels_of
 from tests.helpers import small
+from tests.helpers.cases import thorough
 from tests.helpers.guarded_rounds import (
   ATTACKED,
   IDEAL,
@@ -43,7 +44,11 @@ def test_a_defence_that_weighs_all_the_same_gives_the_undefended_model():
 
 @pytest.mark.parametrize(
   ('num_servers', 'threshold', 'secrets', 'rule'),
-  [(5, 3, 1, 'multi_krum'), (5, 4, 2, 'multi_krum'), (5, 4, 2, 'fltrust')],
+  [
+    thorough(5, 3, 1, 'multi_krum'),
+    thorough(5, 4, 2, 'multi_krum'),
+    (5, 4, 2, 'fltrust'),
+  ],
 )
 def test_defence_on_shares_is_that_of_the_ideal_sum_bit_for_bit(
   num_servers: int, threshold: int, secrets: int, rule: str

@@ -9,6 +9,7 @@ from tests.helpers.guarded_rounds import IDEAL, guarded_config
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_who_knows_the_seed_of_sketches_sends_what_no_server_sees():
   """Many times as far as honest updates are, at full weight.
 

@@ -6,6 +6,7 @@ import pytest
 from fps_jax.federated import chunks
 from fps_jax.federated.performance import Performance
 from tests.helpers import small
+from tests.helpers.cases import thorough
 
 
 @pytest.mark.slow
@@ -17,7 +18,7 @@ from tests.helpers import small
       'data__partition': 'quantity_skew',
       'faults__client_dropout_probability': 0.4,
     },
-    {'sharing__audit': 'clients', 'client__momentum': 0.9},
+    thorough({'sharing__audit': 'clients', 'client__momentum': 0.9}),
   ],
 )
 def test_known_trip_counts_change_no_bit_of_the_model(

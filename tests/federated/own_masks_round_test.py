@@ -119,6 +119,7 @@ def test_own_masks_cost_more_than_a_shared_one(mask):
     assert row['downlink_bytes_per_client'] > other['downlink_bytes_per_client']
 
 
+@pytest.mark.thorough
 @small.full_compilation()
 def test_chunk_size_changes_no_residual():
   runs = []

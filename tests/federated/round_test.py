@@ -13,6 +13,7 @@ from fps_jax import data, models
 from fps_jax.federated.client import scale_pixels
 from fps_jax.pruning.pruner import Pruner
 from tests.helpers import small
+from tests.helpers.cases import thorough
 from tests.helpers.references import federated as reference
 
 pytestmark = pytest.mark.slow
@@ -75,6 +76,7 @@ def test_round_equals_the_loop_over_clients_and_batches(execution):
   )
 
 
+@pytest.mark.thorough
 @small.full_compilation()
 def test_quantised_and_ideal_give_identical_models_for_fewer_bytes(ideal_run):
   config = small.make_config(sharing__scheme='quantised')
@@ -117,7 +119,7 @@ def assert_identical_for_every_surviving_subset(
       ]
 
 
-@pytest.mark.parametrize('reveal', ['sum', 'updates'])
+@pytest.mark.parametrize('reveal', ['sum', thorough('updates')])
 @small.full_compilation()
 def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
   ideal_run, reveal
@@ -126,7 +128,7 @@ def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
 
 
 @pytest.mark.parametrize('reveal', ['sum', 'updates'])
-@pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), (4, 4)])
+@pytest.mark.parametrize(('num_servers', 'threshold'), [(3, 2), thorough(4, 4)])
 def test_other_numbers_of_servers_give_identical_runs_for_every_subset(
   quick_ideal_run, num_servers, threshold, reveal
 ):
@@ -163,6 +165,7 @@ def test_secret_sharing_alone_equals_fedavg_up_to_the_codecs_rounding(
   assert difference > bound / 10
 
 
+@pytest.mark.thorough
 @small.full_compilation()
 def test_chunk_size_does_not_change_a_run():
   config = small.make_config(

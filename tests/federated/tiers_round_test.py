@@ -14,6 +14,7 @@ from fps_jax.federated import layout
 from fps_jax.federated.client import scale_pixels
 from fps_jax.pruning.pruner import Pruner
 from tests.helpers import small
+from tests.helpers.cases import thorough
 from tests.helpers.references import federated as reference
 
 pytestmark = pytest.mark.slow
@@ -143,7 +144,7 @@ def test_shared_tiers_open_to_the_bits_of_the_ideal_ones():
 
 # With the second, a count is at an even place: packing moves what follows.
 @pytest.mark.parametrize(
-  ('audit', 'smallest'), [('clients', 0.2), ('servers', 0.205)]
+  ('audit', 'smallest'), [thorough('clients', 0.2), ('servers', 0.205)]
 )
 def test_packed_tiers_open_to_the_bits_of_the_ideal_ones(audit, smallest):
   config = tiered_config()

@@ -52,7 +52,7 @@ def _without_seconds(path):
   return text.splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_runs_as_jobs_give_the_study_that_one_process_gives(tmp_path):
   """Three variants and two seeds, six jobs: models, metrics and tables."""
   alone, spread = tmp_path / 'alone', tmp_path / 'spread'
@@ -83,7 +83,7 @@ def test_runs_as_jobs_give_the_study_that_one_process_gives(tmp_path):
   assert len(list((spread / 'cluster').glob('*_log.err'))) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ctrl_c_cancels_the_jobs_and_says_how_to_go_on(tmp_path):
   process = subprocess.Popen(
     [*_command(tmp_path), '--config.num_rounds=100000', '--cluster=local'],

@@ -15,7 +15,7 @@ from fps_jax.results.metrics_file import read_metrics
 from fps_jax.runs import checkpoints
 from tests.helpers import small
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('no_figures')]
 
 
 def _quiet():

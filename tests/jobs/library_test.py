@@ -16,6 +16,8 @@ from fps_jax import data
 from fps_jax.jobs.study import StudyError
 from tests.helpers import small
 
+pytestmark = pytest.mark.usefixtures('no_figures')
+
 
 def tiny(**overrides):
   return small.make_config(
@@ -40,7 +42,7 @@ def kept(workdir):
   return fps.run(config, workdir, progress=False)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_run_without_a_work_directory_gives_what_one_with_it_does(kept):
   config = tiny(seeds=(0, 1), num_rounds=2)
   fps.compare_methods(config, 'fedavg+fedpruneshare')

@@ -36,7 +36,7 @@ def poisoning_config() -> ConfigDict:
   return config
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_attack_meets_every_defence_in_tables_and_a_figure(tmp_path):
   config = poisoning_config()
   poisoning.run(config, tmp_path / 'run', [])

@@ -14,7 +14,7 @@ from fps_jax.results import metrics_file
 from fps_jax.runs import checkpoints
 from tests.helpers import processes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 
 _ROUNDS = 64
 _ARGUMENTS = (

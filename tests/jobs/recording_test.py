@@ -16,7 +16,7 @@ from fps_jax.jobs.options import Options
 from fps_jax.jobs.recording import Record
 from tests.helpers import small
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('no_figures')]
 
 _CONFIG = ConfigDict({'name': 'mine', 'seeds': (0,)})
 

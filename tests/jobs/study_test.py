@@ -16,6 +16,8 @@ from fps_jax.results.html import page as html_page
 from tests.helpers import small
 from tests.helpers.runs import names_not_taken
 
+pytestmark = pytest.mark.usefixtures('no_figures')
+
 
 def _study_config():
   config = small.make_config()
@@ -83,7 +85,7 @@ def test_table_names_every_method_and_ends_the_output(finished):
   assert 'Results are in' in table
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_same_study_again_gives_identical_metrics(finished, tmp_path):
   workdir, _ = finished
   _run(_study_config(), tmp_path / 'again')

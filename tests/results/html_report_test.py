@@ -13,6 +13,7 @@ import pytest
 
 from fps_jax.results.html import page as html_page
 from fps_jax.results.recorded import read_studies
+from tests.helpers.cases import thorough
 from tests.helpers.runs import write_run, write_study
 
 _TIME = datetime.datetime(2026, 1, 31, 12, 5, tzinfo=datetime.UTC)
@@ -489,8 +490,8 @@ def test_launch_reports_on_folders_without_a_config(running, tmp_path):
   ('arguments', 'message'),
   [
     (['--report=/no/such'], '/no/such is not a folder: give the --workdir'),
-    ([], 'give --config=mnist to run it'),
-    (
+    thorough([], 'give --config=mnist to run it'),
+    thorough(
       ['--config=experiments/mnist.py', '--report=runs'],
       'give --config=mnist to run it',
     ),

@@ -103,6 +103,7 @@ def _run(workdir):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('no_figures')
 def test_study_writes_events_of_each_run_in_a_folder_that_is_taken(tmp_path):
   pytest.importorskip('tensorboardX')
   workdir = tmp_path / 'work'

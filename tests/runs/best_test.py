@@ -17,6 +17,8 @@ from fps_jax.runs.checkpoints import BestModel, better
 from tests.helpers import small
 from tests.helpers.runs import killed_after, make_row
 
+pytestmark = pytest.mark.usefixtures('no_figures')
+
 _RUN = 'study/seed_0'
 
 

@@ -12,6 +12,8 @@ from fps_jax.results import metrics_file
 from fps_jax.runs.by_client import NOT_ASKED, ByClient, Counted, over_clients
 from tests.helpers import small
 
+pytestmark = pytest.mark.usefixtures('no_figures')
+
 ASKED = {'eval__by_client_every_rounds': 2, 'eval__personal_epochs': 1}
 
 
@@ -67,7 +69,7 @@ def test_clients_are_tested_every_so_many_rounds_and_after_the_last():
   assert rows[-1]['personal_accuracy'] > rows[-1]['client_accuracy']
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_round_that_ends_a_run_early_has_tests_of_clients_and_keeps_them(
   tmp_path,
 ):

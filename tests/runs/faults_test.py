@@ -12,6 +12,7 @@ from fps_jax.sharing.audit import SharingError
 from fps_jax.sharing.field import PrimeField
 from fps_jax.sharing.shamir import Shamir
 from tests.helpers import small
+from tests.helpers.cases import thorough
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,7 @@ def test_servers_fail_as_often_as_their_probabilities_say():
   assert answers == [faults.answering(r) for r in range(1000)]
 
 
+@pytest.mark.thorough
 def test_faults_within_the_bounds_change_nothing(honest):
   """One of seven is missing and one lies, in every round."""
   config = _config(faults__missing_servers=(1,), faults__lying_servers=(2,))
@@ -66,7 +68,7 @@ def test_round_that_cannot_be_completed_stops_the_run_if_told_to():
     small.run(config)
 
 
-@pytest.mark.parametrize('policy', ['skip', 'retry'])
+@pytest.mark.parametrize('policy', [thorough('skip'), 'retry'])
 def test_failed_attempt_leaves_no_trace_in_the_model(policy):
   config = _config(**_FAULTY, faults__on_failed_round=policy)
   config.num_rounds = 8
@@ -154,7 +156,7 @@ def test_skipped_round_is_one_in_which_no_client_reports():
     assert [row[name] for row in rows] == [row[name] for row in others]
 
 
-@pytest.mark.parametrize('policy', ['skip', 'retry'])
+@pytest.mark.parametrize('policy', [thorough('skip'), 'retry'])
 def test_defended_round_that_fails_leaves_no_trace_in_the_model(policy):
   config = _config(
     **_FAULTY,

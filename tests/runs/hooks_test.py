@@ -22,6 +22,8 @@ from fps_jax.runs.hooks import ON_ROUND, HookError, Hooks
 from tests.helpers import small
 from tests.helpers.runs import make_row
 
+pytestmark = pytest.mark.usefixtures('no_figures')
+
 
 def _call(hook, row=None, before=()):
   called = Hooks({'mine': hook}, 'fedavg', 3, lambda params: params, before)
@@ -205,7 +207,7 @@ def _rows(workdir):
   return [{**row, 'round_seconds': 0.0} for row in read_rows(workdir)]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_columns_are_in_every_table_and_none_where_no_hook_was(whole):
   path = whole / 'with' / 'seed_0'
   rows = metrics_file.read_metrics(path / 'metrics.jsonl')
@@ -243,7 +245,7 @@ def test_hook_changes_no_bit_of_a_run(whole):
   assert of_with == of_without
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_columns_are_kept_when_a_study_goes_on(whole, tmp_path, monkeypatch):
   interruption = Interruption()
 

@@ -18,7 +18,7 @@ from fps_jax.results import workdir as workdirs
 from fps_jax.runs import checkpoints, initial
 from tests.helpers import small
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('no_figures')]
 
 
 def _run(config, workdir, **options):

@@ -17,7 +17,7 @@ from fps_jax.runs import checkpoints, train
 from fps_jax.runs.hooks import ON_ROUND
 from tests.helpers import small
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('no_figures')]
 
 
 def _config(num_rounds, **overrides):
@@ -84,6 +84,7 @@ def test_finished_study_goes_on_to_what_it_would_have_been(whole, tmp_path):
     assert json.loads((folder / 'config.json').read_text())['num_rounds'] == 7
 
 
+@pytest.mark.thorough
 def test_study_that_was_killed_may_go_on_to_more_rounds_or_fewer(
   whole, tmp_path, monkeypatch
 ):
@@ -273,6 +274,7 @@ def test_every_column_of_evaluations_alone_is_forgotten():
   } == {*metrics.EVALUATED, *metrics.BY_CLIENT}
 
 
+@pytest.mark.thorough
 def test_best_models_are_those_of_as_many_rounds_from_the_start(tmp_path):
   found = []
   for name, rounds in (('whole', (6,)), ('more', (3, 6))):

@@ -27,8 +27,9 @@ from fps_jax.jobs.options import Options
 from fps_jax.results import metrics_file
 from fps_jax.runs import checkpoints, retries
 from tests.helpers import small
+from tests.helpers.cases import thorough
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('no_figures')]
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _RUNS = ('fedavg', 'fedpruneshare')
@@ -89,7 +90,7 @@ def whole(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize('row', [1, 4, 7])
+@pytest.mark.parametrize('row', [4, *(thorough(row) for row in (1, 7))])
 def test_study_goes_on_where_it_was_killed(whole, tmp_path, monkeypatch, row):
   written = []
   write = metrics_file.MetricsWriter.write
@@ -131,7 +132,11 @@ def _stop_after(monkeypatch, row):
 # Signals come while the round after that of the row is on its way.
 @pytest.mark.parametrize(
   ('row', 'message'),
-  [(1, 'after round 2 of 4'), (3, 'between two runs'), (5, 'after round 2')],
+  [
+    (1, 'after round 2 of 4'),
+    thorough(3, 'between two runs'),
+    thorough(5, 'after round 2'),
+  ],
 )
 def test_study_that_is_stopped_goes_on_to_the_same_models(
   whole, tmp_path, monkeypatch, row, message
@@ -160,6 +165,7 @@ def test_stopped_without_checkpoints_says_that_rounds_are_lost(
   assert _rows(tmp_path) == _rows(whole)
 
 
+@pytest.mark.thorough
 def test_command_that_a_stopped_study_prints_goes_on(tmp_path):
   command = [
     sys.executable,
@@ -364,6 +370,7 @@ def _num_rounds(workdir):
   }
 
 
+@pytest.mark.thorough
 def test_run_that_diverged_is_finished_and_not_run_again(
   diverged, tmp_path, monkeypatch
 ):
@@ -411,6 +418,7 @@ def test_run_that_diverged_without_checkpoints_is_not_run_again(
   assert _rows(tmp_path) == _rows(diverged)
 
 
+@pytest.mark.thorough
 def test_rows_of_several_seconds_are_neither_lost_nor_doubled_by_sigkill(
   tmp_path,
 ):

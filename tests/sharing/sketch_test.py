@@ -19,8 +19,8 @@ KEY = jax.random.key(3)
 
 def matrix_of(num_buckets: int, width: int, number: int = 0) -> np.ndarray:
   """Returns what a sketch multiplies by: [width, num_buckets]."""
-  identity = jnp.eye(width, dtype=jnp.float32)
-  return np.asarray(Sketch(num_buckets).apply(identity, KEY, number))
+  apply = jax.jit(Sketch(num_buckets).apply)
+  return np.asarray(apply(np.eye(width, dtype=np.float32), KEY, number))
 
 
 @pytest.mark.parametrize(

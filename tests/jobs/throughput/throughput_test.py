@@ -56,7 +56,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict:
   return json.loads((workdir / 'results.json').read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_methods_of_a_group_are_measured_in_turn_with_their_phases(tmp_path):
   config = tiny_config()
   config.timing.group = 'methods'
@@ -107,7 +107,7 @@ def test_one_case_ends_with_one_line_that_others_print_too(tmp_path, capsys):
   assert last['peak_rss_mb'] > 50
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_scaling_measures_each_cohort_in_a_process_of_its_own(tmp_path):
   done = subprocess.run(
     [
