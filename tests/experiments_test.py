@@ -55,7 +55,7 @@ def test_config_is_valid_and_tiny_ones_build_without_a_warning(path, arguments):
       assert [line for line in said if 'grow back' not in line] == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_attack_meets_every_defence_in_a_valid_config():
   poisoning = _load(_FOLDER / 'poisoning.py')
   chosen = [

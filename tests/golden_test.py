@@ -37,7 +37,7 @@ _WHILE_WORKING = (
 )
 _MARKS = {
   **dict.fromkeys(_WHILE_WORKING, ()),
-  'convolutions': pytest.mark.thorough,
+  **dict.fromkeys(('convolutions', 'fltrust_on_shares'), pytest.mark.thorough),
 }
 _ATTACK = {
   'cohort.weighting': 'clients',

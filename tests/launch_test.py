@@ -297,7 +297,9 @@ def get_config(_=None):
     thorough(
       'data.load = stop', 'to go on: .*launch.py --config=.*--workdir=.*work'
     ),
-    ('report.write_report = stop', 'to go on: .*launch.py --config=.*work'),
+    thorough(
+      'report.write_report = stop', 'to go on: .*launch.py --config=.*work'
+    ),
   ],
   ids=['as_the_config_is_read', 'as_data_are_loaded', 'in_the_report'],
 )

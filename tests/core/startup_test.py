@@ -12,7 +12,6 @@ import pytest
 
 from fps_jax.core.interruption import Ending
 from fps_jax.core.startup import Processes, keep_compiled, spare_collector
-from tests.helpers.cases import thorough
 
 _PRINT_DEVICES = (
   'import importlib, pkgutil, jax, fps_jax; '
@@ -63,12 +62,12 @@ def test_importing_everything_leaves_the_devices_to_be_chosen():
   assert _count_devices() == len(os.sched_getaffinity(0))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
   'variables',
   [
     {'JAX_NUM_CPU_DEVICES': '3'},
-    thorough({'XLA_FLAGS': '--xla_force_host_platform_device_count=3'}),
+    {'XLA_FLAGS': '--xla_force_host_platform_device_count=3'},
   ],
 )
 def test_number_of_devices_that_the_user_chose_stays(variables: dict[str, str]):

@@ -50,6 +50,7 @@ def moved_by(simulation, number: int) -> np.ndarray:
   return round_of(simulation, number)[0]
 
 
+@pytest.mark.thorough
 def test_ideal_and_shamir_give_identical_models_with_noise():
   """In chunks of other clients, too, and with a clip that follows votes."""
   follows = {'privacy__clip_quantile': 0.4, 'privacy__count_deviation': 4.0}

@@ -119,7 +119,8 @@ def assert_identical_for_every_surviving_subset(
       ]
 
 
-@pytest.mark.parametrize('reveal', ['sum', thorough('updates')])
+@pytest.mark.thorough
+@pytest.mark.parametrize('reveal', ['sum', 'updates'])
 @small.full_compilation()
 def test_shamir_and_ideal_give_identical_runs_for_every_surviving_subset(
   ideal_run, reveal

@@ -11,7 +11,7 @@ import pytest
 
 from fps_jax.jobs import agreement
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # What processes 0 and 1 say; one pattern for both where that is the same.

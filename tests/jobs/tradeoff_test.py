@@ -115,7 +115,7 @@ def test_job_counts_the_bytes_of_every_scheme_that_fits(tmp_path):
   assert (tmp_path / 'run' / 'tradeoff.png').exists()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_accuracy_is_the_mean_and_range_over_seeds(tmp_path):
   config = tradeoff_config()
   config.seeds = (0, 1, 2)
