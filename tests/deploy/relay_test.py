@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from fps_jax.deploy import sealing
 from fps_jax.deploy.messages import Occasion
@@ -85,6 +86,7 @@ def guess(relayed: list[bytes]) -> int:
   )
 
 
+@pytest.mark.slow
 def test_relay_cannot_tell_two_clients_updates_apart():
   """It would by words alone, always: so the guess is none of straw."""
   generator = np.random.default_rng(0)

@@ -62,6 +62,7 @@ def next_clips(privacy, counts, keys):
   return np.asarray(follow(2.0, np.asarray(counts, np.float32), keys))
 
 
+@pytest.mark.slow
 def test_clip_follows_the_quantile_of_norms_by_andrew_et_al():
   privacy, clip = make_adaptive(), jnp.float32(2.0)
   rows = np.zeros((10, 3), np.float32)

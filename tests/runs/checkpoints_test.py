@@ -174,6 +174,7 @@ def test_full_disk_is_named_and_the_checkpoint_before_is_kept(
     _assert_equal(checkpoints.restore(state).params, state.params)
 
 
+@pytest.mark.slow
 def test_checkpoint_is_read_without_its_run(simulation, tmp_path):
   state = _run(simulation, tmp_path)
   named = read(tmp_path)

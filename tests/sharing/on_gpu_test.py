@@ -65,6 +65,7 @@ def test_kernel_adds_up_what_counts_of_each_client(prime: int):
   )
 
 
+@pytest.mark.slow
 def test_kernel_may_be_vmapped():
   ends = np.full((3, 1), 16, np.int32)
   words = jax.vmap(lambda keys, ends: in_one_kernel(keys, ends, 0, 16, 7))(
