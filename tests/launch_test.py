@@ -159,9 +159,10 @@ def test_sweep_without_a_config_is_refused():
   assert 'error: --sweep needs a config' in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
   'program',
-  [thorough(['launch.py']), ['-m', 'fps_jax']],
+  [['launch.py'], ['-m', 'fps_jax']],
   ids=['launch.py', 'module'],
 )
 def test_programs_take_the_name_of_a_config(program, tmp_path):

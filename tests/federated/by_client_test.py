@@ -92,7 +92,7 @@ def personal(execution: str, exempt_D: np.ndarray | None, batch_size: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('execution', ['vmap', 'sequential'])
+@pytest.mark.parametrize('execution', [thorough('vmap'), 'sequential'])
 @pytest.mark.parametrize('batch_size', [thorough(4), 100])
 def test_counts_of_personal_models_are_those_of_clients_one_by_one(
   execution, batch_size
