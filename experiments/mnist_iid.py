@@ -3,7 +3,7 @@
 The 784-200-200-10 perceptron, 100 clients of 600 images, one local epoch in
 batches of 10, learning rate 0.1; 90 % of the parameters are gone by round 30.
 Any four of five servers open; a word of 16 bits carries two values. Needs MNIST
-prepared for TFDS (BUILD.md, "Data"). One to two minutes a run on two CPU cores:
+prepared for TFDS (BUILD.md, "Data"). Half a minute a run on two CPU cores:
 
   python launch.py --config=experiments/mnist_iid.py --tfds_data_dir=DIR
 
