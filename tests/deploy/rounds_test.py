@@ -16,6 +16,8 @@ from tests.helpers import small
 from tests.helpers.cases import thorough
 from tests.helpers.deployments import without_client
 
+pytestmark = pytest.mark.slow
+
 NUM_ROUNDS = 5
 CASES = {
   '5,3,1': {},
@@ -107,7 +109,6 @@ def run(simulation, change=lambda _, plan: plan):
   return np.asarray(state.params), found
 
 
-@pytest.mark.slow
 def test_deployed_model_is_the_simulated_one_bit_for_bit(case, tmp_path):
   """And so are its metrics, but for what no client tells."""
   expected_D, rows = small.run_simulation(case.simulation, case.config)
@@ -128,7 +129,6 @@ def _is_lost(leg, number, party):
   return party == LATE[1] and (number > 2 or (number, leg) == (2, 'sum'))
 
 
-@pytest.mark.slow
 def test_model_is_the_simulated_one_for_who_took_part(case, tmp_path):
   def without(number, plan):
     return without_client(plan, 3) if number in (1, 2) else plan
@@ -176,7 +176,6 @@ def test_too_few_clients_stop_the_round_by_number(case, tmp_path):
     run(deployed(case.simulation, begin, parties))
 
 
-@pytest.mark.slow
 def test_run_goes_on_after_a_round_without_enough_servers(case, tmp_path):
   simulation = dataclasses.replace(
     case.simulation,
