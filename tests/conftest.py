@@ -1,7 +1,6 @@
 """Settings for every test; must run before JAX is imported."""
 
 import ctypes
-import importlib
 import os
 import pathlib
 import sys
@@ -44,15 +43,17 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-  """Spends a sixth less on whatever traces."""
-  importlib.import_module('fps_jax.core.startup').spare_collector()
+  """Has garbage looked for among what tests make alone."""
+  from fps_jax.core import startup
+
+  startup.spare_collector()
 
 
 @pytest.fixture(name='no_figures')
 def _no_figures(monkeypatch):
-  """Has reports draw none, which takes as long as a small run."""
-  report = importlib.import_module('fps_jax.results.report')
-  monkeypatch.setattr(report, '_write_figures', lambda *_: [])
+  """Has reports draw none, for tests of studies that look at no figure."""
+  path = 'fps_jax.results.report._write_figures'
+  monkeypatch.setattr(path, lambda *_: [])
 
 
 def pytest_runtest_teardown(item, nextitem):
