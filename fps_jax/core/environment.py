@@ -17,7 +17,7 @@ import jax
 
 _PACKAGES = ('fps_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 _PACKAGE_FOLDER = pathlib.Path(__file__).resolve().parents[1]
-# Python works it out anew for who asks, and thousands of modules do.
+# Python works it out anew each time, and it is asked for of every module.
 _STANDARD = sysconfig.get_path('stdlib')
 
 

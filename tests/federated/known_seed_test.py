@@ -6,8 +6,6 @@ import pytest
 from tests.helpers import small
 from tests.helpers.guarded_rounds import IDEAL, guarded_config
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.thorough
 def test_who_knows_the_seed_of_sketches_sends_what_no_server_sees():
