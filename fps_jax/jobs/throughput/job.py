@@ -156,7 +156,9 @@ def _in_own_process(*arguments: Any) -> dict[str, Any]:
 
 def _measure_and_send(sender: Connection, *arguments: Any) -> None:
   threading.Thread(target=_end_with_parent, daemon=True).start()
+  # As `launch.py` does.
   startup.share_heap()
+  startup.spare_collector()
   startup.use_all_cores()
   try:
     sender.send(worker.measure(*arguments))
