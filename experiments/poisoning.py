@@ -13,9 +13,9 @@ unless `attacks` names them. Needs MNIST prepared for TFDS
   python launch.py --config=experiments/poisoning.py --tfds_data_dir=DIR
 
 Arguments: `seeds=N` runs seeds 0 .. N - 1; `malicious=0.4` is another fraction;
-`attacks=alie+ipm` and `defences=fedavg+multi_krum_sketched` run those alone;
-`tiny` is a test of seconds, of a few of both. Results are in
-experiments/README.md.
+`partition=iid` deals evenly; `attacks=alie+ipm` and
+`defences=fedavg+multi_krum_sketched` run those alone; `tiny` is a test of
+seconds, of a few of both. Results are in experiments/README.md.
 """
 
 from typing import Any
@@ -99,6 +99,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     arguments,
     seeds=1,
     malicious=0.2,
+    partition='dirichlet',
     attacks='',
     defences='',
     tiny=False,
@@ -109,6 +110,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.seeds = tuple(range(args.seeds))
   config.num_rounds = 60
   config.data.source = 'mnist'
+  config.data.partition = args.partition
   config.client.steps = 12
   # Of 10 examples, honest updates differ so much that attacks hide in between.
   config.client.batch_size = 50
