@@ -1,10 +1,12 @@
 """What settings of sharing come to: who learns more, who goes unnoticed."""
 
+import itertools
 import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from fps_jax import defences
 from fps_jax.config.sections.defence import sketches
@@ -15,8 +17,10 @@ from fps_jax.config.sections.sharing import (
   scheme_of,
 )
 from fps_jax.federated.robust.weigh import most_weight
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.runs.simulation import Simulation
-from fps_jax.sharing.codec import levels_of
+from fps_jax.sharing.codec import least_modulus, levels_of
+from fps_jax.sharing.field import PrimeField, largest_prime
 
 # Of an equal part of all weight, what rounding to an integer may cost.
 _COARSE = 0.05
@@ -78,6 +82,42 @@ def effective_contributors(
     return 1.0
   others, largest = squares[:-1], squares[-1]
   return float(1 + (cohort_size - 1) * others.mean() / largest)
+
+
+def print_shorter_words(runs: Sequence[StudyRun], console: Console) -> None:
+  """Prints which prime would do with fewer bits, where one would."""
+  for _, group in itertools.groupby(runs, key=lambda run: run.name):
+    first, *others = group
+    simulations = [run.simulation for run in (first, *others)]
+    if line := shorter_words(first.variant, simulations):
+      console.print(f'{first.title}: {line}', highlight=False)
+
+
+def shorter_words(
+  config: ConfigDict, simulations: Sequence[Simulation]
+) -> str | None:
+  """Returns how to send shorter words, in a line; None if they are shortest.
+
+  Sketches and noise need longer words than sums alone: of these it says
+  nothing. Arguments are as of `before_run`.
+  """
+  if not is_shared(config) or sketches(config) or clients_add_noise(config):
+    return None
+  sharing = config.sharing
+  most = max(run.planner.max_count for run in simulations)
+  least = max(
+    least_modulus(sharing.value_bits, config.cohort.size, most),
+    # Servers, and secrets, have points of their own.
+    sharing.num_servers + sharing.secrets_per_polynomial,
+  )
+  bits = PrimeField(sharing.prime).bits
+  for fewer in range(least.bit_length(), bits):
+    if (prime := largest_prime(fewer)) >= least:
+      return (
+        f'words have {bits} bits, and {fewer} hold every sum: sharing.prime='
+        f'{prime} makes shares {100 * (1 - fewer / bits):.0f} % shorter'
+      )
+  return None
 
 
 def _rounding(config: ConfigDict) -> Iterator[str]:

@@ -45,6 +45,20 @@ def is_prime(number: int) -> bool:
   return all(number % d for d in range(2, int(number**0.5) + 1))
 
 
+def largest_prime(bits: int) -> int:
+  """Returns the largest prime that has at most so many bits, 2 to 31.
+
+  Raises:
+    ValueError: if `bits` is not an integer in [2, 31].
+
+  Example:
+    >>> largest_prime(16)
+    65521
+  """
+  arrays.check_integer('bits', bits, 2, 31)
+  return next(p for p in range(2**bits - 1, 1, -1) if is_prime(p))
+
+
 @dataclasses.dataclass(frozen=True)
 class PrimeField:
   """The integers modulo a prime below 2^31.

@@ -24,6 +24,9 @@ NO_NUMBERS = (-1, 2**32, 1.5)
 NO_OWNERS = (*NO_NUMBERS, np.array([0, -1]), np.array([2**32]))
 
 FIELD_CASES = {
+  'field.largest_prime': Case(
+    field.largest_prime, {'bits': 8}, wrong={'bits': (1, 32, 8.0)}
+  ),
   'field.PrimeField': Case(
     field.PrimeField, {'modulus': 7}, wrong={'modulus': (7.0, True, 4, 2**31)}
   ),

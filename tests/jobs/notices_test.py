@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import types
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from fps_jax.jobs import notices, notices_privacy
-from fps_jax.jobs.notices_sharing import effective_contributors
+from fps_jax.jobs.notices_sharing import (
+  effective_contributors,
+  shorter_words,
+)
 from fps_jax.results import kept_warnings
 from fps_jax.runs.by_client import ByClient
+from fps_jax.sharing.field import largest_prime
 from tests.helpers import small
 from tests.helpers.runs import make_row
 
@@ -392,6 +397,51 @@ def test_what_a_run_lost_is_said_after_it():
     strict=True,
   ):
     assert line.startswith(said)
+
+
+@pytest.mark.parametrize(
+  ('size', 'value_bits'), [(8, 8), (8, 4), (8, 14), (2, 2)]
+)
+def test_words_that_could_be_shorter_are_named_and_shorter_ones_are_refused(
+  size, value_bits
+):
+  config = config_of(
+    cohort={'size': size},
+    sharing={'value_bits': value_bits, 'num_servers': 5},
+  )
+  said = shorter_words(config, [small.make(config)])
+  named = re.search(r'have 31 bits, and (\d+) hold every sum: .*=(\d+) ', said)
+  bits, config.sharing.prime = map(int, named.groups())
+  assert shorter_words(config, [small.make(config)]) is None
+  config.sharing.prime = largest_prime(bits - 1)
+  with pytest.raises(ValueError, match='would wrap'):
+    small.make(config)
+
+
+def test_words_are_as_long_as_the_largest_client_of_any_seed_needs():
+  config = config_of()
+  runs = [
+    types.SimpleNamespace(planner=types.SimpleNamespace(max_count=most))
+    for most in (30, 2**20, 40)
+  ]
+  # 8 clients of 2^20 examples each.
+  assert 'and 24 hold every sum' in shorter_words(config, runs)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'sharing': {'scheme': 'none'}},
+    {'sharing': {'scheme': 'quantised'}},
+    {
+      'defence': {'name': 'multi_krum', 'num_malicious': 1},
+      'cohort': {'weighting': 'clients'},
+    },
+  ],
+)
+def test_nothing_is_said_of_words_that_hold_more_than_sums(changes):
+  config = config_of(**changes)
+  assert shorter_words(config, [small.make(config)]) is None
 
 
 def test_what_a_private_run_promises_is_said_and_what_undermines_it():

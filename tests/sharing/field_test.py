@@ -10,7 +10,7 @@ import pytest
 
 from fps_jax.sharing import field as field_module
 from fps_jax.sharing import reference
-from fps_jax.sharing.field import PrimeField, is_prime
+from fps_jax.sharing.field import PrimeField, is_prime, largest_prime
 
 # Tiny ones; primes just above a power of two (17, 2^30 + 3), which need many
 # folds; and just below one (2^22 - 3 and the Mersenne primes).
@@ -331,6 +331,14 @@ def test_is_prime_equals_the_sieve() -> None:
   assert [is_prime(n) for n in range(limit)] == sieve
   assert is_prime(2**32 - 5)
   assert not is_prime(65521 * 65521)
+
+
+def test_largest_prime_is_the_last_one_of_its_bits() -> None:
+  for bits in range(2, 13):
+    primes = [n for n in range(2**bits) if is_prime(n)]
+    assert largest_prime(bits) == primes[-1]
+    assert PrimeField(largest_prime(bits)).bits == bits
+  assert largest_prime(31) == 2**31 - 1
 
 
 @MODULI
