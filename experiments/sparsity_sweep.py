@@ -35,7 +35,11 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.pruning.end_round = 30
   config.pruning.scope, config.pruning.server = 'global', args.server
   config.pruning.exempt = ('bias$',)  # The last layer is more than 1 %.
-  configs.share_in_short_words(config)
+  if args.partition == 'iid':
+    # Sums of 20 clients of 600 examples each fit 14 bits.
+    configs.share_in_short_words(config, prime=16381, value_bits=8)
+  else:
+    configs.share_in_short_words(config)
   config.eval.every_rounds = 5
   config.eval.batch_size = 2000
   if args.tiny:

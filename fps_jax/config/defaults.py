@@ -199,16 +199,22 @@ def learn_cifar10(config: ConfigDict) -> None:
   config.cohort.size = 10
 
 
-def share_in_short_words(config: ConfigDict) -> None:
-  """Packs two values into words of 22 bits, in place: for small cohorts.
+def share_in_short_words(
+  config: ConfigDict, prime: int = 4194301, value_bits: int = 14
+) -> None:
+  """Packs two values into short words, in place: for small cohorts.
 
   Of five servers any four open; three of them are sent words, two a seed.
+
+  Args:
+    config: the config.
+    prime: of words, the default of 22 bits.
+    value_bits: of a value; the default's sums over ten clients fit 22 bits.
   """
   config.sharing.threshold = 4
   config.sharing.secrets_per_polynomial = 2
-  config.sharing.prime = 4194301
-  # A word is as long for fewer: ten clients' sums fit.
-  config.sharing.value_bits = 14
+  config.sharing.prime = prime
+  config.sharing.value_bits = value_bits
 
 
 def tiny(config: ConfigDict) -> None:
