@@ -60,7 +60,8 @@ class Shamir:
       together, hold the secrets: there is no privacy.
     secrets_per_polynomial: l >= 1.
     seeded: whether the first k - l shares travel as seeds of 32 bytes. The
-      shares are the same; privacy then rests on the cipher.
+      shares are the same, and so is what privacy rests on: random words are
+      drawn from ChaCha20 either way.
 
   Raises:
     ValueError: if the numbers do not satisfy these bounds, a line for each;
