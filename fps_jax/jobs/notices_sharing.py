@@ -18,6 +18,7 @@ from fps_jax.config.sections.sharing import (
 )
 from fps_jax.federated.robust.weigh import most_weight
 from fps_jax.jobs.study_run import StudyRun
+from fps_jax.results.titles import title_of
 from fps_jax.runs.simulation import Simulation
 from fps_jax.sharing.codec import least_modulus, levels_of
 from fps_jax.sharing.field import PrimeField, largest_prime
@@ -90,7 +91,7 @@ def print_shorter_words(runs: Sequence[StudyRun], console: Console) -> None:
     first, *others = group
     simulations = [run.simulation for run in (first, *others)]
     if line := shorter_words(first.variant, simulations):
-      console.print(f'{first.title}: {line}', highlight=False)
+      console.print(f'{title_of(first.name)}: {line}', highlight=False)
 
 
 def shorter_words(
