@@ -138,7 +138,7 @@ def test_file_of_the_user_goes_before_one_of_the_package(tmp_path, monkeypatch):
   [
     (
       'mnits',
-      'mnits: no such config, did you mean mnist[?]; .*cifar10, cifar10_resnet',
+      'mnits: no such config, did you mean mnist[?]; .*cifar10, cifar10_long',
     ),
     ('a/mnist_cn.py', 'mnist_cn.py: no such file, did you mean mnist_cnn[?]'),
     ('x.py:tiny', '--config=x.py: no such file; give a file, FILE.py, or one'),
