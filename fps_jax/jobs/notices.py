@@ -5,6 +5,7 @@ the work directory, and shown with the results. `after_run` says what a run lost
 on its way.
 """
 
+import itertools
 import json
 import math
 import pathlib
@@ -13,13 +14,16 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from fps_jax.config.sections.client import make_factors
 from fps_jax.config.sections.model import initial_folder, initial_model
 from fps_jax.core import files
 from fps_jax.defences import LEAST_COHORT
 from fps_jax.jobs import notices_privacy, notices_sharing
+from fps_jax.jobs.study_run import StudyRun
 from fps_jax.results.metrics import MetricsRow
+from fps_jax.results.titles import title_of
 from fps_jax.runs.by_client import WORST
 from fps_jax.runs.simulation import Simulation
 
@@ -250,6 +254,18 @@ def _join(titles: Sequence[str], num_all: int) -> str:
   named = ', '.join(titles[:_NAMED])
   more = len(titles) - _NAMED
   return f'{named} and {more} more' if more > 0 else named
+
+
+def print_shorter_words(runs: Sequence[StudyRun], console: Console) -> None:
+  """Prints which prime would do with fewer bits, where one would."""
+  said: dict[str, list[str]] = {}
+  for name, group in itertools.groupby(runs, key=lambda run: run.name):
+    first, *others = group
+    simulations = [run.simulation for run in (first, *others)]
+    line = notices_sharing.shorter_words(first.variant, simulations)
+    said[title_of(name)] = [line] if line else []
+  for line in gather(said):
+    console.print(line, highlight=False)
 
 
 def after_run(

@@ -1,12 +1,10 @@
 """What settings of sharing come to: who learns more, who goes unnoticed."""
 
-import itertools
 import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fps_jax import defences
 from fps_jax.config.sections.defence import sketches
@@ -17,8 +15,6 @@ from fps_jax.config.sections.sharing import (
   scheme_of,
 )
 from fps_jax.federated.robust.weigh import most_weight
-from fps_jax.jobs.study_run import StudyRun
-from fps_jax.results.titles import title_of
 from fps_jax.runs.simulation import Simulation
 from fps_jax.sharing.codec import least_modulus, levels_of
 from fps_jax.sharing.field import PrimeField, largest_prime
@@ -83,15 +79,6 @@ def effective_contributors(
     return 1.0
   others, largest = squares[:-1], squares[-1]
   return float(1 + (cohort_size - 1) * others.mean() / largest)
-
-
-def print_shorter_words(runs: Sequence[StudyRun], console: Console) -> None:
-  """Prints which prime would do with fewer bits, where one would."""
-  for _, group in itertools.groupby(runs, key=lambda run: run.name):
-    first, *others = group
-    simulations = [run.simulation for run in (first, *others)]
-    if line := shorter_words(first.variant, simulations):
-      console.print(f'{title_of(first.name)}: {line}', highlight=False)
 
 
 def shorter_words(

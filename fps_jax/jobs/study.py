@@ -21,13 +21,7 @@ from fps_jax.core.devices import make_mesh
 from fps_jax.core.over_jax import text_of_first
 from fps_jax.core.types import RoundState
 from fps_jax.data.on_devices import PlacedDataset
-from fps_jax.jobs import (
-  agreement,
-  cluster,
-  notices,
-  notices_privacy,
-  notices_sharing,
-)
+from fps_jax.jobs import agreement, cluster, notices, notices_privacy
 from fps_jax.jobs.keeping import Following, Keeper, OnDisk
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study_run import StudyRun
@@ -190,7 +184,7 @@ def run(
       console = console or make_console()
       environment['chunk_sizes'] = _chunk_sizes(runs, console)
       notices_privacy.print_promises(runs, console)
-      notices_sharing.print_shorter_words(runs, console)
+      notices.print_shorter_words(runs, console)
       said = _find_notices(variants, runs)
       keeper.begin(runs, _warn(said))
       results = _run_all(runs, said, keeper, options, console, keeps_states)

@@ -9,9 +9,9 @@ import pytest
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from fps_jax.jobs import notices
 from fps_jax.jobs.notices_sharing import (
   effective_contributors,
-  print_shorter_words,
   shorter_words,
 )
 from fps_jax.jobs.study_run import StudyRun
@@ -162,17 +162,22 @@ def test_words_that_could_be_shorter_are_named_and_shorter_ones_are_refused(
     small.make(config)
 
 
-def test_prime_is_printed_once_for_each_method_that_shares():
+def test_prime_is_printed_once_for_all_methods_that_share_alike():
   config, clear = config_of(), config_of(sharing={'scheme': 'none'})
   runs = [
     StudyRun(name, seed, variant, small.make(variant, seed))
-    for name, variant in (('fedavg', clear), ('sharing', config))
+    for name, variant in (
+      ('fedavg', clear),
+      ('sharing', config),
+      ('fedpruneshare', config),
+    )
     for seed in (0, 1)
   ]
   console = Console(record=True, width=200)
-  print_shorter_words(runs, console)
+  notices.print_shorter_words(runs, console)
   (line,) = console.export_text().splitlines()
-  assert line.startswith('Secret sharing only: words have 31 bits, and ')
+  about, _ = line.split(': words have 31 bits, and ')
+  assert about == 'Secret sharing only, FedPruneShare'
 
 
 def test_words_are_as_long_as_the_largest_client_of_any_seed_needs():
