@@ -25,6 +25,9 @@ _COARSE = 0.05
 # sample loses a point of accuracy at 0.009 (3 bits, 20 clients), nothing at
 # 0.004.
 _MUCH_NOISE = 0.008
+# Of a word. How long it must be depends on the largest client of a seed: a bit
+# more lets other seeds run, too.
+_MUCH_SHORTER = 0.1
 _SERVER_FAULTS = (
   'missing_servers',
   'lying_servers',
@@ -87,7 +90,7 @@ def shorter_words(
   """Returns how to send shorter words, in a line; None if they are shortest.
 
   Sketches and noise need longer words than sums alone: of these it says
-  nothing. Arguments are as of `before_run`.
+  nothing, nor of less than a tenth. Arguments are as of `before_run`.
   """
   if not is_shared(config) or sketches(config) or clients_add_noise(config):
     return None
@@ -99,7 +102,7 @@ def shorter_words(
     sharing.num_servers + sharing.secrets_per_polynomial,
   )
   bits = PrimeField(sharing.prime).bits
-  for fewer in range(least.bit_length(), bits):
+  for fewer in range(least.bit_length(), int((1 - _MUCH_SHORTER) * bits) + 1):
     if (prime := largest_prime(fewer)) >= least:
       return (
         f'words have {bits} bits, and {fewer} hold every sum: sharing.prime='

@@ -162,6 +162,15 @@ def test_words_that_could_be_shorter_are_named_and_shorter_ones_are_refused(
     small.make(config)
 
 
+def test_words_that_are_longer_by_less_than_a_tenth_are_left_alone():
+  # Sums of eight clients' values need 17 bits.
+  config = config_of(sharing={'value_bits': 14, 'prime': largest_prime(18)})
+  run = small.make(config)
+  assert shorter_words(config, [run]) is None
+  config.sharing.prime = largest_prime(19)
+  assert 'and 17 hold every sum' in shorter_words(config, [run])
+
+
 def test_prime_is_printed_once_for_all_methods_that_share_alike():
   config, clear = config_of(), config_of(sharing={'scheme': 'none'})
   runs = [
