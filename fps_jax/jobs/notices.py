@@ -260,9 +260,9 @@ def print_shorter_words(runs: Sequence[StudyRun], console: Console) -> None:
   """Prints which prime would do with fewer bits, where one would."""
   said: dict[str, list[str]] = {}
   for name, group in itertools.groupby(runs, key=lambda run: run.name):
-    first, *others = group
-    simulations = [run.simulation for run in (first, *others)]
-    line = notices_sharing.shorter_words(first.variant, simulations)
+    same = list(group)
+    simulations = [run.simulation for run in same]
+    line = notices_sharing.shorter_words(same[0].variant, simulations)
     said[title_of(name)] = [line] if line else []
   for line in gather(said):
     console.print(line, highlight=False)

@@ -1,5 +1,6 @@
 """What settings of sharing come to: who learns more, who goes unnoticed."""
 
+import dataclasses
 import operator
 from collections.abc import Iterator, Sequence
 
@@ -11,12 +12,14 @@ from fps_jax.config.sections.defence import sketches
 from fps_jax.config.sections.sharing import (
   clients_add_noise,
   is_shared,
+  make_codec,
+  make_shamir,
   min_answers,
   scheme_of,
 )
 from fps_jax.federated.robust.weigh import most_weight
 from fps_jax.runs.simulation import Simulation
-from fps_jax.sharing.codec import least_modulus, levels_of
+from fps_jax.sharing.codec import levels_of
 from fps_jax.sharing.field import PrimeField, largest_prime
 
 # Of an equal part of all weight, what rounding to an integer may cost.
@@ -94,20 +97,20 @@ def shorter_words(
   """
   if not is_shared(config) or sketches(config) or clients_add_noise(config):
     return None
-  sharing = config.sharing
   most = max(run.planner.max_count for run in simulations)
-  least = max(
-    least_modulus(sharing.value_bits, config.cohort.size, most),
-    # Servers, and secrets, have points of their own.
-    sharing.num_servers + sharing.secrets_per_polynomial,
-  )
-  bits = PrimeField(sharing.prime).bits
-  for fewer in range(least.bit_length(), int((1 - _MUCH_SHORTER) * bits) + 1):
-    if (prime := largest_prime(fewer)) >= least:
-      return (
-        f'words have {bits} bits, and {fewer} hold every sum: sharing.prime='
-        f'{prime} makes shares {100 * (1 - fewer / bits):.0f} % shorter'
-      )
+  codec, shamir = make_codec(config, most), make_shamir(config.sharing)
+  bits = shamir.field.bits
+  for fewer in range(2, int((1 - _MUCH_SHORTER) * bits) + 1):
+    field = PrimeField(largest_prime(fewer))
+    try:
+      dataclasses.replace(codec, field=field)
+      dataclasses.replace(shamir, field=field)
+    except ValueError:
+      continue
+    return (
+      f'words have {bits} bits, and {fewer} hold every sum: sharing.prime='
+      f'{field.modulus} makes shares {100 * (1 - fewer / bits):.0f} % shorter'
+    )
   return None
 
 

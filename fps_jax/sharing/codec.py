@@ -35,24 +35,6 @@ def levels_of(value_bits: int) -> int:
   return 2 ** (value_bits - 1) - 1
 
 
-def least_modulus(value_bits: int, max_clients: int, max_count: int) -> int:
-  """Returns what p must be at least for no sum to wrap around.
-
-  Arguments are as the attributes of `Codec`, which refuses a smaller one.
-
-  Raises:
-    ValueError: if `value_bits` is not an integer in [2, 16], or another
-      argument is none in [1, 2^31).
-
-  Example:
-    >>> least_modulus(value_bits=8, max_clients=20, max_count=600)
-    12001
-  """
-  arrays.check_integer('max_clients', max_clients, 1, 2**31 - 1)
-  arrays.check_integer('max_count', max_count, 1, 2**31 - 1)
-  return max_clients * max(2 * levels_of(value_bits), max_count) + 1
-
-
 def round_randomly(scaled: Array, key: Key, first: Array | int) -> Array:
   """Returns integers next to values, at random, with the values for means.
 

@@ -33,15 +33,6 @@ CODEC_CASES = {
   'codec.levels_of': Case(
     codec.levels_of, {'value_bits': 8}, wrong={'value_bits': (1, 17, 8.0)}
   ),
-  'codec.least_modulus': Case(
-    codec.least_modulus,
-    {'value_bits': 8, 'max_clients': 9, 'max_count': 60},
-    wrong={
-      'value_bits': (1, 17, 8.0),
-      'max_clients': (0, 2**31, 9.0),
-      'max_count': (0, 2**31, 60.0),
-    },
-  ),
   'codec.round_randomly': Case(
     codec.round_randomly,
     {'scaled': FLOATS, 'key': KEY, 'first': 4},
