@@ -39,23 +39,14 @@ def get_config(arguments: str | None = None) -> ConfigDict:
   config.seeds = tuple(range(args.seeds))
   configs.compare_sparsities(config, (0.8, 0.9, 0.95), args.methods)
   config.num_rounds = args.rounds
-  config.data.source = 'cifar10'
+  configs.learn_cifar10_for_long(config)
   config.data.partition = args.partition
-  # Of the training set, by channel.
-  config.data.pixel_mean = (0.4914, 0.4822, 0.4465)
-  config.data.pixel_std = (0.2470, 0.2435, 0.2616)
   config.model.name = args.model
-  config.cohort.size = 10
-  config.client.batch_size = 20
   config.client.learning_rate = 0.1
-  config.client.schedule = 'cosine'
-  config.client.augmentation = 'crop_flip'
   config.pruning.schedule = 'constant'
   config.pruning.scope = 'erk'
   config.pruning.server = 'dense'
   configs.share_in_short_words(config)
-  config.eval.every_rounds = 20
-  config.eval.batch_size = 100
   if args.tiny:
     configs.tiny(config)
     # In three rounds it is as good as another learning rate.
