@@ -13,8 +13,8 @@ unless `attacks` names them. Needs MNIST prepared for TFDS
   python launch.py --config=experiments/poisoning.py --tfds_data_dir=DIR
 
 Arguments: `seeds=N` runs seeds 0 .. N - 1; `malicious=0.4` is another fraction;
-`partition=iid` deals evenly; `data=cifar10` is a network of convolutions, 20
-clients and 40 rounds, of some minutes; `attacks=alie+ipm` and
+`partition=iid` deals evenly; `data=cifar10`, prepared likewise, is a network of
+convolutions, 20 clients and 40 rounds, of some minutes; `attacks=alie+ipm` and
 `defences=fedavg+multi_krum_sketched` run those alone; `tiny` is a test of
 seconds, of a few of both. Results are in experiments/README.md.
 """
