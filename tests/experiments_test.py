@@ -1,8 +1,11 @@
 """Every config under experiments/ builds, tiny, and says how to run it."""
 
+import csv
 import importlib.util
+import json
 import pathlib
 import re
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +97,65 @@ def test_ablation_of_unknown_data_is_refused():
   ablation = _load(_FOLDER / 'pruning_ablation.py')
   with pytest.raises(ValueError, match=r"data=svhn is not one of \['mnist'"):
     ablation.get_config('data=svhn')
+
+
+def test_poisoning_learns_cifar10_and_refuses_unknown_data():
+  poisoning = _load(_FOLDER / 'poisoning.py')
+  config = poisoning.get_config('data=cifar10,attacks=none,defences=fedavg')
+  (variant,) = resolve_variants(config).values()
+  validate(variant)
+  assert (variant.data.source, variant.model.name) == ('cifar10', 'cifar_cnn')
+  with pytest.raises(ValueError, match="data=mars is neither 'mnist' nor"):
+    poisoning.get_config('data=mars')
+
+
+def _value(text):
+  try:
+    return json.loads(text)
+  except ValueError:
+    return text
+
+
+def _of_command(command):
+  """Returns the config that a row's command asks for."""
+  given = dict(
+    flag.removeprefix('--').split('=', 1)
+    for flag in shlex.split(command)
+    if '=' in flag
+  )
+  path, _, arguments = given.pop('config').partition(':')
+  config = _load(_FOLDER.parent / path).get_config(arguments)
+  config.update_from_flattened_dict(
+    {
+      name.removeprefix('config.'): _value(value)
+      for name, value in given.items()
+      if name.startswith('config.')
+    }
+  )
+  return config
+
+
+def test_rows_of_the_long_training_were_made_with_its_settings():
+  path = _FOLDER / 'results' / 'cifar10_long.csv'
+  study = resolve_variants(_load(_FOLDER / 'cifar10_long.py').get_config())
+  with path.open() as file:
+    rows = list(csv.DictReader(file))
+  assert [row['variant'] for row in rows] == list(study)
+  for row in rows:
+    (made,) = resolve_variants(_of_command(row['command'])).values()
+    expected = study[row['variant']]
+    # Of the report alone.
+    made.name, made.baseline = expected.name, expected.baseline
+    if row['variant'] == 'fedavg':
+      # It reads nothing else of them.
+      assert made.pruning.schedule == expected.pruning.schedule == 'none'
+      assert made.sharing.scheme == expected.sharing.scheme == 'none'
+      made.pruning, made.sharing = expected.pruning, expected.sharing
+    else:
+      # The sums of `shamir` bit for bit.
+      assert made.sharing.scheme == 'ideal'
+      made.sharing.scheme = expected.sharing.scheme
+    assert made.to_dict() == expected.to_dict()
 
 
 @pytest.mark.parametrize('path', _FILES, ids=lambda path: path.stem)
