@@ -20,3 +20,11 @@ def config_of(**changes: Any) -> ConfigDict:
   for name, value in changes.items():
     config[name].update(value)
   return config
+
+
+def assert_said(changes: dict[str, Any], said: str) -> None:
+  """Checks that changes have one line said, with this text; '' for none."""
+  found = lines(config_of(**changes))
+  assert len(found) == bool(said)
+  for line in found:
+    assert said in line

@@ -17,7 +17,7 @@ from fps_jax.jobs.notices_sharing import (
 from fps_jax.jobs.study_run import StudyRun
 from fps_jax.sharing.field import largest_prime
 from tests.helpers import small
-from tests.helpers.notices import config_of, lines
+from tests.helpers.notices import assert_said, config_of, lines
 
 
 def _servers(
@@ -90,10 +90,7 @@ def _servers(
   ],
 )
 def test_lies_that_cannot_be_noticed_or_corrected_are_said(changes, said):
-  found = lines(config_of(**changes))
-  assert len(found) == bool(said)
-  for line in found:
-    assert said in line
+  assert_said(changes, said)
 
 
 def test_nothing_is_said_of_sums_where_there_are_none():
