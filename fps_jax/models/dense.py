@@ -13,10 +13,10 @@ from typing import Any
 import jax
 from flax import linen as nn
 from flax.typing import Initializer
-from jax.experimental.xla_metadata import set_xla_metadata
 
 from fps_jax.core.types import Array
 from fps_jax.models.layers import he_normal
+from fps_jax.models.separately import separately
 
 # With more examples the product is faster, as it keeps more in registers.
 MAX_EXAMPLES = 16
@@ -118,23 +118,14 @@ class Dense(nn.Dense):
 
 
 def _sum(x: Array, y: Array) -> Array:
-  x, y = _materialised(x, y)
+  # In memory: fused, they would be computed anew for every weight.
+  x, y = separately(lambda *arrays: arrays, x, y)
   # A product is added to what was summed before, and rounded with it: in the
   # order of a matrix product, the second one to the first.
   total = _outer(x[1], y[1]) + _outer(x[0], y[0])
   for i in range(2, len(x)):
     total = total + _outer(x[i], y[i])
   return total
-
-
-def _materialised(x: Array, y: Array) -> tuple[Array, Array]:
-  """Returns the same arrays, in memory: what XLA makes of it is a call.
-
-  It would fuse what they are computed from, too, and compute it anew for every
-  weight; `jax.lax.optimization_barrier` is gone by then.
-  """
-  with set_xla_metadata(inlineable='false'):
-    return jax.jit(lambda *arrays: arrays)(x, y)
 
 
 def _outer(x: Array, y: Array) -> Array:

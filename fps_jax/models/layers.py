@@ -19,8 +19,8 @@ from fps_jax.core.types import Array
 from fps_jax.models import winograd
 
 he_normal = nn.initializers.he_normal()
-# With fewer input channels, patches are small and the transforms dear.
-_MIN_WINOGRAD_CHANNELS = 8
+# Fewer input channels are too short for an inner loop, and transforms dear.
+_MIN_CHANNELS = 8
 # That of Flax.
 _EPSILON = 1e-6
 
@@ -114,15 +114,13 @@ def convolve(x: Array, kernel: Array, stride: int) -> Array:
   size, channels = kernel.shape[1:3]
 
   def with_patches(x: Array, kernel: Array) -> Array:
-    patches = extract_patches(x, size, stride)
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
+    kernel = kernel.reshape(-1, kernel.shape[-1])
+    if channels < _MIN_CHANNELS:
+      return _convolve_images(x, kernel, size, stride)
+    return extract_patches(x, size, stride) @ kernel
 
   # The platform is known only where the program is compiled.
-  if (
-    stride == 1
-    and size in winograd.SIZES
-    and channels >= _MIN_WINOGRAD_CHANNELS
-  ):
+  if stride == 1 and size in winograd.SIZES and channels >= _MIN_CHANNELS:
     return jax.lax.platform_dependent(
       x, kernel, cpu=winograd.convolve, default=with_patches
     )
@@ -141,13 +139,55 @@ def extract_patches(x: Array, size: int, stride: int) -> Array:
     [B, ceil(height / stride), ceil(width / stride), size * size * channels],
     with the row within the patch slowest and the channel fastest.
   """
+  return jnp.concatenate(_shift(x, size, stride), axis=-1)
+
+
+def _convolve_images(x: Array, kernel: Array, size: int, stride: int) -> Array:
+  """Convolves with patches whose entries are whole images of one channel.
+
+  Args:
+    x: [B, height, width, channels].
+    kernel: [size * size * channels, features].
+    size: side of a patch, in pixels.
+    stride: pixels between output positions.
+  """
+  batch, height, width, channels = x.shape
+  images = jnp.moveaxis(x, 3, 0).reshape(-1, height, width, 1)
+  patches = jnp.stack(_shift(images, size, stride))
+  y = _multiply_transposed(patches.reshape(len(kernel), -1), kernel)
+  return y.reshape(batch, *patches.shape[2:4], -1)
+
+
+@jax.custom_vjp
+def _multiply_transposed(x: Array, y: Array) -> Array:
+  """Returns x^T @ y.
+
+  JAX would compute the gradient of y as the transpose of a product, for which
+  XLA turns round what is large, number by number.
+  """
+  return x.T @ y
+
+
+_multiply_transposed.defvjp(
+  lambda x, y: (_multiply_transposed(x, y), (x, y)),
+  lambda xy, gradient: (xy[1] @ gradient.T, xy[0] @ gradient),
+)
+
+
+def _shift(x: Array, size: int, stride: int) -> list[Array]:
+  """Returns every entry of the patches around output positions.
+
+  Returns:
+    size * size arrays [B, ceil(height / stride), ceil(width / stride),
+    channels], the row within a patch slowest.
+  """
   height, width = x.shape[1:3]
   rows, columns = -(-height // stride), -(-width // stride)
   padding = jax.lax.padtype_to_pads(
     (height, width), (size, size), (stride, stride), 'SAME'
   )
   padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  shifted = [
+  return [
     padded[
       :,
       i : i + (rows - 1) * stride + 1 : stride,
@@ -156,7 +196,6 @@ def extract_patches(x: Array, size: int, stride: int) -> Array:
     for i in range(size)
     for j in range(size)
   ]
-  return jnp.concatenate(shifted, axis=-1)
 
 
 @jax.custom_vjp

@@ -6,9 +6,15 @@ A 1-D correlation of r taps that gives m outputs from n = m + r - 1 inputs is
 
 one multiplication per input instead of m * r in all: it evaluates two
 polynomials at n points, one of them infinity, and multiplies values. Nested, it
-serves images. Every step is a plain matrix product over whole tensors, so it
-stays fast in loops and under `vmap` on a CPU; products of reduced precision,
-which accelerators use for float32, would spoil it.
+serves images. Channels are summed by plain matrix products, so it stays fast in
+loops and under `vmap` on a CPU; products of reduced precision, which
+accelerators use for float32, would spoil it.
+
+A^T and B^T are applied to images as sums of slices, each one loop over memory:
+no axes are exchanged, and the last one stays the channel, whose numbers lie
+side by side. The gradient is written out because that of a slice is padding,
+which is slow. As for any function with a gradient of its own, JAX has no
+forward mode (`jax.jvp`) for it.
 
 Reference: A. Lavin and S. Gray, Fast algorithms for convolutional neural
 networks, CVPR 2016, sections 3 and 4.
@@ -23,6 +29,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 
 from fps_jax.core.types import Array
+from fps_jax.models.separately import separately
 
 # Outputs of a tile along each axis. Four halve and quarter the work of 3 and 5
 # taps and more; with six, float32 loses digits.
@@ -32,6 +39,7 @@ SIZES = (3, 5)
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
+@jax.custom_vjp
 def convolve(x: Array, kernel: Array) -> Array:
   """Returns the convolution with 'SAME' padding and stride 1.
 
@@ -47,56 +55,147 @@ def convolve(x: Array, kernel: Array) -> Array:
   Raises:
     ValueError: if the kernel has another size.
   """
-  size, channels, features = kernel.shape[1:]
+  return _forward(x, kernel)[0]
+
+
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+  size = kernel.shape[1]
   if kernel.shape[0] != size or size not in SIZES:
     raise ValueError(
       f'a kernel of {kernel.shape[:2]} is not square with a side in {SIZES}'
     )
-  output, filters, data = (jnp.asarray(t) for t in transforms(size))
-  num_points, before = TILE + size - 1, size // 2
-  batch, height, width, _ = x.shape
-  rows, columns = -(-height // TILE), -(-width // TILE)
-  # One block of TILE more than there are tiles: a tile reads into the next.
-  after = ((rows + 1) * TILE - height, (columns + 1) * TILE - width)
-  x = jnp.pad(
-    x,
-    (
-      (0, 0),
-      (before, after[0] - before),
-      (before, after[1] - before),
-      (0, 0),
-    ),
-  )
-  # The kernel at every pair of points, column's first: [points^2, C, F].
-  kernel = jnp.einsum('ai,bj,ijcf->bacf', filters, filters, kernel)
-  kernel = kernel.reshape(num_points**2, channels, features)
-  # The image likewise; transformed axes lead, so that all are plain products.
-  x = data @ _tiles(x, 1, num_points).reshape(num_points, -1)
-  x = x.reshape(num_points, batch, rows, (columns + 1) * TILE, channels)
-  x = data @ _tiles(x, 3, num_points).reshape(num_points, -1)
-  x = x.reshape(num_points**2, batch * rows * columns, channels)
-  y = output @ (x @ kernel).reshape(num_points, -1)
-  y = output @ y.reshape(TILE, num_points, -1)
-  y = y.reshape(TILE, TILE, batch, rows, columns, features)
-  y = y.transpose(2, 3, 1, 4, 0, 5)
-  y = y.reshape(batch, rows * TILE, columns * TILE, features)
-  return y[:, :height, :width]
+  output, _, data = transforms(size)
+  height, width = x.shape[1:3]
+  values = _evaluate(_pad(x, size // 2, size - 1), data)
+  y = _multiply(values, _evaluate_kernel(kernel))
+  y = separately(lambda y: _sum(list(y), output, 4), y)
+  y = separately(lambda y: _sum(list(y), output, 2), y)
+  y = _join(_join(y, 1), 2)
+  return y[:, :height, :width], (values, kernel)
 
 
-def _tiles(x: Array, axis: int, length: int) -> Array:
-  """Returns overlapping tiles of an axis, the position in a tile leading.
+def _backward(
+  residuals: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+  """Transposes the steps of `_forward`, from its end."""
+  values, kernel = residuals
+  size, (height, width) = len(kernel), gradient.shape[1:3]
+  output, filters, data = transforms(size)
+  gradients = _evaluate(_pad(gradient, 0, 0), output.T)
+  kernels = jnp.einsum('pnc,pnf->pcf', _by_point(values), _by_point(gradients))
+  kernels = kernels.reshape(*values.shape[:2], *kernels.shape[1:])
+  kernels = jnp.einsum('ai,bj,bacf->ijcf', filters, filters, kernels)
+  x = _multiply(gradients, _evaluate_kernel(kernel).swapaxes(1, 2))
+  x = separately(lambda x: _add_tiles(list(x), data.T, 3), x)
+  x = _join(x, 3)[:, :, :, size // 2 : size // 2 + width]
+  x = separately(lambda x: _add_tiles(list(x), data.T, 1), x)
+  x = _join(x, 1)[:, size // 2 : size // 2 + height]
+  return x, kernels
 
-  The axis holds n + 1 blocks of TILE; tile i is block i and the beginning of
-  the next one: [length, ..., n, ...].
+
+convolve.defvjp(_forward, _backward)
+
+
+def _pad(x: Array, before: int, more: int) -> Array:
+  """Pads height and width with zeros, to `more` than multiples of TILE.
+
+  Args:
+    x: [B, height, width, C].
+    before: how much of the padding is at the beginning.
+    more: see above.
   """
-  shape = x.shape
-  num_tiles = shape[axis] // TILE - 1
-  x = x.reshape(*shape[:axis], num_tiles + 1, TILE, *shape[axis + 1 :])
-  blocks = jax.lax.slice_in_dim(x, 0, num_tiles, axis=axis)
-  following = jax.lax.slice_in_dim(x, 1, num_tiles + 1, axis=axis)
-  following = jax.lax.slice_in_dim(following, 0, length - TILE, axis=axis + 1)
-  tiles = jnp.concatenate([blocks, following], axis + 1)
-  return jnp.moveaxis(tiles, axis + 1, 0)
+  pads = [(before, -length % TILE + more - before) for length in x.shape[1:3]]
+  return jnp.pad(x, ((0, 0), *pads, (0, 0)))
+
+
+def _evaluate(x: Array, matrix: np.ndarray) -> Array:
+  """Returns the values of all tiles at every pair of points.
+
+  Args:
+    x: [B, height, width, C], as `_pad` returns it.
+    matrix: [points, length of a tile], B^T or A.
+
+  Returns:
+    [points, points, B, tiles of a column, tiles of a row, C], with the points
+    of a row first.
+  """
+  length = matrix.shape[1]
+
+  def along(x: Array, axis: int) -> Array:
+    end = x.shape[axis] - length + 1
+    slices = [
+      jax.lax.slice_in_dim(x, i, end + i, TILE, axis) for i in range(length)
+    ]
+    return _sum(slices, matrix, 0)
+
+  x = separately(lambda x: along(x, 1), x)
+  return separately(lambda x: along(x, 3), x)
+
+
+def _evaluate_kernel(kernel: Array) -> Array:
+  """Returns [r, r, C, F] at every pair of points: [points^2, C, F]."""
+  filters = transforms(len(kernel))[1]
+  kernel = jnp.einsum('ai,bj,ijcf->bacf', filters, filters, kernel)
+  return kernel.reshape(-1, *kernel.shape[2:])
+
+
+def _by_point(values: Array) -> Array:
+  """Returns what `_evaluate` returns as [points^2, tiles, C]."""
+  return values.reshape(values.shape[0] ** 2, -1, values.shape[-1])
+
+
+def _multiply(values: Array, kernel: Array) -> Array:
+  """Multiplies the channels of tiles by [points^2, C, F]."""
+  y = _by_point(values) @ kernel
+  return y.reshape(*values.shape[:-1], y.shape[-1])
+
+
+def _sum(parts: Sequence[Array], matrix: np.ndarray, axis: int) -> Array:
+  """Returns sums of parts, weighted by each row of a matrix.
+
+  Args:
+    parts: arrays of one shape.
+    matrix: [sums, parts].
+    axis: where the result has its axis of sums.
+  """
+  shape = [1] * (parts[0].ndim + 1)
+  shape[axis] = len(matrix)
+  total = jnp.float32(0)
+  for part, weights in zip(parts, matrix.T, strict=True):
+    total = total + weights.reshape(shape) * jnp.expand_dims(part, axis)
+  return total
+
+
+def _add_tiles(parts: Sequence[Array], matrix: np.ndarray, axis: int) -> Array:
+  """Returns weighted sums as tiles, each reaching into the next one.
+
+  Args:
+    parts: arrays of one shape, with tiles along an axis.
+    matrix: [length of a tile, parts].
+    axis: that of tiles.
+
+  Returns:
+    One block of TILE more than there are tiles, and what is in a block on an
+    axis behind.
+  """
+  num_tiles = parts[0].shape[axis]
+  # What a tile adds to its own block, and to the next one.
+  own, following = matrix[:TILE], np.zeros_like(matrix[:TILE])
+  following[: len(matrix) - TILE] = matrix[TILE:]
+
+  def blocks(matrix: np.ndarray, start: int, end: int) -> Array:
+    tiles = [jax.lax.slice_in_dim(p, start, end, axis=axis) for p in parts]
+    return _sum(tiles, matrix, axis + 1)
+
+  first, last = blocks(own, 0, 1), blocks(following, num_tiles - 1, num_tiles)
+  between = blocks(own, 1, num_tiles) + blocks(following, 0, num_tiles - 1)
+  return jnp.concatenate([first, between, last], axis)
+
+
+def _join(blocks: Array, axis: int) -> Array:
+  """Makes one axis of blocks and of what is in them, the axis behind."""
+  shape = blocks.shape
+  return blocks.reshape(*shape[:axis], -1, *shape[axis + 2 :])
 
 
 @functools.cache
