@@ -118,14 +118,19 @@ class Dense(nn.Dense):
 
 
 def _sum(x: Array, y: Array) -> Array:
-  # In memory: fused, they would be computed anew for every weight.
-  x, y = separately(lambda *arrays: arrays, x, y)
+  x, y = _materialised(x, y)
   # A product is added to what was summed before, and rounded with it: in the
   # order of a matrix product, the second one to the first.
   total = _outer(x[1], y[1]) + _outer(x[0], y[0])
   for i in range(2, len(x)):
     total = total + _outer(x[i], y[i])
   return total
+
+
+@separately
+def _materialised(x: Array, y: Array) -> tuple[Array, Array]:
+  """Returns the same arrays, in memory, and not fused into every weight."""
+  return x, y
 
 
 def _outer(x: Array, y: Array) -> Array:

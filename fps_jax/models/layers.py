@@ -116,7 +116,7 @@ def convolve(x: Array, kernel: Array, stride: int) -> Array:
   size, channels = kernel.shape[1:3]
 
   def with_patches(x: Array, kernel: Array) -> Array:
-    kernel = kernel.reshape(-1, kernel.shape[-1])
+    kernel = kernel.reshape(size**2 * channels, kernel.shape[-1])
     if channels < _MIN_CHANNELS:
       return _convolve_images(x, kernel, size, stride)
     return extract_patches(x, size, stride) @ kernel
@@ -154,10 +154,12 @@ def _convolve_images(x: Array, kernel: Array, size: int, stride: int) -> Array:
     stride: pixels between output positions.
   """
   batch, height, width, channels = x.shape
-  images = jnp.moveaxis(x, 3, 0).reshape(-1, height, width, 1)
+  images = jnp.moveaxis(x, 3, 0).reshape(channels * batch, height, width, 1)
   patches = jnp.stack(_shift(images, size, stride))
-  y = _multiply_transposed(patches.reshape(len(kernel), -1), kernel)
-  return y.reshape(batch, *patches.shape[2:4], -1)
+  rows, columns = patches.shape[2:4]
+  patches = patches.reshape(len(kernel), batch * rows * columns)
+  y = _multiply_transposed(patches, kernel)
+  return y.reshape(batch, rows, columns, kernel.shape[1])
 
 
 @jax.custom_vjp

@@ -1,28 +1,35 @@
 """Functions that XLA compiles by themselves."""
 
 import functools
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from fps_jax.core.types import Array
-
+Arguments = ParamSpec('Arguments')
 Result = TypeVar('Result')
 
 
-def separately(function: Callable[..., Result], *arrays: Array) -> Result:
-  """Returns function(*arrays), which XLA leaves a call.
+def separately(
+  function: Callable[Arguments, Result], static_argnames: Sequence[str] = ()
+) -> Callable[Arguments, Result]:
+  """Decorates a function that XLA is to leave a call, jitted.
 
-  What is computed before and after is not fused with it: XLA would compute it
-  anew for each use, or compute where each number lies while it moves it.
-  `jax.lax.optimization_barrier` is gone by then.
+  It is not fused with what its arguments are computed from, which would be
+  computed anew for every use, nor with what becomes of its results: if those
+  are only moved, each number's place is computed in the loop that computes the
+  number. XLA removes `jax.lax.optimization_barrier` before it fuses.
+
+  Args:
+    function: of arrays, and of keywords.
+    static_argnames: keywords that are no arrays.
   """
-  with set_xla_metadata(inlineable='false'):
-    return _call(function, *arrays)
+  jitted = jax.jit(function, static_argnames=static_argnames)
 
+  @functools.wraps(function)
+  def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    with set_xla_metadata(inlineable='false'):
+      return jitted(*args, **kwargs)
 
-@functools.partial(jax.jit, static_argnums=0)
-def _call(function: Callable[..., Result], *arrays: Array) -> Result:
-  return function(*arrays)
+  return call

@@ -13,14 +13,15 @@ accelerators use for float32, would spoil it.
 A^T and B^T are applied to images as sums of slices, each one loop over memory:
 no axes are exchanged, and the last one stays the channel, whose numbers lie
 side by side. The gradient is written out because that of a slice is padding,
-which is slow. As for any function with a gradient of its own, JAX has no
-forward mode (`jax.jvp`) for it.
+which is slow; so is the gradient's own. As for any function with a gradient of
+its own, JAX has no forward mode (`jax.jvp`) for it.
 
 Reference: A. Lavin and S. Gray, Fast algorithms for convolutional neural
 networks, CVPR 2016, sections 3 and 4.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -55,60 +56,90 @@ def convolve(x: Array, kernel: Array) -> Array:
   Raises:
     ValueError: if the kernel has another size.
   """
-  return _forward(x, kernel)[0]
+  return _convolve(x, kernel)[0]
 
 
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+def _convolve(x: Array, kernel: Array) -> tuple[Array, Array]:
+  """Returns the convolution, and the values of x at all points."""
   size = kernel.shape[1]
   if kernel.shape[0] != size or size not in SIZES:
     raise ValueError(
       f'a kernel of {kernel.shape[:2]} is not square with a side in {SIZES}'
     )
-  output, _, data = transforms(size)
+  output, _, data = map(jnp.asarray, transforms(size))
   height, width = x.shape[1:3]
   values = _evaluate(_pad(x, size // 2, size - 1), data)
   y = _multiply(values, _evaluate_kernel(kernel))
-  y = separately(lambda y: _sum(list(y), output, 4), y)
-  y = separately(lambda y: _sum(list(y), output, 2), y)
+  y = _sum(y, output, axis=4)
+  y = _sum(y, output, axis=2)
   y = _join(_join(y, 1), 2)
-  return y[:, :height, :width], (values, kernel)
+  return y[:, :height, :width], values
 
 
-def _backward(
-  residuals: tuple[Array, Array], gradient: Array
+@jax.custom_vjp
+def _pull_back(
+  x: Array, kernel: Array, values: Array, gradient: Array
 ) -> tuple[Array, Array]:
-  """Transposes the steps of `_forward`, from its end."""
-  values, kernel = residuals
+  """Transposes the steps of `_convolve` from their end: (of x, of kernel)."""
   size, (height, width) = len(kernel), gradient.shape[1:3]
-  output, filters, data = transforms(size)
+  output, filters, data = map(jnp.asarray, transforms(size))
   gradients = _evaluate(_pad(gradient, 0, 0), output.T)
   kernels = jnp.einsum('pnc,pnf->pcf', _by_point(values), _by_point(gradients))
   kernels = kernels.reshape(*values.shape[:2], *kernels.shape[1:])
   kernels = jnp.einsum('ai,bj,bacf->ijcf', filters, filters, kernels)
   x = _multiply(gradients, _evaluate_kernel(kernel).swapaxes(1, 2))
-  x = separately(lambda x: _add_tiles(list(x), data.T, 3), x)
+  x = _add_tiles(x, data.T, axis=3)
   x = _join(x, 3)[:, :, :, size // 2 : size // 2 + width]
-  x = separately(lambda x: _add_tiles(list(x), data.T, 1), x)
+  x = _add_tiles(x, data.T, axis=1)
   x = _join(x, 1)[:, size // 2 : size // 2 + height]
   return x, kernels
 
 
-convolve.defvjp(_forward, _backward)
+def _keep(x: Array, kernel: Array) -> tuple[Array, tuple[Array, ...]]:
+  y, values = _convolve(x, kernel)
+  return y, (x, kernel, values)
 
 
-def _pad(x: Array, before: int, more: int) -> Array:
-  """Pads height and width with zeros, to `more` than multiples of TILE.
+convolve.defvjp(_keep, lambda kept, gradient: _pull_back(*kept, gradient))
+
+
+def _pull_back_twice(
+  kept: tuple[Array, ...], gradients: tuple[Array, Array]
+) -> tuple[Array, Array, None, Array]:
+  """Returns what changes gradients, in terms of convolutions.
+
+  A convolution is linear in each of its arguments, so that
+  <gradient, convolve(x, kernel)> is linear in each of three.
+  """
+  x, kernel, gradient = kept
+  of_x, of_kernel = jax.vjp(convolve, *gradients)[1](gradient)
+  of_gradient = convolve(gradients[0], kernel) + convolve(x, gradients[1])
+  # Values are x's, whose part is whole.
+  return of_x, of_kernel, None, of_gradient
+
+
+_pull_back.defvjp(
+  lambda x, kernel, values, gradient: (
+    _pull_back(x, kernel, values, gradient),
+    (x, kernel, gradient),
+  ),
+  _pull_back_twice,
+)
+
+
+def _pad(x: Array, before: int, excess: int) -> Array:
+  """Pads height and width with zeros to a multiple of TILE and some more.
 
   Args:
     x: [B, height, width, C].
-    before: how much of the padding is at the beginning.
-    more: see above.
+    before: how many of the zeros come first.
+    excess: the length beyond a multiple of TILE.
   """
-  pads = [(before, -length % TILE + more - before) for length in x.shape[1:3]]
+  pads = [(before, -length % TILE + excess - before) for length in x.shape[1:3]]
   return jnp.pad(x, ((0, 0), *pads, (0, 0)))
 
 
-def _evaluate(x: Array, matrix: np.ndarray) -> Array:
+def _evaluate(x: Array, matrix: Array) -> Array:
   """Returns the values of all tiles at every pair of points.
 
   Args:
@@ -119,17 +150,7 @@ def _evaluate(x: Array, matrix: np.ndarray) -> Array:
     [points, points, B, tiles of a column, tiles of a row, C], with the points
     of a row first.
   """
-  length = matrix.shape[1]
-
-  def along(x: Array, axis: int) -> Array:
-    end = x.shape[axis] - length + 1
-    slices = [
-      jax.lax.slice_in_dim(x, i, end + i, TILE, axis) for i in range(length)
-    ]
-    return _sum(slices, matrix, 0)
-
-  x = separately(lambda x: along(x, 1), x)
-  return separately(lambda x: along(x, 3), x)
+  return _sum_slices(_sum_slices(x, matrix, axis=1), matrix, axis=3)
 
 
 def _evaluate_kernel(kernel: Array) -> Array:
@@ -141,7 +162,8 @@ def _evaluate_kernel(kernel: Array) -> Array:
 
 def _by_point(values: Array) -> Array:
   """Returns what `_evaluate` returns as [points^2, tiles, C]."""
-  return values.reshape(values.shape[0] ** 2, -1, values.shape[-1])
+  shape = values.shape
+  return values.reshape(shape[0] ** 2, math.prod(shape[2:-1]), shape[-1])
 
 
 def _multiply(values: Array, kernel: Array) -> Array:
@@ -150,7 +172,51 @@ def _multiply(values: Array, kernel: Array) -> Array:
   return y.reshape(*values.shape[:-1], y.shape[-1])
 
 
-def _sum(parts: Sequence[Array], matrix: np.ndarray, axis: int) -> Array:
+@functools.partial(separately, static_argnames=('axis',))
+def _sum_slices(x: Array, matrix: Array, axis: int) -> Array:
+  """Evaluates tiles along one axis; points lead."""
+  length = matrix.shape[1]
+  end = x.shape[axis] - length + 1
+  return _weigh(
+    [jax.lax.slice_in_dim(x, i, end + i, TILE, axis) for i in range(length)],
+    matrix,
+    0,
+  )
+
+
+@functools.partial(separately, static_argnames=('axis',))
+def _sum(parts: Array, matrix: Array, axis: int) -> Array:
+  """Sums what leads, weighted by each row of a matrix, which becomes `axis`."""
+  return _weigh(list(parts), matrix, axis)
+
+
+@functools.partial(separately, static_argnames=('axis',))
+def _add_tiles(parts: Array, matrix: Array, axis: int) -> Array:
+  """Sums as `_sum` does, into tiles of which each reaches into the next block.
+
+  Args:
+    parts: [parts, ...].
+    matrix: [length of a tile, parts].
+    axis: that of tiles, without the one that leads.
+
+  Returns:
+    One block of TILE more than there are tiles, and what is in a block on an
+    axis behind.
+  """
+  num_tiles = parts.shape[axis + 1]
+  own = matrix[:TILE]
+  following = jnp.pad(matrix[TILE:], ((0, 2 * TILE - len(matrix)), (0, 0)))
+
+  def blocks(matrix: Array, start: int, end: int) -> Array:
+    tiles = jax.lax.slice_in_dim(parts, start, end, axis=axis + 1)
+    return _weigh(list(tiles), matrix, axis + 1)
+
+  first, last = blocks(own, 0, 1), blocks(following, num_tiles - 1, num_tiles)
+  between = blocks(own, 1, num_tiles) + blocks(following, 0, num_tiles - 1)
+  return jnp.concatenate([first, between, last], axis)
+
+
+def _weigh(parts: Sequence[Array], matrix: Array, axis: int) -> Array:
   """Returns sums of parts, weighted by each row of a matrix.
 
   Args:
@@ -160,42 +226,20 @@ def _sum(parts: Sequence[Array], matrix: np.ndarray, axis: int) -> Array:
   """
   shape = [1] * (parts[0].ndim + 1)
   shape[axis] = len(matrix)
-  total = jnp.float32(0)
-  for part, weights in zip(parts, matrix.T, strict=True):
-    total = total + weights.reshape(shape) * jnp.expand_dims(part, axis)
-  return total
-
-
-def _add_tiles(parts: Sequence[Array], matrix: np.ndarray, axis: int) -> Array:
-  """Returns weighted sums as tiles, each reaching into the next one.
-
-  Args:
-    parts: arrays of one shape, with tiles along an axis.
-    matrix: [length of a tile, parts].
-    axis: that of tiles.
-
-  Returns:
-    One block of TILE more than there are tiles, and what is in a block on an
-    axis behind.
-  """
-  num_tiles = parts[0].shape[axis]
-  # What a tile adds to its own block, and to the next one.
-  own, following = matrix[:TILE], np.zeros_like(matrix[:TILE])
-  following[: len(matrix) - TILE] = matrix[TILE:]
-
-  def blocks(matrix: np.ndarray, start: int, end: int) -> Array:
-    tiles = [jax.lax.slice_in_dim(p, start, end, axis=axis) for p in parts]
-    return _sum(tiles, matrix, axis + 1)
-
-  first, last = blocks(own, 0, 1), blocks(following, num_tiles - 1, num_tiles)
-  between = blocks(own, 1, num_tiles) + blocks(following, 0, num_tiles - 1)
-  return jnp.concatenate([first, between, last], axis)
+  return sum(
+    (
+      weights.reshape(shape) * jnp.expand_dims(part, axis)
+      for part, weights in zip(parts, matrix.T, strict=True)
+    ),
+    jnp.float32(0),
+  )
 
 
 def _join(blocks: Array, axis: int) -> Array:
   """Makes one axis of blocks and of what is in them, the axis behind."""
   shape = blocks.shape
-  return blocks.reshape(*shape[:axis], -1, *shape[axis + 2 :])
+  length = shape[axis] * shape[axis + 1]
+  return blocks.reshape(*shape[:axis], length, *shape[axis + 2 :])
 
 
 @functools.cache

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from fps_jax.models import winograd
 from fps_jax.models.layers import Conv, GroupNorm, extract_patches, max_pool
 
 CLIENTS = 3
-# What runs once is not worth optimising.
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -28,9 +28,11 @@ def both_convolutions(size: int, stride: int, use_bias: bool = True):
   )
 
 
-def conv_params(size: int, *clients: int) -> dict[str, np.ndarray]:
+def conv_params(
+  size: int, *clients: int, channels: int = 2
+) -> dict[str, np.ndarray]:
   return {
-    'kernel': normal(1, *clients, size, size, 2, 5),
+    'kernel': normal(1, *clients, size, size, channels, 5),
     'bias': normal(2, *clients, 5),
   }
 
@@ -45,7 +47,7 @@ def assert_trees_close(actual, expected):
 
 # Odd and even sides; an image that the kernel sticks out of; a stride that
 # skips pixels.
-@pytest.mark.parametrize(
+convolutions = pytest.mark.parametrize(
   ('size', 'stride', 'height', 'width'),
   [
     *((size, stride, 7, 6) for size in (1, 3, 5) for stride in (1, 2)),
@@ -55,11 +57,13 @@ def assert_trees_close(actual, expected):
     (1, 3, 6, 7),
   ],
 )
-def test_conv_equals_flax_in_values_and_gradients(
-  size: int, stride: int, height: int, width: int
+
+
+def assert_conv_equals_flax(
+  size: int, stride: int, height: int, width: int, channels: int
 ):
   ours, flax = both_convolutions(size, stride)
-  x = normal(3, 2, height, width, 2)
+  x = normal(3, 2, height, width, channels)
   weights = normal(4, 2, -(-height // stride), -(-width // stride), 5)
 
   def weighted_sum(params, x, apply):
@@ -71,9 +75,25 @@ def test_conv_equals_flax_in_values_and_gradients(
     gradient = jax.grad(weighted_sum, (0, 1), has_aux=True)
     return gradient(params, x, ours), gradient(params, x, flax)
 
-  actual, expected = compare(conv_params(size), x)
+  actual, expected = compare(conv_params(size, channels=channels), x)
   assert actual[1].shape == weights.shape
   assert_trees_close(actual, expected)
+
+
+@convolutions
+def test_conv_of_few_channels_equals_flax_in_values_and_gradients(
+  size: int, stride: int, height: int, width: int
+):
+  assert_conv_equals_flax(size, stride, height, width, 2)
+
+
+@convolutions
+def test_conv_by_patches_equals_flax_in_values_and_gradients(
+  monkeypatch, size: int, stride: int, height: int, width: int
+):
+  # As on accelerators.
+  monkeypatch.setattr(winograd, 'SIZES', ())
+  assert_conv_equals_flax(size, stride, height, width, 8)
 
 
 @pytest.mark.parametrize('use_bias', [True, False])

@@ -24,9 +24,6 @@ def lax_convolve(x, kernel):
   )
 
 
-# What runs once is not worth optimising.
-
-
 def differentiate(convolve, x, kernel, weights):
   """Returns values and the gradients of their weighted sum, x's first."""
   y, gradient = jax.vjp(convolve, x, kernel)
@@ -42,6 +39,48 @@ def assert_equals_up_to_rounding(actual, expected):
     assert a.dtype == b.dtype == np.float32
     bound = 1e-5 * np.abs(b).max()
     np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+
+
+@sizes
+def test_gradients_of_gradients_are_those_of_lax(size: int):
+  arguments = (
+    normal(0, 2, 5, 6, 8),
+    normal(1, size, size, 8, 4),
+    normal(2, 2, 5, 6, 4),
+  )
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def of_gradients(convolve, *arguments):
+    _, pull = jax.vjp(functools.partial(differentiate, convolve), *arguments)
+    return pull((arguments[2], 2 * arguments[0], 3 * arguments[1]))
+
+  actual = of_gradients(winograd.convolve, *arguments)
+  assert_equals_up_to_rounding(actual, of_gradients(lax_convolve, *arguments))
+
+
+@sizes
+def test_nothing_is_convolved_to_nothing(size: int):
+  y, *gradients = run(
+    winograd.convolve,
+    normal(0, 0, 5, 6, 8),
+    normal(1, size, size, 8, 4),
+    normal(2, 0, 5, 6, 4),
+  )
+  assert y.shape == (0, 5, 6, 4)
+  assert gradients[0].shape == (0, 5, 6, 8)
+  assert gradients[1].shape == (size, size, 8, 4)
+  assert not np.any(gradients[1])
+
+
+def test_transforms_of_images_are_calls_with_their_gradients():
+  program = run.lower(
+    winograd.convolve,
+    normal(0, 2, 5, 6, 8),
+    normal(1, 3, 3, 8, 4),
+    normal(2, 2, 5, 6, 4),
+  )
+  # There and back, along both axes: two for x, two for y.
+  assert program.compile().as_text().count(' call(') == 8
 
 
 # Below a tile, so that the kernel sticks out; whole tiles; beyond.
