@@ -21,7 +21,7 @@ from fps_jax.core.types import Array
 from fps_jax.models import winograd
 
 he_normal = nn.initializers.he_normal()
-# Fewer input channels are too short for an inner loop, and transforms dear.
+# Fewer input channels make inner loops too short, and transforms too dear.
 _MIN_CHANNELS = 8
 # That of Flax.
 _EPSILON = 1e-6

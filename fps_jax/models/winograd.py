@@ -80,7 +80,17 @@ def _convolve(x: Array, kernel: Array) -> tuple[Array, Array]:
 def _pull_back(
   x: Array, kernel: Array, values: Array, gradient: Array
 ) -> tuple[Array, Array]:
-  """Transposes the steps of `_convolve` from their end: (of x, of kernel)."""
+  """Transposes the steps of `_convolve` from their end.
+
+  Args:
+    x: what was convolved; the gradients of these gradients need it.
+    kernel: what it was convolved with.
+    values: those of x, as `_convolve` returns them.
+    gradient: that of the convolution.
+
+  Returns:
+    The gradients of x and of the kernel.
+  """
   size, (height, width) = len(kernel), gradient.shape[1:3]
   output, filters, data = map(jnp.asarray, transforms(size))
   gradients = _evaluate(_pad(gradient, 0, 0), output.T)
@@ -106,15 +116,15 @@ convolve.defvjp(_keep, lambda kept, gradient: _pull_back(*kept, gradient))
 def _pull_back_twice(
   kept: tuple[Array, ...], gradients: tuple[Array, Array]
 ) -> tuple[Array, Array, None, Array]:
-  """Returns what changes gradients, in terms of convolutions.
+  """Returns the gradients of what `_pull_back` was given, by convolutions.
 
-  A convolution is linear in each of its arguments, so that
-  <gradient, convolve(x, kernel)> is linear in each of three.
+  A convolution is linear in x and in the kernel, so that its gradients are
+  convolutions, and theirs, too.
   """
   x, kernel, gradient = kept
   of_x, of_kernel = jax.vjp(convolve, *gradients)[1](gradient)
   of_gradient = convolve(gradients[0], kernel) + convolve(x, gradients[1])
-  # Values are x's, whose part is whole.
+  # What values change is counted with x, of which they are computed.
   return of_x, of_kernel, None, of_gradient
 
 
