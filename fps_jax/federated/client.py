@@ -20,7 +20,12 @@ from fps_jax.core.types import (
 )
 from fps_jax.federated.augmentation import Augment, augment_batch, client_key
 from fps_jax.federated.loops import Turns, repeat
-from fps_jax.federated.losses import Loss, are_classes, cross_entropy
+from fps_jax.federated.losses import (
+  Compare,
+  Loss,
+  are_classes,
+  cross_entropy,
+)
 
 
 class Apply(Protocol):
@@ -144,14 +149,17 @@ def make_local_update(
   """
   optimizer = optax.with_extra_args_support(optimizer)
   make_batch = functools.partial(_make_batch, corrupt, augment)
-  gradient = jax.grad(_make_loss(apply, loss or cross_entropy()), has_aux=True)
+  loss = loss or cross_entropy()
 
   def local_update(params, mask, examples, work):
+    compare = _make_compare(apply, loss, params, examples, work.indices_SxB)
+    gradient = jax.grad(_make_loss(apply, compare), has_aux=True)
+
     def step(i: Array, before: _Progress) -> _Progress:
       rows_B = work.indices_SxB[i]
       valid_B = (rows_B >= 0).astype(jnp.float32)
       batch = make_batch(examples, work, i, rows_B)
-      gradients, (loss, count) = gradient(before.params, batch, valid_B)
+      gradients, (loss_sum, count) = gradient(before.params, batch, valid_B)
       if proximal:
         gradients = _pull_back(gradients, proximal, before.params, params)
       if mask is not None:
@@ -165,7 +173,7 @@ def make_local_update(
       return _Progress(
         optax.apply_updates(old[0], updates),
         state,
-        before.loss_sum + loss,
+        before.loss_sum + loss_sum,
         before.num_trained + count,
       )
 
@@ -217,8 +225,27 @@ def _make_batch(
   return batch
 
 
+def _make_compare(
+  apply: Apply,
+  loss: Loss,
+  params: Params,
+  examples: Examples,
+  indices_SxB: Array,
+) -> Compare:
+  """Returns what a client minimises that trains on these examples."""
+  if loss.train_knowing is None:
+    return loss.train
+  rows = indices_SxB.reshape(-1)
+  owned = examples.targets[rows]
+  is_owned = (rows >= 0).reshape(-1, *(1,) * (owned.ndim - 1))
+  outputs = jax.eval_shape(apply, params, examples.inputs[:1])
+  return loss.train_knowing(
+    jnp.where(is_owned, owned, -1).reshape(-1), outputs.shape[-1]
+  )
+
+
 def _make_loss(
-  apply: Apply, loss: Loss
+  apply: Apply, compare: Compare
 ) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
   """Returns the loss of a batch: its mean, its sum, and of how many targets."""
 
@@ -227,7 +254,7 @@ def _make_loss(
     if targets.ndim > 1 and are_classes(targets):
       weights = jnp.where(targets >= 0, valid_B[:, None], 0.0)
       targets = jnp.maximum(targets, 0)
-    losses = loss.train(apply(params, batch.inputs), targets)
+    losses = compare(apply(params, batch.inputs), targets)
     loss_sum, count = jnp.sum(losses * weights), jnp.sum(weights)
     return loss_sum / jnp.maximum(count, 1.0), (loss_sum, count)
 

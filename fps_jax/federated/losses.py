@@ -4,6 +4,7 @@ To add a loss: a function of its own arguments that returns a `Loss`, and a line
 in `LOSSES`.
 """
 
+import math
 from typing import NamedTuple, Protocol
 
 import jax
@@ -23,6 +24,19 @@ class Compare(Protocol):
     """Returns a value of each target that counts, [B] or [B, T]."""
 
 
+class CompareKnowing(Protocol):
+  """Makes a comparison for a client from all targets it trains on."""
+
+  def __call__(self, owned: Array, num_outputs: int, /) -> Compare:
+    """Returns what the client minimises in a round.
+
+    Args:
+      owned: the targets of the round as `Loss` has them, of one axis; repeats
+        counted, and -1 where there is none.
+      num_outputs: length of the outputs' last axis.
+    """
+
+
 class Loss(NamedTuple):
   """What is minimised, and what is reported of a model.
 
@@ -36,11 +50,14 @@ class Loss(NamedTuple):
     test: what evaluation reports the mean of, float32.
     is_right: whether predictions are right, bool; None where they are not right
       or wrong, so that there is no accuracy.
+    train_knowing: what clients minimise instead where it depends on all that a
+      client trains on; None where it does not.
   """
 
   train: Compare
   test: Compare
   is_right: Compare | None
+  train_knowing: CompareKnowing | None = None
 
 
 def of_classes(train: Compare) -> Loss:
@@ -89,6 +106,47 @@ def label_smoothing(smoothing: float = 0.1) -> Loss:
   return of_classes(smoothed)
 
 
+def logit_adjustment(strength: float = 1.0) -> Loss:
+  """Cross-entropy of logits moved by how frequent classes are for the client.
+
+  A client of few classes learns above all to name these, and the mean of such
+  clients names what this round's clients have. With the logarithm of a class's
+  frequency added to its logit, frequency is explained and what is left to learn
+  is how classes differ. Frequencies are of what the client trains on in the
+  round, one more of each class, and stay with it. It is of training alone:
+  models are used, and tested, without.
+
+  A. Menon et al., Long-tail learning via logit adjustment, ICLR 2021, eq. 10;
+  with clients' frequencies: J. Zhang et al., Federated learning with label
+  distribution skew via logits calibration, ICML 2022, who subtract the fourth
+  root of 1 / count instead.
+
+  Args:
+    strength: what the logarithm is multiplied by, above 0; 1 makes the logits
+      those of a data set with as many of each class.
+
+  Raises:
+    ValueError: if it is out of range.
+  """
+  if not registry.is_number(strength) or not 0 < strength < math.inf:
+    raise ValueError(
+      f'strength={strength!r} must be above 0 and finite: for none, use '
+      'cross_entropy'
+    )
+
+  def knowing(owned: Array, num_outputs: int) -> Compare:
+    # Nothing counts -1.
+    counts = jnp.sum(jax.nn.one_hot(owned, num_outputs), axis=0) + 1
+    moved_by = strength * jnp.log(counts / jnp.sum(counts))
+
+    def adjusted(logits: Array, classes: Array) -> Array:
+      return cross_entropy_of(logits + moved_by, classes)
+
+    return adjusted
+
+  return of_classes(cross_entropy_of)._replace(train_knowing=knowing)
+
+
 def mean_squared_error() -> Loss:
   """Squared distance of numbers, its mean over the numbers of an example."""
   return Loss(_squared_error, _squared_error, None)
@@ -98,7 +156,12 @@ LOSSES: Registry[Loss] = Registry(
   'loss',
   {
     function.__name__: function
-    for function in (cross_entropy, label_smoothing, mean_squared_error)
+    for function in (
+      cross_entropy,
+      label_smoothing,
+      logit_adjustment,
+      mean_squared_error,
+    )
   },
 )
 

@@ -43,6 +43,10 @@ BAD = [
     'smoothing=1.0 must be in (0, 1)',
   ),
   (
+    {'model.loss_args.logit_adjustment.strength': 0.0},
+    'strength=0.0 must be above 0',
+  ),
+  (
     {'model.loss': 'mean_squared_error', 'target_accuracy': 0.9},
     'target_accuracy=0.9 with model.loss=',
   ),

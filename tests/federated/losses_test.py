@@ -92,6 +92,39 @@ def test_smoothing_is_that_of_optax_and_of_training_alone():
   assert loss.test is losses.cross_entropy().test
 
 
+@pytest.mark.parametrize('targets', [SEQUENCES, np.int32([0, 0, 3, 1, 0])])
+@pytest.mark.parametrize('strength', [1.0, 0.5])
+def test_adjusted_logits_are_of_what_the_client_trains_on(targets, strength):
+  """Holds a step to NumPy: repeats count, other clients' examples do not."""
+  rows = np.int32([[0, 2, -1], [4, 0, -1]])
+  inputs = LOGITS if targets.ndim > 1 else LOGITS[:, 0]
+  owned = targets[rows[rows >= 0]].reshape(-1)
+  counts = 1 + np.bincount(owned[owned >= 0], minlength=CLASSES)
+  moved_by = strength * np.log(counts / counts.sum())
+  loss = losses.logit_adjustment(strength)
+  result = jax.jit(make_local_update(apply, optax.sgd(1.0), loss=loss))(
+    jnp.zeros(CLASSES), None, Examples(inputs, targets), ClientWork(rows, 1)
+  )
+  first = targets[rows[0, :2]].reshape(-1)
+  logits = inputs[rows[0, :2]].reshape(-1, CLASSES)[first >= 0] + moved_by
+  first = first[first >= 0]
+  nats = [_nats(*pair) for pair in zip(logits, first, strict=True)]
+  chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+  gradient = (chances - np.eye(CLASSES)[first]).mean(axis=0)
+  np.testing.assert_allclose(result.delta, -gradient, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(result.loss_sum, np.sum(nats), rtol=1e-5)
+
+
+def test_adjusting_logits_is_of_training_alone_and_nothing_for_even_classes():
+  logits, labels = jnp.asarray(LOGITS[:, 0]), jnp.arange(NUM) % CLASSES
+  loss, plain = losses.logit_adjustment(), losses.cross_entropy()
+  assert loss.test is plain.test
+  adjusted = loss.train_knowing(jnp.int32([0, 1, 2, 3, -1]), CLASSES)
+  np.testing.assert_allclose(
+    adjusted(logits, labels), plain.train(logits, labels), rtol=1e-6
+  )
+
+
 @pytest.mark.parametrize(
   ('name', 'outputs', 'targets', 'message'),
   [
@@ -110,6 +143,12 @@ def test_targets_of_another_kind_are_refused(name, outputs, targets, message):
 def test_smoothing_out_of_range_is_refused(smoothing):
   with pytest.raises(ValueError, match=r'smoothing=.* must be in'):
     losses.label_smoothing(smoothing)
+
+
+@pytest.mark.parametrize('strength', [0, -1.0, np.nan, np.inf, True, 'a'])
+def test_strength_of_adjustment_out_of_range_is_refused(strength):
+  with pytest.raises(ValueError, match=r'strength=.* must be above 0'):
+    losses.logit_adjustment(strength)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
 from fps_jax import models
-from fps_jax.config.checks import choice, each, text, whole, within
+from fps_jax.config.checks import above_zero, choice, each, text, whole, within
 from fps_jax.config.section import Field, Section, collect
 from fps_jax.core import arrays, files
 from fps_jax.core.rng import Stream, device_key
@@ -77,10 +77,11 @@ SECTION = Section(
     'loss': Field(
       'cross_entropy',
       choice(LOSSES),
-      'what clients minimise, and evaluation reports; label_smoothing is '
-      'reported as the plain cross-entropy',
+      'what clients minimise, and evaluation reports; label_smoothing and '
+      'logit_adjustment are reported as the plain cross-entropy',
     ),
     'loss_args.label_smoothing.smoothing': Field(0.1, within(0, 1, '()')),
+    'loss_args.logit_adjustment.strength': Field(1.0, above_zero),
   },
   (_arguments, _loss, _begins),
   {'args': (MODELS,), 'loss_args': (LOSSES,)},
@@ -138,7 +139,7 @@ def make_loss_on(
   outputs = jax.eval_shape(network.apply, network.template, batch.inputs)
   targets = batch.targets
   expected = targets.shape if are_classes(targets) else targets.shape[:1]
-  for compare in filter(None, loss):
+  for compare in filter(None, (loss.train, loss.test, loss.is_right)):
     try:
       arrays.check(
         'the loss',
