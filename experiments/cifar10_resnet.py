@@ -6,8 +6,9 @@ images cropped and mirrored at random; 100 clients whose classes are uneven
 learning rate that falls as a cosine over the rounds. FedAvg against
 FedPruneShare at 80, 90 and 95 % from the first round on, with as many weights
 of each layer as ERK says; the central server remembers what is pruned. Words of
-22 bits in packs of two for five servers, any four of which open. Needs CIFAR-10
-prepared for TFDS (BUILD.md, "Data"); no run of ResNet-8 has been to its end:
+22 bits in packs of two for five servers, any four of which open. They learn
+more as `cifar10_long.py` has it. Needs CIFAR-10 prepared for TFDS (BUILD.md,
+"Data"):
 
   python launch.py --config=experiments/cifar10_resnet.py --tfds_data_dir=DIR
 
