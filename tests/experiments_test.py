@@ -135,9 +135,19 @@ def _of_command(command):
   return config
 
 
-def test_rows_of_the_long_training_were_made_with_its_settings():
-  path = _FOLDER / 'results' / 'cifar10_long.csv'
-  study = resolve_variants(_load(_FOLDER / 'cifar10_long.py').get_config())
+@pytest.mark.parametrize(
+  ('rows_of', 'arguments'),
+  [
+    ('cifar10_long', None),
+    ('cifar10_resnet8', 'model=resnet8,methods=fedavg+fedpruneshare_90'),
+  ],
+)
+def test_rows_of_the_long_training_were_made_with_its_settings(
+  rows_of, arguments
+):
+  path = _FOLDER / 'results' / f'{rows_of}.csv'
+  config = _load(_FOLDER / 'cifar10_long.py').get_config(arguments)
+  study = resolve_variants(config)
   with path.open() as file:
     rows = list(csv.DictReader(file))
   assert [row['variant'] for row in rows] == list(study)
