@@ -235,6 +235,12 @@ def _make_compare(
   """Returns what a client minimises that trains on these examples."""
   if loss.train_knowing is None:
     return loss.train
+  if not are_classes(examples.targets):
+    raise ValueError(
+      f'targets are {examples.targets.dtype}, must be int32, as the loss '
+      'depends on how many of each class a client has: use '
+      'mean_squared_error for numbers'
+    )
   rows = indices_SxB.reshape(-1)
   owned = examples.targets[rows]
   is_owned = (rows >= 0).reshape(-1, *(1,) * (owned.ndim - 1))

@@ -25,15 +25,15 @@ class Compare(Protocol):
 
 
 class CompareKnowing(Protocol):
-  """Makes a comparison for a client from all targets it trains on."""
+  """Makes a comparison for a client from all classes it trains on."""
 
-  def __call__(self, owned: Array, num_outputs: int, /) -> Compare:
+  def __call__(self, owned: Array, num_classes: int, /) -> Compare:
     """Returns what the client minimises in a round.
 
     Args:
-      owned: the targets of the round as `Loss` has them, of one axis; repeats
-        counted, and -1 where there is none.
-      num_outputs: length of the outputs' last axis.
+      owned: int32 [n], the classes of its examples, or positions, as often as
+        it trains on them; -1 where there is none.
+      num_classes: length of the logits.
     """
 
 
@@ -50,8 +50,8 @@ class Loss(NamedTuple):
     test: what evaluation reports the mean of, float32.
     is_right: whether predictions are right, bool; None where they are not right
       or wrong, so that there is no accuracy.
-    train_knowing: what clients minimise instead where it depends on all that a
-      client trains on; None where it does not.
+    train_knowing: makes what clients minimise instead of `train`, of what
+      classes a client has; None where it does not depend on them.
   """
 
   train: Compare
@@ -134,9 +134,9 @@ def logit_adjustment(strength: float = 1.0) -> Loss:
       'cross_entropy'
     )
 
-  def knowing(owned: Array, num_outputs: int) -> Compare:
-    # Nothing counts -1.
-    counts = jnp.sum(jax.nn.one_hot(owned, num_outputs), axis=0) + 1
+  def knowing(owned: Array, num_classes: int) -> Compare:
+    # Of -1 all entries are 0.
+    counts = jnp.sum(jax.nn.one_hot(owned, num_classes), axis=0) + 1
     moved_by = strength * jnp.log(counts / jnp.sum(counts))
 
     def adjusted(logits: Array, classes: Array) -> Array:

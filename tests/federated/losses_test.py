@@ -145,6 +145,15 @@ def test_smoothing_out_of_range_is_refused(smoothing):
     losses.label_smoothing(smoothing)
 
 
+def test_numbers_have_no_frequencies_to_adjust_by():
+  loss = losses.logit_adjustment()
+  examples = Examples(LOGITS[:, 0], np.ones(NUM, np.float32))
+  with pytest.raises(ValueError, match='targets are float32, must be int32'):
+    make_local_update(apply, optax.sgd(1.0), loss=loss)(
+      jnp.zeros(CLASSES), None, examples, ClientWork(np.int32([[0, 1]]), 1)
+    )
+
+
 @pytest.mark.parametrize('strength', [0, -1.0, np.nan, np.inf, True, 'a'])
 def test_strength_of_adjustment_out_of_range_is_refused(strength):
   with pytest.raises(ValueError, match=r'strength=.* must be above 0'):
