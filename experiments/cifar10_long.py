@@ -73,8 +73,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
 def _learn_residual(config: ConfigDict) -> None:
   """Sets how residual networks learn, in place.
 
-  After 30 rounds ResNet-8 was ahead by four points with adjusted logits, and by
-  another three with momentum. No layer is wide enough to be spared.
+  After 20 rounds ResNet-8 was ahead by four points with adjusted logits, and by
+  another two with momentum. No layer holds most of the weights, as the dense
+  one of the convolutions does; other scopes were not tried.
   """
   config.pruning.scope = 'erk'
   config.client.batch_size, config.client.learning_rate = 10, 0.15

@@ -31,8 +31,8 @@ class CompareKnowing(Protocol):
     """Returns what the client minimises in a round.
 
     Args:
-      owned: int32 [n], the classes of its examples, or positions, as often as
-        it trains on them; -1 where there is none.
+      owned: int32 [n], the classes of all its batches' examples, or positions,
+        repeats counted; -1 where there is none.
       num_classes: length of the logits.
     """
 
@@ -109,12 +109,18 @@ def label_smoothing(smoothing: float = 0.1) -> Loss:
 def logit_adjustment(strength: float = 1.0) -> Loss:
   """Cross-entropy of logits moved by how frequent classes are for the client.
 
-  A client of few classes learns above all to name these, and the mean of such
-  clients names what this round's clients have. With the logarithm of a class's
-  frequency added to its logit, frequency is explained and what is left to learn
-  is how classes differ. Frequencies are of what the client trains on in the
-  round, one more of each class, and stay with it. It is of training alone:
-  models are used, and tested, without.
+  A client with few classes raises their logits, and the mean of such clients
+  drifts to the classes of the round's. With the logarithm of a class's
+  frequency added to its logit in training, the model's own logits need not have
+  it.
+  Frequencies are of all batches of the client in the round, one more of each
+  class, with the labels that a data set has: not with those that a malicious
+  client makes of them. They are not sent, though the update depends on them, as
+  it does on labels without.
+
+  It is of training alone: models are used, and tested, without. So it is for
+  tests whose classes are about as frequent as each other. Elsewhere models are
+  worse by the plain accuracy and cross-entropy, as for letters of a text.
 
   A. Menon et al., Long-tail learning via logit adjustment, ICLR 2021, eq. 10;
   with clients' frequencies: J. Zhang et al., Federated learning with label
@@ -122,8 +128,8 @@ def logit_adjustment(strength: float = 1.0) -> Loss:
   root of 1 / count instead.
 
   Args:
-    strength: what the logarithm is multiplied by, above 0; 1 makes the logits
-      those of a data set with as many of each class.
+    strength: what the logarithm is multiplied by, above 0; 1 aims at logits as
+      of even classes.
 
   Raises:
     ValueError: if it is out of range.
@@ -140,6 +146,8 @@ def logit_adjustment(strength: float = 1.0) -> Loss:
     moved_by = strength * jnp.log(counts / jnp.sum(counts))
 
     def adjusted(logits: Array, classes: Array) -> Array:
+      # Before a sum makes another type float32.
+      _check_classes(logits, classes)
       return cross_entropy_of(logits + moved_by, classes)
 
     return adjusted

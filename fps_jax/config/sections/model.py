@@ -139,11 +139,14 @@ def make_loss_on(
   outputs = jax.eval_shape(network.apply, network.template, batch.inputs)
   targets = batch.targets
   expected = targets.shape if are_classes(targets) else targets.shape[:1]
-  compares = [*filter(None, (loss.train, loss.test, loss.is_right))]
-  if loss.train_knowing is not None and are_classes(targets):
-    owned = jnp.zeros(targets.shape, targets.dtype).reshape(-1)
-    compares.append(loss.train_knowing(owned, outputs.shape[-1]))
-  for compare in compares:
+
+  def knowing(outputs: Array, targets: Array) -> Array:
+    if loss.train_knowing is None:
+      return loss.train(outputs, targets)
+    owned = targets.reshape(-1)
+    return loss.train_knowing(owned, outputs.shape[-1])(outputs, targets)
+
+  for compare in filter(None, (loss.train, knowing, loss.test, loss.is_right)):
     try:
       arrays.check(
         'the loss',
