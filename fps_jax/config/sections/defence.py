@@ -348,7 +348,8 @@ def _make_train_root(
       return jnp.pad(order, (0, missing), constant_values=-1)
 
     batches = jax.vmap(epoch)(jax.random.split(key, num_epochs))
-    indices = batches.reshape(-1, batch_size).astype(jnp.int32)
+    # What is not trained on is not counted by a loss that knows its classes.
+    indices = batches.reshape(-1, batch_size)[:steps].astype(jnp.int32)
     work = ClientWork(indices, steps, round=round)
     return local_update(params, mask, examples, work)
 
