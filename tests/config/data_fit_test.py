@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fps_jax import data
+from fps_jax.federated import losses
 from fps_jax.jobs.inversion import job as inversion
 from fps_jax.jobs.options import Options
 from fps_jax.jobs.study import StudyError
@@ -41,6 +42,15 @@ def make_config(**overrides):
   config.cohort.size = 4
   config.pruning.sparsity = 0.5
   return small.change(config, **overrides)
+
+
+def test_loss_that_knows_its_classes_is_checked_with_the_data(monkeypatch):
+  wrong = losses.cross_entropy()._replace(
+    train_knowing=lambda owned, num_classes: lambda logits, classes: logits
+  )
+  monkeypatch.setitem(losses.LOSSES, 'wrong', lambda: wrong)
+  with pytest.raises(ValueError, match=r"model\.loss='wrong' does not"):
+    small.make(make_config(model__loss='wrong'))
 
 
 @pytest.mark.parametrize(
