@@ -11,9 +11,9 @@ The network of convolutions of `cifar10.py`, 321,450 parameters, learns in
 batches of 20 from a learning rate of 0.07; one threshold prunes all layers.
 Residual networks with GroupNorm learn in batches of 10 from 0.15, with logits
 adjusted for uneven classes and with momentum at the central server (FedAvgM);
-as many weights of each layer are kept as ERK says. ResNet-8 has 77,850.
-Needs CIFAR-10 prepared for TFDS (BUILD.md, "Data"). Three quarters of an hour a
-run of convolutions, on one CPU core, and twice that of ResNet-8:
+as many weights of each layer are kept as ERK says. ResNet-8 has 77,850
+parameters. Needs CIFAR-10 prepared for TFDS (BUILD.md, "Data"). Three quarters
+of an hour a run of convolutions, on one CPU core, and twice that of ResNet-8:
 
   python launch.py --config=experiments/cifar10_long.py --tfds_data_dir=DIR
 

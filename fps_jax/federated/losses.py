@@ -110,22 +110,23 @@ def logit_adjustment(strength: float = 1.0) -> Loss:
   """Cross-entropy of logits moved by how frequent classes are for the client.
 
   A client with few classes raises their logits, and the mean of such clients
-  drifts to the classes of the round's. With the logarithm of a class's
-  frequency added to its logit in training, the model's own logits need not have
-  it.
+  names what the clients of the round have most of. With the logarithm of a
+  class's frequency added to its logit in training, the model's own logits need
+  not have it.
+
   Frequencies are of all batches of the client in the round, one more of each
   class, with the labels that a data set has: not with those that a malicious
   client makes of them. They are not sent, though the update depends on them, as
   it does on labels without.
 
   It is of training alone: models are used, and tested, without. So it is for
-  tests whose classes are about as frequent as each other. Elsewhere models are
-  worse by the plain accuracy and cross-entropy, as for letters of a text.
+  tests whose classes are about as frequent as each other. Elsewhere, as with
+  letters of a text, frequency is part of what is tested, and is taken out.
 
   A. Menon et al., Long-tail learning via logit adjustment, ICLR 2021, eq. 10;
   with clients' frequencies: J. Zhang et al., Federated learning with label
-  distribution skew via logits calibration, ICML 2022, who subtract the fourth
-  root of 1 / count instead.
+  distribution skew via logits calibration, ICML 2022, who subtract a
+  multiple of the fourth root of 1 / count instead.
 
   Args:
     strength: what the logarithm is multiplied by, above 0; 1 aims at logits as
