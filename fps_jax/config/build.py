@@ -163,7 +163,7 @@ def _make_accounts(
       config, network.num_params, kept, reporting
     ),
     emptied_layers=lambda params_D: (
-      emptied_layers(network.unravel(params_D), config.pruning.exempt)
+      emptied_layers(network.template, params_D, config.pruning.exempt)
       if prunes_model
       else []
     ),

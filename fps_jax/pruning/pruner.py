@@ -281,17 +281,25 @@ def check_patterns(
       )
 
 
-def emptied_layers(params: Params, patterns: Sequence[str]) -> list[str]:
+def emptied_layers(
+  template: Params, params_D: Array, patterns: Sequence[str]
+) -> list[str]:
   """Returns the paths of the prunable layers of which nothing is left.
 
   Args:
-    params: the model's parameters, 0 where they are pruned.
+    template: the model's parameters; shapes are enough.
+    params_D: float32 [D], the parameters in the vector's order, 0 where they
+      are pruned.
     patterns: see `Pruner.of`.
   """
+  layers = named_layers(template)
+  ends = np.cumsum([math.prod(layer.shape) for _, layer in layers])
+  # Of NumPy: nothing is compiled, as this is looked at once.
+  values = np.split(np.asarray(params_D), ends[:-1])
   return [
     path
-    for path, layer in named_layers(params)
-    if not _is_exempt(path, patterns) and not np.any(layer)
+    for (path, _), layer in zip(layers, values, strict=True)
+    if not _is_exempt(path, patterns) and not layer.any()
   ]
 
 

@@ -315,7 +315,8 @@ def test_layers_of_which_nothing_is_left_are_named_unless_exempt() -> None:
     'a': {'bias': jnp.zeros(2), 'kernel': jnp.zeros((2, 2))},
     'b': {'kernel': jnp.float32([[0, 0], [0, 1]])},
   }
-  assert pruner.emptied_layers(params, ('bias$',)) == ['a/kernel']
+  params_D, _ = ravel_pytree(params)
+  assert pruner.emptied_layers(params, params_D, ('bias$',)) == ['a/kernel']
 
 
 def test_exempt_of_the_mlp_is_its_biases_and_output() -> None:
