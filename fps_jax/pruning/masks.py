@@ -85,7 +85,9 @@ def keep_largest(
   down = [(1 << i, 0) for i in reversed(range(31))]
   places = [(0, 1 << i) for i in reversed(range(weights_D.size.bit_length()))]
   bound_2 = jnp.zeros(2, jnp.uint32)
-  bound_2, _ = jax.lax.scan(raise_bit, bound_2, np.uint32(down + places))
+  bound_2, _ = jax.lax.scan(
+    raise_bit, bound_2, np.array(down + places, np.uint32)
+  )
   return keep(bound_2)
 
 

@@ -118,15 +118,7 @@ class Pruner:
       count -= plan.num_candidates
     scores_D = self._scores(params_D)
     if plan.layer_counts_TxA is not None:
-      layers = zip(self._layers(scores_D), self.exempt, strict=True)
-      # An exempt layer is kept whole, without a search.
-      kept = [
-        jnp.ones(layer.shape, bool)
-        if is_exempt
-        else masks.keep_largest(layer, plan.layer_counts_TxA[tier, i])
-        for i, (layer, is_exempt) in enumerate(layers)
-      ]
-      return jnp.concatenate(kept)
+      return self._keep_by_layer(scores_D, plan.layer_counts_TxA[tier])
     return masks.keep_largest(scores_D, count, self.exempt_mask)
 
   def draw_candidates(self, mask_D: Array, count: Array, key: Key) -> Array:
@@ -198,6 +190,21 @@ class Pruner:
 
     choose = largest if self.regrow_rule == 'magnitude' else exchange
     return jax.lax.cond(plan.num_candidates > 0, choose, lambda: params_D)
+
+  def _keep_by_layer(self, scores_D: Array, counts_A: Array) -> Array:
+    """Returns the mask bool [D] of as many of each layer as `counts_A` says."""
+    layers = list(self._layers(scores_D))
+    # An exempt layer is kept whole, without a search.
+    kept = [jnp.ones(layer.shape, bool) for layer in layers]
+    sizes, searched = np.array(self.sizes), np.logical_not(self.exempt)
+    # One search for all layers of a size: each is a loop of many kernels.
+    for size in np.unique(sizes[searched]):
+      places = np.flatnonzero(searched & (sizes == size))
+      same_SxL = jnp.stack([layers[i] for i in places])
+      kept_SxL = jax.vmap(masks.keep_largest)(same_SxL, counts_A[places])
+      for i, kept_L in zip(places, kept_SxL, strict=True):
+        kept[i] = kept_L
+    return jnp.concatenate(kept)
 
   def _check(self, name: str, array: Array, dtype: Any) -> None:
     arrays.check(name, array, dtype, (sum(self.sizes),))

@@ -117,6 +117,19 @@ def test_erk_scope_keeps_the_largest_of_each_layer():
       np.testing.assert_array_equal(mask, np.concatenate(expected))
 
 
+def test_layers_of_one_size_keep_as_many_as_each_is_told():
+  shapes, exempt = ((2, 6), (5,), (12,), (3, 4)), (False, False, False, True)
+  counts = (3, 2, 7, 12)
+  plan = dataclasses.replace(
+    make_plan(sum(counts)), layer_counts_TxA=np.int32([counts])
+  )
+  vector = np.random.default_rng(0).normal(size=41).astype(np.float32)
+  found = jax.jit(Pruner(shapes, exempt, 'erk').keep)(vector, plan)
+  layers = np.split(vector, [12, 17, 29])
+  expected = map(reference.keep_largest, layers, counts)
+  np.testing.assert_array_equal(found, np.concatenate(list(expected)))
+
+
 def draw(mask: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
   draw_jit = jax.jit(Pruner(SHAPES, EXEMPT).draw_candidates)
   return np.asarray(draw_jit(mask, np.int32(count), jax.random.key(seed)))
