@@ -78,6 +78,7 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
   later = {'begin_round': num_rounds // 4, 'end_round': 3 * num_rounds // 4}
   once = {'schedule': 'constant', 'scope': 'erk'}
   layers = {'scope': 'layer_normalised'}
+  redrawn = {**once, 'score': 'redrawn', 'server': 'whole'}
   after_one_round = {'schedule': 'constant', 'begin_round': 1}
   pruning = {
     'cubic': {},
@@ -111,6 +112,10 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
       'regrow_end_round': num_rounds // 2,
       'regrow_rule': 'magnitude',
     },
+    'random_part': redrawn,
+    'random_part_80': {**redrawn, 'sparsity': 0.8},
+    'uniform_part': {**redrawn, 'scope': 'global'},
+    'fixed_part': {**redrawn, 'score': 'random'},
     # Of all that is pruned, so that such a round is as one without pruning.
     'prunefl': {
       **after_one_round,

@@ -153,9 +153,13 @@ def _make_accounts(
 ) -> Accounts:
   """Returns what rows are made of besides what devices measure."""
   count_bytes = sharing.make_byte_counter(
-    config, setup, network.num_params, pruning.has_own_masks(config)
+    config,
+    setup,
+    network.num_params,
+    pruning.has_own_masks(config),
+    pruning.prunes_model(config),
   )
-  prunes_model = pruning.mask_of(config) == 'shared'
+  prunes_model = pruning.prunes_model(config)
   return Accounts(
     count_bytes=count_bytes,
     clock=simulated_time.make_clock(config, seed, dataset, plans, count_bytes),
@@ -174,6 +178,7 @@ def _make_accounts(
     ),
     num_params=network.num_params,
     prunes_model=prunes_model,
+    shares_part=pruning.shares_part(config),
     is_attacked=config.attack.malicious > 0,
     ledger=privacy.make_ledger(config, plans),
   )

@@ -53,6 +53,7 @@ class Stream(enum.IntEnum):
   TEST_PARTITION = 20
   VALIDATION = 21
   MASK = 22
+  ROUND_MASK = 23
 
 
 def host_generator(seed: int, stream: Stream, *ids: int) -> np.random.Generator:

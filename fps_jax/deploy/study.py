@@ -124,6 +124,11 @@ def problems(variant: ConfigDict) -> Iterator[str]:
     yield "sharing.audit='clients' is of simulations: set it to 'servers'"
   if mask_of(variant) not in (None, 'shared'):
     yield f"pruning.mask={variant.pruning.mask!r} must be 'shared'"
+  if variant.pruning.schedule != 'none' and variant.pruning.server == 'whole':
+    yield (
+      "pruning.server='whole' is of simulations, as a model's message has what "
+      "is kept alone: set it to 'dense' or 'sparse'"
+    )
   sizes = variant.sharing
   least = sizes.num_servers + sizes.secrets_per_polynomial
   if 2 * sizes.threshold < least:

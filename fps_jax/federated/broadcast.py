@@ -11,10 +11,11 @@ from fps_jax.federated import layout
 from fps_jax.federated.chunks import TrainClient
 from fps_jax.federated.client import ClientResult, ClientWork
 from fps_jax.federated.method import Method, RoundInput
+from fps_jax.pruning import scores
 
 
 class Received(NamedTuple):
-  """The pruned model.
+  """The pruned model, or all of it where a part is trained.
 
   Attributes:
     params_D: float32 [D], what clients of the last tier receive.
@@ -41,11 +42,16 @@ def prune_model(method: Method, inputs: RoundInput) -> Received:
   with jax.named_scope('prune'):
     params_D = state.params if state.remembered is None else state.remembered
     ranked_D = params_D if state.scores is None else state.scores
+    if pruner.score == 'redrawn':
+      ranked_D = scores.draw(
+        params_D.shape, inputs.round_key(Stream.ROUND_MASK)
+      )
     num_tiers = len(pruning.keep_counts_T)
     *tier_masks, mask_D = [
       pruner.keep(ranked_D, pruning, tier) for tier in range(num_tiers)
     ]
-    params_D = jnp.where(mask_D, params_D, 0.0)
+    if pruner.prunes:
+      params_D = jnp.where(mask_D, params_D, 0.0)
     candidates_D = None
     if pruner.regrows:
       candidates_D = pruner.draw_candidates(
@@ -72,7 +78,8 @@ def make_train(
     received_D, trained_D = received.params_D, received.mask_D
     if received.masks_TxD is not None:
       trained_D = received.masks_TxD[row.tiers]
-      received_D = jnp.where(trained_D, received_D, 0.0)
+      if method.pruner is None or method.pruner.prunes:
+        received_D = jnp.where(trained_D, received_D, 0.0)
     return method.local_update(
       method.unravel(received_D),
       None if trained_D is None else method.unravel(trained_D),

@@ -20,7 +20,7 @@ from fps_jax.pruning import erk, masks
 from fps_jax.pruning.scopes import SCOPES
 from fps_jax.pruning.scores import SCORES
 
-SERVERS = ('sparse', 'dense')
+SERVERS = ('sparse', 'dense', 'whole')
 # What decides which candidates stay.
 REGROW_RULES = ('movement', 'magnitude')
 
@@ -44,6 +44,7 @@ class Pruner:
     score: one of `fps_jax.pruning.scores.SCORES`.
     regrows: whether rounds may have candidates.
     regrow_rule: one of `REGROW_RULES`, see `regrow`.
+    prunes: whether what is not kept is 0; if not, it is not trained.
 
   Raises:
     ValueError: if a name is unknown, or there are more or fewer shapes than
@@ -56,6 +57,7 @@ class Pruner:
   score: str = 'magnitude'
   regrows: bool = False
   regrow_rule: str = 'movement'
+  prunes: bool = True
 
   def __post_init__(self):
     registry.check_choice('scope', self.scope, tuple(SCOPES))
@@ -229,20 +231,21 @@ def check(
     scope: a key of `fps_jax.pruning.scopes.SCOPES`.
     server: `'sparse'`: what is pruned is 0 and forgotten. `'dense'`: the
       central server remembers the last value of what is pruned and chooses
-      among all parameters anew each round.
+      among all parameters anew each round. `'whole'`: nothing is pruned;
+      clients receive everything, and train and share what is kept.
     regrow_every: rounds between two exchanges, 0 for none.
     regrow_rule: one of `REGROW_RULES`.
 
   Raises:
-    ValueError: if a name is unknown; if regrowth is combined with a dense
-      server, which has one of its own, or exchanges weights of all layers where
+    ValueError: if a name is unknown; if regrowth is combined with a server
+      that forgets nothing, or exchanges weights of all layers where
       each has a number of its own (ERK); or if a dense server is combined with
       norms of layers, which is worse than either.
   """
   registry.check_choice('scope', scope, tuple(SCOPES))
   registry.check_choice('server', server, SERVERS)
   registry.check_choice('regrow_rule', regrow_rule, REGROW_RULES)
-  if regrow_every and server == 'dense':
+  if regrow_every and server != 'sparse':
     raise ValueError(
       f'regrow_every={regrow_every} needs server=sparse, not '
       f'server={server!r}, which brings weights back by itself: set '

@@ -24,6 +24,7 @@ REFUSED = {
   'attack.malicious': 0.2,
   'privacy.mode': 'central',
   'pruning.mask': 'local',
+  'pruning.server': 'whole',
   'pruning.tiers': (0.5, 1.0),
   'profiles.distribution': 'lognormal',
   'faults.client_dropout_probability': 0.1,

@@ -212,6 +212,7 @@ OTHERS = {
   'scopes.Scope.has_counts',
   'scopes.Erk.counts',
   'scores.check',
+  'scores.draw',
   'selection.check',
 }
 

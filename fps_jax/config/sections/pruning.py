@@ -129,6 +129,19 @@ def _tiers(config: ConfigDict) -> Iterator[str]:
     )
 
 
+def _whole(config: ConfigDict) -> Iterator[str]:
+  """What is not trained must stay as it is, and weight decay moves it."""
+  client = config.client
+  others = client.optimizer_args.get(client.optimizer, {})
+  decay = client.weight_decay or others.get('weight_decay', 0.0)
+  if shares_part(config) and not prunes_model(config) and decay:
+    yield (
+      f"pruning.server='whole' with client.optimizer={client.optimizer!r} and "
+      f'a weight decay of {decay}, which also moves what is not trained: set '
+      'it to 0'
+    )
+
+
 SECTION = Section(
   'pruning',
   {
@@ -153,10 +166,14 @@ SECTION = Section(
     'score': Field(
       'magnitude',
       choice(SCORES),
-      'or initial_magnitude, random, saliency: masks are chosen once',
+      'or initial_magnitude, random, saliency: masks are chosen once; '
+      'redrawn: at random in every round',
     ),
     'server': Field(
-      'dense', choice(SERVERS), 'remembers what is pruned; or sparse: forgets'
+      'dense',
+      choice(SERVERS),
+      'remembers what is pruned; sparse: forgets; whole: prunes nothing, and '
+      'clients train and share what is kept',
     ),
     'regrow_every': Field(0, whole(0), 'rounds; 0: pruned weights stay pruned'),
     'regrow_fraction': Field(
@@ -178,7 +195,7 @@ SECTION = Section(
       'of clients trains, ascending to 1; the deadline decides the tier',
     ),
   },
-  (_schedule, _mask, _saliency, _own_mask, _tiers),
+  (_schedule, _mask, _saliency, _own_mask, _tiers, _whole),
 )
 
 
@@ -191,6 +208,16 @@ def mask_of(config: ConfigDict) -> str | None:
 def has_own_masks(config: ConfigDict) -> bool:
   """Returns whether each client chooses what it sends."""
   return mask_of(config) not in (None, 'shared')
+
+
+def shares_part(config: ConfigDict) -> bool:
+  """Returns whether all clients train and share the same part of the model."""
+  return mask_of(config) == 'shared'
+
+
+def prunes_model(config: ConfigDict) -> bool:
+  """Returns whether what clients do not train is 0."""
+  return shares_part(config) and config.pruning.server != 'whole'
 
 
 def make_schedule(pruning: ConfigDict) -> schedules.Schedule:
@@ -237,6 +264,7 @@ def make_pruner(config: ConfigDict, template: Params) -> Pruner:
     score=pruning.score,
     regrows=pruning.regrow_every > 0,
     regrow_rule=pruning.regrow_rule,
+    prunes=prunes_model(config),
   )
 
 

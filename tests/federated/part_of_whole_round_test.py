@@ -1,0 +1,121 @@
+"""Whole rounds that prune nothing, and train a part of the model."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fps_jax.config.sections.pruning import make_pruner
+from fps_jax.config.validate import validate
+from fps_jax.sharing.messages import clear
+from tests.helpers import small
+from tests.helpers.cases import thorough
+
+pytestmark = pytest.mark.slow
+PARTS = ('redrawn', 'random', 'initial_magnitude')
+
+
+def config_of(score: str, **overrides: Any):
+  changes = {'sharing__scheme': 'none', 'num_rounds': 3, **overrides}
+  return small.make_config(
+    pruning__schedule='constant',
+    pruning__sparsity=0.7,
+    pruning__scope='erk',
+    pruning__server='whole',
+    pruning__score=score,
+    **changes,
+  )
+
+
+def trained_parts(config) -> tuple[np.ndarray, list[np.ndarray]]:
+  """Returns the first model, and where each round changed it."""
+  simulation = small.make(config)
+  state = simulation.init_state()
+  first = before = np.array(state.params)
+  changed = []
+  for r in range(config.num_rounds):
+    state, _, _ = small.step(simulation, state, simulation.plan(r))
+    after = np.array(state.params)
+    changed.append(after != before)
+    before = after
+  return first, changed
+
+
+@pytest.mark.parametrize('score', PARTS)
+def test_what_is_not_trained_stays_as_it_was(score: str):
+  config = config_of(score, server__optimizer='momentum', server__momentum=0.9)
+  simulation = small.make(config)
+  exempt_D = simulation.round.method.exempt_D
+  first, changed = trained_parts(config)
+  count = int(simulation.pruning_plans[0].keep_count)
+  assert np.all(first[~exempt_D] != 0)
+  for changed_D in changed:
+    # Pixels that are 0 in all images train no weight.
+    assert 0.5 * count < changed_D.sum() <= count
+    # Units that are never active train no bias.
+    assert np.mean(changed_D[exempt_D]) > 0.8
+
+
+@pytest.mark.parametrize('score', ['random', 'initial_magnitude'])
+def test_part_that_is_chosen_once_is_the_same_in_all_rounds(score: str):
+  config = config_of(score)
+  simulation = small.make(config)
+  state = simulation.init_state()
+  unravel = simulation.accounts.model.unravel
+  pruner = make_pruner(config, unravel(state.params))
+  part = np.asarray(pruner.keep(state.scores, simulation.pruning_plans[0]))
+  for changed_D in trained_parts(config)[1]:
+    assert not np.any(changed_D & ~part)
+
+
+def test_part_that_is_redrawn_is_another_in_each_round_and_for_each_seed():
+  config = config_of('redrawn')
+  exempt_D = small.make(config).round.method.exempt_D
+  _, (first, second, third) = trained_parts(config)
+  _, (again, *_) = trained_parts(config)
+  np.testing.assert_array_equal(first, again)
+  for one, other in ((first, second), (second, third), (first, third)):
+    both = (one & other)[~exempt_D].sum()
+    # Of two independent draws about a part of each is in both.
+    assert 0 < both < 0.6 * one[~exempt_D].sum()
+
+
+@pytest.mark.parametrize('score', ['redrawn', thorough('random')])
+def test_shared_parts_are_summed_to_the_bits_of_ideal_sums(score: str):
+  ideal, ideal_rows = small.run(config_of(score, sharing__scheme='ideal'))
+  shared, shared_rows = small.run(config_of(score, sharing__scheme='shamir'))
+  np.testing.assert_array_equal(ideal, shared)
+  for one, other in zip(ideal_rows, shared_rows, strict=True):
+    for name in ('uplink_bytes_per_client', 'server_to_central_bytes'):
+      assert one[name] == other[name] > 0
+
+
+def test_clients_receive_all_and_send_a_part():
+  config = config_of('redrawn', num_rounds=1)
+  num_params = small.make(config).accounts.num_params
+  _, (row,) = small.run(config)
+  _, (pruned,) = small.run(
+    small.make_config(
+      pruning__schedule='constant',
+      pruning__sparsity=0.7,
+      pruning__scope='erk',
+      sharing__scheme='none',
+      num_rounds=1,
+    )
+  )
+  assert row['sparsity'] == 0 < pruned['sparsity']
+  for name in ('kept_parameters', 'uplink_bytes_per_client'):
+    assert row[name] == pruned[name]
+  whole_bytes = clear.model_message_bytes(num_params, num_params)
+  assert row['downlink_bytes_per_client'] == whole_bytes
+  assert pruned['downlink_bytes_per_client'] < whole_bytes
+
+
+def test_weight_decay_that_would_move_what_is_not_trained_is_refused():
+  with pytest.raises(ValueError, match=r"server='whole'.*decay of 0\.1"):
+    validate(config_of('redrawn', client__weight_decay=0.1))
+
+
+def test_regrowth_where_nothing_is_pruned_is_refused():
+  with pytest.raises(ValueError, match=r"regrow_every=2.*server='whole'"):
+    validate(config_of('magnitude', pruning__regrow_every=2))
