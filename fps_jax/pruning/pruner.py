@@ -248,7 +248,7 @@ def check(
   if regrow_every and server != 'sparse':
     raise ValueError(
       f'regrow_every={regrow_every} needs server=sparse, not '
-      f'server={server!r}, which brings weights back by itself: set '
+      f'server={server!r}, which forgets no weight: set '
       "server='sparse' or regrow_every=0"
     )
   if regrow_every and regrow_rule == 'movement' and SCOPES[scope].has_counts():

@@ -11,8 +11,8 @@ baselines: theirs is as public, and shared as well.
   pruning, ICLR 2022, which has as many of each layer as the scope `erk`).
 - `redrawn`: drawn anew in every round, where nothing is pruned and clients
   train a part (J. Konecny et al., Federated learning: strategies for improving
-  communication efficiency, 2016, "random mask": there, each client has its
-  own).
+  communication efficiency, arXiv 1610.05492, 2016, "random mask"; there, each
+  client draws its own).
 - `saliency`: weight times mean update, of the last round before pruning begins
   (R. Ohib et al., SSFL: Discovering sparse unified subnetworks at
   initialization for efficient federated learning, arXiv 2405.09037, 2024).
