@@ -152,14 +152,14 @@ def _make_accounts(
   setup: Setup,
 ) -> Accounts:
   """Returns what rows are made of besides what devices measure."""
+  prunes_model = pruning.prunes_model(config)
   count_bytes = sharing.make_byte_counter(
     config,
     setup,
     network.num_params,
     pruning.has_own_masks(config),
-    pruning.prunes_model(config),
+    prunes_model,
   )
-  prunes_model = pruning.prunes_model(config)
   return Accounts(
     count_bytes=count_bytes,
     clock=simulated_time.make_clock(config, seed, dataset, plans, count_bytes),

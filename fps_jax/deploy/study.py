@@ -126,8 +126,8 @@ def problems(variant: ConfigDict) -> Iterator[str]:
     yield f"pruning.mask={variant.pruning.mask!r} must be 'shared'"
   if variant.pruning.schedule != 'none' and variant.pruning.server == 'whole':
     yield (
-      "pruning.server='whole' is of simulations, as a model's message has what "
-      "is kept alone: set it to 'dense' or 'sparse'"
+      "pruning.server='whole' is of simulations, as a model's message has only "
+      "what is kept: set it to 'dense' or 'sparse'"
     )
   sizes = variant.sharing
   least = sizes.num_servers + sizes.secrets_per_polynomial

@@ -76,8 +76,9 @@ def make(name: str, learning_rate: float, args: Mapping[str, Any]) -> Optimizer:
     ValueError: if the name or an argument is unknown, or as the optimiser says.
   """
   optimizer = OPTIMIZERS.make(name, args, learning_rate)
-  # What is 0 and has a gradient of 0 stays so under gradient descent.
-  return optimizer if OPTIMIZERS[name] is sgd else _masked(optimizer)
+  # What has a gradient of 0 stays as it is under gradient descent.
+  is_plain = OPTIMIZERS[name] is sgd and not args.get('weight_decay')
+  return optimizer if is_plain else _masked(optimizer)
 
 
 def _masked(optimizer: Optimizer) -> Optimizer:

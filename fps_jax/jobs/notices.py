@@ -192,14 +192,17 @@ def _initial(config: ConfigDict, run: Simulation) -> Iterator[str]:
     return
   sparsity = 1 - np.count_nonzero(params_D) / len(params_D)
   kept = run.accounts.num_params
-  if run.accounts.prunes_model:
+  if run.accounts.shares_part:
     kept = int(run.pruning_plans[0].keep_count)
+  server = "pruning.server='sparse', "
+  if config.pruning.server != 'whole':
+    server = ''
   if kept / len(params_D) - (1 - sparsity) > _MUCH_REVIVED:
     yield (
       f'{100 * sparsity:.1f} % of the model of model.init_from are 0, as if '
       f'pruned, and round 1 trains {kept} of {len(params_D)} parameters, '
-      "zeros among them: to keep it as sparse, set pruning.schedule='constant' "
-      f'and pruning.sparsity={sparsity:.4g}'
+      f'zeros among them: to keep it as sparse, set {server}pruning.schedule='
+      f"'constant' and pruning.sparsity={sparsity:.4g}"
     )
 
 

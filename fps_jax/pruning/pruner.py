@@ -44,7 +44,8 @@ class Pruner:
     score: one of `fps_jax.pruning.scores.SCORES`.
     regrows: whether rounds may have candidates.
     regrow_rule: one of `REGROW_RULES`, see `regrow`.
-    prunes: whether what is not kept is 0; if not, it is not trained.
+    prunes: whether what is not kept is set to 0; otherwise it stays as it is,
+      untrained.
 
   Raises:
     ValueError: if a name is unknown, or there are more or fewer shapes than

@@ -1,4 +1,4 @@
-"""What decides, within a scope, which weights are kept: today's or the first.
+"""What decides, within a scope, which weights are kept.
 
 FedPruneShare ranks weights by their magnitude in the global model, anew each
 round. Rules that choose a mask once, before or early in training, are
@@ -107,15 +107,18 @@ def check(score: str, mask: str, server: str, regrow_every: int) -> None:
 
   Raises:
     ValueError: if the score is unknown, is fixed where masks are to follow
-      training, or drawn anew where something is pruned.
+      training, drawn anew where something is pruned, or of a model that clients
+      of later rounds do not have.
   """
   registry.check_choice('score', score, SCORES)
   if score == 'magnitude':
     return
-  fit = ('whole',) if score == 'redrawn' else ('sparse', 'whole')
+  fit = {'random': ('sparse', 'whole'), 'redrawn': ('whole',)}.get(
+    score, ('sparse',)
+  )
   if mask != 'shared' or regrow_every or server not in fit:
     raise ValueError(
-      f'score={score!r} ranks weights by themselves: mask={mask!r}, '
-      f'server={server!r} and regrow_every={regrow_every} must be '
-      f"'shared', one of {fit} and 0"
+      f'score={score!r} with mask={mask!r}, server={server!r} and regrow_every='
+      f"{regrow_every}: set them to 'shared', {' or '.join(map(repr, fit))}, "
+      'and 0'
     )

@@ -129,19 +129,6 @@ def _tiers(config: ConfigDict) -> Iterator[str]:
     )
 
 
-def _whole(config: ConfigDict) -> Iterator[str]:
-  """What is not trained must stay as it is, and weight decay moves it."""
-  client = config.client
-  others = client.optimizer_args.get(client.optimizer, {})
-  decay = client.weight_decay or others.get('weight_decay', 0.0)
-  if shares_part(config) and not prunes_model(config) and decay:
-    yield (
-      f"pruning.server='whole' with client.optimizer={client.optimizer!r} and "
-      f'a weight decay of {decay}, which also moves what is not trained: set '
-      'it to 0'
-    )
-
-
 SECTION = Section(
   'pruning',
   {
@@ -195,7 +182,7 @@ SECTION = Section(
       'of clients trains, ascending to 1; the deadline decides the tier',
     ),
   },
-  (_schedule, _mask, _saliency, _own_mask, _tiers, _whole),
+  (_schedule, _mask, _saliency, _own_mask, _tiers),
 )
 
 
