@@ -1,5 +1,6 @@
 """Every config under experiments/ builds, tiny, and says how to run it."""
 
+import ast
 import csv
 import importlib.util
 import json
@@ -110,6 +111,8 @@ def test_poisoning_learns_cifar10_and_refuses_unknown_data():
 
 
 def _value(text):
+  if text.startswith('('):
+    return ast.literal_eval(text)
   try:
     return json.loads(text)
   except ValueError:
@@ -150,10 +153,14 @@ def test_rows_of_the_long_training_were_made_with_its_settings(
   study = resolve_variants(config)
   with path.open() as file:
     rows = list(csv.DictReader(file))
-  assert [row['variant'] for row in rows] == list(study)
+  assert list(dict.fromkeys(row['variant'] for row in rows)) == list(study)
+  made_under = [(row['variant'], row['seed']) for row in rows]
+  assert len(set(made_under)) == len(made_under)
   for row in rows:
     (made,) = resolve_variants(_of_command(row['command'])).values()
     expected = study[row['variant']]
+    assert list(made.seeds) == [int(row['seed'])]
+    made.seeds = expected.seeds
     # Of the report alone, and where it ran.
     made.name, made.baseline = expected.name, expected.baseline
     made.perf = expected.perf

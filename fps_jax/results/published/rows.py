@@ -9,6 +9,7 @@ import ast
 import csv
 import pathlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -183,6 +184,8 @@ def command_of(argv: Sequence[str]) -> str:
   'python launch.py --config=experiments/b.py:seeds=3'
   >>> command_of(['launch.py', '--config=b', '--tfds_data_dir=/data'])
   'python launch.py --config=b --tfds_data_dir=DIR'
+  >>> command_of(['launch.py', '--config=b', '--config.seeds=(1,)'])
+  "python launch.py --config=b '--config.seeds=(1,)'"
   """
   first, *rest = argv
   words, skips = [f'python {pathlib.Path(first).name}'], False
@@ -196,7 +199,7 @@ def command_of(argv: Sequence[str]) -> str:
     elif value.startswith('/'):
       _, is_there, name = value.rpartition('/experiments/')
       word = f'{flag}=experiments/{name}' if is_there else f'{flag}=FILE'
-    words.append(word)
+    words.append(shlex.quote(word))
   return ' '.join(words)
 
 
