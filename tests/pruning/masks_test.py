@@ -200,25 +200,6 @@ def test_kept_indices_are_positions_in_order_then_padding() -> None:
       assert row == kept + (size - len(kept)) * [6]
 
 
-@pytest.mark.parametrize(
-  'num_params', [1, 127, 128, 129, 16_384, 16_385, 40_000]
-)
-def test_kept_indices_are_those_of_numpy_for_vectors_of_any_length(
-  num_params: int,
-) -> None:
-  # Running sums are blocks of 128, and blocks of those.
-  random = np.random.default_rng(num_params)
-  for mask in (
-    random.random(num_params) < 0.3,
-    np.ones(num_params, bool),
-    np.zeros(num_params, bool),
-  ):
-    found = np.asarray(masks.kept_indices(mask, num_params))
-    kept = np.flatnonzero(mask)
-    np.testing.assert_array_equal(found[: kept.size], kept)
-    assert (found[kept.size :] == num_params).all()
-
-
 def test_kept_indices_gather_and_scatter_the_kept_values() -> None:
   @jax.jit
   def gather_and_scatter(weights, mask):
