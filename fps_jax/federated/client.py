@@ -85,12 +85,12 @@ class LocalUpdate(Protocol):
     """Trains a client on its examples.
 
     Guarantees:
-      - entries that are 0 and masked by False stay 0;
+      - entries masked by False stay as they are, 0 or not;
       - rows of padding have no influence, and a step of nothing but padding
         changes neither the parameters nor the optimiser's state.
 
     Args:
-      params: as received, already 0 where they are pruned.
+      params: as received, 0 where they are pruned.
       mask: pytree of bool like the parameters; None to train them all.
       examples: the whole training set on the device.
       work: batches, and what tells the client and the round from others.
@@ -139,7 +139,7 @@ def make_local_update(
     apply: the model.
     optimizer: the client's optimiser; its state starts afresh every round. It
       is given `mask` and `round` as extra arguments, and without using them
-      must not move a parameter of 0 whose gradient is 0 (`optimizers.make`).
+      must not move a parameter whose gradient is 0 (`optimizers.make`).
     proximal: weight mu >= 0 of FedProx's term mu / 2 |w - w_received|^2 (T. Li
       et al., Federated optimization in heterogeneous networks, MLSys 2020).
     corrupt: what malicious clients do to their examples, after augmentation;

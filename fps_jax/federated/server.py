@@ -163,9 +163,9 @@ def apply_update(
     params_D: float32 [D], the global model that the clients received.
     optimizer_state: its state.
     update_D: float32 [D], the weighted mean of the clients' updates.
-    mask_D: bool [D] or None; entries outside stay exactly 0, also where
-      momentum from before they were pruned would move them. What the optimiser
-      remembers of them is forgotten.
+    mask_D: bool [D] or None; entries outside stay as they are, such as 0, also
+      where momentum from before they were pruned would move them. What the
+      optimiser remembers of them is forgotten.
     candidates_D: bool [D] or None; entries inside the mask that were pruned
       until now, and start anew in the optimiser, too.
     round: rounds completed before this one, for a schedule.
@@ -186,7 +186,7 @@ def apply_update(
   updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
     -update_D, optimizer_state, params_D, mask_D=mask_D, round=round
   )
-  params_D = optax.apply_updates(params_D, updates)
+  moved_D = optax.apply_updates(params_D, updates)
   if mask_D is not None:
-    params_D = jnp.where(mask_D, params_D, 0.0)
-  return params_D, optimizer_state
+    moved_D = jnp.where(mask_D, moved_D, params_D)
+  return moved_D, optimizer_state

@@ -83,7 +83,6 @@ def make_step(method: Method) -> Step:
         ),
         (received.params_D, state.optimizer_state),
       )
-    params_D = _freeze(method, received, params_D)
     remembered = _remember(state.remembered, received, params_D)
     with jax.named_scope('prune'):
       params_D = _regrow(method, params_D, received, pruning, has_clients[-1])
@@ -155,14 +154,6 @@ def _by_parameters(
     moves_D = jnp.broadcast_to(moves_D, params_D.shape)
     moves_D = moves_D.at[kept].set(moves_M, mode='drop')
   return update_D, moves_D
-
-
-def _freeze(method: Method, received: Received, params_D: Array) -> Array:
-  """Returns the model with what is not trained as it was, if it is not 0."""
-  mask_D = received.mask_D
-  if mask_D is None or method.pruner is None or method.pruner.prunes:
-    return params_D
-  return jnp.where(mask_D, params_D, received.params_D)
 
 
 def _remember(
