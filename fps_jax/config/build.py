@@ -227,7 +227,7 @@ def make_tiling(
   last_counts_T, alignment = plans[-1].keep_counts_T, protocol.alignment
   shared = sharing.shared_values(config)
   usual = num_params
-  if pruning.mask_of(config) == 'shared':
+  if pruning.shares_part(config):
     usual = layout.counts_at(last_counts_T, alignment)[-1]
   return Tiling.fit(
     layout.most_values(num_params, len(last_counts_T), alignment)
