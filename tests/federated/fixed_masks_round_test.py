@@ -1,5 +1,9 @@
-"""Whole rounds whose masks are chosen once, before training or early in it."""
+"""Whole rounds whose masks are chosen once, before training or early in it.
 
+And masks that are drawn anew, where it is the same for both.
+"""
+
+import functools
 from typing import Any
 
 import numpy as np
@@ -57,10 +61,21 @@ def test_random_masks_are_those_of_the_seed_and_follow_no_weight():
   assert abs(np.corrcoef(drawn[0], magnitudes)[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize('score', [*map(thorough, FIXED), 'saliency'])
-def test_fixed_masks_are_shared_to_the_bits_of_ideal_sums(score: str):
-  ideal, ideal_rows = small.run(config_of(score, sharing__scheme='ideal'))
-  shared, shared_rows = small.run(config_of(score, sharing__scheme='shamir'))
+@pytest.mark.parametrize(
+  ('score', 'server'),
+  [
+    *(thorough(score, 'sparse') for score in FIXED),
+    ('saliency', 'sparse'),
+    ('redrawn', 'whole'),
+    thorough('random', 'whole'),
+  ],
+)
+def test_such_masks_are_shared_to_the_bits_of_ideal_sums(
+  score: str, server: str
+):
+  config = functools.partial(config_of, score, pruning__server=server)
+  ideal, ideal_rows = small.run(config(sharing__scheme='ideal'))
+  shared, shared_rows = small.run(config(sharing__scheme='shamir'))
   np.testing.assert_array_equal(ideal, shared)
   for one, other in zip(ideal_rows, shared_rows, strict=True):
     for name in ('uplink_bytes_per_client', 'server_to_central_bytes'):
