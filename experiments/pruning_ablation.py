@@ -78,7 +78,8 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
   later = {'begin_round': num_rounds // 4, 'end_round': 3 * num_rounds // 4}
   once = {'schedule': 'constant', 'scope': 'erk'}
   layers = {'scope': 'layer_normalised'}
-  redrawn = {**once, 'score': 'redrawn', 'server': 'whole'}
+  whole = {'schedule': 'none', 'scope': 'erk'}
+  in_parts = {'scope': 'erk', 'end_round': 5 * num_rounds // 6}
   after_one_round = {'schedule': 'constant', 'begin_round': 1}
   pruning = {
     'cubic': {},
@@ -97,6 +98,10 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     # For as few bytes as rivals send.
     'soonest': {**layers, 'end_round': num_rounds // 15},
     'soon': {**layers, 'end_round': num_rounds // 3},
+    'parts_5': {**in_parts, 'trained_fraction': 0.05},
+    # As many bytes as `ssfl` sends.
+    'parts_7': {**in_parts, 'trained_fraction': 0.0725},
+    'parts_20': {**in_parts, 'trained_fraction': 0.2},
     # The rivals: their papers, and what differs from them, are in README.md.
     'erk_random': {**once, 'score': 'random'},
     'erk_initial': {**once, 'score': 'initial_magnitude'},
@@ -112,10 +117,9 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
       'regrow_end_round': num_rounds // 2,
       'regrow_rule': 'magnitude',
     },
-    'random_part': redrawn,
-    'random_part_80': {**redrawn, 'sparsity': 0.8},
-    'uniform_part': {**redrawn, 'scope': 'global'},
-    'fixed_part': {**redrawn, 'score': 'random'},
+    'random_part': {**whole, 'trained_fraction': 0.05},
+    'random_part_20': {**whole, 'trained_fraction': 0.2},
+    'uniform_part': {**whole, 'scope': 'global', 'trained_fraction': 0.05},
     # Of all that is pruned, so that such a round is as one without pruning.
     'prunefl': {
       **after_one_round,

@@ -152,13 +152,9 @@ def _make_accounts(
   setup: Setup,
 ) -> Accounts:
   """Returns what rows are made of besides what devices measure."""
-  prunes_model = pruning.prunes_model(config)
+  shares_mask = pruning.shares_mask(config)
   count_bytes = sharing.make_byte_counter(
-    config,
-    setup,
-    network.num_params,
-    pruning.has_own_masks(config),
-    prunes_model,
+    config, setup, network.num_params, pruning.has_own_masks(config)
   )
   return Accounts(
     count_bytes=count_bytes,
@@ -168,7 +164,7 @@ def _make_accounts(
     ),
     emptied_layers=lambda params_D: (
       emptied_layers(network.template, params_D, config.pruning.exempt)
-      if prunes_model
+      if shares_mask
       else []
     ),
     model=Model(
@@ -177,8 +173,7 @@ def _make_accounts(
       network.unravel,
     ),
     num_params=network.num_params,
-    prunes_model=prunes_model,
-    shares_part=pruning.shares_part(config),
+    shares_mask=shares_mask,
     is_attacked=config.attack.malicious > 0,
     ledger=privacy.make_ledger(config, plans),
   )
@@ -227,7 +222,7 @@ def make_tiling(
   last_counts_T, alignment = plans[-1].keep_counts_T, protocol.alignment
   shared = sharing.shared_values(config)
   usual = num_params
-  if pruning.shares_part(config):
+  if pruning.shares_mask(config):
     usual = layout.counts_at(last_counts_T, alignment)[-1]
   return Tiling.fit(
     layout.most_values(num_params, len(last_counts_T), alignment)

@@ -99,7 +99,7 @@ def make_by_client(
         is_right,
         method.unravel,
         method.local_update,
-        method.exempt_D if method.pruner and method.pruner.prunes else None,
+        method.exempt_D if method.pruner else None,
         _plan_everyone(planner, settings.personal_epochs),
         simulation.key,
         method.performance,

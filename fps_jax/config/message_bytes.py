@@ -51,11 +51,11 @@ def count_bytes(
     config, 0, defence.num_opened_columns(config, num_params)
   )
   counter = sharing.make_byte_counter(
-    config,
-    setup,
-    num_params,
-    pruning.has_own_masks(config),
-    pruning.prunes_model(config),
+    config, setup, num_params, pruning.has_own_masks(config)
+  )
+  plan = PruningPlan.keeping(
+    pruning.count_trained(config, num_params, count),
+    model=PruningPlan.keeping(count),
   )
   tiers = [0] * config.cohort.size
-  return counter(PruningPlan.keeping(count), tiers, tiers)
+  return counter(plan, tiers, tiers)

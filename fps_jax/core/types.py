@@ -130,7 +130,7 @@ class CohortPlan:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PruningPlan:
-  """How many parameters a round keeps, tries out and regrows.
+  """How many parameters a round keeps, trains, tries out and regrows.
 
   Attributes:
     keep_counts_T: int32 [T], parameters that clients of each tier train and
@@ -140,16 +140,22 @@ class PruningPlan:
       exchanges a fixed number.
     layer_counts_TxA: int32 [T, A], parameters kept of each layer; None where
       one threshold holds for all.
+    model: what the global model keeps, where clients train a part of it; None
+      where they train it all.
   """
 
   keep_counts_T: PlanArray
   num_candidates: PlanArray
   num_regrown: PlanArray
   layer_counts_TxA: PlanArray | None
+  model: 'PruningPlan | None' = None
 
   @classmethod
   def keeping(
-    cls, count: int, layer_counts: Sequence[int] | None = None
+    cls,
+    count: int,
+    layer_counts: Sequence[int] | None = None,
+    model: Self | None = None,
   ) -> Self:
     """Returns that of one tier without regrowth; counts as of `masks`."""
     return cls(
@@ -159,12 +165,18 @@ class PruningPlan:
       layer_counts_TxA=(
         None if layer_counts is None else np.array([layer_counts], np.int32)
       ),
+      model=model,
     )
 
   @property
   def keep_count(self) -> Any:
-    """Parameters that the last tier keeps: all that any client does."""
+    """Parameters that the last tier trains: all that any client does."""
     return self.keep_counts_T[-1]
+
+  @property
+  def received_counts(self) -> PlanArray:
+    """Parameters that clients of each tier receive: int32 [T]."""
+    return (self.model or self).keep_counts_T
 
 
 @jax.tree_util.register_dataclass

@@ -102,7 +102,7 @@ class Trainer:
     pruning = jax.tree.map(np.int32, simulation.pruning_plans[r])
     kept = int(mask_D.sum())
     expected = self.num_params
-    if simulation.accounts.prunes_model:
+    if simulation.accounts.shares_mask:
       expected = int(pruning.keep_count)
     if kept != expected:
       raise ValueError(

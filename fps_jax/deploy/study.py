@@ -34,6 +34,7 @@ _PLAIN = {
   'attack.malicious': 0,
   'privacy.mode': 'none',
   'pruning.tiers': (1.0,),
+  'pruning.trained_fraction': 1.0,
   'faults.client_dropout_probability': 0.0,
   'faults.lying_servers': (),
   'faults.missing_servers': (),
@@ -124,11 +125,6 @@ def problems(variant: ConfigDict) -> Iterator[str]:
     yield "sharing.audit='clients' is of simulations: set it to 'servers'"
   if mask_of(variant) not in (None, 'shared'):
     yield f"pruning.mask={variant.pruning.mask!r} must be 'shared'"
-  if variant.pruning.schedule != 'none' and variant.pruning.server == 'whole':
-    yield (
-      "pruning.server='whole' is of simulations, as a model's message has only "
-      "what is kept: set it to 'dense' or 'sparse'"
-    )
   sizes = variant.sharing
   least = sizes.num_servers + sizes.secrets_per_polynomial
   if 2 * sizes.threshold < least:

@@ -11,11 +11,10 @@ from fps_jax.federated import layout
 from fps_jax.federated.chunks import TrainClient
 from fps_jax.federated.client import ClientResult, ClientWork
 from fps_jax.federated.method import Method, RoundInput
-from fps_jax.pruning import scores
 
 
 class Received(NamedTuple):
-  """The pruned model, or all of it where a part is trained.
+  """The pruned model.
 
   Attributes:
     params_D: float32 [D], what clients of the last tier receive.
@@ -25,6 +24,8 @@ class Received(NamedTuple):
     kept: of `layout.kept_positions`, or None for everything.
     masks_TxD: bool [T, D], what clients of each tier train; None where all
       train the same.
+    kept_D: bool [D], what is not pruned, where clients train a part of it; None
+      where they train all of it.
   """
 
   params_D: Array
@@ -32,6 +33,7 @@ class Received(NamedTuple):
   candidates_D: Array | None
   kept: Array | None
   masks_TxD: Array | None
+  kept_D: Array | None = None
 
 
 def prune_model(method: Method, inputs: RoundInput) -> Received:
@@ -42,22 +44,23 @@ def prune_model(method: Method, inputs: RoundInput) -> Received:
   with jax.named_scope('prune'):
     params_D = state.params if state.remembered is None else state.remembered
     ranked_D = params_D if state.scores is None else state.scores
-    if pruner.score == 'redrawn':
-      ranked_D = scores.draw(
-        params_D.shape, inputs.round_key(Stream.ROUND_MASK)
-      )
     num_tiers = len(pruning.keep_counts_T)
     *tier_masks, mask_D = [
-      pruner.keep(ranked_D, pruning, tier) for tier in range(num_tiers)
+      pruner.keep(ranked_D, pruning.model or pruning, tier)
+      for tier in range(num_tiers)
     ]
-    if pruner.prunes:
-      params_D = jnp.where(mask_D, params_D, 0.0)
-    candidates_D = None
+    params_D = jnp.where(mask_D, params_D, 0.0)
+    candidates_D = kept_D = None
     if pruner.regrows:
       candidates_D = pruner.draw_candidates(
         mask_D, pruning.num_candidates, inputs.round_key(Stream.REGROWTH)
       )
       mask_D = mask_D | candidates_D
+    if pruning.model is not None:
+      kept_D = mask_D
+      mask_D = pruner.draw_part(
+        kept_D, pruning, inputs.round_key(Stream.ROUND_MASK)
+      )
     tier_masks.append(mask_D)
     kept = layout.kept_positions(
       tier_masks,
@@ -66,7 +69,7 @@ def prune_model(method: Method, inputs: RoundInput) -> Received:
       method.tiling.padded_size,
     )
   masks_TxD = jnp.stack(tier_masks) if num_tiers > 1 else None
-  return Received(params_D, mask_D, candidates_D, kept, masks_TxD)
+  return Received(params_D, mask_D, candidates_D, kept, masks_TxD, kept_D)
 
 
 def make_train(
@@ -78,8 +81,7 @@ def make_train(
     received_D, trained_D = received.params_D, received.mask_D
     if received.masks_TxD is not None:
       trained_D = received.masks_TxD[row.tiers]
-      if method.pruner is None or method.pruner.prunes:
-        received_D = jnp.where(trained_D, received_D, 0.0)
+      received_D = jnp.where(trained_D, received_D, 0.0)
     return method.local_update(
       method.unravel(received_D),
       None if trained_D is None else method.unravel(trained_D),

@@ -77,7 +77,7 @@ def make_step(method: Method) -> Step:
           received.params_D,
           state.optimizer_state,
           update_D,
-          received.mask_D,
+          received.mask_D if received.kept_D is None else received.kept_D,
           received.candidates_D,
           state.round,
         ),
@@ -153,6 +153,8 @@ def _by_parameters(
     moves_M = layout.weights(has_clients, counts_at, len(update_M))
     moves_D = jnp.broadcast_to(moves_D, params_D.shape)
     moves_D = moves_D.at[kept].set(moves_M, mode='drop')
+  if received.kept_D is not None and received.mask_D is not None:
+    moves_D = moves_D & received.mask_D
   return update_D, moves_D
 
 

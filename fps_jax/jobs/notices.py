@@ -80,7 +80,7 @@ def _defence(config: ConfigDict) -> Iterator[str]:
 
 def _schedule(config: ConfigDict, run: Simulation) -> Iterator[str]:
   pruning, last = config.pruning, run.pruning_plans[-1]
-  left = int(last.keep_count - last.num_candidates)
+  left = int(last.received_counts[-1] - last.num_candidates)
   sparsity = 1 - left / run.accounts.num_params
   if (
     pruning.schedule != 'none'
@@ -192,16 +192,13 @@ def _initial(config: ConfigDict, run: Simulation) -> Iterator[str]:
     return
   sparsity = 1 - np.count_nonzero(params_D) / len(params_D)
   kept = run.accounts.num_params
-  if run.accounts.shares_part:
+  if run.accounts.shares_mask:
     kept = int(run.pruning_plans[0].keep_count)
-  server = "pruning.server='sparse', "
-  if config.pruning.server != 'whole':
-    server = ''
   if kept / len(params_D) - (1 - sparsity) > _MUCH_REVIVED:
     yield (
       f'{100 * sparsity:.1f} % of the model of model.init_from are 0, as if '
       f'pruned, and round 1 trains {kept} of {len(params_D)} parameters, '
-      f'zeros among them: to keep it as sparse, set {server}pruning.schedule='
+      f'zeros among them: to keep it as sparse, set pruning.schedule='
       f"'constant' and pruning.sparsity={sparsity:.4g}"
     )
 

@@ -106,7 +106,7 @@ def _central(
   config: ConfigDict, central: CentralPrivacy, run: Simulation
 ) -> Iterator[str]:
   most_kept = max(int(plan.keep_count) for plan in run.pruning_plans)
-  if not run.accounts.shares_part:
+  if not run.accounts.shares_mask:
     most_kept = run.accounts.num_params
   rounded = float(central.rounding * np.sqrt(most_kept))
   if rounded > _MUCH_ROUNDED * config.privacy.clip:

@@ -20,7 +20,7 @@ from fps_jax.pruning import erk, masks
 from fps_jax.pruning.scopes import SCOPES
 from fps_jax.pruning.scores import SCORES
 
-SERVERS = ('sparse', 'dense', 'whole')
+SERVERS = ('sparse', 'dense')
 # What decides which candidates stay.
 REGROW_RULES = ('movement', 'magnitude')
 
@@ -44,8 +44,6 @@ class Pruner:
     score: one of `fps_jax.pruning.scores.SCORES`.
     regrows: whether rounds may have candidates.
     regrow_rule: one of `REGROW_RULES`, see `regrow`.
-    prunes: whether what is not kept is set to 0; otherwise it stays as it is,
-      untrained.
 
   Raises:
     ValueError: if a name is unknown, or there are more or fewer shapes than
@@ -58,7 +56,6 @@ class Pruner:
   score: str = 'magnitude'
   regrows: bool = False
   regrow_rule: str = 'movement'
-  prunes: bool = True
 
   def __post_init__(self):
     registry.check_choice('scope', self.scope, tuple(SCOPES))
@@ -123,6 +120,25 @@ class Pruner:
     if plan.layer_counts_TxA is not None:
       return self._keep_by_layer(scores_D, plan.layer_counts_TxA[tier])
     return masks.keep_largest(scores_D, count, self.exempt_mask)
+
+  def draw_part(self, kept_D: Array, plan: PruningPlan, key: Key) -> Array:
+    """Returns a public random choice among what the model keeps.
+
+    Args:
+      kept_D: bool [D], what `keep` says of `plan.model`.
+      plan: of the round; the part has as many as it says.
+      key: of the draw; it is consumed.
+
+    Returns:
+      bool [D].
+    """
+    self._check('kept_D', kept_D, bool)
+    # Above the 0 of what is pruned, which is therefore never drawn.
+    lots_D = jax.random.uniform(key, kept_D.shape, minval=1.0, maxval=2.0)
+    lots_D = jnp.where(kept_D, lots_D, 0.0)
+    if plan.layer_counts_TxA is not None:
+      return self._keep_by_layer(lots_D, plan.layer_counts_TxA[-1])
+    return masks.keep_largest(lots_D, plan.keep_count, self.exempt_mask)
 
   def draw_candidates(self, mask_D: Array, count: Array, key: Key) -> Array:
     """Returns a public random choice among pruned parameters.
@@ -232,8 +248,7 @@ def check(
     scope: a key of `fps_jax.pruning.scopes.SCOPES`.
     server: `'sparse'`: what is pruned is 0 and forgotten. `'dense'`: the
       central server remembers the last value of what is pruned and chooses
-      among all parameters anew each round. `'whole'`: nothing is pruned;
-      clients receive everything, and train and share what is kept.
+      among all parameters anew each round.
     regrow_every: rounds between two exchanges, 0 for none.
     regrow_rule: one of `REGROW_RULES`.
 

@@ -9,10 +9,6 @@ baselines: theirs is as public, and shared as well.
   neural networks at initialization: Why are we missing the mark?, ICLR 2021).
 - `random`: drawn once (S. Liu et al., The unreasonable effectiveness of random
   pruning, ICLR 2022, which has as many of each layer as the scope `erk`).
-- `redrawn`: drawn anew in every round, where nothing is pruned and clients
-  train a part (J. Konecny et al., Federated learning: strategies for improving
-  communication efficiency, arXiv 1610.05492, 2016, "random mask"; there, each
-  client draws its own).
 - `saliency`: weight times mean update, of the last round before pruning begins
   (R. Ohib et al., SSFL: Discovering sparse unified subnetworks at
   initialization for efficient federated learning, arXiv 2405.09037, 2024).
@@ -31,7 +27,7 @@ import numpy as np
 from fps_jax.core import arrays, registry
 from fps_jax.core.types import Array, Key
 
-SCORES = ('magnitude', 'initial_magnitude', 'random', 'redrawn', 'saliency')
+SCORES = ('magnitude', 'initial_magnitude', 'random', 'saliency')
 
 
 def fixed(name: str, params_D: Array, key: Key) -> Array | None:
@@ -46,29 +42,19 @@ def fixed(name: str, params_D: Array, key: Key) -> Array | None:
 
   Returns:
     float32 [D], of which magnitudes count; None where every round ranks its own
-    model, or draws.
+    model.
 
   Raises:
     ValueError: if the name is unknown, or the parameters are of another type.
   """
   registry.check_choice('score', name, SCORES)
   arrays.check('params_D', params_D, np.float32, ('D',))
-  if name in ('magnitude', 'redrawn'):
+  if name == 'magnitude':
     return None
   if name in ('initial_magnitude', 'saliency'):
     return jnp.copy(params_D)
-  return draw(params_D.shape, key)
-
-
-def draw(shape: tuple[int, ...], key: Key) -> Array:
-  """Returns ranks that follow no weight: float32, uniform in [1, 2).
-
-  Args:
-    shape: of the parameters.
-    key: is consumed.
-  """
   # Above 0, so that none is as if it were pruned already.
-  return jax.random.uniform(key, shape, minval=1.0, maxval=2.0)
+  return jax.random.uniform(key, params_D.shape, minval=1.0, maxval=2.0)
 
 
 def saliency(params_D: Array, update_D: Array) -> Array:
@@ -106,19 +92,14 @@ def check(score: str, mask: str, server: str, regrow_every: int) -> None:
     regrow_every: rounds between two exchanges, 0 for none.
 
   Raises:
-    ValueError: if the score is unknown, is fixed where masks are to follow
-      training, drawn anew where something is pruned, or of a model that clients
-      of later rounds do not have.
+    ValueError: if the score is unknown, or is fixed where masks are to follow
+      training.
   """
   registry.check_choice('score', score, SCORES)
-  if score == 'magnitude':
-    return
-  fit = {'random': ('sparse', 'whole'), 'redrawn': ('whole',)}.get(
-    score, ('sparse',)
-  )
-  if mask != 'shared' or regrow_every or server not in fit:
+  usual = (mask, server, regrow_every) == ('shared', 'sparse', 0)
+  if score != 'magnitude' and not usual:
     raise ValueError(
-      f'score={score!r} with mask={mask!r}, server={server!r} and regrow_every='
-      f"{regrow_every}: set them to 'shared', {' or '.join(map(repr, fit))}, "
-      'and 0'
+      f'score={score!r} ranks weights once, for all rounds: mask={mask!r}, '
+      f'server={server!r} and regrow_every={regrow_every} must be '
+      "'shared', 'sparse' and 0"
     )

@@ -63,7 +63,7 @@ def make_row(simulation: Simulation, finished: Finished) -> MetricsRow:
 
 
 def _kept(simulation: Simulation, pruning: PruningPlan) -> int:
-  if simulation.accounts.shares_part:
+  if simulation.accounts.shares_mask:
     return int(pruning.keep_count)
   return simulation.accounts.num_params
 
@@ -75,8 +75,8 @@ def _of_model(simulation: Simulation, finished: Finished) -> ModelMetrics:
   counted_C = outcome.is_counted
   pruning = simulation.pruning_plans[finished.round_number]
   kept, num_left = _kept(simulation, pruning), accounts.num_params
-  if accounts.prunes_model:
-    num_left = kept - int(pruning.num_candidates)
+  if accounts.shares_mask:
+    num_left = int(pruning.received_counts[-1] - pruning.num_candidates)
   # The exact sums: no row's place matters.
   loss_sum = math.fsum(outcome.metrics.loss_sum[counted_C])
   num_trained = math.fsum(outcome.metrics.num_trained[counted_C])

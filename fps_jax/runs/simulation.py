@@ -125,8 +125,7 @@ class Accounts(NamedTuple):
     emptied_layers: global model -> layers of which pruning left nothing.
     model: what it is made for, and what its parameters are.
     num_params: D.
-    prunes_model: whether the global model is sparse, not what clients send.
-    shares_part: whether all clients train and send the same part of it.
+    shares_mask: whether all clients train and send the same parameters.
     is_attacked: whether there are malicious clients; if so, a run goes on
       although no update of a round is finite: that is what the attack is worth.
     ledger: what rounds spend of clients' privacy; None where none is promised.
@@ -138,8 +137,7 @@ class Accounts(NamedTuple):
   emptied_layers: Callable[[Array], list[str]]
   model: Model
   num_params: int
-  prunes_model: bool
-  shares_part: bool
+  shares_mask: bool
   is_attacked: bool
   ledger: Ledger | None = None
 

@@ -1,7 +1,4 @@
-"""Whole rounds whose masks are chosen once, before training or early in it.
-
-And masks that are drawn anew, where it is the same for both.
-"""
+"""Whole rounds whose masks are chosen once, before training or early in it."""
 
 import functools
 from typing import Any
@@ -61,19 +58,9 @@ def test_random_masks_are_those_of_the_seed_and_follow_no_weight():
   assert abs(np.corrcoef(drawn[0], magnitudes)[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize(
-  ('score', 'server'),
-  [
-    *(thorough(score, 'sparse') for score in FIXED),
-    ('saliency', 'sparse'),
-    ('redrawn', 'whole'),
-    thorough('random', 'whole'),
-  ],
-)
-def test_such_masks_are_shared_to_the_bits_of_ideal_sums(
-  score: str, server: str
-):
-  config = functools.partial(config_of, score, pruning__server=server)
+@pytest.mark.parametrize('score', [*map(thorough, FIXED), 'saliency'])
+def test_such_masks_are_shared_to_the_bits_of_ideal_sums(score: str):
+  config = functools.partial(config_of, score)
   ideal, ideal_rows = small.run(config(sharing__scheme='ideal'))
   shared, shared_rows = small.run(config(sharing__scheme='shamir'))
   np.testing.assert_array_equal(ideal, shared)

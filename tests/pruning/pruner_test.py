@@ -130,6 +130,42 @@ def test_layers_of_one_size_keep_as_many_as_each_is_told():
   np.testing.assert_array_equal(found, np.concatenate(list(expected)))
 
 
+@pytest.mark.parametrize('scope', ['global', 'erk'])
+def test_part_is_as_much_of_what_is_kept_as_the_plan_says(scope: str):
+  draw_part = jax.jit(Pruner(SHAPES, EXEMPT, scope).draw_part)
+  num_exempt = EXEMPT_D.sum()
+  for kept_count, count in ((SIZE, SIZE), (SIZE, 20), (25, 20), (20, 20)):
+    kept = masks_of(scope, vectors()[0])[COUNTS.index(kept_count)]
+    plan = make_plan(count, scope=scope)
+    parts = [
+      np.asarray(draw_part(kept, plan, jax.random.key(seed)))
+      for seed in range(3)
+    ]
+    for part in parts:
+      assert part.sum() == count
+      assert part[EXEMPT_D].all()
+      assert not (part & ~kept).any()
+      if scope == 'erk':
+        sizes = [layer.sum() for layer in layers_of(part)]
+        assert sizes == plan.layer_counts_TxA[0].tolist()
+    is_whole = num_exempt == count or kept_count == count
+    assert is_whole == np.array_equal(parts[0], parts[1])
+
+
+def test_every_kept_weight_is_as_likely_in_the_part_as_any_other():
+  kept = EXEMPT_D | (np.arange(SIZE) % 3 == 0)
+  keys = jax.random.split(jax.random.key(1), 4000)
+  plan = make_plan(int(EXEMPT_D.sum()) + 3)
+  drawn = jax.jit(jax.vmap(Pruner(SHAPES, EXEMPT).draw_part, (None, None, 0)))(
+    kept, plan, keys
+  )
+  prunable = kept & ~EXEMPT_D
+  expected = 3 / prunable.sum()
+  found = np.asarray(drawn).mean(axis=0)[prunable]
+  # Five standard deviations of a mean of 4,000 draws.
+  assert np.abs(found - expected).max() < 5 * math.sqrt(expected / 4000)
+
+
 def draw(mask: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
   draw_jit = jax.jit(Pruner(SHAPES, EXEMPT).draw_candidates)
   return np.asarray(draw_jit(mask, np.int32(count), jax.random.key(seed)))

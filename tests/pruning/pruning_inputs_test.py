@@ -110,6 +110,9 @@ CASES = {
     {'mask_D': KEPT, 'count': np.int32(1), 'key': KEY},
     wrong={'count': (-1, 1.5, 4)},
   ),
+  'pruner.Pruner.draw_part': Case(
+    PRUNER.draw_part, {'kept_D': KEPT, 'plan': PLAN, 'key': KEY}
+  ),
   'pruner.Pruner.regrow': Case(
     PRUNER.regrow,
     {
@@ -212,7 +215,6 @@ OTHERS = {
   'scopes.Scope.has_counts',
   'scopes.Erk.counts',
   'scores.check',
-  'scores.draw',
   'selection.check',
 }
 

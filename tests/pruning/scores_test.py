@@ -44,19 +44,3 @@ def test_ranks_of_before_training_go_with_no_mask_that_follows_it(changes):
   (name,) = changes
   with pytest.raises(ValueError, match=f"score='random'.*{name}="):
     scores.check('random', **{**usual, **changes})
-
-
-@pytest.mark.parametrize('server', ['sparse', 'dense'])
-def test_ranks_of_every_round_are_of_a_model_that_is_not_pruned(server):
-  scores.check('redrawn', 'shared', 'whole', 0)
-  scores.check('random', 'shared', 'whole', 0)
-  with pytest.raises(ValueError, match=f"score='redrawn'.*server='{server}'"):
-    scores.check('redrawn', 'shared', server, 0)
-  assert scores.fixed('redrawn', PARAMS, jax.random.key(0)) is None
-
-
-@pytest.mark.parametrize('score', ['initial_magnitude', 'saliency'])
-def test_ranks_that_later_clients_cannot_know_need_a_model_that_has_them(score):
-  scores.check(score, 'shared', 'sparse', 0)
-  with pytest.raises(ValueError, match=f"score='{score}'.*server='whole'"):
-    scores.check(score, 'shared', 'whole', 0)

@@ -1,6 +1,7 @@
 """The section `pruning`: which parameters are kept, when, and by whom."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -129,6 +130,27 @@ def _tiers(config: ConfigDict) -> Iterator[str]:
     )
 
 
+def _part(config: ConfigDict) -> Iterator[str]:
+  pruning = config.pruning
+  if not trains_part(config):
+    return
+  usual = {'mask': 'shared', 'regrow_every': 0, 'tiers': (1.0,)}
+  for name, value in usual.items():
+    found = getattr(pruning, name)
+    if found != value:
+      yield (
+        f'pruning.trained_fraction={pruning.trained_fraction} with '
+        f'pruning.{name}={found!r}: set the one to 1 or the other to '
+        f'{value!r}'
+      )
+  if pruning.score == 'saliency':
+    yield (
+      f'pruning.trained_fraction={pruning.trained_fraction} with '
+      "pruning.score='saliency', which a round that trains everything tells: "
+      'set the one to 1 or choose another score'
+    )
+
+
 SECTION = Section(
   'pruning',
   {
@@ -153,14 +175,16 @@ SECTION = Section(
     'score': Field(
       'magnitude',
       choice(SCORES),
-      'or initial_magnitude, random, saliency: masks are chosen once; '
-      'redrawn: at random in every round',
+      'or initial_magnitude, random, saliency: masks are chosen once',
     ),
     'server': Field(
-      'dense',
-      choice(SERVERS),
-      'remembers what is pruned; sparse: forgets; whole: prunes nothing, and '
-      'clients train and share what is kept',
+      'dense', choice(SERVERS), 'remembers what is pruned; or sparse: forgets'
+    ),
+    'trained_fraction': Field(
+      1.0,
+      within(0, 1, '(]'),
+      'of ALL parameters, trained and shared in a round at most: drawn anew '
+      'each round among those that are kept',
     ),
     'regrow_every': Field(0, whole(0), 'rounds; 0: pruned weights stay pruned'),
     'regrow_fraction': Field(
@@ -182,14 +206,21 @@ SECTION = Section(
       'of clients trains, ascending to 1; the deadline decides the tier',
     ),
   },
-  (_schedule, _mask, _saliency, _own_mask, _tiers),
+  (_schedule, _mask, _saliency, _own_mask, _tiers, _part),
 )
 
 
 def mask_of(config: ConfigDict) -> str | None:
-  """Returns a member of `selection.MASKS`, or None without pruning."""
+  """Returns a member of `selection.MASKS`, or None if all is trained."""
   pruning = config.pruning
-  return None if pruning.schedule == 'none' else pruning.mask
+  if pruning.schedule == 'none' and not trains_part(config):
+    return None
+  return pruning.mask
+
+
+def trains_part(config: ConfigDict) -> bool:
+  """Returns whether clients train a part of what is not pruned."""
+  return config.pruning.trained_fraction < 1
 
 
 def has_own_masks(config: ConfigDict) -> bool:
@@ -197,14 +228,9 @@ def has_own_masks(config: ConfigDict) -> bool:
   return mask_of(config) not in (None, 'shared')
 
 
-def shares_part(config: ConfigDict) -> bool:
-  """Returns whether all clients train and share the same part of the model."""
+def shares_mask(config: ConfigDict) -> bool:
+  """Returns whether all clients train and share the same parameters."""
   return mask_of(config) == 'shared'
-
-
-def prunes_model(config: ConfigDict) -> bool:
-  """Returns whether what clients do not train is 0."""
-  return shares_part(config) and config.pruning.server != 'whole'
 
 
 def make_schedule(pruning: ConfigDict) -> schedules.Schedule:
@@ -251,7 +277,6 @@ def make_pruner(config: ConfigDict, template: Params) -> Pruner:
     score=pruning.score,
     regrows=pruning.regrow_every > 0,
     regrow_rule=pruning.regrow_rule,
-    prunes=prunes_model(config),
   )
 
 
@@ -277,12 +302,49 @@ def make_plans(
     )
     counts = masks.tier_counts(count, tiers, num_exempt)
     layers = [pruner.layer_counts(count) for count in counts]
-    plans.append(
-      PruningPlan(
-        keep_counts_T=np.array([*counts[:-1], count + candidates], np.int32),
-        num_candidates=candidates,
-        num_regrown=regrown,
-        layer_counts_TxA=None if layers[0] is None else np.array(layers),
-      )
+    plan = PruningPlan(
+      keep_counts_T=np.array([*counts[:-1], count + candidates], np.int32),
+      num_candidates=candidates,
+      num_regrown=regrown,
+      layer_counts_TxA=None if layers[0] is None else np.array(layers),
     )
+    plans.append(_train_part(config, plan, num_params, pruner))
   return tuple(plans)
+
+
+def _train_part(
+  config: ConfigDict, plan: PruningPlan, num_params: int, pruner: Pruner
+) -> PruningPlan:
+  """Returns the plan of a round that trains a part of what `plan` keeps."""
+  if not trains_part(config):
+    return plan
+  count = count_trained(
+    config, num_params, int(plan.keep_count), pruner.num_exempt
+  )
+  return PruningPlan.keeping(count, pruner.layer_counts(count), model=plan)
+
+
+def count_trained(
+  config: ConfigDict, num_params: int, num_kept: int, num_exempt: int = 0
+) -> int:
+  """Returns how many parameters a round trains and shares.
+
+  Args:
+    config: the config of one variant, valid.
+    num_params: D.
+    num_kept: those of them that are not pruned.
+    num_exempt: those of them that are always trained.
+
+  Raises:
+    ValueError: if more are exempt than the fraction is of.
+  """
+  fraction = config.pruning.trained_fraction
+  most = num_params - round((1 - fraction) * num_params)
+  if most < max(1, num_exempt):
+    least = math.ceil(1e4 * max(1, num_exempt) / num_params) / 1e4
+    raise ValueError(
+      f'pruning.trained_fraction={fraction} trains {most} of {num_params} '
+      f'parameters, but must train the {num_exempt} exempt from pruning and at '
+      f'least one: raise it to {least} or exempt fewer (pruning.exempt)'
+    )
+  return min(num_kept, most)

@@ -301,7 +301,6 @@ def make_byte_counter(
   setup: Setup,
   num_params: int,
   has_own_masks: bool,
-  prunes_model: bool,
 ) -> ByteCounter:
   """Returns what counts the bytes of a round, the audit's included.
 
@@ -310,7 +309,6 @@ def make_byte_counter(
     setup: of `make_setup`.
     num_params: D.
     has_own_masks: whether each client chooses what it sends.
-    prunes_model: whether what is not kept is 0, and not sent to clients.
   """
   channel = scheme_of(config).make_channel(setup)
   return ByteCounter(
@@ -319,7 +317,6 @@ def make_byte_counter(
     has_own_masks,
     min_contributors(config),
     shared_values(config),
-    prunes_model,
   )
 
 

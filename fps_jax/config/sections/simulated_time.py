@@ -13,7 +13,7 @@ from fps_jax.config.checks import (
 )
 from fps_jax.config.section import Field, Section, collect, takes
 from fps_jax.config.sections.model import make_model
-from fps_jax.config.sections.pruning import prunes_model
+from fps_jax.config.sections.pruning import shares_mask
 from fps_jax.core.types import PruningPlan
 from fps_jax.data.dataset import Dataset
 from fps_jax.runs.costs import profiles
@@ -110,9 +110,9 @@ def make_clock(
 
   def work_of(plan: PruningPlan, tier: int) -> Work:
     sent = count_bytes(plan, [tier], [tier])
-    sparsity = 1 - int(plan.keep_counts_T[tier]) / count_bytes.num_params
-    if not prunes_model(config):
-      sparsity = 0.0  # Clients compute with everything.
+    sparsity = 1 - int(plan.received_counts[tier]) / count_bytes.num_params
+    if not shares_mask(config):
+      sparsity = 0.0  # Clients train everything.
     return Work(
       download_bytes=sent.downlink_per_client,
       upload_bytes=sent.uplink_per_client,

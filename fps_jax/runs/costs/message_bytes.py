@@ -37,7 +37,6 @@ class ByteCounter:
     has_own_mask: whether each client sends values of its own choice.
     min_contributors: clients that a band must be the sum of to be opened.
     shared: how many values are shared for those that are kept.
-    prunes_model: whether what is not kept is 0, and not sent to clients.
   """
 
   num_params: int
@@ -45,7 +44,6 @@ class ByteCounter:
   has_own_mask: bool
   min_contributors: int
   shared: Shared = AS_KEPT
-  prunes_model: bool = True
 
   def __call__(
     self,
@@ -77,28 +75,31 @@ class ByteCounter:
           num_answering,
         ),
         self.channel,
-        self.prunes_model,
+        int(num_received),
       )
-      for num_kept, num_values in zip(kept, values, strict=True)
+      for num_kept, num_values, num_received in zip(
+        kept, values, pruning.received_counts, strict=True
+      )
     ]
     return average_tiers(bytes_T, tiers, summed_tiers, self.min_contributors)
 
 
 def count_bytes(
-  sent: Sent, channel: Channel, prunes_model: bool = True
+  sent: Sent, channel: Channel, num_received: int | None = None
 ) -> RoundBytes:
   """Counts the bytes of a round, whose clients are of one tier.
 
   Args:
     sent: by each client.
     channel: the lengths of messages.
-    prunes_model: as of `ByteCounter`; not where a client has a mask of its own.
+    num_received: parameters that clients receive; None for those they send.
   """
-  is_sparse = prunes_model and not sent.has_own_mask
+  if num_received is None:
+    num_received = sent.num_kept
   return RoundBytes(
     uplink_per_client=channel.uplink_bytes(sent),
     downlink_per_client=clear.model_message_bytes(
-      sent.num_params, sent.num_kept if is_sparse else sent.num_params
+      sent.num_params, sent.num_params if sent.has_own_mask else num_received
     ),
     server_to_central=channel.central_bytes(sent),
   )
