@@ -46,9 +46,16 @@ RULES: Mapping[str, Rule] = {
       'pruning.begin_round',
       'pruning.end_round',
       'pruning.num_steps',
+      'pruning.server',
+    ),
+  ),
+  'all is trained': Rule(
+    lambda config: (
+      config.pruning.schedule == 'none' and config.pruning.trained_fraction == 1
+    ),
+    (
       'pruning.mask',
       'pruning.scope',
-      'pruning.server',
       'pruning.regrow_every',
       'pruning.regrow_fraction',
       'pruning.regrow_end_round',

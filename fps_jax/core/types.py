@@ -85,7 +85,7 @@ class RoundState:
       where clients send all that they train.
     optimizer_state: the server optimiser's state.
     scores: float32 [D], what parameters are ranked by, once and for all rounds;
-      None where each ranks its own model, or draws.
+      None where each ranks its own model.
     clip: float32 [], the longest that a client's contribution to the next round
       may be; None where nothing bounds it.
   """

@@ -50,6 +50,7 @@ def before_run(
   """
   yield from _defence(config)
   yield from _schedule(config, simulations[0])
+  yield from _part(config, simulations[0])
   yield from _regrowth(config, simulations[0])
   yield from _steps(config, simulations)
   yield from _learning_rates(config)
@@ -91,6 +92,17 @@ def _schedule(config: ConfigDict, run: Simulation) -> Iterator[str]:
       f'{sparsity:.4g}, not pruning.sparsity={pruning.sparsity:.4g}: lower '
       f'pruning.begin_round={pruning.begin_round} and end_round='
       f'{pruning.end_round}, or raise num_rounds'
+    )
+
+
+def _part(config: ConfigDict, run: Simulation) -> Iterator[str]:
+  fraction = config.pruning.trained_fraction
+  if fraction < 1 and all(
+    plan.keep_count == plan.received_counts[-1] for plan in run.pruning_plans
+  ):
+    yield (
+      f'pruning.trained_fraction={fraction} is as much as is kept in all of '
+      f'{config.num_rounds} rounds, so that all of it is trained: lower it'
     )
 
 
@@ -193,11 +205,11 @@ def _initial(config: ConfigDict, run: Simulation) -> Iterator[str]:
   sparsity = 1 - np.count_nonzero(params_D) / len(params_D)
   kept = run.accounts.num_params
   if run.accounts.shares_mask:
-    kept = int(run.pruning_plans[0].keep_count)
+    kept = int(run.pruning_plans[0].received_counts[-1])
   if kept / len(params_D) - (1 - sparsity) > _MUCH_REVIVED:
     yield (
       f'{100 * sparsity:.1f} % of the model of model.init_from are 0, as if '
-      f'pruned, and round 1 trains {kept} of {len(params_D)} parameters, '
+      f'pruned, and round 1 keeps {kept} of {len(params_D)} parameters, '
       f'zeros among them: to keep it as sparse, set pruning.schedule='
       f"'constant' and pruning.sparsity={sparsity:.4g}"
     )

@@ -17,15 +17,20 @@ _PLAIN = {'pruning__schedule': 'none', 'sharing__scheme': 'none'}
 # other than that config's.
 _CASES = {
   'nothing is pruned': (
-    _PLAIN,
+    {**_PLAIN, 'pruning__trained_fraction': 0.5},
     {
       'pruning.sparsity': 0.3,
       'pruning.begin_round': 1,
       'pruning.end_round': 9,
       'pruning.num_steps': 7,
+      'pruning.server': 'dense',
+    },
+  ),
+  'all is trained': (
+    _PLAIN,
+    {
       'pruning.mask': 'local',
       'pruning.scope': 'erk',
-      'pruning.server': 'dense',
       'pruning.regrow_every': 1,
       'pruning.regrow_fraction': 0.5,
       'pruning.regrow_end_round': 3,

@@ -66,6 +66,11 @@ def test_clients_with_few_tests_are_reported_but_for_malicious_ones(
       ],
     ),
     ({'schedule': 'none', 'end_round': 9, 'regrow_every': 5}, []),
+    ({'trained_fraction': 0.5}, []),
+    (
+      {'schedule': 'constant', 'trained_fraction': 0.9},
+      ['trained_fraction=0.9 is as much as is kept in all of 3 rounds'],
+    ),
     (
       {'regrow_every': 3, 'regrow_end_round': 9},
       ['in none of 3 rounds does anything grow', 'pruning.regrow_every=3'],

@@ -97,7 +97,7 @@ def test_zeros_that_round_1_trains_again_are_warned_of(source, schedule):
   config = _begin(source / 'seed_0', pruning__schedule=schedule)
   (line,) = notices._initial(config, small.make(config))
   assert line.startswith('70.0 % of the model of model.init_from are 0, as if')
-  assert 'round 1 trains 1210 of 1210 parameters' in line
+  assert 'round 1 keeps 1210 of 1210 parameters' in line
 
 
 @pytest.mark.parametrize(

@@ -297,10 +297,7 @@ def make_protocol(
 
 
 def make_byte_counter(
-  config: ConfigDict,
-  setup: Setup,
-  num_params: int,
-  has_own_masks: bool,
+  config: ConfigDict, setup: Setup, num_params: int, has_own_masks: bool
 ) -> ByteCounter:
   """Returns what counts the bytes of a round, the audit's included.
 
