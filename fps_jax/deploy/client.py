@@ -21,7 +21,7 @@ from fps_jax.deploy.messages import (
 )
 from fps_jax.deploy.sealing import seal
 from fps_jax.federated import layout
-from fps_jax.federated.broadcast import Received, make_train
+from fps_jax.federated.broadcast import Received, draw_part, make_train
 from fps_jax.federated.method import Method, RoundInput
 from fps_jax.federated.sums import train_and_sum
 from fps_jax.runs.simulation import Simulation
@@ -100,10 +100,7 @@ class Trainer:
     header, params_D, mask_D = clear.decode_model(model, self.num_params)
     header.check_route(round=r, attempt=occasion.attempt, receiver=client)
     pruning = jax.tree.map(np.int32, simulation.pruning_plans[r])
-    kept = int(mask_D.sum())
-    expected = self.num_params
-    if simulation.accounts.shares_mask:
-      expected = int(pruning.keep_count)
+    kept, expected = int(mask_D.sum()), int(pruning.received_counts[-1])
     if kept != expected:
       raise ValueError(
         f'the model keeps {kept} parameters, expected {expected} in '
@@ -137,7 +134,8 @@ class Trainer:
         'shared: lower client.learning_rate'
       )
     seeds_Zx8 = np.asarray(keys.dealings.seeds_Zx8)[0]
-    messages = self._encode(client, occasion, kept, seeds_Zx8, shares_NxW)
+    num_values = int(pruning.keep_count)
+    messages = self._encode(client, occasion, num_values, seeds_Zx8, shares_NxW)
     return messages, model_digest(params_D, mask_D)
 
   def _encode(
@@ -183,6 +181,8 @@ def _train(
   params_D, plan = inputs.state.params, inputs.plan
   received = Received(params_D, None, None, None, None)
   if method.pruner is not None:
+    if plan.pruning.model is not None:
+      mask_D = draw_part(method.pruner, inputs, mask_D)
     kept = layout.kept_positions(
       [mask_D],
       method.counts_at(plan.pruning),

@@ -312,7 +312,8 @@ def _model_of(received: Received) -> tuple[np.ndarray, np.ndarray]:
   params_D = np.asarray(received.params_D)
   if received.mask_D is None:
     return params_D, np.ones(len(params_D), bool)
-  return params_D, np.asarray(received.mask_D)
+  kept_D = received.mask_D if received.kept_D is None else received.kept_D
+  return params_D, np.asarray(kept_D)
 
 
 def _without_clients(inputs: RoundInput) -> RoundInput:

@@ -34,7 +34,6 @@ _PLAIN = {
   'attack.malicious': 0,
   'privacy.mode': 'none',
   'pruning.tiers': (1.0,),
-  'pruning.trained_fraction': 1.0,
   'faults.client_dropout_probability': 0.0,
   'faults.lying_servers': (),
   'faults.missing_servers': (),

@@ -11,6 +11,7 @@ from fps_jax.federated import layout
 from fps_jax.federated.chunks import TrainClient
 from fps_jax.federated.client import ClientResult, ClientWork
 from fps_jax.federated.method import Method, RoundInput
+from fps_jax.pruning.pruner import Pruner
 
 
 class Received(NamedTuple):
@@ -57,10 +58,7 @@ def prune_model(method: Method, inputs: RoundInput) -> Received:
       )
       mask_D = mask_D | candidates_D
     if pruning.model is not None:
-      kept_D = mask_D
-      mask_D = pruner.draw_part(
-        kept_D, pruning, inputs.round_key(Stream.ROUND_MASK)
-      )
+      kept_D, mask_D = mask_D, draw_part(pruner, inputs, mask_D)
     tier_masks.append(mask_D)
     kept = layout.kept_positions(
       tier_masks,
@@ -70,6 +68,12 @@ def prune_model(method: Method, inputs: RoundInput) -> Received:
     )
   masks_TxD = jnp.stack(tier_masks) if num_tiers > 1 else None
   return Received(params_D, mask_D, candidates_D, kept, masks_TxD, kept_D)
+
+
+def draw_part(pruner: Pruner, inputs: RoundInput, kept_D: Array) -> Array:
+  """Returns what clients of a round train of what they receive: bool [D]."""
+  pruning = inputs.plan.pruning
+  return pruner.draw_part(kept_D, pruning, inputs.round_key(Stream.ROUND_MASK))
 
 
 def make_train(

@@ -24,7 +24,6 @@ REFUSED = {
   'attack.malicious': 0.2,
   'privacy.mode': 'central',
   'pruning.mask': 'local',
-  'pruning.trained_fraction': 0.1,
   'pruning.tiers': (0.5, 1.0),
   'profiles.distribution': 'lognormal',
   'faults.client_dropout_probability': 0.1,
