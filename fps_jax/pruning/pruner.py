@@ -124,6 +124,12 @@ class Pruner:
   def draw_part(self, kept_D: Array, plan: PruningPlan, key: Key) -> Array:
     """Returns a public random choice among what the model keeps.
 
+    Exempt parameters are always in it.
+
+    Reference: J. Konecny et al., Federated learning: strategies for improving
+    communication efficiency, arXiv 1610.05492, 2016, "random mask"; there, each
+    client draws one of its own, of a model that is not pruned.
+
     Args:
       kept_D: bool [D], what `keep` says of `plan.model`.
       plan: of the round; the part has as many as it says.
