@@ -146,7 +146,7 @@ class _Run:
       'batch_size': config.client.batch_size,
       'execution': 'vmap' if performance.vmaps else 'sequential',
       'chunk_size': performance.clients_per_chunk,
-      'sparsity': 1 - num_kept / num_params,
+      'sparsity': 1 - int(plan.received_counts[-1]) / num_params,
       'sharing': config.sharing.scheme,
       'sec_per_round': seconds,
       'min': min(timed),
