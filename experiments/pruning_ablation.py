@@ -102,6 +102,8 @@ def _variants(num_rounds: int) -> dict[str, dict[str, Any]]:
     # As many bytes as `ssfl` sends.
     'parts_7': {**in_parts, 'trained_fraction': 0.0725},
     'parts_20': {**in_parts, 'trained_fraction': 0.2},
+    # As many as `random_part_20`.
+    'parts_48': {**in_parts, 'trained_fraction': 0.48},
     # The rivals: their papers, and what differs from them, are in README.md.
     'erk_random': {**once, 'score': 'random'},
     'erk_initial': {**once, 'score': 'initial_magnitude'},
