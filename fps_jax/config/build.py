@@ -152,7 +152,6 @@ def _make_accounts(
   setup: Setup,
 ) -> Accounts:
   """Returns what rows are made of besides what devices measure."""
-  shares_mask = pruning.shares_mask(config)
   count_bytes = sharing.make_byte_counter(
     config, setup, network.num_params, pruning.has_own_masks(config)
   )
@@ -164,7 +163,7 @@ def _make_accounts(
     ),
     emptied_layers=lambda params_D: (
       emptied_layers(network.template, params_D, config.pruning.exempt)
-      if shares_mask
+      if pruning.prunes_model(config)
       else []
     ),
     model=Model(
@@ -173,7 +172,7 @@ def _make_accounts(
       network.unravel,
     ),
     num_params=network.num_params,
-    shares_mask=shares_mask,
+    shares_mask=pruning.shares_mask(config),
     is_attacked=config.attack.malicious > 0,
     ledger=privacy.make_ledger(config, plans),
   )

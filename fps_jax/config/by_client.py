@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from fps_jax.config.sections.attack import malicious_clients
 from fps_jax.config.sections.model import make_loss
+from fps_jax.config.sections.pruning import prunes_model
 from fps_jax.core.rng import Stream, host_generator
 from fps_jax.core.types import MAX_ROUNDS, CohortPlan, Examples
 from fps_jax.data.cohort import Batching, CohortPlanner
@@ -99,7 +100,7 @@ def make_by_client(
         is_right,
         method.unravel,
         method.local_update,
-        method.exempt_D if method.pruner else None,
+        method.exempt_D if prunes_model(config) else None,
         _plan_everyone(planner, settings.personal_epochs),
         simulation.key,
         method.performance,

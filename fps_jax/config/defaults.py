@@ -24,11 +24,13 @@ STUDY_FIELDS = (
   'baseline',
   'target_accuracy',
 )
+# No config that trains a part makes a baseline do so.
+_TRAINS_ALL = {'schedule': 'none', 'trained_fraction': 1.0}
 # The four methods that are compared, as overrides of the config.
 FOUR_METHODS: dict[str, dict[str, dict[str, Any]]] = {
-  'fedavg': {'pruning': {'schedule': 'none'}, 'sharing': {'scheme': 'none'}},
+  'fedavg': {'pruning': _TRAINS_ALL, 'sharing': {'scheme': 'none'}},
   'pruning': {'sharing': {'scheme': 'none'}},
-  'sharing': {'pruning': {'schedule': 'none'}},
+  'sharing': {'pruning': _TRAINS_ALL},
   'fedpruneshare': {},
 }
 _SINGLE_THRESHOLD = {'scope': 'global', 'server': 'sparse'}
@@ -36,7 +38,7 @@ _SINGLE_THRESHOLD = {'scope': 'global', 'server': 'sparse'}
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
   **FOUR_METHODS,
   'quantisation': {
-    'pruning': {'schedule': 'none'},
+    'pruning': _TRAINS_ALL,
     'sharing': {'scheme': 'quantised'},
   },
   'pruning_quantisation': {'sharing': {'scheme': 'quantised'}},
@@ -44,11 +46,11 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
   'single_threshold': {'pruning': _SINGLE_THRESHOLD},
   # Shares of different positions cannot be packed; sums are those of shamir.
   'local_masks': {
-    'pruning': {'mask': 'local', **_SINGLE_THRESHOLD},
+    'pruning': {'mask': 'local', 'trained_fraction': 1.0, **_SINGLE_THRESHOLD},
     'sharing': {'scheme': 'ideal', 'secrets_per_polynomial': 1},
   },
   'top_k': {
-    'pruning': {'mask': 'top_k', **_SINGLE_THRESHOLD},
+    'pruning': {'mask': 'top_k', 'trained_fraction': 1.0, **_SINGLE_THRESHOLD},
     'sharing': {'scheme': 'none'},
   },
 }

@@ -36,7 +36,7 @@ def count_bytes(
   validate(config)
   arrays.check_integer('num_params', num_params, 1)
   num_params, sparsity = arrays.plain(num_params), arrays.plain(sparsity)
-  if sparsity and pruning.mask_of(config) is None:
+  if sparsity and config.pruning.schedule == 'none':
     raise ValueError(
       f'sparsity={sparsity} of a config that prunes nothing '
       f'(pruning.schedule={config.pruning.schedule!r}): give 0'

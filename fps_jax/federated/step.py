@@ -154,7 +154,8 @@ def _by_parameters(
     moves_D = jnp.broadcast_to(moves_D, params_D.shape)
     moves_D = moves_D.at[kept].set(moves_M, mode='drop')
   if received.kept_D is not None and received.mask_D is not None:
-    moves_D = moves_D & received.mask_D
+    # What the optimiser remembers of pruned weights is to be forgotten.
+    moves_D = moves_D & (received.mask_D | ~received.kept_D)
   return update_D, moves_D
 
 

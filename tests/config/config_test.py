@@ -95,6 +95,18 @@ def test_tiny_is_valid_and_never_grows_a_config(num_clients: int):
   assert config.data.num_clients == config.cohort.size == min(8, num_clients)
 
 
+@pytest.mark.parametrize(
+  'method', ['fedavg', 'sharing', 'quantisation', 'local_masks', 'top_k']
+)
+def test_baseline_trains_all_in_a_study_that_trains_parts(method):
+  config = configs.default()
+  config.pruning.trained_fraction = 0.2
+  config.variants.update({method: configs.METHODS[method]})
+  (variant,) = resolve_variants(config).values()
+  assert variant.pruning.trained_fraction == 1
+  validate(variant)
+
+
 @pytest.mark.parametrize('method', list(configs.METHODS))
 def test_methods_are_valid(method: str):
   config = configs.default()

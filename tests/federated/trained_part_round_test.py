@@ -86,9 +86,20 @@ def test_part_is_another_in_each_round_and_for_each_seed():
     assert 0 < both < 0.6 * one[~exempt_D].sum()
 
 
-@pytest.mark.parametrize('scope', ['erk', thorough('global')])
-def test_part_of_all_that_is_kept_is_a_round_without_parts(scope: str):
-  config = config_of(pruning__scope=scope, pruning__trained_fraction=0.6)
+@pytest.mark.parametrize(
+  ('scope', 'server'),
+  [('erk', 'momentum'), thorough('global', 'sgd'), thorough('erk', 'fedadam')],
+)
+def test_part_of_all_that_is_kept_is_a_round_without_parts(
+  scope: str, server: str
+):
+  """And so the optimiser forgets what is pruned, though it may come back."""
+  config = config_of(
+    pruning__scope=scope,
+    pruning__trained_fraction=0.6,
+    server__optimizer=server,
+    num_rounds=5,
+  )
   found, rows = small.run(config)
   expected, others = small.run(
     small.change(config, pruning__trained_fraction=1.0)
@@ -138,6 +149,11 @@ def test_clients_receive_what_is_kept_and_send_a_part(
   assert foreseen.uplink_per_client == row[name]
 
 
+def test_bytes_of_a_sparsity_that_nothing_has_are_refused():
+  with pytest.raises(ValueError, match=r'sparsity=0\.5 .*prunes nothing'):
+    count_bytes(config_of('none'), num_params=1000, sparsity=0.5)
+
+
 def test_optimiser_of_the_server_remembers_what_it_did_not_train():
   """Momentum of a weight waits until a round trains it again."""
   config = config_of('none', server__optimizer='momentum')
@@ -184,6 +200,6 @@ def test_what_does_not_go_with_parts_is_refused_by_its_name(changes):
 def test_part_smaller_than_what_is_exempt_is_refused():
   config = config_of(pruning__trained_fraction=1e-3)
   with pytest.raises(
-    ValueError, match=r'trained_fraction=0\.001 .*exempt.* raise it to '
+    ValueError, match=r'trained_fraction=0\.001 .*exempt.* raise it above '
   ):
     small.make(config)

@@ -96,7 +96,8 @@ def test_what_a_config_registers_is_listed(monkeypatch, registry, title):
 
 def test_methods_are_listed_with_what_they_override():
   text = listing.text(_FOLDER)
-  assert "FedAvg: pruning.schedule='none', sharing.scheme='none'.\n" in text
+  trains_all = "pruning.schedule='none', pruning.trained_fraction=1.0"
+  assert f"FedAvg: {trains_all}, sharing.scheme='none'.\n" in text
   assert '  FedPruneShare: the defaults.\n' in text
 
 

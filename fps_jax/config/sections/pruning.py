@@ -233,6 +233,11 @@ def shares_mask(config: ConfigDict) -> bool:
   return mask_of(config) == 'shared'
 
 
+def prunes_model(config: ConfigDict) -> bool:
+  """Returns whether what no client receives is 0."""
+  return shares_mask(config) and config.pruning.schedule != 'none'
+
+
 def make_schedule(pruning: ConfigDict) -> schedules.Schedule:
   """Returns the schedule of sparsity of a config's section `pruning`.
 
@@ -345,6 +350,6 @@ def count_trained(
     raise ValueError(
       f'pruning.trained_fraction={fraction} trains {most} of {num_params} '
       f'parameters, but must train the {num_exempt} exempt from pruning and at '
-      f'least one: raise it to {least} or exempt fewer (pruning.exempt)'
+      f'least one: raise it above {least} or exempt fewer (pruning.exempt)'
     )
   return min(num_kept, most)
