@@ -310,10 +310,9 @@ def deployed(
 def _model_of(received: Received) -> tuple[np.ndarray, np.ndarray]:
   """Returns float32 [D] that clients receive, and bool [D], what is kept."""
   params_D = np.asarray(received.params_D)
-  if received.mask_D is None:
+  if received.received_D is None:
     return params_D, np.ones(len(params_D), bool)
-  kept_D = received.mask_D if received.kept_D is None else received.kept_D
-  return params_D, np.asarray(kept_D)
+  return params_D, np.asarray(received.received_D)
 
 
 def _without_clients(inputs: RoundInput) -> RoundInput:

@@ -36,6 +36,11 @@ class Received(NamedTuple):
   masks_TxD: Array | None
   kept_D: Array | None = None
 
+  @property
+  def received_D(self) -> Array | None:
+    """What is not pruned, trained or not: bool [D], or None for everything."""
+    return self.mask_D if self.kept_D is None else self.kept_D
+
 
 def prune_model(method: Method, inputs: RoundInput) -> Received:
   """Prunes the global model as the plan says."""

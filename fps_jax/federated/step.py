@@ -77,7 +77,7 @@ def make_step(method: Method) -> Step:
           received.params_D,
           state.optimizer_state,
           update_D,
-          received.mask_D if received.kept_D is None else received.kept_D,
+          received.received_D,
           received.candidates_D,
           state.round,
         ),
