@@ -138,8 +138,8 @@ class PruningPlan:
     num_candidates: int32 [], those of them that are pruned but tried out.
     num_regrown: int32 [], candidates that stay after the round, if a rule
       exchanges a fixed number.
-    layer_counts_TxA: int32 [T, A], parameters kept of each layer; None where
-      one threshold holds for all.
+    layer_counts_TxA: int32 [T, A], as `keep_counts_T`, of each layer; None
+      where one threshold holds for all.
     model: what the global model keeps, where clients train a part of it; None
       where they train it all.
   """

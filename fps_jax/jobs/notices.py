@@ -101,8 +101,8 @@ def _part(config: ConfigDict, run: Simulation) -> Iterator[str]:
     plan.keep_count == plan.received_counts[-1] for plan in run.pruning_plans
   ):
     yield (
-      f'pruning.trained_fraction={fraction} is as much as is kept in all of '
-      f'{config.num_rounds} rounds, so that all of it is trained: lower it'
+      f'pruning.trained_fraction={fraction} is as much as is kept, or more, in '
+      f'each of {config.num_rounds} rounds: lower it to train a part'
     )
 
 
@@ -210,8 +210,8 @@ def _initial(config: ConfigDict, run: Simulation) -> Iterator[str]:
     yield (
       f'{100 * sparsity:.1f} % of the model of model.init_from are 0, as if '
       f'pruned, and round 1 keeps {kept} of {len(params_D)} parameters, '
-      f'zeros among them: to keep it as sparse, set pruning.schedule='
-      f"'constant' and pruning.sparsity={sparsity:.4g}"
+      "zeros among them: to keep it as sparse, set pruning.schedule='constant' "
+      f'and pruning.sparsity={sparsity:.4g}'
     )
 
 

@@ -135,20 +135,16 @@ def _part(config: ConfigDict) -> Iterator[str]:
   if not trains_part(config):
     return
   usual = {'mask': 'shared', 'regrow_every': 0, 'tiers': (1.0,)}
+  if pruning.score == 'saliency':  # Of a round that trains everything.
+    usual['score'] = 'magnitude'
   for name, value in usual.items():
     found = getattr(pruning, name)
     if found != value:
       yield (
         f'pruning.trained_fraction={pruning.trained_fraction} with '
-        f'pruning.{name}={found!r}: set the one to 1 or the other to '
+        f'pruning.{name}={found!r}: set it to 1, or pruning.{name} to '
         f'{value!r}'
       )
-  if pruning.score == 'saliency':
-    yield (
-      f'pruning.trained_fraction={pruning.trained_fraction} with '
-      "pruning.score='saliency', which a round that trains everything tells: "
-      'set the one to 1 or choose another score'
-    )
 
 
 SECTION = Section(
@@ -211,7 +207,7 @@ SECTION = Section(
 
 
 def mask_of(config: ConfigDict) -> str | None:
-  """Returns a member of `selection.MASKS`, or None if all is trained."""
+  """Returns a member of `selection.MASKS`, or None where all is trained and sent."""
   pruning = config.pruning
   if pruning.schedule == 'none' and not trains_part(config):
     return None
@@ -234,7 +230,7 @@ def shares_mask(config: ConfigDict) -> bool:
 
 
 def prunes_model(config: ConfigDict) -> bool:
-  """Returns whether what no client receives is 0."""
+  """Returns whether the model that clients receive is pruned."""
   return shares_mask(config) and config.pruning.schedule != 'none'
 
 
