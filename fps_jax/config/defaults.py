@@ -34,6 +34,7 @@ FOUR_METHODS: dict[str, dict[str, dict[str, Any]]] = {
   'fedpruneshare': {},
 }
 _SINGLE_THRESHOLD = {'scope': 'global', 'server': 'sparse'}
+_OWN_MASK = {**_SINGLE_THRESHOLD, 'trained_fraction': 1.0}
 # Others, to tell what each part buys.
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
   **FOUR_METHODS,
@@ -46,11 +47,11 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
   'single_threshold': {'pruning': _SINGLE_THRESHOLD},
   # Shares of different positions cannot be packed; sums are those of shamir.
   'local_masks': {
-    'pruning': {'mask': 'local', 'trained_fraction': 1.0, **_SINGLE_THRESHOLD},
+    'pruning': {'mask': 'local', **_OWN_MASK},
     'sharing': {'scheme': 'ideal', 'secrets_per_polynomial': 1},
   },
   'top_k': {
-    'pruning': {'mask': 'top_k', 'trained_fraction': 1.0, **_SINGLE_THRESHOLD},
+    'pruning': {'mask': 'top_k', **_OWN_MASK},
     'sharing': {'scheme': 'none'},
   },
 }
