@@ -46,6 +46,7 @@ RULES: Mapping[str, Rule] = {
       'pruning.begin_round',
       'pruning.end_round',
       'pruning.num_steps',
+      'pruning.score',
       'pruning.server',
     ),
   ),

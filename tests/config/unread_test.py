@@ -23,6 +23,7 @@ _CASES = {
       'pruning.begin_round': 1,
       'pruning.end_round': 9,
       'pruning.num_steps': 7,
+      'pruning.score': 'random',
       'pruning.server': 'dense',
     },
   ),

@@ -72,6 +72,13 @@ def test_part_is_of_what_is_kept_and_the_rest_of_it_is_received(server: str):
     assert untrained.sum() > 0.8 * (num_kept - plan.keep_count)
 
 
+def test_zeros_of_a_model_that_is_not_pruned_are_no_emptied_layers():
+  for schedule, is_pruned in (('none', False), ('constant', True)):
+    accounts = small.make(config_of(schedule)).accounts
+    zeros_D = np.zeros(accounts.num_params, np.float32)
+    assert bool(accounts.emptied_layers(zeros_D)) == is_pruned
+
+
 def test_part_is_another_in_each_round_and_for_each_seed():
   config = config_of('none')
   exempt_D = small.make(config).round.method.exempt_D
