@@ -258,6 +258,8 @@ def _make_method(
     terms=terms,
     performance=_make_performance(config, mesh),
     guard=defence.make_guard(config, seed, trained),
+    # Noise for privacy is of the bound on updates, at any learning rate.
+    units_R=None if terms.privacy else sharing.make_units(config),
   )
 
 

@@ -81,6 +81,10 @@ RULES: Mapping[str, Rule] = {
       'pruning.regrow_rule',
     ),
   ),
+  'all clients weigh the same': Rule(
+    lambda config: config.cohort.weighting == 'clients',
+    ('cohort.largest_weight',),
+  ),
   'floats are sent': Rule(
     _sends_floats,
     ('sharing.value_bits', 'sharing.clip', 'sharing.prime'),

@@ -142,6 +142,9 @@ class CohortPlanner:
       same.
     weighs_examples: whether clients weigh as much as they have examples;
       otherwise all weigh the same.
+    largest_weight: above 0, weights are whole parts of the largest, which is
+      this: sums of them are smaller than those of examples. A client weighs at
+      least 1.
     malicious: clients that an attacker controls.
     placement: where clients run.
 
@@ -156,6 +159,7 @@ class CohortPlanner:
   dropout_probability: float = 0.0
   choose_tiers: ChooseTiers | None = None
   weighs_examples: bool = True
+  largest_weight: int = 0
   malicious: Collection[int] = ()
   placement: Placement = _ONE_DEVICE
 
@@ -287,12 +291,31 @@ class CohortPlanner:
 
   @functools.cached_property
   def _weights(self) -> np.ndarray:
-    counts = self.num_examples
-    return counts if self.weighs_examples else np.ones_like(counts)
+    return weights_of(
+      self.num_examples, self.weighs_examples, self.largest_weight
+    )
 
   @functools.cached_property
   def _is_malicious(self) -> np.ndarray:
     return np.isin(np.arange(len(self.partition)), list(self.malicious))
+
+
+def weights_of(
+  num_examples: np.ndarray, weighs_examples: bool, largest_weight: int = 0
+) -> np.ndarray:
+  """Returns what clients weigh: int32 [clients], at least 1.
+
+  Args:
+    num_examples: int32 [clients].
+    weighs_examples: as of `CohortPlanner`.
+    largest_weight: likewise.
+  """
+  if not weighs_examples:
+    return np.ones_like(num_examples)
+  if not largest_weight:
+    return num_examples
+  parts = largest_weight * (num_examples / num_examples.max())
+  return np.maximum(1, np.rint(parts)).astype(np.int32)
 
 
 def _ids(round_number: int, attempt: int) -> tuple[int, ...]:

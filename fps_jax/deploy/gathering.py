@@ -310,9 +310,9 @@ def deployed(
 def _model_of(received: Received) -> tuple[np.ndarray, np.ndarray]:
   """Returns float32 [D] that clients receive, and bool [D], what is kept."""
   params_D = np.asarray(received.params_D)
-  if received.received_D is None:
+  if received.received_mask is None:
     return params_D, np.ones(len(params_D), bool)
-  return params_D, np.asarray(received.received_D)
+  return params_D, np.asarray(received.received_mask)
 
 
 def _without_clients(inputs: RoundInput) -> RoundInput:

@@ -37,7 +37,7 @@ class Received(NamedTuple):
   kept_D: Array | None = None
 
   @property
-  def received_D(self) -> Array | None:
+  def received_mask(self) -> Array | None:
     """What is not pruned, trained or not: bool [D], or None for everything."""
     return self.mask_D if self.kept_D is None else self.kept_D
 
@@ -84,14 +84,14 @@ def draw_part(pruner: Pruner, inputs: RoundInput, kept_D: Array) -> Array:
 def make_train(
   method: Method, received: Received, inputs: RoundInput
 ) -> TrainClient:
-  """Returns the training of one client on what it receives."""
+  """Returns the training of one client on what it receives, in units."""
 
   def train(row: CohortPlan) -> ClientResult:
     received_D, trained_D = received.params_D, received.mask_D
     if received.masks_TxD is not None:
       trained_D = received.masks_TxD[row.tiers]
       received_D = jnp.where(trained_D, received_D, 0.0)
-    return method.local_update(
+    result = method.local_update(
       method.unravel(received_D),
       None if trained_D is None else method.unravel(trained_D),
       inputs.examples,
@@ -104,5 +104,6 @@ def make_train(
         key=inputs.key,
       ),
     )
+    return method.in_units(result, inputs.state.round)
 
   return train

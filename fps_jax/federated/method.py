@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -130,6 +132,8 @@ class Method(NamedTuple):
     terms: on which sums are opened.
     performance: chunk size and execution.
     guard: attacks on updates and the defence; None where there are none.
+    units_R: float32 [rounds], above 0: in which units updates are attacked,
+      weighed and shared in each round; None for 1.
   """
 
   local_update: LocalUpdate
@@ -143,6 +147,17 @@ class Method(NamedTuple):
   terms: Terms
   performance: Performance
   guard: Guard | None = None
+  units_R: np.ndarray | None = None
+
+  def unit(self, round: Array) -> Array | float:
+    """Returns the unit of updates in a round, float32 [] or 1."""
+    return 1.0 if self.units_R is None else jnp.asarray(self.units_R)[round]
+
+  def in_units(self, result: ClientResult, round: Array) -> ClientResult:
+    """Returns what training in that round gave, its update in units."""
+    unit = self.unit(round)
+    delta = jax.tree.map(lambda leaf: leaf / unit, result.delta)
+    return result._replace(delta=delta)
 
   def counts_at(self, pruning: PruningPlan) -> tuple[layout.Count, ...]:
     """Returns the position of each band's sample count."""

@@ -26,6 +26,7 @@ def make_select(method: Method, inputs: RoundInput) -> Select | None:
   """Returns what clients send of their updates, or None for everything."""
   if method.mask == 'shared':
     return None
+  unit = method.unit(inputs.state.round)
   params_D, residuals = inputs.state.params, inputs.state.residuals
   num_params, count = len(params_D), inputs.plan.pruning.keep_count
 
@@ -35,14 +36,15 @@ def make_select(method: Method, inputs: RoundInput) -> Select | None:
     deltas_CxD, left_CxD = deltas_CxM[:, :num_params], None
     if residuals is None:
       sent_CxD = jax.vmap(selection.select_local, (None, 0, None, None))(
-        params_D, deltas_CxD, count, method.exempt_D
+        params_D / unit, deltas_CxD, count, method.exempt_D
       )
     else:
       # Padding, -1, reads somebody's; nothing of it is sent or remembered.
-      own_CxD = residuals[jnp.maximum(client_ids_C, 0)]
+      own_CxD = residuals[jnp.maximum(client_ids_C, 0)] / unit
       sent_CxD, left_CxD = jax.vmap(selection.select_top_k, (0, 0, None))(
         deltas_CxD, own_CxD, count
       )
+      left_CxD = left_CxD * unit
     return deltas_CxM.at[:, :num_params].set(sent_CxD), left_CxD
 
   return select

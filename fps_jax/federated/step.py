@@ -62,7 +62,7 @@ def make_step(method: Method) -> Step:
     with jax.named_scope('reconstruct'):
       update_M, has_clients = _average(method, collected, counts_at, opening)
       update_D, moves_D = _by_parameters(
-        update_M, has_clients, counts_at, received
+        update_M * method.unit(state.round), has_clients, counts_at, received
       )
     # Every client shares the first band.
     moves = has_clients[0]
@@ -77,7 +77,7 @@ def make_step(method: Method) -> Step:
           received.params_D,
           state.optimizer_state,
           update_D,
-          received.received_D,
+          received.received_mask,
           received.candidates_D,
           state.round,
         ),

@@ -62,6 +62,10 @@ _CASES = {
       'sharing.prime': 4194301,
     },
   ),
+  'all clients weigh the same': (
+    {'cohort__weighting': 'clients'},
+    {'cohort.largest_weight': 7},
+  ),
   'no server holds a share': (
     {'sharing__scheme': 'quantised'},
     {

@@ -11,7 +11,7 @@ from fps_jax.core.rng import Stream, host_generator
 from fps_jax.core.seeding import generators
 from fps_jax.core.types import CohortPlan
 from fps_jax.data import cohort
-from fps_jax.data.cohort import Batching, CohortPlanner
+from fps_jax.data.cohort import Batching, CohortPlanner, weights_of
 
 # Sample counts below, at and above the batch size, and multiples of it.
 COUNTS = (5, 1, 12, 4, 9, 3, 8, 7)
@@ -230,6 +230,15 @@ def test_clients_are_distinct_and_weigh_what_they_own(mode: dict[str, Any]):
   clients = [int(c) for c in plan.client_ids if c >= 0]
   assert len(set(clients)) == len(clients)
   assert list(plan.num_examples[: len(clients)]) == [COUNTS[c] for c in clients]
+
+
+def test_weights_are_rounded_to_parts_of_the_largest_at_least_one():
+  counts = np.array([1638, 820, 500, 400, 1], np.int32)
+  np.testing.assert_array_equal(weights_of(counts, True), counts)
+  found = weights_of(counts, True, largest_weight=10)
+  assert found.tolist() == [10, 5, 3, 2, 1]
+  assert found.dtype == np.int32
+  assert weights_of(counts, False, largest_weight=10).tolist() == [1] * 5
 
 
 def test_max_count_is_the_largest_sample_count():

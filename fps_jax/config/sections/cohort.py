@@ -9,7 +9,7 @@ from fps_jax.config.checks import choice, whole
 from fps_jax.config.section import Field, Section
 from fps_jax.config.sections.attack import malicious_clients
 from fps_jax.config.sections.data import make_partition
-from fps_jax.data.cohort import Batching, CohortPlanner
+from fps_jax.data.cohort import Batching, CohortPlanner, weights_of
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
 from fps_jax.runs.costs.clock import Clock
@@ -32,6 +32,12 @@ SECTION = Section(
       choice(('clients', 'examples')),
       'with clients all weigh the same: nobody can lie about a count',
     ),
+    'largest_weight': Field(
+      0,
+      whole(0, 2**31 - 1),
+      'above 0: weights by examples are rounded to whole parts of the largest, '
+      'which is this; smaller sums fit shorter words',
+    ),
   },
   (_size,),
 )
@@ -52,9 +58,11 @@ def largest_sample_count(
     seed: the run's seed, by which data are dealt.
     dataset: whose train examples are dealt.
   """
-  if not weighs_examples(config):
-    return 1
-  return max(map(len, make_partition(config, seed, dataset)))
+  counts = np.array([*map(len, make_partition(config, seed, dataset))])
+  weights = weights_of(
+    counts, weighs_examples(config), config.cohort.largest_weight
+  )
+  return int(weights.max())
 
 
 def make_planner(
@@ -74,6 +82,7 @@ def make_planner(
     dropout_probability=config.faults.client_dropout_probability,
     choose_tiers=clock.choose_tiers if clock else None,
     weighs_examples=weighs_examples(config),
+    largest_weight=config.cohort.largest_weight,
     malicious=malicious_clients(config, seed).tolist(),
     placement=placed.placement,
   )

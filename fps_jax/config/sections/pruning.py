@@ -207,7 +207,7 @@ SECTION = Section(
 
 
 def mask_of(config: ConfigDict) -> str | None:
-  """Returns a member of `selection.MASKS`, or None where all is trained and sent."""
+  """Returns one of `selection.MASKS`; None where all is trained and sent."""
   pruning = config.pruning
   if pruning.schedule == 'none' and not trains_part(config):
     return None

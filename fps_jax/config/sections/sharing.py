@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from fps_jax.config.checks import above_zero, boolean, choice, row, whole
 from fps_jax.config.section import Field, Section, collect
+from fps_jax.config.sections.client import make_factors
 from fps_jax.core.devices import gather
 from fps_jax.privacy import rotation
 from fps_jax.privacy.distributed import (
@@ -137,7 +138,10 @@ SECTION = Section(
     ),
     'value_bits': Field(8, whole(2, 16), 'of a value, sign included'),
     'clip': Field(
-      0.25, above_zero, "largest magnitude of a weighted update's entry"
+      0.25,
+      above_zero,
+      "largest magnitude of a weighted update's entry, times the factor of "
+      'client.schedule in the round; without that factor under privacy',
     ),
     'min_answers': Field(
       0,
@@ -268,6 +272,16 @@ def make_codec(config: ConfigDict, max_count: int) -> Codec:
     max_clients=config.cohort.size,
     max_count=max_count,
   )
+
+
+def make_units(config: ConfigDict) -> np.ndarray | None:
+  """Returns the units in which updates are rounded: `Method.units_R`.
+
+  Updates shrink with the learning rate. In these units so does the distance
+  between values that words stand for, and with it what rounding adds.
+  """
+  has_codec = scheme_of(config).has_codec
+  return make_factors(config, 'client') if has_codec else None
 
 
 def make_protocol(

@@ -95,13 +95,14 @@ def _train_root(
   method: Method, train_root: TrainRoot, inputs: RoundInput, received: Received
 ) -> Array:
   """Returns the central server's own update, [M], in order."""
-  mask_D = received.mask_D
+  mask_D, round = received.mask_D, inputs.state.round
   result = train_root(
     method.unravel(received.params_D),
     None if mask_D is None else method.unravel(mask_D),
-    inputs.state.round,
+    round,
     inputs.round_key(Stream.ROOT_BATCHES),
   )
+  result = method.in_units(result, round)
   delta_1xM = chunks.write_rows(
     jnp.zeros((1, method.tiling.padded_size), jnp.float32),
     jax.tree.map(lambda leaf: leaf[None], result.delta),
