@@ -21,8 +21,9 @@ pytestmark = pytest.mark.slow
 NUM_ROUNDS = 5
 CASES = {
   '5,3,1': {},
-  # With the rule that is the default.
+  # With the rule that is the default, and a range that follows the schedule.
   '5,4,2': {
+    'client__schedule': 'cosine',
     'pruning__scope': 'erk',
     'pruning__server': 'dense',
     'sharing__threshold': 4,
