@@ -96,13 +96,22 @@ def _schedule(config: ConfigDict, run: Simulation) -> Iterator[str]:
 
 
 def _part(config: ConfigDict, run: Simulation) -> Iterator[str]:
-  fraction = config.pruning.trained_fraction
-  if fraction < 1 and all(
-    plan.keep_count == plan.received_counts[-1] for plan in run.pruning_plans
-  ):
+  fraction, plans = config.pruning.trained_fraction, run.pruning_plans
+  if fraction == 1:
+    return
+  if all(plan.keep_count == plan.received_counts[-1] for plan in plans):
     yield (
       f'pruning.trained_fraction={fraction} is as much as is kept, or more, in '
       f'each of {config.num_rounds} rounds: lower it to train a part'
+    )
+    return
+  trained = plans[0].keep_count
+  num_exempt = int(run.round.method.exempt_D.sum())
+  if num_exempt > trained / 2:
+    yield (
+      f'pruning.trained_fraction={fraction} trains {trained} weights a round, '
+      f'of which {num_exempt} are exempt (pruning.exempt), the same in each: '
+      'raise it to train more of the others'
     )
 
 

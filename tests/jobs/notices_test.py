@@ -72,6 +72,10 @@ def test_clients_with_few_tests_are_reported_but_for_malicious_ones(
       ['trained_fraction=0.9 is as much as is kept, or more, in each of 3'],
     ),
     (
+      {'trained_fraction': 0.2},
+      ['trains 242 weights a round, of which 186 are exempt'],
+    ),
+    (
       {'regrow_every': 3, 'regrow_end_round': 9},
       ['in none of 3 rounds does anything grow', 'pruning.regrow_every=3'],
     ),
