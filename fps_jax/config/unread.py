@@ -83,11 +83,16 @@ RULES: Mapping[str, Rule] = {
   ),
   'all clients weigh the same': Rule(
     lambda config: config.cohort.weighting == 'clients',
-    ('cohort.largest_weight',),
+    ('sharing.largest_weight',),
   ),
   'floats are sent': Rule(
     _sends_floats,
-    ('sharing.value_bits', 'sharing.clip', 'sharing.prime'),
+    (
+      'sharing.value_bits',
+      'sharing.clip',
+      'sharing.prime',
+      'sharing.largest_weight',
+    ),
   ),
   'no server holds a share': Rule(
     _is_clear,

@@ -134,7 +134,7 @@ class Codec(OfField):
         f'a sum of {self.max_clients} sample counts of up to {self.max_count} '
         f'can reach {self.max_clients * self.max_count}, beyond p - 1 = '
         f'{p - 1}, and would wrap: use a larger prime, fewer clients or '
-        'coarser weights (cohort.largest_weight)'
+        'coarser weights (sharing.largest_weight)'
       )
 
   @property

@@ -67,7 +67,7 @@ def test_without_sweeps_nothing_changes():
       ['client.epochs.more=1'],
       'client.epochs.more: the config has no such field',
     ),
-    (['cohort=1'], r"cohort is a section: name one of \['largest_weight'"),
+    (['cohort=1'], r"cohort is a section: name one of \['size', 'weighting'"),
     (['sharing.scheme=none'], 'fedavg: sharing.scheme is swept over, but is'),
   ],
 )

@@ -60,11 +60,12 @@ _CASES = {
       'sharing.value_bits': 5,
       'sharing.clip': 1e-4,
       'sharing.prime': 4194301,
+      'sharing.largest_weight': 7,
     },
   ),
   'all clients weigh the same': (
     {'cohort__weighting': 'clients'},
-    {'cohort.largest_weight': 7},
+    {'sharing.largest_weight': 7},
   ),
   'no server holds a share': (
     {'sharing__scheme': 'quantised'},

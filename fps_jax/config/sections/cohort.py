@@ -9,6 +9,7 @@ from fps_jax.config.checks import choice, whole
 from fps_jax.config.section import Field, Section
 from fps_jax.config.sections.attack import malicious_clients
 from fps_jax.config.sections.data import make_partition
+from fps_jax.config.sections.sharing import scheme_of
 from fps_jax.data.cohort import Batching, CohortPlanner, weights_of
 from fps_jax.data.dataset import Dataset
 from fps_jax.data.on_devices import PlacedDataset
@@ -32,12 +33,6 @@ SECTION = Section(
       choice(('clients', 'examples')),
       'with clients all weigh the same: nobody can lie about a count',
     ),
-    'largest_weight': Field(
-      0,
-      whole(0, 2**31 - 1),
-      'above 0: weights by examples are rounded to whole parts of the largest, '
-      'which is this; smaller sums fit shorter words',
-    ),
   },
   (_size,),
 )
@@ -46,6 +41,12 @@ SECTION = Section(
 def weighs_examples(config: ConfigDict) -> bool:
   """Returns whether clients count by their examples."""
   return config.cohort.weighting == 'examples'
+
+
+def largest_weight(config: ConfigDict) -> int:
+  """Returns what `CohortPlanner` is told; floats need no coarse weights."""
+  sharing = config.sharing
+  return sharing.largest_weight if scheme_of(config).has_codec else 0
 
 
 def largest_sample_count(
@@ -59,9 +60,7 @@ def largest_sample_count(
     dataset: whose train examples are dealt.
   """
   counts = np.array([*map(len, make_partition(config, seed, dataset))])
-  weights = weights_of(
-    counts, weighs_examples(config), config.cohort.largest_weight
-  )
+  weights = weights_of(counts, weighs_examples(config), largest_weight(config))
   return int(weights.max())
 
 
@@ -82,7 +81,7 @@ def make_planner(
     dropout_probability=config.faults.client_dropout_probability,
     choose_tiers=clock.choose_tiers if clock else None,
     weighs_examples=weighs_examples(config),
-    largest_weight=config.cohort.largest_weight,
+    largest_weight=largest_weight(config),
     malicious=malicious_clients(config, seed).tolist(),
     placement=placed.placement,
   )

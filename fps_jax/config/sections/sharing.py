@@ -143,6 +143,12 @@ SECTION = Section(
       "largest magnitude of a weighted update's entry, times the factor of "
       'client.schedule in the round; without that factor under privacy',
     ),
+    'largest_weight': Field(
+      0,
+      whole(0, 2**31 - 1),
+      'above 0: weights by examples are rounded to whole parts of the largest, '
+      'which is this; smaller sums fit shorter words',
+    ),
     'min_answers': Field(
       0,
       whole(0, MAX_SERVERS),
