@@ -141,7 +141,7 @@ def _of_command(command):
 @pytest.mark.parametrize(
   ('rows_of', 'arguments'),
   [
-    ('cifar10_long', None),
+    ('cifar10_long', 'methods=fedavg+fedpruneshare_90'),
     ('cifar10_resnet8', 'model=resnet8,methods=fedavg+fedpruneshare_90'),
   ],
 )
